@@ -1,0 +1,149 @@
+//! [`App`]: a mirror built from its settings and listening; the only place where the parts are wired.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    allowance::Allowance,
+    config::Config,
+    error::{Error, Result},
+    http,
+    metrics::Metrics,
+    mirror::{Mirror, Parts},
+    store::Store,
+    upstream::Upstream,
+};
+
+/// What bodies may take beside what is kept in memory: downloads in progress, and answers whose clients are slow. The rest of the 100 MB that
+/// the process may exceed `memory.budget` by is for connections, code and the allocator.
+const IN_FLIGHT: u64 = 32 << 20;
+
+/// A mirror that is listening.
+pub struct App {
+    address: SocketAddr,
+    base_url: String,
+    mirror: Mirror,
+    grace: Duration,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl App {
+    /// Opens the store, binds the address and begins to serve. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when the store can't be used or the address can't be bound.
+    pub async fn start(config: Config) -> Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let store = open_store(&config, &metrics)?;
+        Self::start_with(config, store, metrics).await
+    }
+
+    /// The same with a store of the caller's own.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound or a registry can't be set up.
+    pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
+        let grace = *config.server.shutdown_grace;
+        let wanted = config.server.listen.0;
+        let listener = TcpListener::bind(wanted).await.map_err(|e| {
+            Error::config(format!(
+                "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
+            ))
+        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
+        let base_url = match &config.server.public_url {
+            Some(url) => url.without_slash().to_owned(),
+            None => format!("http://{address}"),
+        };
+        let public_url = config.server.public_url.clone();
+        let mirror = mirror(config, store, metrics.clone())?;
+        let service = http::Service::new(mirror.clone(), public_url, metrics);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let server = tokio::spawn(http::serve(listener, service, stopped, grace));
+        Ok(Self {
+            address,
+            base_url,
+            mirror,
+            grace,
+            stop,
+            server,
+        })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL for clients, without a final slash.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Stops: no new connections, requests in flight finish within the grace time, what was fetched is stored.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(e) = self.server.await {
+            tracing::error!("the server ended badly: {e}");
+        }
+        self.mirror.close(self.grace).await;
+    }
+}
+
+/// The store that the settings name.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
+pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
+    let now = SystemTime::now();
+    Store::open(
+        &config.store.path.0,
+        config.store.sync,
+        metrics.clone(),
+        now,
+    )
+}
+
+/// The registries that the settings name.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
+pub fn upstreams(
+    config: &Config,
+    allowance: &Allowance,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Upstream>> {
+    let upstream = |(name, registry): (&_, &crate::config::Registry)| {
+        let index = registry.index.as_url().clone();
+        let settings = config.upstream.clone();
+        Upstream::new(*name, index, settings, allowance.clone(), metrics.clone())
+    };
+    config.registries.iter().map(upstream).collect()
+}
+
+fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
+    let memory_budget = config.memory.budget.get();
+    let allowance = Allowance::new(memory_budget + IN_FLIGHT);
+    let upstreams = upstreams(&config, &allowance, &metrics)?;
+    let default = config.registries.iter().find(|(_, r)| r.default);
+    let (default, _) = default.ok_or_else(|| Error::config("no registry is the default one"))?;
+    Ok(Mirror::new(Parts {
+        default: *default,
+        freshness: config.freshness,
+        memory_budget,
+        allowance,
+        store,
+        upstreams,
+        metrics,
+    }))
+}

@@ -1,0 +1,112 @@
+//! The command line: what was asked for, parsed; and the process around it.
+
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
+
+use crate::{
+    commands,
+    config::Flags,
+    error::{Kind, Result},
+};
+
+/// A caching pull-through mirror of crates.io.
+#[derive(Debug, Parser)]
+#[command(name = "crate-mirror", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve cargo (what happens when no command is given).
+    Serve,
+    /// Check the settings, the store and every upstream, without serving.
+    Check,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Settings {
+    /// The settings file; without this, mirror.toml in the current folder if there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The folder to keep crates in.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    store: Option<String>,
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
+    log_format: LogFormat,
+    /// What to log: a level (error, warn, info, debug, trace), or directives such as `warn,access=info`.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// One line of words.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = start_logging(&cli.settings).and_then(|()| block_on(&cli));
+    match done {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("crate-mirror: {e}");
+            match e.kind() {
+                Kind::Config => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn block_on(cli: &Cli) -> Result<ExitCode> {
+    let flags = Flags {
+        config: cli.settings.config.clone(),
+        listen: cli.settings.listen,
+        store: cli.settings.store.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Disk work beyond this many at once gains nothing and costs memory.
+        .max_blocking_threads(64)
+        .build()
+        .map_err(|e| crate::error::Error::internal(format!("no runtime: {e}")))?;
+    let done = runtime.block_on(async {
+        match cli.command.as_ref().unwrap_or(&Command::Serve) {
+            Command::Serve => commands::serve::run(&flags).await,
+            Command::Check => commands::check::run(&flags).await,
+        }
+    });
+    // What was not finished within the grace time is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+/// Log lines go to standard error; standard output is for what a command was asked to say.
+fn start_logging(settings: &Settings) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
+        crate::error::Error::config(format!("--log {:?} can't be understood: {e}", settings.log))
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::NONE)
+        .with_writer(std::io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|e| crate::error::Error::internal(format!("logging can't start: {e}")))
+}

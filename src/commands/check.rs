@@ -1,0 +1,36 @@
+//! `check`: would it serve? The settings, the store and every upstream, tried without starting.
+
+use std::{process::ExitCode, sync::Arc};
+
+use crate::{
+    allowance::Allowance,
+    app,
+    config::{self, Flags},
+    error::Result,
+    metrics::Metrics,
+};
+
+/// Says for each part whether it can be used; exit code 1 when an upstream can't.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
+pub async fn run(flags: &Flags) -> Result<ExitCode> {
+    let config = config::load(flags)?;
+    println!("ok      settings");
+    let metrics = Arc::new(Metrics::new());
+    app::open_store(&config, &metrics)?;
+    println!("ok      store {}", config.store.path.0.display());
+    let allowance = Allowance::new(config.memory.budget.get());
+    let mut code = ExitCode::SUCCESS;
+    for upstream in app::upstreams(&config, &allowance, &metrics)? {
+        let (name, index) = (upstream.registry(), upstream.index_url());
+        match upstream.dl().await {
+            Ok(dl) => println!("ok      registry {name}: {index}, its crates at {dl}"),
+            Err(e) => {
+                println!("failed  registry {name}: {index}: {e}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,124 @@
+//! Loading: the operator's words from file, environment and flags, and the message when they can't be understood.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use figment::{
+    Figment, Source,
+    error::Kind,
+    providers::{Env, Format, Serialized, Toml},
+};
+
+use super::Config;
+use crate::error::{Error, Result};
+
+/// The file read when no other is named, if it is there.
+const DEFAULT_FILE: &str = "mirror.toml";
+const ENV_PREFIX: &str = "CRATE_MIRROR_";
+
+/// What the command line said; it wins over everything else.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config FILE`; it must exist.
+    pub config: Option<PathBuf>,
+    /// `--listen ADDRESS:PORT`.
+    pub listen: Option<SocketAddr>,
+    /// `--store FOLDER`.
+    pub store: Option<String>,
+}
+
+/// Reads all settings: defaults, then the file, then the environment, then `flags`.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) with the file, the key and what is allowed.
+pub fn load(flags: &Flags) -> Result<Config> {
+    let mut figment = Figment::new();
+    if let Some(file) = file(flags)? {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    figment = figment.merge(environment());
+    if let Some(listen) = flags.listen {
+        figment = figment.merge(Serialized::global("server.listen", listen.to_string()));
+    }
+    if let Some(store) = &flags.store {
+        figment = figment.merge(Serialized::global("store.path", store));
+    }
+    let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
+    config.complete()
+}
+
+/// Reads settings from the text of a mirror.toml, and nothing else: for programs that start a mirror of their own.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) with the key and what is allowed.
+pub fn parse(text: &str) -> Result<Config> {
+    let figment = Figment::from(Toml::string(text));
+    let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
+    config.complete()
+}
+
+/// The file to read: the named one, which must be readable, or the usual one if it is there.
+fn file(flags: &Flags) -> Result<Option<PathBuf>> {
+    let Some(named) = &flags.config else {
+        let usual = PathBuf::from(DEFAULT_FILE);
+        return Ok(usual.exists().then_some(usual));
+    };
+    match std::fs::File::open(named).and_then(|f| f.metadata()) {
+        Ok(meta) if meta.is_file() => Ok(Some(named.clone())),
+        Ok(_) => Err(Error::config(format!(
+            "{} is not a file; --config takes the path of a mirror.toml",
+            named.display()
+        ))),
+        Err(e) => Err(Error::config(format!(
+            "{} can't be read: {e}; --config takes the path of a mirror.toml",
+            named.display()
+        ))),
+    }
+}
+
+/// `CRATE_MIRROR_SERVER__LISTEN` and so on. The tests' own switches share the prefix and are no settings.
+fn environment() -> Env {
+    Env::prefixed(ENV_PREFIX)
+        .filter(|key| !key.starts_with("test_"))
+        .map(|key| key.as_str().replace("__", ".").into())
+}
+
+/// The first error as one message: where it was written, which key, what was found and what is allowed.
+fn explain(errors: &figment::Error) -> Error {
+    let key = errors.path.join(".");
+    let place = errors
+        .metadata
+        .as_ref()
+        .and_then(|m| m.source.as_ref())
+        .map_or_else(
+            || match &errors.metadata {
+                Some(m) if m.name.contains("environment") => {
+                    let variable = key.replace('.', "__").to_uppercase();
+                    format!("the environment variable {ENV_PREFIX}{variable}")
+                }
+                Some(m) if m.name.contains("TOML") => "the settings".to_owned(),
+                _ => "the command line".to_owned(),
+            },
+            |source| match source {
+                Source::File(path) => path.display().to_string(),
+                other => other.to_string(),
+            },
+        );
+    let below = |name: &str| match key.is_empty() {
+        true => name.to_owned(),
+        false => format!("{key}.{name}"),
+    };
+    Error::config(match &errors.kind {
+        Kind::UnknownField(name, allowed) => format!(
+            "{place}: unknown key `{}`; allowed here: {}",
+            below(name),
+            allowed.join(", ")
+        ),
+        Kind::MissingField(name) => format!("{place}: the key `{}` is missing", below(name)),
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("{place}: `{key}` is {found}, allowed is {expected}")
+        }
+        Kind::Message(why) if key.is_empty() => format!("{place}: {}", why.trim_end()),
+        Kind::Message(why) => format!("{place}: `{key}`: {}", why.trim_end()),
+        other => format!("{place}: `{key}`: {other}"),
+    })
+}

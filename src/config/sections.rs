@@ -1,0 +1,146 @@
+//! Sections: the tables of mirror.toml, one small struct each, with the defaults beside the keys.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::units::{BaseUrl, Count, Folder, Listen, Size, Span};
+
+const SECOND: u64 = 1_000;
+const DAY: u64 = 24 * 3_600 * SECOND;
+
+/// `[server]`: where clients find the mirror.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: Listen,
+    /// The URL under which clients reach this server, when that isn't what their `Host` header says (behind a proxy that ends TLS, say).
+    pub public_url: Option<BaseUrl>,
+    /// How long requests in flight may take to finish after Ctrl-C or SIGTERM.
+    pub shutdown_grace: Span<0, { 3_600 * SECOND }>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen(([127, 0, 0, 1], 8080).into()),
+            public_url: None,
+            shutdown_grace: Span::millis(10 * SECOND),
+        }
+    }
+}
+
+/// `[store]`: what is kept on disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The folder; created when missing.
+    pub path: Folder,
+    /// Whether a write reaches the disk (fsync of file and folder) before it counts as done.
+    pub sync: bool,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            path: Folder("cache".into()),
+            sync: true,
+        }
+    }
+}
+
+/// `[memory]`: what is kept in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// How many bytes of index files and crates to keep, their overhead counted.
+    pub budget: Size<{ 1 << 20 }>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget: Size::bytes(256 << 20),
+        }
+    }
+}
+
+/// `[freshness]`: how long copies are good for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Freshness {
+    /// How long an index file is served without asking upstream.
+    pub fresh_for: Span<0, { 365 * DAY }>,
+    /// How long "there is no such crate" is believed.
+    pub absent_for: Span<0, { 365 * DAY }>,
+    /// How old a copy may be while upstream fails.
+    pub max_stale: Span<0, { 100 * 365 * DAY }>,
+    /// How long a client waits for a refresh when there is a stale copy to give it.
+    pub patience: Span<0, { 20 * SECOND }>,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self {
+            fresh_for: Span::millis(60 * SECOND),
+            absent_for: Span::millis(30 * SECOND),
+            max_stale: Span::millis(30 * DAY),
+            patience: Span::millis(300),
+        }
+    }
+}
+
+/// `[upstream]`: how to treat the registries that are mirrored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// How long a connection may take to come about.
+    pub connect_timeout: Span<1, { 20 * SECOND }>,
+    /// How long upstream may take to begin its answer.
+    pub first_byte_timeout: Span<1, { 20 * SECOND }>,
+    /// How long upstream may fall silent within its answer.
+    pub stall_timeout: Span<1, { 300 * SECOND }>,
+    /// How often a failed request is tried again.
+    pub retries: Count<0, 10>,
+    /// How many requests to one registry are under way at once.
+    pub max_concurrent: Count<1, 10_000>,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Span::millis(5 * SECOND),
+            first_byte_timeout: Span::millis(10 * SECOND),
+            stall_timeout: Span::millis(15 * SECOND),
+            retries: Count::new(2),
+            max_concurrent: Count::new(64),
+        }
+    }
+}
+
+/// `[registries.NAME]`: one registry to mirror.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// The URL of its sparse index.
+    pub index: BaseUrl,
+    /// Whether it is the one served under `/index/`.
+    #[serde(default)]
+    pub default: bool,
+}
+
+impl Freshness {
+    /// The part that judges stored copies.
+    pub fn lifetimes(&self) -> crate::domain::freshness::Lifetimes {
+        crate::domain::freshness::Lifetimes {
+            fresh_for: *self.fresh_for,
+            max_stale: (*self.max_stale).max(*self.fresh_for),
+        }
+    }
+
+    /// How long "absent" is believed.
+    pub fn absent_for(&self) -> Duration {
+        *self.absent_for
+    }
+}

@@ -1,0 +1,209 @@
+//! Units: the values an operator writes, with their limits in the type, so that a message can say what is allowed.
+
+use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+use url::Url;
+
+/// A span of time between `MIN` and `MAX` milliseconds, written like `"60s"`, `"10m"` or `"30d"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span<const MIN: u64, const MAX: u64>(Duration);
+
+impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
+    /// A span of `millis` milliseconds, moved into the limits.
+    pub const fn millis(millis: u64) -> Self {
+        let millis = if millis < MIN { MIN } else { millis };
+        Self(Duration::from_millis(if millis > MAX {
+            MAX
+        } else {
+            millis
+        }))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Deref for Span<MIN, MAX> {
+    type Target = Duration;
+
+    fn deref(&self) -> &Duration {
+        &self.0
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Span<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let limits = (Duration::from_millis(MIN), Duration::from_millis(MAX));
+        let expected = format!(
+            "a time such as \"60s\", \"10m\" or \"30d\", from {} to {}",
+            humantime::format_duration(limits.0),
+            humantime::format_duration(limits.1)
+        );
+        parse_with(deserializer, &expected, |text| {
+            let span = humantime::parse_duration(text).ok()?;
+            (limits.0..=limits.1).contains(&span).then_some(Self(span))
+        })
+    }
+}
+
+/// A number of bytes of at least `MIN`, written like `"256MiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size<const MIN: u64>(u64);
+
+impl<const MIN: u64> Size<MIN> {
+    /// A size of `bytes`, raised to the least allowed.
+    pub const fn bytes(bytes: u64) -> Self {
+        Self(if bytes < MIN { MIN } else { bytes })
+    }
+
+    /// The number of bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<'de, const MIN: u64> Deserialize<'de> for Size<MIN> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let least = bytesize::ByteSize(MIN).display().iec();
+        let expected = format!("a size such as \"256MiB\" or \"50GiB\", at least {least}");
+        parse_with(deserializer, &expected, |text| {
+            let size = text.parse::<bytesize::ByteSize>().ok()?;
+            (size.0 >= MIN).then_some(Self(size.0))
+        })
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count<const MIN: u32, const MAX: u32>(u32);
+
+impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
+    /// `count`, moved into the limits.
+    pub const fn new(count: u32) -> Self {
+        let count = if count < MIN { MIN } else { count };
+        Self(if count > MAX { MAX } else { count })
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Count<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = format!("a whole number from {MIN} to {MAX}");
+        let number = Expecting(&expected, |n: i64| {
+            let n = u32::try_from(n).ok()?;
+            (MIN..=MAX).contains(&n).then_some(Self(n))
+        });
+        deserializer.deserialize_any(NumberVisitor(number))
+    }
+}
+
+/// The address to listen on; port 0 lets the system choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+        parse_with(deserializer, expected, |text| text.parse().ok().map(Self))
+    }
+}
+
+/// An absolute http or https URL without query and fragment; `sparse+` before it is accepted and dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// Parses `text`; `None` when it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text.strip_prefix("sparse+").unwrap_or(text)).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        plain.then(|| Self::ending_in_slash(url))
+    }
+
+    fn ending_in_slash(mut url: Url) -> Self {
+        if !url.path().ends_with('/') {
+            let path = format!("{}/", url.path());
+            url.set_path(&path);
+        }
+        Self(url)
+    }
+
+    /// The URL, which ends in `/`.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The URL's text without its final `/`.
+    pub fn without_slash(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+}
+
+impl<'de> Deserialize<'de> for BaseUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an http or https URL without `?` and `#`, such as \"https://host/path/\"";
+        parse_with(deserializer, expected, Self::parse)
+    }
+}
+
+/// A folder's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(pub std::path::PathBuf);
+
+impl<'de> Deserialize<'de> for Folder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "the path of a folder such as \"cache\" or \"/var/cache/crate-mirror\"";
+        parse_with(deserializer, expected, |text| {
+            (!text.is_empty() && !text.contains('\0')).then(|| Self(text.into()))
+        })
+    }
+}
+
+/// What is expected, in words, and the function that makes it of what was written.
+struct Expecting<'a, F>(&'a str, F);
+
+fn parse_with<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TextVisitor(Expecting(expected, parse)))
+}
+
+struct TextVisitor<'a, F>(Expecting<'a, F>);
+
+impl<T, F: Fn(&str) -> Option<T>> de::Visitor<'_> for TextVisitor<'_, F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0.1)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+struct NumberVisitor<'a, F>(Expecting<'a, F>);
+
+impl<T, F: Fn(i64) -> Option<T>> de::Visitor<'_> for NumberVisitor<'_, F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.0)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        (self.0.1)(number).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        let made = i64::try_from(number).ok().and_then(&self.0.1);
+        made.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+    }
+}

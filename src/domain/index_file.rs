@@ -1,0 +1,239 @@
+//! [`IndexFile`]: one crate's index file, its bytes as upstream sent them and the few fields this program needs.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{CrateId, CrateName, CrateVersion, IndexPath, Sha256};
+use crate::error::{Error, Result};
+
+/// A crate's index file: JSON lines, one a version. The bytes are never rewritten: unknown fields and their order reach cargo.
+#[derive(Clone, Debug)]
+pub struct IndexFile {
+    body: Bytes,
+    name: CrateName,
+    /// In the order of their version's text, so that a lookup is a binary search.
+    versions: Box<[Version]>,
+    unreadable: usize,
+}
+
+/// What one line says of one version, as far as this program needs to know.
+#[derive(Clone, Debug)]
+pub struct Version {
+    version: CrateVersion,
+    /// What the version's .crate file must hash to.
+    pub sha256: Sha256,
+    /// Whether resolvers should pass it over.
+    pub yanked: bool,
+    /// Where its line stands in the body, without the line feed.
+    pub line: Range<usize>,
+}
+
+impl Version {
+    /// The version this line is about.
+    pub fn version(&self) -> &CrateVersion {
+        &self.version
+    }
+}
+
+/// The fields read from a line; cargo's own list is in `cargo/src/cargo/sources/registry/index/mod.rs`.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    vers: Cow<'a, str>,
+    cksum: Sha256,
+    #[serde(default)]
+    yanked: Option<bool>,
+}
+
+impl IndexFile {
+    /// Parses the index file found at `path`.
+    ///
+    /// Cargo skips lines that it can't read, so lines of a later format are passed on untouched. But an answer that isn't an index file at
+    /// all would become "no versions" in cargo's cache, so at least one line must be an entry of the asked crate, none may be of another one,
+    /// and the last line must be whole.
+    ///
+    /// # Errors
+    /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) with what it is instead of an index file.
+    pub fn parse(path: IndexPath, body: Bytes) -> Result<Self> {
+        let asked = path.name();
+        let fault = |what: String| {
+            Error::upstream_fault(format!("upstream's index file of {asked} {what}"))
+        };
+        let text = std::str::from_utf8(&body).map_err(|_| fault("is not UTF-8".into()))?;
+
+        let mut name = None;
+        let mut versions = Vec::with_capacity(text.len() / 400 + 1);
+        let mut unreadable = 0;
+        for line in lines(text) {
+            let written = &text[line.clone()];
+            let ends_the_body = line.end == text.len();
+            match serde_json::from_str::<Line<'_>>(written) {
+                Ok(entry) => {
+                    let named = CrateName::parse(&entry.name)
+                        .ok()
+                        .filter(|n| n.to_lowercase() == asked)
+                        .ok_or_else(|| fault(format!("has a line of {:?}", entry.name)))?;
+                    name = Some(named);
+                    match CrateVersion::parse(&entry.vers) {
+                        Ok(version) => versions.push(Version {
+                            version,
+                            sha256: entry.cksum,
+                            yanked: entry.yanked.unwrap_or(false),
+                            line,
+                        }),
+                        Err(_) => unreadable += 1,
+                    }
+                }
+                Err(e) if ends_the_body && e.is_eof() => {
+                    return Err(fault("ends in the middle of a line".into()));
+                }
+                Err(_) => unreadable += 1,
+            }
+        }
+        let name = name.ok_or_else(|| fault(describe(text)))?;
+        versions.sort_by(|a, b| a.version.as_str().cmp(b.version.as_str()));
+        Ok(Self {
+            name,
+            versions: versions.into(),
+            unreadable,
+            body,
+        })
+    }
+
+    /// The bytes as upstream sent them.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The same file over another handle on the same bytes.
+    pub fn with_body(self, body: Bytes) -> Self {
+        debug_assert_eq!(self.body, body, "the same bytes");
+        Self { body, ..self }
+    }
+
+    /// The crate's name in its canonical case.
+    pub fn name(&self) -> CrateName {
+        self.name
+    }
+
+    /// What the file says of exactly this crate and version; `None` too when the name's case differs from the canonical one.
+    pub fn find(&self, id: &CrateId) -> Option<&Version> {
+        if id.name != self.name {
+            return None;
+        }
+        let wanted = id.version.as_str();
+        let at = self
+            .versions
+            .binary_search_by(|v| v.version.as_str().cmp(wanted));
+        at.ok().map(|i| &self.versions[i])
+    }
+
+    /// All versions, in the order of their text.
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// How many lines are no entries that this program can read.
+    pub fn unreadable(&self) -> usize {
+        self.unreadable
+    }
+
+    /// About how many bytes of memory this takes beside the body.
+    pub fn overhead(&self) -> usize {
+        size_of::<Self>() + size_of_val::<[Version]>(&self.versions)
+    }
+}
+
+/// The lines of `text` that aren't blank, as ranges without the line feed.
+fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let content = line.strip_suffix('\n').unwrap_or(line);
+        let range = start..start + content.len();
+        start += line.len();
+        (!content.trim_ascii().is_empty()).then_some(range)
+    })
+}
+
+/// What a body without a single entry looks like, for the message.
+fn describe(text: &str) -> String {
+    let start = text.trim_start();
+    if start.is_empty() {
+        "is empty".into()
+    } else if start.starts_with('<') {
+        "is an HTML page".into()
+    } else {
+        let shown: String = start.chars().take(40).collect();
+        format!("is not an index file: it starts with {shown:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, vers: &str) -> String {
+        format!(
+            r#"{{"name":"{name}","vers":"{vers}","deps":[],"cksum":"{}","features":{{}},"yanked":false,"later":1}}"#,
+            Sha256::of(vers.as_bytes())
+        )
+    }
+
+    fn parse(body: &str) -> Result<IndexFile> {
+        let path = IndexPath::of(CrateName::parse("serde").expect("valid"));
+        IndexFile::parse(path, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn refused(body: &str) -> String {
+        parse(body).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn versions_that_differ_in_build_metadata_are_kept_apart() {
+        let body = [entry("Serde", "1.0.0"), entry("Serde", "1.0.0+a")].join("\n");
+        let file = parse(&body).expect("an index file");
+        let sha = |v| {
+            file.find(&CrateId::parse("Serde", v).expect("valid"))
+                .map(|v| v.sha256)
+        };
+        assert_eq!(sha("1.0.0"), Some(Sha256::of(b"1.0.0")));
+        assert_eq!(sha("1.0.0+a"), Some(Sha256::of(b"1.0.0+a")));
+        assert_eq!(sha("2.0.0"), None);
+        let lower = CrateId::parse("serde", "1.0.0").expect("valid");
+        assert!(file.find(&lower).is_none(), "only the canonical case");
+        assert_eq!(file.name().as_str(), "Serde");
+    }
+
+    #[test]
+    fn lines_of_a_later_format_are_passed_on() {
+        let body = format!("{}\nnot json\n{{\"v\":9}}\n", entry("serde", "1.0.0"));
+        let file = parse(&body).expect("an index file");
+        assert_eq!(file.unreadable(), 2);
+        assert_eq!(file.body(), body.as_bytes());
+    }
+
+    /// Cargo caches an HTML page read as an index file as "no versions".
+    #[test]
+    fn what_is_no_index_file_is_refused() {
+        assert!(refused("<html>maintenance</html>").contains("an HTML page"));
+        assert!(refused("").contains("is empty"));
+        assert!(refused("{\"errors\":[]}").contains("is not an index file"));
+        assert!(refused(&entry("tokio", "1.0.0")).contains("a line of \"tokio\""));
+        let mixed = [entry("serde", "1.0.0"), entry("serde_json", "1.0.0")].join("\n");
+        assert!(refused(&mixed).contains("serde_json"));
+    }
+
+    #[test]
+    fn a_file_cut_off_in_a_line_is_refused() {
+        let whole = [entry("serde", "1.0.0"), entry("serde", "1.0.1")].join("\n");
+        assert!(parse(&whole).is_ok(), "a missing final line feed is fine");
+        for cut in 1..entry("serde", "1.0.1").len() {
+            let body = &whole[..whole.len() - cut];
+            assert!(refused(body).contains("in the middle of a line"), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The nouns of the field, parsed once at the edge into types that can't be wrong.
+//!
+//! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
+
+mod checksum;
+mod dl;
+pub mod freshness;
+mod index_file;
+mod index_path;
+mod key;
+mod name;
+mod outcome;
+mod registry;
+mod validators;
+mod version;
+
+pub use checksum::{Hasher, Sha256};
+pub use dl::DownloadTemplate;
+pub use index_file::{IndexFile, Version};
+pub use index_path::{IndexPath, Prefix};
+pub use key::{CrateKey, IndexKey};
+pub use name::CrateName;
+pub use outcome::Outcome;
+pub use registry::RegistryName;
+pub use validators::{Precondition, Validators};
+pub use version::{CrateId, CrateVersion};

@@ -1,0 +1,102 @@
+//! [`CrateName`]: a crate's name as crates.io allows it.
+
+use std::fmt;
+
+use arrayvec::ArrayString;
+
+use crate::error::{Error, Result};
+
+/// A crate's name: an ASCII letter first, then letters, digits, `-` and `_`, at most 64 bytes; its case is kept.
+///
+/// The rule is crates.io's (`crates_io_database::models::krate::Crate::validate_crate_name`). The text lives inline, so that a
+/// request costs no allocation for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CrateName(ArrayString<{ CrateName::MAX_LEN }>);
+
+impl CrateName {
+    /// The longest name crates.io accepts, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let well_formed = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        match ArrayString::from(text) {
+            Ok(name) if well_formed => Ok(Self(name)),
+            _ => Err(Error::bad_request(format!(
+                "{:?} is not a crate name: it takes a letter, then letters, digits, `-` and `_`, at most {} in all",
+                shorten(text),
+                Self::MAX_LEN
+            ))),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether no letter is a capital one, as in index paths.
+    pub fn is_lowercase(&self) -> bool {
+        !self.0.bytes().any(|b| b.is_ascii_uppercase())
+    }
+
+    /// The same name in lower case, the form index paths and stored paths use.
+    pub fn to_lowercase(mut self) -> Self {
+        self.0.make_ascii_lowercase();
+        self
+    }
+
+    /// Whether crates.io would take both for the same crate: equal but for case and `-`/`_`.
+    pub fn is_same_crate(&self, other: &Self) -> bool {
+        let fold = |b: u8| {
+            if b == b'_' {
+                b'-'
+            } else {
+                b.to_ascii_lowercase()
+            }
+        };
+        self.0.len() == other.0.len() && self.0.bytes().map(fold).eq(other.0.bytes().map(fold))
+    }
+
+    /// The names one might have meant: every `-` as `_` and every `_` as `-`, where that makes a difference.
+    pub fn separator_variants(self) -> impl Iterator<Item = Self> {
+        [(b'-', b'_'), (b'_', b'-')]
+            .into_iter()
+            .filter_map(move |(from, to)| self.with_separator(from, to))
+    }
+
+    fn with_separator(&self, from: u8, to: u8) -> Option<Self> {
+        let mut text = ArrayString::new();
+        for b in self.0.bytes() {
+            text.push(char::from(if b == from { to } else { b }));
+        }
+        (text != self.0).then_some(Self(text))
+    }
+}
+
+/// The start of `text`, short enough for a message.
+pub(super) fn shorten(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl fmt::Display for CrateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CrateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}

@@ -1,0 +1,36 @@
+//! [`Validators`]: what upstream wants to hear again when asked whether something changed (RFC 9110, section 8.8).
+
+use serde::{Deserialize, Serialize};
+
+/// Upstream's validators of one stored body, verbatim: an ETag loses its meaning when a byte of it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    /// The `ETag` as received, with its quotes and its `W/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The `Last-Modified` as received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+}
+
+/// The one precondition to send; RFC 9110 section 13.1.3 has a server ignore `If-Modified-Since` beside `If-None-Match`, so both would be noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition<'a> {
+    /// Nothing known to compare with: a plain GET.
+    None,
+    /// `If-None-Match` with the stored ETag.
+    NoneMatch(&'a str),
+    /// `If-Modified-Since` with the stored date.
+    ModifiedSince(&'a str),
+}
+
+impl Validators {
+    /// What to send with the next request for the same thing.
+    pub fn precondition(&self) -> Precondition<'_> {
+        match (&self.etag, &self.last_modified) {
+            (Some(etag), _) => Precondition::NoneMatch(etag),
+            (None, Some(date)) => Precondition::ModifiedSince(date),
+            (None, None) => Precondition::None,
+        }
+    }
+}

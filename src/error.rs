@@ -1,0 +1,120 @@
+//! [`Error`]: the one error of this crate, cheap to clone because one failed fetch answers every client that waited for it.
+//!
+//! A leaf below all layers. What an error *means* is its [`Kind`]; what it *says* is one plain sentence, because cargo prints it to
+//! a person. `http/respond.rs` maps kinds to statuses in one exhaustive match.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it is, and so what the asker can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request can't mean anything: a malformed name, version, path or header.
+    BadRequest,
+    /// The path exists, but only for reading.
+    MethodNotAllowed,
+    /// This server has nothing under that path: an unknown route or registry.
+    NotFound,
+    /// Upstream says that there is no such crate or version.
+    Absent,
+    /// Upstream answered, but with something that must not be served.
+    UpstreamFault,
+    /// Upstream can't be reached, or says that it is overloaded.
+    UpstreamUnavailable {
+        /// How long upstream asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// Upstream took too long.
+    UpstreamTimeout,
+    /// What the operator configured is impossible.
+    Config,
+    /// The store can't be read or written.
+    Store,
+    /// A fault of this program.
+    Internal,
+}
+
+/// One failure: its [`Kind`] and one sentence for people.
+#[derive(Clone, Debug)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+}
+
+impl Error {
+    /// An error of `kind`; `message` is one sentence without the full stop, which is added.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+        }))
+    }
+
+    /// A [`Kind::BadRequest`].
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Kind::BadRequest, message)
+    }
+
+    /// A [`Kind::NotFound`].
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// A [`Kind::Absent`].
+    pub fn absent(message: impl Into<String>) -> Self {
+        Self::new(Kind::Absent, message)
+    }
+
+    /// A [`Kind::UpstreamFault`].
+    pub fn upstream_fault(message: impl Into<String>) -> Self {
+        Self::new(Kind::UpstreamFault, message)
+    }
+
+    /// A [`Kind::UpstreamTimeout`].
+    pub fn upstream_timeout(message: impl Into<String>) -> Self {
+        Self::new(Kind::UpstreamTimeout, message)
+    }
+
+    /// A [`Kind::UpstreamUnavailable`] that doesn't say for how long.
+    pub fn upstream_unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::UpstreamUnavailable { retry_after: None }, message)
+    }
+
+    /// A [`Kind::Config`].
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    /// A [`Kind::Store`].
+    pub fn store(message: impl Into<String>) -> Self {
+        Self::new(Kind::Store, message)
+    }
+
+    /// A [`Kind::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The sentence, without a full stop at its end.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}

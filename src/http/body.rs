@@ -1,0 +1,151 @@
+//! [`Body`]: an answer's bytes on their way out, counted as they go.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http_body::{Frame, SizeHint};
+
+use super::access::Access;
+use crate::{
+    error::{Error, Result},
+    mirror::CrateBody,
+};
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// Where an answer's bytes come from.
+pub(super) enum Source {
+    /// There are none.
+    Empty,
+    /// All of them at once.
+    Full(Bytes),
+    /// Chunk by chunk; an error cuts the client off.
+    Chunks {
+        chunks: Chunks,
+        /// How many bytes are still to come, if that is known.
+        left: Option<u64>,
+    },
+}
+
+/// An answer's body. With it ends what is known of the request: see [`Access`].
+pub(super) struct Body {
+    source: Source,
+    /// What is known of the request; nothing for an answer that isn't the last word on it.
+    access: Option<Access>,
+}
+
+impl Body {
+    pub(super) fn new(source: Source, mut access: Access) -> Self {
+        access.complete = matches!(source, Source::Empty);
+        let access = Some(access);
+        Self { source, access }
+    }
+
+    /// No body, and nothing to be counted.
+    pub(super) fn nothing() -> Self {
+        let source = Source::Empty;
+        Self {
+            source,
+            access: None,
+        }
+    }
+}
+
+impl From<CrateBody> for Source {
+    fn from(body: CrateBody) -> Self {
+        let left = body.length();
+        let chunks: Chunks = match body {
+            CrateBody::Whole(bytes) => return Self::Full(bytes),
+            CrateBody::Stored(reader) => Box::pin(stream::unfold(reader, |mut reader| async {
+                Some((reader.next().await?, reader))
+            })),
+            CrateBody::Arriving(reader, _) => {
+                Box::pin(stream::unfold(reader, |mut reader| async {
+                    Some((reader.next().await?, reader))
+                }))
+            }
+        };
+        Self::Chunks { chunks, left }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let polled = match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Full(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Source::Chunks { chunks, .. } => chunks.as_mut().poll_next(context),
+        };
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.sent(chunk.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
+            Poll::Ready(Some(Err(e))) => {
+                tracing::warn!("a client is cut off in the middle of its answer: {e}");
+                self.source = Source::Empty;
+                Poll::Ready(Some(Err(e)))
+            }
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(_) | Source::Chunks { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Chunks {
+                left: Some(left), ..
+            } => SizeHint::with_exact(*left),
+            Source::Chunks { left: None, .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Body {
+    fn sent(&mut self, count: u64) {
+        if let Some(access) = &mut self.access {
+            access.bytes += count;
+        }
+        match &mut self.source {
+            Source::Empty => {}
+            Source::Full(_) => {
+                self.source = Source::Empty;
+                self.complete();
+            }
+            Source::Chunks { left, .. } => {
+                *left = left.map(|left| left.saturating_sub(count));
+                if *left == Some(0) {
+                    self.complete();
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.complete = true;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! config.json, made here without asking upstream, so that `dl` points back at us.
+
+use http::{header, request, uri::Authority};
+
+use super::{
+    body::Source,
+    respond::{Answer, JSON, NO_CACHE},
+};
+use crate::{
+    config::BaseUrl,
+    domain::{Outcome, RegistryName},
+    error::{Error, Result},
+};
+
+/// The URL under which the asker reaches this server, without a final slash: the configured one, else what the request says.
+///
+/// # Errors
+/// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when the request doesn't say, or says what can't stand in a URL.
+pub(super) fn base_url(public: Option<&BaseUrl>, request: &request::Parts) -> Result<String> {
+    if let Some(url) = public {
+        return Ok(url.without_slash().to_owned());
+    }
+    let asked = match request.uri.authority() {
+        Some(authority) => Some(authority.clone()),
+        None => request
+            .headers
+            .get(header::HOST)
+            .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
+    };
+    match asked.filter(|a| !a.as_str().contains('@') && !a.host().is_empty()) {
+        Some(authority) => Ok(format!("http://{authority}")),
+        None => Err(Error::bad_request(
+            "the request has no usable Host header, and this mirror has no server.public_url to tell instead",
+        )),
+    }
+}
+
+/// The config.json of the default registry (`None`) or a named one.
+///
+/// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
+pub(super) fn answer(base: &str, registry: Option<RegistryName>) -> Answer {
+    let root = match registry {
+        Some(name) => format!("{base}/registries/{name}"),
+        None => base.to_owned(),
+    };
+    let config = serde_json::json!({
+        "dl": format!("{root}/api/v1/crates"),
+        "api": root,
+    });
+    let body = Source::Full(config.to_string().into());
+    let mut answer = Answer::ok(Outcome::Hit, JSON, body);
+    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    answer
+}

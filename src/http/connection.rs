@@ -1,0 +1,224 @@
+//! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
+
+use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    body::Body,
+    h2c::{Offer, Upgraded},
+    service::Service,
+};
+
+/// How long a client may take to send a request's head.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// The largest request head over HTTP/1.1; larger ones get 431.
+const MAX_HEAD: usize = 32 << 10;
+/// The largest request head over HTTP/2, decoded.
+const MAX_HEADER_LIST: u32 = 32 << 10;
+/// Cargo multiplexes about 200 requests on a connection.
+const MAX_STREAMS: u32 = 256;
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(60));
+/// How long to wait before accepting again when the system has no more sockets.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// What every connection needs.
+struct Server {
+    service: Service,
+    any_protocol: auto::Builder<TokioExecutor>,
+    only_http2: http2::Builder<TokioExecutor>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Serves connections from `listener` until `shutdown` resolves; then accepts no more, lets requests in flight finish for up to `grace`, and
+/// returns.
+pub async fn serve(
+    listener: TcpListener,
+    service: Service,
+    shutdown: impl Future<Output = ()>,
+    grace: Duration,
+) {
+    let server = Arc::new(Server {
+        service,
+        any_protocol: any_protocol(),
+        only_http2: only_http2(),
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => server.start(stream),
+                Err(e) => {
+                    tracing::warn!("accepting a connection failed: {e}");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            },
+        }
+    }
+    // Closed first, so that new clients are refused at once and can go elsewhere.
+    drop(listener);
+    server.stopping.cancel();
+    server.tasks.close();
+    if tokio::time::timeout(grace, server.tasks.wait())
+        .await
+        .is_err()
+    {
+        let left = server.tasks.len();
+        tracing::warn!("{left} connections were not finished in time and are closed");
+    }
+}
+
+/// HTTP/1.1, or HTTP/2 if the client begins with its magic.
+fn any_protocol() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(KEEP_ALIVE);
+    builder
+}
+
+/// HTTP/2 after an upgrade.
+fn only_http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(KEEP_ALIVE);
+    builder
+}
+
+impl Server {
+    fn start(self: &Arc<Self>, stream: TcpStream) {
+        // Answers are written in one go; waiting to fill packets only delays them.
+        let _ = stream.set_nodelay(true);
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            let _open = Open::new(&server);
+            server.run(stream).await;
+        });
+    }
+
+    async fn run(self: &Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request).await) }
+        });
+        let connection = self
+            .any_protocol
+            .serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!("a connection ended badly: {e}");
+        }
+    }
+
+    async fn run_http2(self: &Arc<Self>, stream: Upgraded<TcpStream>) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let service = self.service.clone();
+            async move {
+                let (parts, _) = request.into_parts();
+                Ok::<_, Infallible>(service.answer(&parts).await)
+            }
+        });
+        let connection = self
+            .only_http2
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!("an upgraded connection ended badly: {e}");
+        }
+    }
+
+    /// Answers a request, or a valid offer to go on in HTTP/2 with the request in it.
+    async fn answer_or_upgrade(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
+        // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
+        let wanted =
+            request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
+        let on_upgrade = wanted.then(|| hyper::upgrade::on(&mut request));
+        let (parts, _) = request.into_parts();
+        let offer = on_upgrade.and_then(|on_upgrade| Some((on_upgrade, Offer::of(&parts)?)));
+        match offer.filter(|_| !self.stopping.is_cancelled()) {
+            Some((on_upgrade, offer)) => self.switch_protocols(on_upgrade, offer),
+            None => self.service.answer(&parts).await,
+        }
+    }
+
+    /// 101: the connection goes on in HTTP/2, and the request is answered there.
+    fn switch_protocols(self: &Arc<Self>, on_upgrade: OnUpgrade, offer: Offer) -> Response<Body> {
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            let _open = Open::new(&server);
+            match upgraded(on_upgrade, &offer).await {
+                Ok(stream) => server.run_http2(stream).await,
+                Err(e) => tracing::debug!("an upgrade to HTTP/2 failed: {e}"),
+            }
+        });
+        let mut response = Response::new(Body::nothing());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+        response
+    }
+}
+
+/// The connection once hyper has let go of it.
+async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<Upgraded<TcpStream>> {
+    let upgraded = on_upgrade.await.map_err(io::Error::other)?;
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+        .map_err(|_| io::Error::other("not a TCP connection"))?;
+    Upgraded::new(parts.io.into_inner(), offer, &parts.read_buf)
+}
+
+/// An open connection, counted as long as this lives.
+struct Open(prometheus::IntGauge);
+
+impl Open {
+    fn new(server: &Server) -> Self {
+        let connections = server.service.metrics().connections.clone();
+        connections.inc();
+        Self(connections)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,30 @@
+//! HTTP: a listener, requests parsed into routes, answers. Decides nothing about what is fresh or allowed.
+
+mod access;
+mod body;
+mod conditional;
+mod config_json;
+mod connection;
+mod crates;
+mod h2c;
+mod index;
+mod negotiate;
+mod pages;
+mod respond;
+mod route;
+mod service;
+
+pub use connection::serve;
+pub use pages::snippet;
+pub use route::Route;
+pub use service::Service;
+
+/// What the fuzzers and benchmarks of this layer need to reach.
+pub mod parts {
+    pub use super::{
+        conditional::none_match,
+        h2c::Offer,
+        negotiate::accepts_gzip,
+        route::{Route, Verb},
+    };
+}

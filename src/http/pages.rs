@@ -1,0 +1,60 @@
+//! The server's own pages: health, readiness, metrics, and what to paste where.
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+
+use super::{
+    body::Source,
+    respond::{Answer, NO_CACHE, TEXT},
+};
+use crate::{domain::Outcome, mirror::Mirror};
+
+/// A page of text.
+fn page(text: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::ok(Outcome::Hit, TEXT, Source::Full(text.into()));
+    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    answer
+}
+
+/// The process is alive.
+pub(super) fn health() -> Answer {
+    page("ok\n")
+}
+
+/// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that.
+pub(super) fn ready() -> Answer {
+    page("ready\n")
+}
+
+/// All counters.
+pub(super) async fn metrics(mirror: &Mirror) -> Answer {
+    let mut answer = page(mirror.metrics().await.render());
+    let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers.insert(header::CONTENT_TYPE, prometheus);
+    answer
+}
+
+/// What this is and how to use it from where the asker is.
+pub(super) fn status(mirror: &Mirror, base: &str) -> Answer {
+    let mut text = format!(
+        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\n",
+        env!("CARGO_PKG_VERSION"),
+        snippet(base),
+    );
+    for name in mirror
+        .registries()
+        .filter(|name| *name != mirror.default_registry())
+    {
+        let index = format!("sparse+{base}/registries/{name}/index/");
+        text.push_str(&format!("[registries.{name}]\nindex = \"{index}\"\n\n"));
+    }
+    text.push_str("Pages: /healthz, /readyz, /metrics\n");
+    page(text)
+}
+
+/// The lines that make cargo use the default registry at `base`, a URL without a final slash.
+pub fn snippet(base: &str) -> String {
+    format!(
+        "[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\nregistry = \"sparse+{base}/index/\"\n"
+    )
+}

@@ -1,0 +1,120 @@
+//! Answers: statuses, headers, and errors as sentences.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    access::Access,
+    body::{Body, Source},
+    route::Verb,
+};
+use crate::{
+    domain::Outcome,
+    error::{Error, Kind},
+};
+
+/// Cargo prints it when a request fails.
+pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// To be checked with us before each use: freshness is what we are for.
+pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// An answer before it is bound to its request.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) outcome: Outcome,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Source,
+}
+
+/// The form in which an error is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorForm {
+    /// One sentence.
+    Text,
+    /// The web API's `{"errors":[{"detail":…}]}`.
+    Json,
+}
+
+impl Answer {
+    /// 200 with a body of a known type.
+    pub(super) fn ok(outcome: Outcome, content_type: HeaderValue, body: Source) -> Self {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        Self {
+            status: StatusCode::OK,
+            outcome,
+            headers,
+            body,
+        }
+    }
+
+    /// What an error looks like from outside.
+    pub(super) fn error(error: &Error, form: ErrorForm) -> Self {
+        let sentence = format!("{}.\n", error.message());
+        let (content_type, body) = match form {
+            ErrorForm::Text => (TEXT, sentence.into()),
+            ErrorForm::Json => {
+                let body = serde_json::json!({ "errors": [{ "detail": sentence.trim_end() }] });
+                (JSON, Bytes::from(body.to_string()))
+            }
+        };
+        let (status, outcome) = status_of(error.kind());
+        let mut answer = Self::ok(outcome, content_type, Source::Full(body));
+        answer.status = status;
+        answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+        match error.kind() {
+            Kind::MethodNotAllowed => {
+                let allowed = HeaderValue::from_static("GET, HEAD");
+                answer.headers.insert(header::ALLOW, allowed);
+            }
+            Kind::UpstreamUnavailable {
+                retry_after: Some(wait),
+            } => {
+                let seconds = wait.as_secs().max(1);
+                answer.headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    /// The answer to the request that `access` is about; `HEAD` gets the headers that `GET` would.
+    pub(super) fn finish(mut self, verb: Verb, mut access: Access) -> Response<Body> {
+        access.status = self.status;
+        access.outcome = self.outcome;
+        self.headers
+            .insert(X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
+        if verb == Verb::Head {
+            let length = match &self.body {
+                Source::Full(bytes) => Some(bytes.len() as u64),
+                Source::Chunks { left, .. } => *left,
+                Source::Empty => None,
+            };
+            if let Some(length) = length {
+                self.headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+            self.body = Source::Empty;
+        }
+        let mut response = Response::new(Body::new(self.body, access));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// What each kind of error is in HTTP. Never 410 or 451: cargo 1.96 and later take those for hard errors.
+fn status_of(kind: Kind) -> (StatusCode, Outcome) {
+    match kind {
+        Kind::BadRequest => (StatusCode::BAD_REQUEST, Outcome::Absent),
+        Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
+        Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
+        Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
+        Kind::UpstreamUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss),
+        Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, Outcome::Miss),
+        Kind::Config | Kind::Store | Kind::Internal => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Outcome::Miss)
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! [`Route`]: what a request's path asks for. No string travels past this line.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    domain::{CrateId, CrateName, IndexPath, RegistryName},
+    error::{Error, Kind, Result},
+    metrics::RouteLabel,
+};
+
+/// What is asked for. A registry that isn't named is the default one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A registry's config.json.
+    ConfigJson {
+        /// Whose.
+        registry: Option<RegistryName>,
+    },
+    /// A crate's index file.
+    Index {
+        /// In which registry.
+        registry: Option<RegistryName>,
+        /// Whose, in lower case.
+        name: CrateName,
+    },
+    /// A .crate file.
+    Download {
+        /// From which registry.
+        registry: Option<RegistryName>,
+        /// Which.
+        id: CrateId,
+    },
+    /// Something of the web API that isn't a download; cargo wants its errors as JSON.
+    WebApi {
+        /// Of which registry.
+        registry: Option<RegistryName>,
+    },
+    /// `/healthz`: is the process alive?
+    Health,
+    /// `/readyz`: can it serve?
+    Ready,
+    /// `/metrics`: Prometheus text.
+    Metrics,
+    /// `/`: what this is and how to use it.
+    Status,
+}
+
+/// How it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// The answer.
+    Get,
+    /// The answer without its body.
+    Head,
+}
+
+impl Verb {
+    /// Reads a method.
+    ///
+    /// # Errors
+    /// [`Kind::MethodNotAllowed`] for what would change something.
+    pub fn parse(method: &Method) -> Result<Self> {
+        match *method {
+            Method::GET => Ok(Self::Get),
+            Method::HEAD => Ok(Self::Head),
+            _ => Err(Error::new(
+                Kind::MethodNotAllowed,
+                format!(
+                    "this is a read-only mirror and knows no {method}; publish, yank and own crates at the registry itself"
+                ),
+            )),
+        }
+    }
+}
+
+impl Route {
+    /// Reads a path, percent-encoded as it came.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for paths nothing is under, [`Kind::BadRequest`] for names and versions that can't exist.
+    pub fn parse(path: &str) -> Result<Self> {
+        match path {
+            "/" => return Ok(Self::Status),
+            "/healthz" => return Ok(Self::Health),
+            "/readyz" => return Ok(Self::Ready),
+            "/metrics" => return Ok(Self::Metrics),
+            _ => {}
+        }
+        let unknown = || {
+            Error::not_found(
+                "there is nothing under this path; the index is under /index/, downloads under /api/v1/crates/",
+            )
+        };
+        let (registry, rest) = match path.strip_prefix("/registries/") {
+            Some(rest) => {
+                let (name, rest) = rest.split_once('/').ok_or_else(unknown)?;
+                (Some(RegistryName::parse(name)?), rest)
+            }
+            None => (None, path.strip_prefix('/').ok_or_else(unknown)?),
+        };
+        if let Some(path) = rest.strip_prefix("index/") {
+            return match path {
+                "config.json" => Ok(Self::ConfigJson { registry }),
+                path => IndexPath::parse(path).map(|path| Self::Index {
+                    registry,
+                    name: path.name(),
+                }),
+            };
+        }
+        let api = rest.strip_prefix("api/v1/").ok_or_else(unknown)?;
+        match download(api) {
+            Some((name, version)) => Ok(Self::Download {
+                registry,
+                id: CrateId::parse(&decode(name)?, &decode(version)?)?,
+            }),
+            None => Ok(Self::WebApi { registry }),
+        }
+    }
+
+    /// What it counts as.
+    pub fn label(&self) -> RouteLabel {
+        match self {
+            Self::ConfigJson { .. } => RouteLabel::ConfigJson,
+            Self::Index { .. } => RouteLabel::Index,
+            Self::Download { .. } => RouteLabel::Download,
+            Self::WebApi { .. } => RouteLabel::Unknown,
+            Self::Health | Self::Ready | Self::Metrics | Self::Status => RouteLabel::Page,
+        }
+    }
+}
+
+/// The two segments of `crates/{crate}/{version}/download`.
+fn download(api: &str) -> Option<(&str, &str)> {
+    let (name, rest) = api.strip_prefix("crates/")?.split_once('/')?;
+    let version = rest.strip_suffix("/download")?;
+    (!version.contains('/')).then_some((name, version))
+}
+
+/// A path segment with its percent-encoding undone. A `+` stays one: it means a space only in forms.
+fn decode(segment: &str) -> Result<std::borrow::Cow<'_, str>> {
+    percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| Error::bad_request("the path is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(path: &str) -> Kind {
+        Route::parse(path).expect_err(path).kind()
+    }
+
+    fn index(path: &str) -> String {
+        match Route::parse(path) {
+            Ok(Route::Index {
+                registry: None,
+                name,
+            }) => name.to_string(),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn index_files_are_found_at_all_four_path_lengths() {
+        assert_eq!(index("/index/1/a"), "a");
+        assert_eq!(index("/index/2/ab"), "ab");
+        assert_eq!(index("/index/3/a/abc"), "abc");
+        assert_eq!(index("/index/ab/cd/abcd"), "abcd");
+        assert_eq!(index("/index/se/rd/serde_json"), "serde_json");
+    }
+
+    #[test]
+    fn a_path_that_is_not_canonical_is_not_found() {
+        for path in [
+            "/index/Se/rd/Serde",
+            "/index/se/rd/Serde",
+            "/index/SE/RD/serde",
+            "/index/se/rd/tokio",
+            "/index/3/b/abc",
+            "/index/3/abc",
+            "/index/1/ab",
+            "/index/se/rd//serde",
+            "/index/se/rd/serde/",
+            "/index/se%2Frd/serde",
+            "/index/",
+            "/index",
+            "/index/../../etc/passwd",
+            "/index/se/rd/se%72de",
+            "/index/../index/se/rd/serde",
+            "//index/se/rd/serde",
+            "",
+            "*",
+        ] {
+            assert_eq!(kind(path), Kind::NotFound, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_plus_is_the_same_encoded_or_not() {
+        let plain = Route::parse("/api/v1/crates/openssl-src/110.0.0+1.1.0f/download");
+        let encoded = Route::parse("/api/v1/crates/openssl-src/110.0.0%2B1.1.0f/download");
+        assert_eq!(plain.expect("a route"), encoded.expect("a route"));
+    }
+
+    #[test]
+    fn names_and_versions_that_cannot_exist_are_bad_requests() {
+        let long = format!("/api/v1/crates/{}/1.0.0/download", "a".repeat(65));
+        for path in [
+            "/api/v1/crates/../1.0.0/download",
+            "/api/v1/crates/a/../download",
+            "/api/v1/crates/a%2Fb/1.0.0/download",
+            "/api/v1/crates/a/1.0.0%2F../download",
+            "/api/v1/crates/a%00/1.0.0/download",
+            "/api/v1/crates/a%FF/1.0.0/download",
+            "/api/v1/crates//1.0.0/download",
+            "/api/v1/crates/a//download",
+            "/api/v1/crates/1a/1.0.0/download",
+            "/api/v1/crates/a/1.0/download",
+            "/api/v1/crates/a/v1.0.0/download",
+            "/registries/../index/config.json",
+            &long,
+        ] {
+            assert_eq!(kind(path), Kind::BadRequest, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn every_registry_has_the_same_paths() {
+        let registry = Some(RegistryName::parse("internal").expect("valid"));
+        let route = Route::parse("/registries/internal/index/config.json");
+        assert_eq!(route.expect("a route"), Route::ConfigJson { registry });
+        let route = Route::parse("/registries/internal/api/v1/crates/a/1.0.0/download");
+        let id = CrateId::parse("a", "1.0.0").expect("valid");
+        assert_eq!(route.expect("a route"), Route::Download { registry, id });
+    }
+}

@@ -1,0 +1,22 @@
+//! crate-mirror: a caching pull-through mirror of crates.io and of any sparse registry.
+//!
+//! It sits between cargo and the internet, answers sparse-index and download requests from a local cache, and refreshes that
+//! cache with conditional requests. The layers, lowest first; imports go downward only:
+//!
+//! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`store`] and [`upstream`] (bytes in and out),
+//! [`mirror`] (the one place where they meet), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
+//!
+//! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
+
+pub mod allowance;
+pub mod app;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod http;
+pub mod metrics;
+pub mod mirror;
+pub mod store;
+pub mod upstream;

@@ -1,0 +1,273 @@
+//! [`Metrics`]: what the mirror counts, as Prometheus text.
+//!
+//! A leaf. Every labelled counter a request touches is made at start and found by index, so that counting on the hit path is one
+//! atomic addition.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::domain::Outcome;
+
+/// What a request asked for, as far as counting goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteLabel {
+    /// A registry's config.json.
+    ConfigJson,
+    /// An index file.
+    Index,
+    /// A .crate file.
+    Download,
+    /// The server's own pages: health, metrics, status.
+    Page,
+    /// What isn't there.
+    Unknown,
+}
+
+impl RouteLabel {
+    const ALL: [Self; 5] = [
+        Self::ConfigJson,
+        Self::Index,
+        Self::Download,
+        Self::Page,
+        Self::Unknown,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigJson => "config",
+            Self::Index => "index",
+            Self::Download => "download",
+            Self::Page => "page",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The protocol a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2, by prior knowledge or after an upgrade.
+    Http2,
+}
+
+impl Protocol {
+    const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// The protocol as logs and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// What is asked of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    /// Its config.json.
+    Config,
+    /// An index file.
+    Index,
+    /// A .crate file.
+    Crate,
+}
+
+impl UpstreamKind {
+    /// The word used in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Index => "index",
+            Self::Crate => "crate",
+        }
+    }
+}
+
+/// All counters of one mirror.
+pub struct Metrics {
+    registry: Registry,
+    requests: Vec<IntCounter>,
+    protocols: Vec<IntCounter>,
+    duration: Vec<Histogram>,
+    upstream: IntCounterVec,
+    /// Bytes of bodies sent to clients.
+    pub served_bytes: IntCounter,
+    /// Bytes of bodies received from upstreams.
+    pub fetched_bytes: IntCounter,
+    /// Connections open now.
+    pub connections: IntGauge,
+    /// Objects in memory; set when the metrics are read.
+    pub memory_entries: IntGauge,
+    /// Bytes in memory, overhead counted; set when the metrics are read.
+    pub memory_bytes: IntGauge,
+    /// Stored objects that failed their check when loaded.
+    pub corrupt: IntCounter,
+    /// Writes to the store that failed.
+    pub store_failures: IntCounter,
+}
+
+impl Metrics {
+    /// Fresh counters, all zero.
+    ///
+    /// # Panics
+    /// Never: the names are literals and each is registered once.
+    pub fn new() -> Self {
+        Self::build(Registry::new()).expect("literal metric names, each registered once")
+    }
+
+    fn build(registry: Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+                let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counters.clone()))?;
+                Ok(counters)
+            };
+        let requests = counters(
+            "crate_mirror_requests_total",
+            "Requests answered, by what was asked and where the answer came from (x-cache)",
+            &["route", "outcome"],
+        )?;
+        let protocols = counters(
+            "crate_mirror_requests_by_protocol_total",
+            "Requests answered, by protocol",
+            &["protocol"],
+        )?;
+        Ok(Self {
+            requests: RouteLabel::ALL
+                .iter()
+                .flat_map(|r| Outcome::ALL.iter().map(|o| [r.as_str(), o.as_str()]))
+                .map(|labels| requests.with_label_values(&labels))
+                .collect(),
+            protocols: Protocol::ALL
+                .iter()
+                .map(|p| protocols.with_label_values(&[p.as_str()]))
+                .collect(),
+            duration: RouteLabel::ALL
+                .iter()
+                .map(|route| duration_of(*route, &registry))
+                .collect::<Result<_, _>>()?,
+            upstream: counters(
+                "crate_mirror_upstream_requests_total",
+                "Requests sent upstream, by what was asked and what came back",
+                &["registry", "kind", "result"],
+            )?,
+            served_bytes: counter(
+                "crate_mirror_served_bytes_total",
+                "Bytes of bodies sent to clients",
+            )?,
+            fetched_bytes: counter(
+                "crate_mirror_fetched_bytes_total",
+                "Bytes of bodies received from upstreams",
+            )?,
+            connections: gauge("crate_mirror_connections", "Connections open now")?,
+            memory_entries: gauge("crate_mirror_memory_entries", "Objects in memory")?,
+            memory_bytes: gauge(
+                "crate_mirror_memory_bytes",
+                "Bytes in memory, overhead counted",
+            )?,
+            corrupt: counter(
+                "crate_mirror_store_corrupt_total",
+                "Stored objects that failed their check when loaded",
+            )?,
+            store_failures: counter(
+                "crate_mirror_store_failures_total",
+                "Reads and writes of the store that failed",
+            )?,
+            registry,
+        })
+    }
+
+    /// Counts one answered request.
+    pub fn request(&self, route: RouteLabel, outcome: Outcome, protocol: Protocol, took: Duration) {
+        self.requests[route as usize * Outcome::ALL.len() + outcome as usize].inc();
+        self.protocols[protocol as usize].inc();
+        self.duration[route as usize].observe(took.as_secs_f64());
+    }
+
+    /// Counts one request sent upstream; `result` is a status or the kind of failure.
+    pub fn upstream(&self, registry: &str, kind: UpstreamKind, result: &str) {
+        self.upstream
+            .with_label_values(&[registry, kind.as_str(), result])
+            .inc();
+    }
+
+    /// Everything as Prometheus text, version 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 << 10);
+        if let Err(e) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!("metrics can't be rendered: {e}");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn duration_of(route: RouteLabel, registry: &Registry) -> prometheus::Result<Histogram> {
+    let options = HistogramOpts::new(
+        "crate_mirror_request_duration_seconds",
+        "From a request's head to the end of its answer",
+    )
+    .const_label("route", route.as_str())
+    .buckets(vec![
+        0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 25.0,
+    ]);
+    let histogram = Histogram::with_opts(options)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters are found by index; a wrong stride would count a miss as a hit of another route.
+    #[test]
+    fn every_route_and_outcome_has_its_own_counter() {
+        let metrics = Metrics::new();
+        for route in RouteLabel::ALL {
+            for outcome in Outcome::ALL {
+                metrics.request(route, outcome, Protocol::Http2, Duration::ZERO);
+            }
+        }
+        let text = String::from_utf8(metrics.render()).expect("text");
+        for route in RouteLabel::ALL {
+            for outcome in Outcome::ALL {
+                let (route, outcome) = (route.as_str(), outcome.as_str());
+                let line = format!(
+                    "crate_mirror_requests_total{{outcome=\"{outcome}\",route=\"{route}\"}} 1\n"
+                );
+                assert!(text.contains(&line), "{line} in {text}");
+            }
+        }
+        assert!(
+            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 25\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("duration_seconds_count{route=\"download\"} 5\n"),
+            "{text}"
+        );
+    }
+}

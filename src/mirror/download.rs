@@ -1,0 +1,222 @@
+//! [`Download`]: one .crate file on its way from upstream, read by all its clients while it arrives.
+//!
+//! What has arrived is readable at once except for the last chunk so far: that one is held back until the checksum of the whole holds, so
+//! that no client ever has a complete wrong file.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{
+    domain::CrateKey,
+    error::{Error, Result},
+    store::SpoolReader,
+};
+
+/// What a client reads from a spooled file at once.
+const BLOCK: u64 = 256 << 10;
+
+/// The downloads under way, by what they bring.
+#[derive(Default)]
+pub(super) struct Downloads(Mutex<HashMap<CrateKey, Arc<Download>>>);
+
+/// One download. Written by one task, read by any number of [`Reader`]s.
+pub(super) struct Download {
+    buffer: Mutex<Buffer>,
+    progress: watch::Sender<Progress>,
+}
+
+/// How far a download is.
+#[derive(Clone, Default)]
+struct Progress {
+    /// The whole file's size, once upstream has said it.
+    length: Option<u64>,
+    /// How many bytes may be read.
+    readable: u64,
+    /// How it ended.
+    end: Option<Result<()>>,
+}
+
+/// What has arrived.
+enum Buffer {
+    /// Chunks as they came, each with the offset of its end.
+    Chunks(Vec<(u64, Bytes)>),
+    /// All of it in one piece.
+    Whole(Bytes),
+    /// In a file, because it is large.
+    Spooled(SpoolReader),
+}
+
+/// One client's place in a download.
+pub struct Reader {
+    download: Arc<Download>,
+    progress: watch::Receiver<Progress>,
+    offset: u64,
+}
+
+impl Downloads {
+    /// The download of `key`; `start` is called with a new one if there is none.
+    pub(super) fn join(&self, key: CrateKey, start: impl FnOnce(Arc<Download>)) -> Reader {
+        let mut downloads = self.lock();
+        if let Some(download) = downloads.get(&key) {
+            return download.reader();
+        }
+        let download = Arc::new(Download {
+            buffer: Mutex::new(Buffer::Chunks(Vec::new())),
+            progress: watch::Sender::default(),
+        });
+        downloads.insert(key, download.clone());
+        drop(downloads);
+        let reader = download.reader();
+        start(download);
+        reader
+    }
+
+    /// Takes the download of `key` off the list: who asks from now on looks elsewhere or starts anew.
+    pub(super) fn forget(&self, key: &CrateKey) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CrateKey, Arc<Download>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Download {
+    fn reader(self: &Arc<Self>) -> Reader {
+        Reader {
+            progress: self.progress.subscribe(),
+            download: self.clone(),
+            offset: 0,
+        }
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Upstream has said how long the file is, or has begun to send without saying.
+    pub(super) fn begin(&self, length: Option<u64>) {
+        self.progress.send_modify(|p| p.length = length);
+    }
+
+    /// From now on what has arrived is in a file.
+    pub(super) fn spooled(&self, reader: SpoolReader) {
+        *self.buffer() = Buffer::Spooled(reader);
+    }
+
+    /// Adds a chunk that ends at `end`; it isn't readable yet.
+    pub(super) fn push(&self, end: u64, chunk: Bytes) {
+        match &mut *self.buffer() {
+            Buffer::Chunks(chunks) => chunks.push((end, chunk)),
+            Buffer::Whole(_) | Buffer::Spooled(_) => {}
+        }
+    }
+
+    /// Lets clients read up to `readable`.
+    pub(super) fn release(&self, readable: u64) {
+        self.progress.send_modify(|p| p.readable = readable);
+    }
+
+    /// All that has arrived in one piece, which takes the place of the chunks.
+    pub(super) fn consolidate(&self, own: impl FnOnce(Bytes) -> Bytes) -> Option<Bytes> {
+        let mut buffer = self.buffer();
+        let Buffer::Chunks(chunks) = &*buffer else {
+            return None;
+        };
+        let mut whole = Vec::with_capacity(chunks.last().map_or(0, |(end, _)| *end as usize));
+        for (_, chunk) in chunks {
+            whole.extend_from_slice(chunk);
+        }
+        let whole = own(whole.into());
+        *buffer = Buffer::Whole(whole.clone());
+        Some(whole)
+    }
+
+    /// The file is here and its checksum holds.
+    pub(super) fn land(&self, length: u64) {
+        self.progress.send_modify(|p| {
+            p.length = Some(length);
+            p.readable = length;
+            p.end = Some(Ok(()));
+        });
+    }
+
+    /// The file can't be had; every reader is cut off. A download that has ended stays as it ended.
+    pub(super) fn fail(&self, error: Error) {
+        self.progress.send_if_modified(|p| {
+            let open = p.end.is_none();
+            if open {
+                p.end = Some(Err(error));
+            }
+            open
+        });
+    }
+}
+
+impl Reader {
+    /// Waits until there is something to read and says how long the file is, if that is known.
+    ///
+    /// # Errors
+    /// What made the download fail, if it failed before anything became readable.
+    pub async fn begun(&mut self) -> Result<Option<u64>> {
+        let progress = self.wait().await?;
+        match progress.end {
+            Some(Err(e)) if progress.readable == 0 => Err(e),
+            _ => Ok(progress.length),
+        }
+    }
+
+    /// The next bytes; `None` when all were read.
+    ///
+    /// # Errors
+    /// What made the download fail; nothing comes after it.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        let read = async {
+            let progress = self.wait().await?;
+            if progress.readable > self.offset {
+                return self.read(progress.readable).await.map(Some);
+            }
+            progress.end.unwrap_or(Ok(())).map(|()| None)
+        };
+        match read.await.transpose()? {
+            Ok(bytes) => {
+                self.offset += bytes.len() as u64;
+                Some(Ok(bytes))
+            }
+            Err(e) => Some(Err(e)),
+        }
+    }
+
+    /// Waits until there is more to read or nothing more to come.
+    async fn wait(&mut self) -> Result<Progress> {
+        let offset = self.offset;
+        let more = |p: &Progress| p.readable > offset || p.end.is_some();
+        let progress = self.progress.wait_for(more).await;
+        // The sender lives as long as we hold the download.
+        progress
+            .map(|p| p.clone())
+            .map_err(|_| Error::internal("a download vanished"))
+    }
+
+    /// Bytes from our offset on, none beyond `readable`.
+    async fn read(&self, readable: u64) -> Result<Bytes> {
+        let offset = self.offset;
+        let spool = match &*self.download.buffer() {
+            Buffer::Chunks(chunks) => {
+                let at = chunks.partition_point(|(end, _)| *end <= offset);
+                let (end, chunk) = &chunks[at];
+                let from = chunk.len() - (end - offset) as usize;
+                return Ok(chunk.slice(from..));
+            }
+            Buffer::Whole(bytes) => return Ok(bytes.slice(offset as usize..readable as usize)),
+            Buffer::Spooled(spool) => spool.clone(),
+        };
+        let most = BLOCK.min(readable - offset);
+        spool.read_at(offset, most as usize).await
+    }
+}

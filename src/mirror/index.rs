@@ -1,0 +1,436 @@
+//! Index files: from memory, from the store, or refreshed upstream by one shared request.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, timeout};
+
+use super::{Found, Inner, Mirror, Rendition, memory::Resident};
+use crate::{
+    allowance::Lease,
+    domain::{
+        CrateName, IndexFile, IndexKey, Outcome, Sha256, Validators,
+        freshness::{Freshness, judge},
+    },
+    error::{Error, Kind, Result},
+    store::IndexRecord,
+    upstream::{Fetched, Upstream},
+};
+
+/// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
+/// let a restart during an outage take a copy for older than it is by more than this.
+const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+/// After a failed refresh the stale copy is served without asking for this long, at most.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// A crate's index file as this mirror knows it.
+#[derive(Clone, Debug)]
+pub struct IndexEntry {
+    content: Arc<Content>,
+    validators: Validators,
+    fetched_at: SystemTime,
+    /// When upstream last said that this is current.
+    checked_at: SystemTime,
+    /// The `checked_at` that the store knows of.
+    recorded_at: SystemTime,
+    /// When upstream last failed to say anything about it.
+    failed_at: Option<SystemTime>,
+}
+
+/// What doesn't change when upstream confirms a copy.
+#[derive(Debug)]
+struct Content {
+    file: IndexFile,
+    sha256: Sha256,
+    rendition: Rendition,
+}
+
+/// What to do about an entry now.
+enum Due {
+    /// Serve it.
+    Nothing,
+    /// Serve it: asking failed a moment ago.
+    NotYet,
+    /// Ask upstream; it may be served when that fails.
+    Refresh,
+    /// Ask upstream; it is too old to be served otherwise.
+    Replace,
+}
+
+impl IndexEntry {
+    /// The file's lines.
+    pub fn file(&self) -> &IndexFile {
+        &self.content.file
+    }
+
+    /// What is served of it.
+    pub fn rendition(&self) -> &Rendition {
+        &self.content.rendition
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.content.file.overhead() + self.content.rendition.size() + size_of::<Self>()
+    }
+
+    fn due(&self, freshness: &crate::config::sections::Freshness, now: SystemTime) -> Due {
+        let lifetimes = freshness.lifetimes();
+        let pause = PAUSE_AFTER_FAILURE.min(lifetimes.fresh_for);
+        let failed_lately = |at| now.duration_since(at).is_ok_and(|since| since < pause);
+        match judge(self.checked_at, now, lifetimes) {
+            Freshness::Fresh => Due::Nothing,
+            Freshness::Stale if self.failed_at.is_some_and(failed_lately) => Due::NotYet,
+            Freshness::Stale => Due::Refresh,
+            Freshness::Expired => Due::Replace,
+        }
+    }
+
+    fn record(&self) -> IndexRecord {
+        IndexRecord {
+            body: self.content.file.body().clone(),
+            sha256: self.content.sha256,
+            validators: self.validators.clone(),
+            fetched_at: self.fetched_at,
+            checked_at: self.checked_at,
+        }
+    }
+}
+
+impl Mirror {
+    /// The index file of `name`, as fresh as it has to be.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy.
+    pub async fn index(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Result<Found<Arc<IndexEntry>>> {
+        let key = IndexKey::new(upstream.registry(), name);
+        if let Some(known) = self.0.memory.index(&key).await
+            && let Some(answer) = self.0.answer(&key, known, now)
+        {
+            return answer;
+        }
+        self.refreshed(upstream, key, now).await
+    }
+
+    /// The index file after a refresh, or the stale copy if that takes too long.
+    async fn refreshed(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: IndexKey,
+        now: SystemTime,
+    ) -> Result<Found<Arc<IndexEntry>>> {
+        let flight = self.0.refreshes.join(key, &self.0.tasks, || {
+            let (inner, upstream) = (self.0.clone(), upstream.clone());
+            async move { inner.refresh(&upstream, key, now).await }
+        });
+        let patience_ends = flight.started + *self.0.freshness.patience;
+        if let Ok(result) = tokio::time::timeout_at(patience_ends, flight.result.clone()).await {
+            return result;
+        }
+        // The flight puts the copy it found in the store into memory before it asks upstream.
+        if let Some(Resident::Index(entry)) = self.0.memory.index(&key).await
+            && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
+        {
+            let outcome = Outcome::Stale;
+            return Ok(Found {
+                value: entry,
+                outcome,
+            });
+        }
+        let answer_within = flight.started + crate::upstream::ANSWER_WITHIN;
+        let left = answer_within.saturating_duration_since(Instant::now());
+        match timeout(left.max(Duration::from_secs(1)), flight.result).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::upstream_timeout(format!(
+                "the index file of {} didn't arrive from {} in time; try again",
+                key.name(),
+                key.registry
+            ))),
+        }
+    }
+}
+
+impl Inner {
+    /// The answer that what is in memory allows without asking upstream, if it does.
+    fn answer(
+        &self,
+        key: &IndexKey,
+        known: Resident,
+        now: SystemTime,
+    ) -> Option<Result<Found<Arc<IndexEntry>>>> {
+        let outcome = match &known {
+            Resident::Index(entry) => match entry.due(&self.freshness, now) {
+                Due::Nothing => Outcome::Hit,
+                Due::NotYet => Outcome::Stale,
+                Due::Refresh | Due::Replace => return None,
+            },
+            Resident::Absent(since) if self.still_absent(*since, now) => Outcome::Absent,
+            Resident::Absent(_) | Resident::Crate(_) => return None,
+        };
+        Some(match known {
+            Resident::Index(value) => Ok(Found { value, outcome }),
+            Resident::Absent(_) | Resident::Crate(_) => Err(no_such_crate(key)),
+        })
+    }
+
+    pub(super) fn still_absent(&self, since: SystemTime, now: SystemTime) -> bool {
+        now.duration_since(since)
+            .is_ok_and(|age| age < self.freshness.absent_for())
+    }
+
+    /// One refresh, shared by all who wait for it.
+    async fn refresh(
+        self: Arc<Self>,
+        upstream: &Upstream,
+        key: IndexKey,
+        now: SystemTime,
+    ) -> Result<Found<Arc<IndexEntry>>> {
+        let known = self.known_index(&key, now).await;
+        if let Some(known) = &known
+            && let Some(answer) = self.answer(&key, known.clone(), now)
+        {
+            return answer;
+        }
+        let known = match known {
+            Some(Resident::Index(entry)) => Some(entry),
+            // What is remembered as absent may still be in the store, with validators worth asking with.
+            Some(Resident::Absent(_) | Resident::Crate(_)) => self.stored_index(&key, now).await,
+            None => None,
+        };
+        let nothing = Validators::default();
+        let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
+        match (upstream.fetch_index(key.path, validators).await, known) {
+            (Ok(Fetched::NotModified { validators }), Some(entry)) => {
+                Ok(self.confirm(key, &entry, validators, now).await)
+            }
+            (Ok(Fetched::NotModified { .. }), None) => Err(Error::upstream_fault(
+                "upstream answered 304 to a request without conditions",
+            )),
+            (
+                Ok(Fetched::New {
+                    body,
+                    lease,
+                    validators,
+                }),
+                known,
+            ) => {
+                let unchanged = known
+                    .as_ref()
+                    .filter(|entry| *entry.content.file.body() == body);
+                if let Some(entry) = unchanged {
+                    return Ok(self.confirm(key, entry, validators, now).await);
+                }
+                match self.ready(key, body, lease, validators, now).await {
+                    Ok(entry) => Ok(self.replace(key, entry).await),
+                    Err(e) => self.fall_back(key, known, e, now).await,
+                }
+            }
+            (Ok(Fetched::Absent), _) => {
+                self.memory.keep_index(&key, Resident::Absent(now)).await;
+                Err(no_such_crate(&key))
+            }
+            (Err(e), known) => self.fall_back(key, known, e, now).await,
+        }
+    }
+
+    /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
+    pub(super) async fn known_index(&self, key: &IndexKey, now: SystemTime) -> Option<Resident> {
+        if let Some(resident) = self.memory.index(key).await {
+            return Some(resident);
+        }
+        let entry = self.stored_index(key, now).await?;
+        self.memory
+            .keep_index(key, Resident::Index(entry.clone()))
+            .await;
+        Some(Resident::Index(entry))
+    }
+
+    /// What the store has of an index file. A store that can't be read is one that has nothing: upstream may still answer.
+    pub(super) async fn stored_index(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+    ) -> Option<Arc<IndexEntry>> {
+        let _turn = self.readying.acquire().await;
+        let record = match self.store.load_index(key, now).await {
+            Ok(record) => record?,
+            Err(e) => {
+                tracing::warn!("{e}");
+                return None;
+            }
+        };
+        let lease = self.allowance.take(record.body.len() as u64 * 2).await;
+        let (path, times) = (key.path, (record.fetched_at, record.checked_at));
+        let made = make(move || {
+            let file = IndexFile::parse(path, record.body)?;
+            Ok((
+                content(file, record.sha256, times.0, lease),
+                record.validators,
+            ))
+        });
+        match made.await {
+            Ok((content, validators)) => Some(Arc::new(IndexEntry {
+                content,
+                validators,
+                fetched_at: times.0,
+                checked_at: times.1,
+                recorded_at: times.1,
+                failed_at: None,
+            })),
+            Err(e) => {
+                tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
+                None
+            }
+        }
+    }
+
+    /// Makes an entry of a body that came from upstream just now.
+    async fn ready(
+        &self,
+        key: IndexKey,
+        body: bytes::Bytes,
+        lease: Lease,
+        validators: Validators,
+        now: SystemTime,
+    ) -> Result<IndexEntry> {
+        let told = validators.last_modified.as_deref();
+        let modified = told
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .unwrap_or(now);
+        let content = make(move || {
+            let file = IndexFile::parse(key.path, body)?;
+            let sha256 = Sha256::of(file.body());
+            Ok(content(file, sha256, modified, lease))
+        })
+        .await?;
+        if content.file.unreadable() > 0 {
+            let lines = content.file.unreadable();
+            tracing::warn!(name = %key.name(), lines, "upstream's index file has lines that can't be read; they are passed on");
+        }
+        Ok(IndexEntry {
+            content,
+            validators,
+            fetched_at: modified,
+            checked_at: now,
+            recorded_at: now,
+            failed_at: None,
+        })
+    }
+
+    /// Upstream said, or its identical body shows, that `entry` is current.
+    async fn confirm(
+        self: &Arc<Self>,
+        key: IndexKey,
+        entry: &IndexEntry,
+        validators: Validators,
+        now: SystemTime,
+    ) -> Found<Arc<IndexEntry>> {
+        let age = now.duration_since(entry.recorded_at).unwrap_or_default();
+        let write = age >= CONFIRMATION_GRAIN || validators != entry.validators;
+        let confirmed = Arc::new(IndexEntry {
+            validators,
+            checked_at: now,
+            recorded_at: if write { now } else { entry.recorded_at },
+            failed_at: None,
+            ..entry.clone()
+        });
+        self.memory
+            .keep_index(&key, Resident::Index(confirmed.clone()))
+            .await;
+        if write {
+            self.save_index(key, confirmed.clone());
+        }
+        Found {
+            value: confirmed,
+            outcome: Outcome::Revalidated,
+        }
+    }
+
+    /// A new body takes the place of what there was.
+    async fn replace(self: &Arc<Self>, key: IndexKey, entry: IndexEntry) -> Found<Arc<IndexEntry>> {
+        let entry = Arc::new(entry);
+        self.memory
+            .keep_index(&key, Resident::Index(entry.clone()))
+            .await;
+        self.save_index(key, entry.clone());
+        Found {
+            value: entry,
+            outcome: Outcome::Miss,
+        }
+    }
+
+    /// Upstream failed: the copy we have, unless it is too old.
+    async fn fall_back(
+        &self,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        error: Error,
+        now: SystemTime,
+    ) -> Result<Found<Arc<IndexEntry>>> {
+        let Some(entry) = known else {
+            return Err(error);
+        };
+        if matches!(entry.due(&self.freshness, now), Due::Replace) {
+            return Err(Error::new(
+                Kind::UpstreamUnavailable { retry_after: None },
+                format!("{error}, and the copy here is older than `freshness.max_stale` allows"),
+            ));
+        }
+        tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
+        let stale = Arc::new(IndexEntry {
+            failed_at: Some(now),
+            ..(*entry).clone()
+        });
+        self.memory
+            .keep_index(&key, Resident::Index(stale.clone()))
+            .await;
+        Ok(Found {
+            value: stale,
+            outcome: Outcome::Stale,
+        })
+    }
+
+    /// Writes an entry to the store, beside what its asker is waiting for: a slow disk slows nobody down.
+    fn save_index(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
+        let inner = self.clone();
+        self.detach(async move {
+            if let Err(e) = inner.store.save_index(&key, &entry.record()).await {
+                tracing::warn!("{e}; it is served from memory and will be fetched again");
+            }
+        });
+    }
+}
+
+/// Ties the memory to the bodies it was leased for and makes the rendition.
+fn content(
+    file: IndexFile,
+    sha256: Sha256,
+    modified: SystemTime,
+    mut lease: Lease,
+) -> Arc<Content> {
+    let mut rendition = Rendition::new(file.body().clone(), &sha256, modified);
+    lease.shrink_to((rendition.size() + file.overhead()) as u64);
+    let held = lease.hold(std::mem::take(&mut rendition.body));
+    rendition.body = held.clone();
+    Arc::new(Content {
+        file: file.with_body(held),
+        sha256,
+        rendition,
+    })
+}
+
+/// Runs work that takes milliseconds of computing where it holds nobody up.
+async fn make<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("making an index file ready ended early: {e}")))?
+}
+
+fn no_such_crate(key: &IndexKey) -> Error {
+    Error::absent(format!("{} has no crate {}", key.registry, key.name()))
+}

@@ -1,0 +1,96 @@
+//! [`Memory`]: what can be served without touching the disk, within a budget of bytes.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use moka::{future::Cache, policy::EvictionPolicy};
+
+use super::index::IndexEntry;
+use crate::domain::{CrateKey, IndexKey};
+
+/// What an entry takes beside its bodies: key, cache node and allocations, rounded up.
+const OVERHEAD: usize = 1 << 10;
+
+/// A stored object, ready to be served.
+#[derive(Clone)]
+pub(super) enum Resident {
+    /// An index file and its renditions.
+    Index(Arc<IndexEntry>),
+    /// A .crate file, checked.
+    Crate(Bytes),
+    /// Upstream said at that time that there is no such thing.
+    Absent(SystemTime),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Index(IndexKey),
+    Crate(CrateKey),
+}
+
+/// The objects used last. Least-recently-used, because moka's default policy admits hardly any new entry into a full warm cache.
+pub(super) struct Memory {
+    cache: Cache<Key, Resident>,
+    budget: u64,
+}
+
+/// How much is in memory.
+pub(super) struct Usage {
+    pub(super) entries: i64,
+    pub(super) bytes: i64,
+}
+
+impl Memory {
+    pub(super) fn new(budget: u64) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(budget)
+            .weigher(|_, resident: &Resident| weigh(resident))
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self { cache, budget }
+    }
+
+    pub(super) async fn index(&self, key: &IndexKey) -> Option<Resident> {
+        self.cache.get(&Key::Index(*key)).await
+    }
+
+    pub(super) async fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
+        self.cache.get(&Key::Crate(*key)).await
+    }
+
+    pub(super) async fn keep_index(&self, key: &IndexKey, resident: Resident) {
+        self.keep(Key::Index(*key), resident).await;
+    }
+
+    pub(super) async fn keep_crate(&self, key: &CrateKey, resident: Resident) {
+        self.keep(Key::Crate(*key), resident).await;
+    }
+
+    async fn keep(&self, key: Key, resident: Resident) {
+        self.cache.insert(key, resident).await;
+        // moka evicts in batches; with large objects a batch would overshoot the budget by gigabytes.
+        self.cache.run_pending_tasks().await;
+    }
+
+    /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
+    pub(super) fn largest(&self) -> u64 {
+        (self.budget / 16).clamp(64 << 10, 16 << 20)
+    }
+
+    pub(super) async fn usage(&self) -> Usage {
+        self.cache.run_pending_tasks().await;
+        Usage {
+            entries: i64::try_from(self.cache.entry_count()).unwrap_or(i64::MAX),
+            bytes: i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+fn weigh(resident: &Resident) -> u32 {
+    let bodies = match resident {
+        Resident::Index(entry) => entry.size(),
+        Resident::Crate(bytes) => bytes.len(),
+        Resident::Absent(_) => 0,
+    };
+    u32::try_from(bodies + OVERHEAD).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,156 @@
+//! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
+
+mod crates;
+mod download;
+mod flight;
+mod index;
+mod memory;
+mod rendition;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+pub use crates::CrateBody;
+pub use download::Reader as DownloadReader;
+pub use index::IndexEntry;
+pub use rendition::Rendition;
+
+use crate::{
+    allowance::Allowance,
+    config::sections::Freshness,
+    domain::{CrateKey, IndexKey, Outcome, RegistryName},
+    error::{Error, Result},
+    metrics::Metrics,
+    store::Store,
+    upstream::Upstream,
+};
+
+/// What a mirror is made of.
+pub struct Parts {
+    /// How long copies are good for.
+    pub freshness: Freshness,
+    /// How many bytes of objects to keep in memory.
+    pub memory_budget: u64,
+    /// The memory that bodies may take, cached ones included.
+    pub allowance: Allowance,
+    /// Where objects are kept.
+    pub store: Store,
+    /// The registries, and which one is the default.
+    pub upstreams: Vec<Upstream>,
+    /// The registry served when none is named.
+    pub default: RegistryName,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A mirror of one or more registries. Cheap to clone.
+#[derive(Clone)]
+pub struct Mirror(Arc<Inner>);
+
+struct Inner {
+    freshness: Freshness,
+    memory: memory::Memory,
+    allowance: Allowance,
+    store: Store,
+    registries: BTreeMap<RegistryName, Arc<Upstream>>,
+    default: RegistryName,
+    metrics: Arc<Metrics>,
+    /// Refreshes under way.
+    refreshes: flight::Flights<IndexKey, Found<Arc<IndexEntry>>>,
+    /// Crates being read from the store.
+    loads: flight::Flights<CrateKey, crates::Loaded>,
+    /// Crates being fetched from upstream.
+    downloads: download::Downloads,
+    /// Index records being read from the store and made ready; bounded, because each is in memory before it can be accounted for.
+    readying: tokio::sync::Semaphore,
+    tasks: TaskTracker,
+}
+
+/// Something found, and where.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// What was found.
+    pub value: T,
+    /// Where it came from.
+    pub outcome: Outcome,
+}
+
+/// How many index records are made ready at once.
+const READYING: usize = 8;
+
+impl Mirror {
+    /// A mirror made of `parts`. Nothing is contacted or scanned.
+    pub fn new(parts: Parts) -> Self {
+        let registries = parts
+            .upstreams
+            .into_iter()
+            .map(|u| (u.registry(), Arc::new(u)));
+        Self(Arc::new(Inner {
+            freshness: parts.freshness,
+            memory: memory::Memory::new(parts.memory_budget),
+            allowance: parts.allowance,
+            store: parts.store,
+            registries: registries.collect(),
+            default: parts.default,
+            metrics: parts.metrics,
+            refreshes: flight::Flights::default(),
+            loads: flight::Flights::default(),
+            downloads: download::Downloads::default(),
+            readying: tokio::sync::Semaphore::new(READYING),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// The registry of that name, or the default one; the name comes back in a form that is known to be served.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when no such registry is configured.
+    pub fn registry(&self, name: Option<RegistryName>) -> Result<&Arc<Upstream>> {
+        let name = name.unwrap_or(self.0.default);
+        self.0.registries.get(&name).ok_or_else(|| {
+            let known: Vec<_> = self.0.registries.keys().map(RegistryName::as_str).collect();
+            Error::not_found(format!(
+                "this mirror has no registry {name}; it has {}",
+                known.join(", ")
+            ))
+        })
+    }
+
+    /// The names of all registries.
+    pub fn registries(&self) -> impl Iterator<Item = RegistryName> {
+        self.0.registries.keys().copied()
+    }
+
+    /// The registry served when none is named.
+    pub fn default_registry(&self) -> RegistryName {
+        self.0.default
+    }
+
+    /// Where this mirror counts, with what is in memory brought up to date.
+    pub async fn metrics(&self) -> &Metrics {
+        let usage = self.0.memory.usage().await;
+        self.0.metrics.memory_entries.set(usage.entries);
+        self.0.metrics.memory_bytes.set(usage.bytes);
+        &self.0.metrics
+    }
+
+    /// Waits until what is being fetched and written is in the store, at most `grace`.
+    pub async fn close(&self, grace: Duration) {
+        self.0.tasks.close();
+        if tokio::time::timeout(grace, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
+            let left = self.0.tasks.len();
+            tracing::warn!("{left} fetches or writes were not finished in time and are dropped");
+        }
+    }
+}
+
+impl Inner {
+    /// Runs `work` to its end, whatever becomes of who asked for it.
+    fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+}

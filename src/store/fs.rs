@@ -1,0 +1,185 @@
+//! [`Folder`]: a store's objects as plain files below one folder.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tempfile::NamedTempFile;
+
+use super::{Checked, Found, blocking, failed, reader::Blocks};
+use crate::error::{Error, Result};
+
+/// Where files are written before they are renamed into place; on the same file system, and listed at start in place of a full scan.
+/// No registry can be called so: their names start with a letter.
+const TEMPORARY: &str = ".tmp";
+/// A temporary file this old belongs to no living process.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// A file's modification time is its last use, at this grain: touching it at every load would turn reads into writes.
+const USE_GRAIN: Duration = Duration::from_secs(3600);
+
+/// A folder that holds objects, and how carefully it is written.
+pub(super) struct Folder {
+    root: PathBuf,
+    sync: bool,
+}
+
+impl Folder {
+    pub(super) fn open(root: &Path, sync: bool, now: SystemTime) -> Result<Self> {
+        let temporary = root.join(TEMPORARY);
+        let writable = fs::create_dir_all(&temporary).and_then(|()| {
+            // Permissions, read-only mounts and quotas are all found by doing it.
+            NamedTempFile::new_in(&temporary)?.write_all(b"writable?")
+        });
+        if let Err(e) = writable {
+            let why = match fs::metadata(root) {
+                Ok(meta) if !meta.is_dir() => "it is not a folder".to_owned(),
+                _ => e.to_string(),
+            };
+            return Err(Error::config(format!(
+                "`store.path`: the folder {} can't be used: {why}; it must be a folder this program may write to",
+                root.display()
+            )));
+        }
+        remove_abandoned(&temporary, now);
+        let root = root.to_owned();
+        Ok(Self { root, sync })
+    }
+
+    /// Reads and checks the object under `path` in one trip to a blocking thread.
+    pub(super) async fn load<T: Send + 'static, L: Send + 'static>(
+        self: &Arc<Self>,
+        path: String,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+        check: impl FnOnce(Vec<u8>) -> Result<T, String> + Send + 'static,
+    ) -> Result<Option<Checked<T, L>>> {
+        let path = self.root.join(path);
+        blocking(move || match find(&path, now, admit) {
+            Ok(found) => Ok(found.map(|f| f.check(check))),
+            Err(e) => Err(failed("reading", &path, &e)),
+        })
+        .await?
+    }
+
+    /// Writes `pieces` one after the other as the object under `path`.
+    pub(super) async fn save(self: &Arc<Self>, path: String, pieces: Vec<Bytes>) -> Result<()> {
+        let folder = self.clone();
+        blocking(move || {
+            let write = || {
+                let mut file = folder.temporary()?;
+                pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+                folder.publish(file, &path)
+            };
+            write().map_err(|e| failed("writing", &folder.root.join(&path), &e))
+        })
+        .await?
+    }
+
+    pub(super) async fn remove(self: &Arc<Self>, path: String) -> Result<()> {
+        let path = self.root.join(path);
+        blocking(move || match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("removing", &path, &e)),
+            _ => Ok(()),
+        })
+        .await?
+    }
+
+    /// A new file with a name of its own. The folder is made again if somebody removed it.
+    pub(super) fn temporary(&self) -> io::Result<NamedTempFile> {
+        let folder = self.root.join(TEMPORARY);
+        NamedTempFile::new_in(&folder).or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                fs::create_dir_all(&folder)?;
+                NamedTempFile::new_in(&folder)
+            }
+            _ => Err(e),
+        })
+    }
+
+    /// Renames a finished file into place; durable when this returns, if the folder is to be synced.
+    pub(super) fn publish(&self, file: NamedTempFile, path: &str) -> io::Result<()> {
+        if self.sync {
+            file.as_file().sync_all()?;
+        }
+        let target = self.root.join(path);
+        let parent = target.parent().unwrap_or(&self.root);
+        let made = !parent.exists();
+        if made {
+            fs::create_dir_all(parent)?;
+        }
+        set_readable(&file)?;
+        file.persist(&target).map_err(|e| e.error)?;
+        if !self.sync {
+            return Ok(());
+        }
+        // A new name is durable once its folder is; a new folder, once its own parent is.
+        let folders = parent.ancestors().take_while(|f| f.starts_with(&self.root));
+        for folder in folders.take(if made { usize::MAX } else { 1 }) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the file at `path` and reads it whole if `admit` grants the memory.
+fn find<L>(
+    path: &Path,
+    now: SystemTime,
+    admit: impl FnOnce(u64) -> Option<L>,
+) -> io::Result<Option<Found<L>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let meta = file.metadata()?;
+    let used = meta.modified()?;
+    if now.duration_since(used).is_ok_and(|age| age > USE_GRAIN) {
+        // Only eviction reads it; a store that can't be written to can still be served.
+        let _ = file.set_modified(now);
+    }
+    match admit(meta.len()) {
+        Some(lease) => {
+            let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(Found::Whole(bytes, lease)))
+        }
+        None => Ok(Some(Found::Large(Blocks::File {
+            file,
+            length: meta.len(),
+        }))),
+    }
+}
+
+/// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).
+#[cfg(unix)]
+fn set_readable(file: &NamedTempFile) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_readable(_: &NamedTempFile) -> io::Result<()> {
+    Ok(())
+}
+
+/// Removes what a killed process left behind; failing to is no reason not to start.
+fn remove_abandoned(temporary: &Path, now: SystemTime) {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries {
+        let age = entry
+            .metadata()
+            .and_then(|m| m.modified())
+            .map(|written| now.duration_since(written).unwrap_or_default());
+        if age.is_ok_and(|age| age > ABANDONED) {
+            tracing::info!("removing the left-over {}", entry.path().display());
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! [`Store`]: bytes in, verified bytes out. Takes keys, never paths, and knows nothing of HTTP.
+//!
+//! The filesystem is the database: no index of what is stored is kept, so nothing has to be scanned at start and nothing can disagree
+//! with the files after a crash. Each object is written in one atomic step and checked whenever it is read.
+
+mod fs;
+mod memory;
+mod reader;
+mod record;
+mod spool;
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+pub use reader::CrateReader;
+pub use record::IndexRecord;
+pub use spool::{Spool, SpoolReader};
+
+use crate::{
+    domain::{CrateKey, IndexKey, Sha256},
+    error::{Error, Result},
+    metrics::Metrics,
+};
+
+/// Where verified objects are kept. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+    metrics: Arc<Metrics>,
+}
+
+/// One variant per kind of storage.
+#[derive(Clone)]
+enum Backend {
+    Fs(Arc<fs::Folder>),
+    Memory(Arc<memory::Shelf>),
+}
+
+/// A .crate file found in the store.
+pub enum StoredCrate<L> {
+    /// All of it, checked, with the lease that was given for its memory.
+    Whole(Bytes, L),
+    /// No memory was granted: to be read block by block, checked on the way.
+    Large(Box<CrateReader>),
+}
+
+/// What a backend found under a path.
+enum Found<L> {
+    Whole(Vec<u8>, L),
+    Large(reader::Blocks),
+}
+
+impl Store {
+    /// A store in the folder `path`, which is created when missing. Left-over temporary files older than a day are removed.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when it can't be created, is no folder or can't be written to.
+    pub fn open(path: &Path, sync: bool, metrics: Arc<Metrics>, now: SystemTime) -> Result<Self> {
+        let folder = Arc::new(fs::Folder::open(path, sync, now)?);
+        Ok(Self {
+            backend: Backend::Fs(folder),
+            metrics,
+        })
+    }
+
+    /// A store that forgets everything when dropped, for tests and for mirrors that need no disk.
+    pub fn in_memory(metrics: Arc<Metrics>) -> Self {
+        Self {
+            backend: Backend::Memory(Arc::default()),
+            metrics,
+        }
+    }
+
+    /// The index record under `key`. One that fails its check is dropped and reported as not there.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn load_index(&self, key: &IndexKey, now: SystemTime) -> Result<Option<IndexRecord>> {
+        let path = key.path();
+        let decode = |bytes: Vec<u8>| IndexRecord::decode(Bytes::from(bytes));
+        let found = match &self.backend {
+            Backend::Fs(folder) => folder.load(path.clone(), now, |_| Some(()), decode).await,
+            Backend::Memory(shelf) => shelf.load(&path, |_| Some(()), decode),
+        };
+        match self.note(found)? {
+            Some(Checked::Good(record, ())) => Ok(Some(record)),
+            Some(Checked::Large(_)) | None => Ok(None),
+            Some(Checked::Corrupt(why)) => {
+                self.drop_corrupt(path, &why).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stores an index record in one atomic write; header and body can't disagree.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn save_index(&self, key: &IndexKey, record: &IndexRecord) -> Result<()> {
+        let [header, body] = record.encode();
+        let written = match &self.backend {
+            Backend::Fs(folder) => folder.save(key.path(), vec![header, body]).await,
+            Backend::Memory(shelf) => {
+                shelf.save(key.path(), &[header, body]);
+                Ok(())
+            }
+        };
+        self.note(written)
+    }
+
+    /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
+    /// a reader. One that fails its check is dropped and reported as not there.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn load_crate<L: Send + 'static>(
+        &self,
+        key: &CrateKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredCrate<L>>> {
+        let (path, sha256) = (key.path(), key.sha256);
+        let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
+            actual if actual == sha256 => Ok(Bytes::from(bytes)),
+            actual => Err(format!("its checksum is {actual}")),
+        };
+        let found = match &self.backend {
+            Backend::Fs(folder) => folder.load(path.clone(), now, admit, verify).await,
+            Backend::Memory(shelf) => shelf.load(&path, admit, verify),
+        };
+        match self.note(found)? {
+            None => Ok(None),
+            Some(Checked::Good(bytes, lease)) => Ok(Some(StoredCrate::Whole(bytes, lease))),
+            Some(Checked::Large(blocks)) => {
+                let reader = CrateReader::new(self.clone(), *key, blocks);
+                Ok(Some(StoredCrate::Large(Box::new(reader))))
+            }
+            Some(Checked::Corrupt(why)) => {
+                self.drop_corrupt(path, &why).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stores a .crate file in one atomic write. The caller has checked `bytes` against the key's checksum.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn save_crate(&self, key: &CrateKey, bytes: Bytes) -> Result<()> {
+        let written = match &self.backend {
+            Backend::Fs(folder) => folder.save(key.path(), vec![bytes]).await,
+            Backend::Memory(shelf) => {
+                shelf.save(key.path(), &[bytes]);
+                Ok(())
+            }
+        };
+        self.note(written)
+    }
+
+    /// A place for a .crate file that is too large for memory, to be filled while it arrives.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn spool(&self) -> Result<Spool> {
+        let spool = match &self.backend {
+            Backend::Fs(folder) => Spool::in_folder(folder.clone()).await,
+            Backend::Memory(_) => Spool::anywhere().await,
+        };
+        self.note(spool)
+    }
+
+    /// Makes a spooled file the object under `key`. The caller has checked its bytes against the key's checksum.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
+        let committed = match &self.backend {
+            Backend::Fs(folder) => spool.persist(folder.clone(), key.path()).await,
+            Backend::Memory(shelf) => match spool.into_bytes().await {
+                Ok(bytes) => {
+                    shelf.save(key.path(), &[bytes]);
+                    Ok(())
+                }
+                Err(e) => Err(e),
+            },
+        };
+        self.note(committed)
+    }
+
+    /// Removes an object that failed its check, so that it is fetched again.
+    async fn drop_corrupt(&self, path: String, why: &str) {
+        tracing::warn!(
+            object = path,
+            "a stored object is corrupt and dropped: {why}"
+        );
+        self.metrics.corrupt.inc();
+        let removed = match &self.backend {
+            Backend::Fs(folder) => folder.remove(path).await,
+            Backend::Memory(shelf) => {
+                shelf.remove(&path);
+                Ok(())
+            }
+        };
+        if let Err(e) = self.note(removed) {
+            tracing::warn!("{e}");
+        }
+    }
+
+    /// Counts failures of the storage itself.
+    fn note<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|_| self.metrics.store_failures.inc())
+    }
+}
+
+/// What became of an object on its way through its check.
+enum Checked<T, L> {
+    Good(T, L),
+    Large(reader::Blocks),
+    Corrupt(String),
+}
+
+impl<L> Found<L> {
+    /// Runs the check where the object was read, so that reading and hashing are one trip to a blocking thread.
+    fn check<T>(self, check: impl FnOnce(Vec<u8>) -> Result<T, String>) -> Checked<T, L> {
+        match self {
+            Self::Whole(bytes, lease) => match check(bytes) {
+                Ok(good) => Checked::Good(good, lease),
+                Err(why) => Checked::Corrupt(why),
+            },
+            Self::Large(blocks) => Checked::Large(blocks),
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("a store operation ended early: {e}")))
+}
+
+/// An [`Error`] of kind store that says what was tried with which file.
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::store(format!("{what} {} failed: {error}", path.display()))
+}

@@ -1,0 +1,151 @@
+//! [`IndexRecord`]: one index file as it is stored, self-describing: a JSON header line, then the body as upstream sent it.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Sha256, Validators};
+
+/// The version of the stored form; records of another one are fetched again.
+const FORMAT: u32 = 1;
+/// No header is longer; a file without a line feed this early is no record.
+const MAX_HEADER: usize = 16 << 10;
+
+/// A stored index file.
+#[derive(Clone, Debug)]
+pub struct IndexRecord {
+    /// The bytes as upstream sent them, decoded.
+    pub body: Bytes,
+    /// The digest of `body`.
+    pub sha256: Sha256,
+    /// What to ask upstream with next time.
+    pub validators: Validators,
+    /// When upstream sent this body.
+    pub fetched_at: SystemTime,
+    /// When upstream last said that this body is current.
+    pub checked_at: SystemTime,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    sha256: Sha256,
+    length: usize,
+    #[serde(flatten)]
+    validators: Validators,
+    fetched_at: u64,
+    checked_at: u64,
+}
+
+impl IndexRecord {
+    /// The stored form, in two pieces to be written one after the other.
+    pub(super) fn encode(&self) -> [Bytes; 2] {
+        let header = Header {
+            format: FORMAT,
+            sha256: self.sha256,
+            length: self.body.len(),
+            validators: self.validators.clone(),
+            fetched_at: millis(self.fetched_at),
+            checked_at: millis(self.checked_at),
+        };
+        let mut line = serde_json::to_vec(&header).expect("strings and numbers");
+        line.push(b'\n');
+        [line.into(), self.body.clone()]
+    }
+
+    /// Reads the stored form and checks the body against the header; the error says what is wrong with it.
+    pub(super) fn decode(bytes: Bytes) -> Result<Self, String> {
+        let end = bytes
+            .iter()
+            .take(MAX_HEADER)
+            .position(|&b| b == b'\n')
+            .ok_or("it has no header line")?;
+        let header: Header = serde_json::from_slice(&bytes[..end])
+            .map_err(|e| format!("its header is wrong: {e}"))?;
+        let body = bytes.slice(end + 1..);
+        if header.format != FORMAT {
+            return Err(format!("its format is {}, not {FORMAT}", header.format));
+        }
+        if header.length != body.len() {
+            return Err(format!("it has {} bytes of {}", body.len(), header.length));
+        }
+        match Sha256::of(&body) {
+            actual if actual == header.sha256 => Ok(Self {
+                body,
+                sha256: actual,
+                validators: header.validators,
+                fetched_at: time(header.fetched_at)?,
+                checked_at: time(header.checked_at)?,
+            }),
+            actual => Err(format!("its checksum is {actual}")),
+        }
+    }
+}
+
+/// Milliseconds since 1970; nothing here is older.
+fn millis(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn time(millis: u64) -> Result<SystemTime, String> {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(millis))
+        .ok_or_else(|| format!("its time {millis} can't be"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> IndexRecord {
+        let body = Bytes::from_static(b"{\"name\":\"a\"}\n");
+        IndexRecord {
+            sha256: Sha256::of(&body),
+            body,
+            validators: Validators {
+                etag: Some("W/\"a\\b\"".into()),
+                last_modified: None,
+            },
+            fetched_at: time(1_000_001).expect("a time"),
+            checked_at: time(2_000_002).expect("a time"),
+        }
+    }
+
+    fn encoded() -> Vec<u8> {
+        record().encode().concat()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let read = IndexRecord::decode(encoded().into()).expect("a record");
+        let written = record();
+        assert_eq!(read.body, written.body);
+        assert_eq!(read.validators, written.validators);
+        assert_eq!(read.fetched_at, written.fetched_at);
+        assert_eq!(read.checked_at, written.checked_at);
+    }
+
+    #[test]
+    fn no_truncation_is_taken_for_a_record() {
+        let whole = encoded();
+        for length in 0..whole.len() {
+            let cut = Bytes::copy_from_slice(&whole[..length]);
+            assert!(IndexRecord::decode(cut).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_of_the_body_gets_through() {
+        let whole = encoded();
+        let start = whole.len() - record().body.len();
+        for at in start * 8..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert!(IndexRecord::decode(flipped.into()).is_err(), "bit {at}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Bodies: read with a limit on silence and size, and decoded.
+
+use std::{io::Read, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, header};
+use reqwest::Response;
+
+use super::Upstream;
+use crate::error::{Error, Result};
+
+/// How a body is encoded on the wire; we only ever offer gzip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Gzip,
+}
+
+impl Encoding {
+    /// Reads `Content-Encoding`; `None` when it is one that wasn't offered.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
+            return Some(Self::Identity);
+        };
+        let value = value.to_str().ok()?.trim().to_ascii_lowercase();
+        match value.as_str() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            _ => None,
+        }
+    }
+}
+
+impl Upstream {
+    /// The next piece of a body; `None` at its end.
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>> {
+        let silence: Duration = *self.settings.stall_timeout;
+        match tokio::time::timeout(silence, response.chunk()).await {
+            Ok(Ok(chunk)) => {
+                let length = chunk.as_ref().map_or(0, Bytes::len);
+                self.metrics.fetched_bytes.inc_by(length as u64);
+                Ok(chunk)
+            }
+            Ok(Err(e)) => Err(Error::upstream_unavailable(format!(
+                "{} broke off its answer: {}",
+                self.host(response.url()),
+                super::flatten(&e)
+            ))),
+            Err(_) => Err(Error::upstream_timeout(format!(
+                "{} fell silent for {} in the middle of its answer",
+                self.host(response.url()),
+                humantime::format_duration(silence)
+            ))),
+        }
+    }
+
+    /// A whole body of at most `limit` bytes as it came over the wire.
+    pub(super) async fn whole(&self, response: &mut Response, limit: usize) -> Result<Bytes> {
+        let expected = response.content_length().unwrap_or(0);
+        let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0).min(limit));
+        while let Some(chunk) = self.chunk(response).await? {
+            if body.len() + chunk.len() > limit {
+                return Err(self.too_large(response, limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    fn too_large(&self, response: &Response, limit: usize) -> Error {
+        Error::upstream_fault(format!(
+            "{} sent more than {} bytes",
+            self.host(response.url()),
+            limit
+        ))
+    }
+}
+
+/// Decodes a gzipped body of at most `limit` bytes.
+///
+/// # Errors
+/// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
+pub(super) fn gunzip(body: &[u8], limit: usize) -> Result<Bytes> {
+    // The last four bytes of a gzip member are its decoded size (RFC 1952, section 2.3.1): a hint, not to be trusted.
+    let hint = body
+        .last_chunk()
+        .map_or(0, |size| u32::from_le_bytes(*size) as usize);
+    let mut decoded = Vec::with_capacity(hint.min(limit).min(body.len().saturating_mul(64)));
+    let mut decoder = MultiGzDecoder::new(body).take(limit as u64 + 1);
+    match decoder.read_to_end(&mut decoded) {
+        Ok(length) if length <= limit => Ok(decoded.into()),
+        Ok(_) => Err(Error::upstream_fault(format!(
+            "upstream sent a body that decodes to more than {limit} bytes"
+        ))),
+        Err(e) => Err(Error::upstream_fault(format!(
+            "upstream sent a body that is not the gzip it claims to be: {e}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(body: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(body).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_refused() {
+        let bomb = gzip(&vec![0; 1 << 20]);
+        assert!(gunzip(&bomb, 1 << 20).is_ok());
+        assert!(gunzip(&bomb, (1 << 20) - 1).is_err());
+    }
+
+    #[test]
+    fn a_truncated_gzip_body_is_refused() {
+        let whole = gzip(b"a line\n");
+        for length in 1..whole.len() {
+            assert!(gunzip(&whole[..length], 1000).is_err(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Upstream's own config.json, of which only the `dl` matters.
+
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::Upstream;
+use crate::{
+    domain::DownloadTemplate,
+    error::{Error, Result},
+    metrics::UpstreamKind,
+};
+
+/// How long a `dl` is used before it is asked for again; registries keep old ones working, because cargo keeps them too.
+const GOOD_FOR: Duration = Duration::from_secs(600);
+const MAX_CONFIG: usize = 64 << 10;
+
+/// A `dl` and when it was learnt.
+pub(super) struct Known {
+    dl: DownloadTemplate,
+    at: Instant,
+}
+
+#[derive(Deserialize)]
+struct ConfigJson {
+    dl: String,
+}
+
+impl Upstream {
+    /// Where upstream's .crate files are: learnt from its config.json, asked for again now and then, kept when that fails.
+    ///
+    /// # Errors
+    /// One of the upstream kinds of [`Kind`](crate::error::Kind) when it was never learnt and can't be now.
+    pub async fn dl(&self) -> Result<DownloadTemplate> {
+        // Held while asking, so that a hundred first downloads ask once.
+        let mut known = self.config.lock().await;
+        if let Some(Known { dl, at }) = &*known
+            && at.elapsed() < GOOD_FOR
+        {
+            return Ok(dl.clone());
+        }
+        let asked = self.fetch_dl().await;
+        match (asked, &mut *known) {
+            (Ok(dl), _) => {
+                let at = Instant::now();
+                *known = Some(Known { dl: dl.clone(), at });
+                Ok(dl)
+            }
+            (Err(e), Some(old)) => {
+                tracing::warn!("keeping the dl known before: {e}");
+                old.at = Instant::now();
+                Ok(old.dl.clone())
+            }
+            (Err(e), None) => Err(e),
+        }
+    }
+
+    async fn fetch_dl(&self) -> Result<DownloadTemplate> {
+        let mut attempts = self.attempts();
+        loop {
+            match self.try_dl().await {
+                Err(e) if attempts.again(&e).await => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_dl(&self) -> Result<DownloadTemplate> {
+        let url = self.index.join("config.json");
+        let url = url.map_err(|e| Error::internal(format!("no URL for config.json: {e}")))?;
+        let request = self
+            .http
+            .get(url)
+            .header(header::ACCEPT, "text/plain, application/json")
+            .header("cargo-protocol", "version=1");
+        let mut answer = self.send(UpstreamKind::Config, request).await?;
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.unexpected(&answer.response, "config.json"));
+        }
+        let body = self.whole(&mut answer.response, MAX_CONFIG).await?;
+        let config: ConfigJson = serde_json::from_slice(&body).map_err(|e| {
+            Error::upstream_fault(format!(
+                "{} sent a config.json that can't be read: {e}",
+                self.host(answer.response.url())
+            ))
+        })?;
+        DownloadTemplate::parse(&config.dl)
+    }
+}

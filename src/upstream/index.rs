@@ -1,0 +1,133 @@
+//! Index files: conditional requests and what they bring.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::{
+    Answer, Upstream,
+    body::{Encoding, gunzip},
+};
+use crate::{
+    allowance::Lease,
+    domain::{IndexPath, Precondition, Validators},
+    error::{Error, Result},
+    metrics::UpstreamKind,
+};
+
+/// The largest index file taken, decoded; the largest on crates.io is about 5 MB.
+const MAX_INDEX: usize = 64 << 20;
+/// How well index files compress, at the least: what a gzipped body may become in memory.
+const USUAL_RATIO: u64 = 12;
+/// What is set aside for a body that doesn't say its size.
+const UNKNOWN_SIZE: u64 = 1 << 20;
+
+/// What upstream says of an index file.
+pub enum Fetched {
+    /// A body, decoded but not yet looked into.
+    New {
+        /// The body.
+        body: Bytes,
+        /// The memory set aside for it and for what will be made of it.
+        lease: Lease,
+        /// What to ask with next time.
+        validators: Validators,
+    },
+    /// What we have is current.
+    NotModified {
+        /// What to ask with next time, if upstream changed its mind (RFC 9110, section 15.4.5).
+        validators: Validators,
+    },
+    /// There is no such crate.
+    Absent,
+}
+
+impl Upstream {
+    /// Asks for an index file, conditionally if `known` allows, repeating what fails.
+    ///
+    /// # Errors
+    /// One of the upstream kinds of [`Kind`](crate::error::Kind).
+    pub async fn fetch_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
+        let mut attempts = self.attempts();
+        loop {
+            match self.try_index(path, known).await {
+                Err(e) if attempts.again(&e).await => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
+        let url = self.index.join(&path.to_string());
+        let url = url.map_err(|e| Error::internal(format!("no URL for {path}: {e}")))?;
+        let request = self
+            .http
+            .get(url)
+            .header(header::ACCEPT, "text/plain")
+            .header(header::ACCEPT_ENCODING, "gzip")
+            .header("cargo-protocol", "version=1");
+        let request = match known.precondition() {
+            Precondition::NoneMatch(etag) => request.header(header::IF_NONE_MATCH, etag),
+            Precondition::ModifiedSince(date) => request.header(header::IF_MODIFIED_SINCE, date),
+            Precondition::None => request,
+        };
+        let answer = self.send(UpstreamKind::Index, request).await?;
+        match answer.response.status() {
+            StatusCode::OK => self.read_index(answer).await,
+            StatusCode::NOT_MODIFIED if known.precondition() != Precondition::None => {
+                let told = validators(answer.response.headers());
+                Ok(Fetched::NotModified {
+                    validators: Validators {
+                        etag: told.etag.or_else(|| known.etag.clone()),
+                        last_modified: told.last_modified.or_else(|| known.last_modified.clone()),
+                    },
+                })
+            }
+            StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Ok(Fetched::Absent),
+            _ => Err(self.unexpected(&answer.response, &format!("the index file {path}"))),
+        }
+    }
+
+    /// Reads and decodes the body once there is memory for it.
+    async fn read_index(&self, answer: Answer) -> Result<Fetched> {
+        let Answer {
+            mut response,
+            place: _place,
+        } = answer;
+        let encoding = Encoding::of(response.headers()).ok_or_else(|| {
+            self.unexpected(&response, "an index file, in an encoding nobody offered")
+        })?;
+        let expected = match (response.content_length(), encoding) {
+            (Some(length), Encoding::Identity) => length,
+            (Some(length), Encoding::Gzip) => length.saturating_mul(USUAL_RATIO),
+            (None, _) => UNKNOWN_SIZE,
+        };
+        let lease = self.allowance.take(expected * 2).await;
+        let validators = validators(response.headers());
+        let wire = self.whole(&mut response, MAX_INDEX).await?;
+        let body = match encoding {
+            Encoding::Identity => wire,
+            Encoding::Gzip => tokio::task::spawn_blocking(move || gunzip(&wire, MAX_INDEX))
+                .await
+                .map_err(|e| Error::internal(format!("decoding ended early: {e}")))??,
+        };
+        Ok(Fetched::New {
+            body,
+            lease,
+            validators,
+        })
+    }
+}
+
+/// Upstream's validators, if they are fit to be sent back: an empty or non-ASCII one isn't.
+fn validators(headers: &HeaderMap) -> Validators {
+    let text = |name: HeaderName| {
+        let value = headers.get(name)?.to_str().ok()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    Validators {
+        etag: text(header::ETAG),
+        last_modified: text(header::LAST_MODIFIED),
+    }
+}

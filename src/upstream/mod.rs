@@ -1,0 +1,221 @@
+//! [`Upstream`]: one registry on the other side, asked politely: with conditional requests, limits, timeouts and a name.
+
+mod body;
+mod config;
+mod crates;
+mod index;
+mod retry;
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use reqwest::{RequestBuilder, Response};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use url::Url;
+
+pub use crates::CrateStream;
+pub use index::Fetched;
+pub(crate) use retry::ANSWER_WITHIN;
+pub use retry::Attempts;
+
+use crate::{
+    allowance::Allowance,
+    config::sections,
+    domain::RegistryName,
+    error::{Error, Kind, Result},
+    metrics::{Metrics, UpstreamKind},
+};
+
+/// Who we say we are; crates.io asks its clients to (its data access policy).
+const USER_AGENT: &str = concat!(
+    env!("CARGO_PKG_NAME"),
+    "/",
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("CARGO_PKG_REPOSITORY"),
+    ")"
+);
+
+/// A registry to fetch from.
+pub struct Upstream {
+    registry: RegistryName,
+    index: Url,
+    http: reqwest::Client,
+    settings: sections::Upstream,
+    line: Arc<Semaphore>,
+    config: Mutex<Option<config::Known>>,
+    allowance: Allowance,
+    metrics: Arc<Metrics>,
+}
+
+/// An answer whose head has arrived, and its place among the requests under way.
+struct Answer {
+    response: Response,
+    place: OwnedSemaphorePermit,
+}
+
+impl Upstream {
+    /// The registry `name` whose sparse index is at `index`. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when the system's certificates or proxy settings can't be used.
+    pub fn new(
+        name: RegistryName,
+        index: Url,
+        settings: sections::Upstream,
+        allowance: Allowance,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
+        // Fails only when the program that embeds us has chosen a provider already, which is just as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(*settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|e| {
+                let why = flatten(&e);
+                Error::config(format!("the HTTP client for {name} can't be set up: {why}"))
+            })?;
+        let places = settings.max_concurrent.get() as usize;
+        Ok(Self {
+            registry: name,
+            index,
+            http,
+            line: Arc::new(Semaphore::new(places)),
+            config: Mutex::default(),
+            settings,
+            allowance,
+            metrics,
+        })
+    }
+
+    /// The registry's name.
+    pub fn registry(&self) -> RegistryName {
+        self.registry
+    }
+
+    /// Where its index is.
+    pub fn index_url(&self) -> &Url {
+        &self.index
+    }
+
+    /// A fresh budget of attempts for one thing to fetch.
+    pub fn attempts(&self) -> Attempts {
+        Attempts::new(
+            self.settings.retries.get(),
+            *self.settings.first_byte_timeout,
+        )
+    }
+
+    /// Sends one request once its turn has come and waits for the answer's head.
+    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
+        let place = self.line.clone().acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let started = Instant::now();
+        let (client, request) = request.build_split();
+        let request = request.map_err(|e| Error::internal(flatten(&e)))?;
+        let url = request.url().clone();
+        let sent = tokio::time::timeout(*self.settings.first_byte_timeout, client.execute(request));
+        let answer = match sent.await {
+            Ok(Ok(response)) => self.judge_status(response),
+            Ok(Err(e)) => Err(self.unreachable(&e)),
+            Err(_) => Err(Error::upstream_timeout(format!(
+                "{} didn't begin to answer within {}",
+                self.host(&url),
+                humantime::format_duration(*self.settings.first_byte_timeout)
+            ))),
+        };
+        let result = match &answer {
+            Ok(response) => response.status().as_str().to_owned(),
+            Err(e) => word(e.kind()).to_owned(),
+        };
+        self.metrics.upstream(self.registry.as_str(), kind, &result);
+        let duration_ms = started.elapsed().as_millis() as u64;
+        match &answer {
+            Ok(_) => tracing::info!(%url, result, duration_ms, "asked upstream"),
+            Err(e) => tracing::warn!(%url, result, duration_ms, "upstream failed: {e}"),
+        }
+        answer.map(|response| Answer { response, place })
+    }
+
+    /// Turns the statuses that mean "not now" into errors; what the others mean depends on what was asked.
+    fn judge_status(&self, response: Response) -> Result<Response> {
+        let status = response.status();
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            let retry_after = retry::retry_after(response.headers());
+            return Err(Error::new(
+                Kind::UpstreamUnavailable { retry_after },
+                format!("{} answered {status}", self.host(response.url())),
+            ));
+        }
+        Ok(response)
+    }
+
+    /// What a failure below HTTP means.
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let host = error
+            .url()
+            .map_or_else(|| self.registry.to_string(), |url| self.host(url));
+        let why = flatten(error);
+        if error.is_timeout() {
+            Error::upstream_timeout(format!("connecting to {host} took too long: {why}"))
+        } else {
+            Error::upstream_unavailable(format!("{host} can't be reached: {why}"))
+        }
+    }
+
+    /// An answer that makes no sense for what was asked.
+    fn unexpected(&self, response: &Response, what: &str) -> Error {
+        Error::upstream_fault(format!(
+            "{} answered {} when asked for {what}",
+            self.host(response.url()),
+            response.status()
+        ))
+    }
+
+    /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets.
+    fn host(&self, url: &Url) -> String {
+        format!(
+            "{} ({})",
+            self.registry,
+            url.host_str().unwrap_or("no host")
+        )
+    }
+}
+
+/// An error and its causes in one line, without the URL, which the caller words better.
+fn flatten(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(e) = cause {
+        let text = e.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        cause = e.source();
+    }
+    match causes.is_empty() {
+        true => "the request failed".to_owned(),
+        false => causes.join(": "),
+    }
+}
+
+/// A failure's kind as a label.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::UpstreamTimeout => "timeout",
+        Kind::UpstreamUnavailable { .. } => "unavailable",
+        Kind::UpstreamFault => "fault",
+        Kind::Absent => "absent",
+        Kind::BadRequest
+        | Kind::MethodNotAllowed
+        | Kind::NotFound
+        | Kind::Config
+        | Kind::Store
+        | Kind::Internal => "error",
+    }
+}

@@ -1,0 +1,69 @@
+//! [`Attempts`]: how often and how fast a failed request is tried again.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header};
+use tokio::time::Instant;
+
+use crate::error::{Error, Kind};
+
+/// Cargo gives up after 30 s without a byte; an answer has to be ready well before.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(24);
+/// The wait before the first repetition; it doubles with each one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The attempts left for one thing to fetch.
+pub struct Attempts {
+    left: u32,
+    wait: Duration,
+    /// After this no attempt begins, because it couldn't end in time for the client.
+    last_start: Instant,
+}
+
+impl Attempts {
+    pub(super) fn new(retries: u32, first_byte_timeout: Duration) -> Self {
+        Self {
+            left: retries,
+            wait: FIRST_WAIT,
+            last_start: Instant::now() + ANSWER_WITHIN.saturating_sub(first_byte_timeout),
+        }
+    }
+
+    /// Waits for the next attempt after `error`; false when there is to be none.
+    pub async fn again(&mut self, error: &Error) -> bool {
+        let asked_for = match error.kind() {
+            Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or_default(),
+            Kind::UpstreamTimeout => Duration::ZERO,
+            // The same question gets the same answer.
+            Kind::UpstreamFault
+            | Kind::Absent
+            | Kind::BadRequest
+            | Kind::MethodNotAllowed
+            | Kind::NotFound
+            | Kind::Config
+            | Kind::Store
+            | Kind::Internal => return false,
+        };
+        // Jitter, so that a farm of mirrors doesn't come back in step.
+        let wait = self.wait.mul_f64(0.5 + fastrand::f64()).max(asked_for);
+        if self.left == 0 || Instant::now() + wait > self.last_start {
+            return false;
+        }
+        tokio::time::sleep(wait).await;
+        self.left -= 1;
+        self.wait *= 2;
+        true
+    }
+}
+
+/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let at = httpdate::parse_http_date(value).ok()?;
+            Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
+}

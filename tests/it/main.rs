@@ -1,0 +1,5 @@
+//! Integration tests: the real server over real sockets, with real cargo where cargo is the judge. One file per promise.
+
+mod layers;
+mod one_fetch;
+mod support;

@@ -1,0 +1,162 @@
+//! [`Mirror`]: the real server, in this process, on a port of its own, in front of a fake upstream.
+
+use std::{net::SocketAddr, path::Path, path::PathBuf, sync::Arc};
+
+use crate_mirror::{app::App, config};
+use tempfile::TempDir;
+
+use super::{Upstream, client, client::Reply};
+
+/// Settings for a mirror that is about to start.
+pub struct MirrorBuilder {
+    index: String,
+    settings: String,
+    store: Option<PathBuf>,
+}
+
+/// A running mirror. Dropping it leaves its tasks to the test's runtime; [`Mirror::stop`] ends it as a signal would.
+pub struct Mirror {
+    app: App,
+    index: String,
+    settings: String,
+    store: PathBuf,
+    temporary: Option<Arc<TempDir>>,
+}
+
+impl Mirror {
+    /// A mirror of `upstream` with a store of its own.
+    pub fn of(upstream: &Upstream) -> MirrorBuilder {
+        Self::of_index(&upstream.index_url())
+    }
+
+    /// A mirror of whatever is at `index`, which may be nothing.
+    pub fn of_index(index: &str) -> MirrorBuilder {
+        MirrorBuilder {
+            index: index.to_owned(),
+            settings: String::new(),
+            store: None,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.app.address()
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        self.app.base_url()
+    }
+
+    /// What cargo is pointed at, without `sparse+`.
+    pub fn index_url(&self) -> String {
+        format!("{}/index/", self.url())
+    }
+
+    /// The folder of its store.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// All files below its store that aren't temporary, as paths relative to it, sorted.
+    pub fn stored(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        list(&self.store, &self.store, &mut found);
+        found.sort();
+        found
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        client::get(self.addr(), path, &[]).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        client::get(self.addr(), path, headers).await
+    }
+
+    /// The sum of all samples in `/metrics` whose line starts with `start`, which may end within the labels.
+    pub async fn metric(&self, start: &str) -> f64 {
+        let text = self.get("/metrics").await.text();
+        let samples = text.lines().filter(|line| line.starts_with(start));
+        let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum()
+    }
+
+    /// Ends it as a signal would: what it has fetched is in the store afterwards.
+    pub async fn stop(self) {
+        self.app.stop().await;
+    }
+
+    /// Ends it and starts another one on the same store, with the same settings and an empty memory.
+    pub async fn restart(self) -> Self {
+        let Self {
+            app,
+            index,
+            settings,
+            store,
+            temporary,
+        } = self;
+        app.stop().await;
+        let builder = MirrorBuilder {
+            index,
+            settings,
+            store: Some(store),
+        };
+        let mut next = builder.start().await;
+        next.temporary = temporary;
+        next
+    }
+}
+
+impl MirrorBuilder {
+    /// Adds lines of mirror.toml.
+    pub fn settings(mut self, toml: &str) -> Self {
+        self.settings.push_str(toml);
+        self.settings.push('\n');
+        self
+    }
+
+    /// Every index request asks upstream: `fresh_for` and `absent_for` are zero, and a client waits for the answer.
+    pub fn always_asks(self) -> Self {
+        self.settings("[freshness]\nfresh_for = \"0s\"\nabsent_for = \"0s\"\npatience = \"20s\"")
+    }
+
+    /// Keeps its objects in `folder`.
+    pub fn store(mut self, folder: &Path) -> Self {
+        self.store = Some(folder.to_owned());
+        self
+    }
+
+    pub async fn start(self) -> Mirror {
+        let (store, temporary) = match self.store {
+            Some(store) => (store, None),
+            None => {
+                let folder = TempDir::new().expect("a temporary folder");
+                (folder.path().join("cache"), Some(Arc::new(folder)))
+            }
+        };
+        let toml = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nsync = false\n[registries.crates-io]\nindex = \"{}\"\n{}",
+            self.index, self.settings
+        );
+        let config = config::parse(&toml).expect("valid settings");
+        Mirror {
+            app: App::start(config).await.expect("a mirror that starts"),
+            index: self.index,
+            settings: self.settings,
+            store,
+            temporary,
+        }
+    }
+}
+
+fn list(root: &Path, folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && entry.file_name() != ".tmp" {
+            list(root, &path, found);
+        } else if path.is_file() {
+            let relative = path.strip_prefix(root).expect("below the root");
+            found.push(relative.display().to_string());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The wire: one connection of the upstream, where answers are framed and faults take place.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::Shared;
+use super::answer::{Answer, Framing, Request};
+use super::faults::{Delivery, Effect, Lie};
+use super::sink::Sink;
+use crate::support::headers::Headers;
+
+/// What becomes of the connection after an answer.
+#[derive(PartialEq, Eq)]
+enum Then {
+    KeepAlive,
+    Close,
+}
+
+/// Answers requests until the connection ends, from whichever side.
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    // Without it the kernel holds small writes back, and a trickle arrives in lumps.
+    let _ = stream.set_nodelay(true);
+    let mut wire = Wire {
+        stream,
+        buffer: Vec::new(),
+    };
+    while let Ok(Some(request)) = wire.read_request().await {
+        match wire.converse(&request, &shared).await {
+            Ok(Then::KeepAlive) => {}
+            Ok(Then::Close) | Err(_) => break,
+        }
+    }
+}
+
+struct Wire {
+    stream: TcpStream,
+    /// Read but not yet parsed.
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    /// The next request; none when the client is done.
+    async fn read_request(&mut self) -> io::Result<Option<Request>> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut parsed = httparse::Request::new(&mut headers);
+            let status = parsed.parse(&self.buffer).map_err(io::Error::other)?;
+            if let httparse::Status::Complete(length) = status {
+                let request = Request {
+                    method: parsed.method.unwrap_or_default().to_owned(),
+                    path: parsed.path.unwrap_or_default().to_owned(),
+                    headers: Headers::from(&*parsed.headers),
+                };
+                self.buffer.drain(..length);
+                self.skip_body(&request).await?;
+                return Ok(Some(request));
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Nothing here needs a request's body, but the next request starts behind it.
+    async fn skip_body(&mut self, request: &Request) -> io::Result<()> {
+        let length = request.headers.get("content-length");
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+        while self.buffer.len() < length {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.buffer.drain(..length);
+        Ok(())
+    }
+
+    async fn converse(&mut self, request: &Request, shared: &Shared) -> io::Result<Then> {
+        let class = shared.site().class(&request.path);
+        let id = shared.log.record(request, class);
+        if let Some((delay, gate)) = shared.rules.gate(request, class) {
+            self.linger(delay).await?;
+            while_connected(&self.stream, gate.pass()).await?;
+        }
+        let (delay, effect) = shared
+            .rules
+            .fault(request, class)
+            .unwrap_or((Duration::ZERO, Effect::Deliver(Delivery::Whole)));
+        self.linger(delay).await?;
+        match effect {
+            Effect::Deliver(Delivery::Nothing) => self.until_gone().await,
+            Effect::Deliver(Delivery::Garbage) => self.garbage().await,
+            Effect::Deliver(Delivery::Reset) => self.reset(),
+            effect => {
+                let (answer, delivery) = under(effect, request, shared);
+                shared.log.answered(id, answer.status);
+                self.deliver(request, answer, delivery).await
+            }
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        request: &Request,
+        mut answer: Answer,
+        delivery: Delivery,
+    ) -> io::Result<Then> {
+        if let Delivery::CutUnframedAfter(_) = delivery {
+            answer.framing = Framing::UntilClose;
+        }
+        let bare = request.is_head() || answer.is_bodiless();
+        let body = if bare {
+            Bytes::new()
+        } else {
+            answer.body.clone()
+        };
+        let mut sink = Sink::new(&mut self.stream, request, &answer);
+        match delivery {
+            Delivery::Whole => sink.write_all(&body).await?,
+            Delivery::Trickle { step, pause } => {
+                for piece in body.chunks(step) {
+                    sink.write(piece).await?;
+                    while_connected(sink.stream(), sleep(pause)).await?;
+                }
+            }
+            Delivery::HoldAfter(n, gate) => {
+                let (first, rest) = body.split_at(some_of(&body, n));
+                sink.write(first).await?;
+                while_connected(sink.stream(), gate.pass()).await?;
+                sink.write(rest).await?;
+            }
+            Delivery::HangAfter(n) => {
+                sink.write(&body[..some_of(&body, n)]).await?;
+                return self.until_gone().await;
+            }
+            Delivery::ResetAfter(n) => {
+                sink.write(&body[..some_of(&body, n)]).await?;
+                return self.reset();
+            }
+            Delivery::CutAfter(n) | Delivery::CutUnframedAfter(n) => {
+                sink.write(&body[..some_of(&body, n)]).await?;
+                return Ok(Then::Close);
+            }
+            Delivery::Nothing | Delivery::Garbage | Delivery::Reset => {
+                unreachable!("these have no answer to deliver")
+            }
+        }
+        let close = sink.finish().await?;
+        Ok(if close { Then::Close } else { Then::KeepAlive })
+    }
+
+    /// Sleeps; not at all for zero, which tokio's timer would round up to a millisecond.
+    async fn linger(&self, delay: Duration) -> io::Result<()> {
+        if delay.is_zero() {
+            return Ok(());
+        }
+        while_connected(&self.stream, sleep(delay)).await
+    }
+
+    async fn until_gone(&self) -> io::Result<Then> {
+        gone(&self.stream).await;
+        Ok(Then::Close)
+    }
+
+    async fn garbage(&mut self) -> io::Result<Then> {
+        let greeting = b"\x15\x03\x01\x00\x02 220 this is not HTTP\r\n\r\n";
+        self.stream.write_all(greeting).await?;
+        Ok(Then::Close)
+    }
+
+    /// Makes the close that follows a RST.
+    fn reset(&self) -> io::Result<Then> {
+        self.stream.set_zero_linger()?;
+        Ok(Then::Close)
+    }
+}
+
+/// What a request is answered under a fault, and how that is delivered.
+fn under(effect: Effect, request: &Request, shared: &Shared) -> (Answer, Delivery) {
+    match effect {
+        // Gates stand before the faults; at this point there is none.
+        Effect::Hold(_) => (shared.site().answer(request), Delivery::Whole),
+        Effect::Deliver(delivery) => (shared.site().answer(request), delivery),
+        Effect::Answer(Lie::Instead {
+            status,
+            headers,
+            body,
+        }) => {
+            let mut answer = Answer::new(status, &[], body);
+            for (name, value) in headers {
+                answer.headers.push(&name, value);
+            }
+            (answer, Delivery::Whole)
+        }
+        Effect::Answer(Lie::BodyOf(path)) => {
+            let other = Request {
+                path,
+                ..request.clone()
+            };
+            (shared.site().answer(&other), Delivery::Whole)
+        }
+        Effect::Answer(Lie::Corrupt) => {
+            let mut answer = shared.site().answer(request);
+            answer.corrupt();
+            (answer, Delivery::Whole)
+        }
+    }
+}
+
+/// How much of a body `n` bytes are. A cut that leaves the whole body would be no fault, so one
+/// byte always stays back.
+fn some_of(body: &[u8], n: usize) -> usize {
+    n.min(body.len().saturating_sub(1))
+}
+
+/// Waits for something, but no longer than the client stays.
+async fn while_connected<T>(stream: &TcpStream, wait: impl Future<Output = T>) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        done = wait => Ok(done),
+        () = gone(stream) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Returns when the client has closed. One that sent its next request already counts as there.
+async fn gone(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
+    }
+}
