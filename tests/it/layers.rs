@@ -124,7 +124,7 @@ fn the_domain_knows_no_io_and_no_clock() {
     for (module, file, text) in sources() {
         if module == "domain" {
             for word in [
-                "tokio",
+                "tokio::",
                 "std::fs",
                 "std::net",
                 "SystemTime::now",
