@@ -3,12 +3,13 @@
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     commands,
     config::Flags,
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
 };
 
 /// A caching pull-through mirror of crates.io.
@@ -59,7 +60,8 @@ enum LogFormat {
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let done = start_logging(&cli.settings).and_then(|()| block_on(&cli));
+    // The guard writes out what is still to be written when it is dropped.
+    let done = start_logging(&cli.settings).and_then(|_guard| block_on(&cli));
     match done {
         Ok(code) => code,
         Err(e) => {
@@ -83,7 +85,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         // Disk work beyond this many at once gains nothing and costs memory.
         .max_blocking_threads(64)
         .build()
-        .map_err(|e| crate::error::Error::internal(format!("no runtime: {e}")))?;
+        .map_err(|e| Error::internal(format!("no runtime: {e}")))?;
     let done = runtime.block_on(async {
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => commands::serve::run(&flags).await,
@@ -95,18 +97,26 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
     done
 }
 
-/// Log lines go to standard error; standard output is for what a command was asked to say.
-fn start_logging(settings: &Settings) -> Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
-        crate::error::Error::config(format!("--log {:?} can't be understood: {e}", settings.log))
-    })?;
+/// Log lines waiting to be written; beyond this they are dropped.
+const LOG_BACKLOG: usize = 16_384;
+
+/// Log lines go to standard error; standard output is for what a command was asked to say. They are written by a thread of their own: a terminal
+/// that is stopped or a pipe that nobody reads must not hold up an answer.
+fn start_logging(settings: &Settings) -> Result<WorkerGuard> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .map_err(|e| Error::config(format!("--log {:?} can't be understood: {e}", settings.log)))?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LOG_BACKLOG)
+        .finish(std::io::stderr());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     let started = match settings.log_format {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    started.map_err(|e| crate::error::Error::internal(format!("logging can't start: {e}")))
+    match started {
+        Ok(()) => Ok(guard),
+        Err(e) => Err(Error::internal(format!("logging can't start: {e}"))),
+    }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Found, IndexEntry, Inner, Mirror,
@@ -73,7 +73,8 @@ impl Mirror {
         {
             return Ok(found(CrateBody::Whole(bytes), Outcome::Hit));
         }
-        self.crate_beyond_memory(upstream, id, now).await
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        self.crate_beyond_memory(upstream, id, now, deadline).await
     }
 
     async fn crate_beyond_memory(
@@ -81,6 +82,7 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         id: &CrateId,
         now: SystemTime,
+        deadline: Instant,
     ) -> Result<Found<CrateBody>> {
         let index = IndexKey::new(upstream.registry(), id.name);
         let known = match self.0.known_index(&index, now).await {
@@ -95,10 +97,10 @@ impl Mirror {
         {
             return Ok(found(body, Outcome::Hit));
         }
-        let entry = match self.index(upstream, id.name, now).await {
+        let entry = match self.refreshed(upstream, index, now, deadline).await {
             Ok(entry) => entry.value,
             Err(e) if e.kind() == Kind::Absent => {
-                return Err(self.unknown_crate(upstream, id, now).await);
+                return Err(self.unknown_crate(upstream, id, now, deadline).await);
             }
             Err(e) => return Err(e),
         };
@@ -110,7 +112,7 @@ impl Mirror {
         {
             return Ok(found(body, Outcome::Hit));
         }
-        self.download(upstream, key, now).await
+        self.download(upstream, key, now, deadline).await
     }
 
     /// What the store has under `key`, read once for all who ask. A store that can't be read is one that has nothing.
@@ -142,6 +144,7 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         key: CrateKey,
         now: SystemTime,
+        deadline: Instant,
     ) -> Result<Found<CrateBody>> {
         let mut reader = self.0.downloads.join(key, |download| {
             let fetch = Fetch {
@@ -152,7 +155,7 @@ impl Mirror {
             };
             self.0.detach(fetch.run(now));
         });
-        let begun = timeout(ANSWER_WITHIN, reader.begun()).await;
+        let begun = timeout_at(deadline, reader.begun()).await;
         let length = begun.unwrap_or_else(|_| {
             Err(Error::upstream_timeout(format!(
                 "{} didn't arrive from {} in time; try again, it may be here by then",
@@ -169,10 +172,12 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         id: &CrateId,
         now: SystemTime,
+        deadline: Instant,
     ) -> Error {
         let registry = upstream.registry();
         for variant in id.name.separator_variants() {
-            if let Ok(found) = self.index(upstream, variant, now).await {
+            let key = IndexKey::new(registry, variant);
+            if let Ok(found) = self.refreshed(upstream, key, now, deadline).await {
                 let canonical = found.value.file().name();
                 return Error::absent(format!(
                     "{registry} has no crate {}; its name is {canonical}",
@@ -293,7 +298,15 @@ impl Fetch {
     async fn receive(&self) -> Result<(Landing, u64)> {
         let mut attempts = self.upstream.attempts();
         let mut arrived = Arrived::default();
-        while let Err(error) = self.receive_rest(&mut arrived).await {
+        loop {
+            let before = arrived.length;
+            let Err(error) = self.receive_rest(&mut arrived).await else {
+                break;
+            };
+            if arrived.length > before {
+                // A long download over a bad line may break off often, as long as it gets on.
+                attempts = self.upstream.attempts();
+            }
             if !attempts.again(&error).await {
                 return Err(error);
             }

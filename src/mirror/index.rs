@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Found, Inner, Mirror, Rendition, memory::Resident};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     store::IndexRecord,
-    upstream::{Fetched, Upstream},
+    upstream::{ANSWER_WITHIN, Fetched, Upstream},
 };
 
 /// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
@@ -114,22 +114,24 @@ impl Mirror {
         {
             return answer;
         }
-        self.refreshed(upstream, key, now).await
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        self.refreshed(upstream, key, now, deadline).await
     }
 
-    /// The index file after a refresh, or the stale copy if that takes too long.
-    async fn refreshed(
+    /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for.
+    pub(super) async fn refreshed(
         &self,
         upstream: &Arc<Upstream>,
         key: IndexKey,
         now: SystemTime,
+        deadline: Instant,
     ) -> Result<Found<Arc<IndexEntry>>> {
         let flight = self.0.refreshes.join(key, &self.0.tasks, || {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
             async move { inner.refresh(&upstream, key, now).await }
         });
         let patience_ends = flight.started + *self.0.freshness.patience;
-        if let Ok(result) = tokio::time::timeout_at(patience_ends, flight.result.clone()).await {
+        if let Ok(result) = timeout_at(patience_ends.min(deadline), flight.result.clone()).await {
             return result;
         }
         // The flight puts the copy it found in the store into memory before it asks upstream.
@@ -142,16 +144,15 @@ impl Mirror {
                 outcome,
             });
         }
-        let answer_within = flight.started + crate::upstream::ANSWER_WITHIN;
-        let left = answer_within.saturating_duration_since(Instant::now());
-        match timeout(left.max(Duration::from_secs(1)), flight.result).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::upstream_timeout(format!(
-                "the index file of {} didn't arrive from {} in time; try again",
-                key.name(),
-                key.registry
-            ))),
-        }
+        timeout_at(deadline, flight.result)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::upstream_timeout(format!(
+                    "the index file of {} didn't arrive from {} in time; try again",
+                    key.name(),
+                    key.registry
+                )))
+            })
     }
 }
 
