@@ -26,6 +26,11 @@ pub enum Kind {
         /// How long upstream asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// Upstream has failed so often that it isn't asked at the moment.
+    UpstreamResting {
+        /// How long until it is.
+        retry_after: Duration,
+    },
     /// Upstream took too long.
     UpstreamTimeout,
     /// What the operator configured is impossible.

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::domain::Outcome;
@@ -97,6 +97,8 @@ pub struct Metrics {
     protocols: Vec<IntCounter>,
     duration: Vec<Histogram>,
     upstream: IntCounterVec,
+    circuits: IntGaugeVec,
+    index_changes: IntCounterVec,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
@@ -168,6 +170,20 @@ impl Metrics {
                 "Requests sent upstream, by what was asked and what came back",
                 &["registry", "kind", "result"],
             )?,
+            circuits: {
+                let options = Opts::new(
+                    "crate_mirror_upstream_circuit_open",
+                    "Whether an upstream host is left alone because it keeps failing",
+                );
+                let circuits = IntGaugeVec::new(options, &["registry", "host"])?;
+                registry.register(Box::new(circuits.clone()))?;
+                circuits
+            },
+            index_changes: counters(
+                "crate_mirror_index_suspicious_changes_total",
+                "Versions that vanished from an index file or changed their checksum",
+                &["registry", "change"],
+            )?,
             served_bytes: counter(
                 "crate_mirror_served_bytes_total",
                 "Bytes of bodies sent to clients",
@@ -206,6 +222,18 @@ impl Metrics {
         self.upstream
             .with_label_values(&[registry, kind.as_str(), result])
             .inc();
+    }
+
+    /// Notes whether an upstream host is left alone at the moment.
+    pub fn circuit(&self, registry: &str, host: &str, open: bool) {
+        let circuit = self.circuits.with_label_values(&[registry, host]);
+        circuit.set(open.into());
+    }
+
+    /// Counts published versions that upstream took back (`vanished`) or gave other content (`checksum`).
+    pub fn index_changes(&self, registry: &str, change: &str, count: usize) {
+        let changes = self.index_changes.with_label_values(&[registry, change]);
+        changes.inc_by(count as u64);
     }
 
     /// Everything as Prometheus text, version 0.0.4.

@@ -18,6 +18,15 @@ pub struct IndexFile {
     unreadable: usize,
 }
 
+/// What an index file should not have lost since.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// Versions that are gone.
+    pub vanished: Vec<&'a CrateVersion>,
+    /// Versions whose checksum is another one.
+    pub replaced: Vec<&'a CrateVersion>,
+}
+
 /// What one line says of one version, as far as this program needs to know.
 #[derive(Clone, Debug)]
 pub struct Version {
@@ -125,7 +134,11 @@ impl IndexFile {
         if id.name != self.name {
             return None;
         }
-        let wanted = id.version.as_str();
+        self.by_version(&id.version)
+    }
+
+    fn by_version(&self, wanted: &CrateVersion) -> Option<&Version> {
+        let wanted = wanted.as_str();
         let at = self
             .versions
             .binary_search_by(|v| v.version.as_str().cmp(wanted));
@@ -135,6 +148,20 @@ impl IndexFile {
     /// All versions, in the order of their text.
     pub fn versions(&self) -> &[Version] {
         &self.versions
+    }
+
+    /// The versions of `before` that are no longer in this file, and those whose content is another one now. An index only ever grows: either may be an
+    /// upstream that lies, though crates.io does delete crates.
+    pub fn changes_since<'a>(&self, before: &'a Self) -> Changes<'a> {
+        let mut changes = Changes::default();
+        for old in &before.versions {
+            match self.by_version(&old.version) {
+                None => changes.vanished.push(&old.version),
+                Some(new) if new.sha256 != old.sha256 => changes.replaced.push(&old.version),
+                Some(_) => {}
+            }
+        }
+        changes
     }
 
     /// How many lines are no entries that this program can read.

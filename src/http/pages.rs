@@ -21,9 +21,19 @@ pub(super) fn health() -> Answer {
     page("ok\n")
 }
 
-/// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that.
-pub(super) fn ready() -> Answer {
-    page("ready\n")
+/// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that. What is known
+/// of the upstreams is said, but doesn't make it less ready.
+pub(super) fn ready(mirror: &Mirror) -> Answer {
+    let mut text = String::from("ready\n");
+    for (registry, host, open) in mirror.circuits() {
+        let state = if open {
+            "failing, left alone for a while"
+        } else {
+            "in use"
+        };
+        text.push_str(&format!("{registry}: {host} {state}\n"));
+    }
+    page(text)
 }
 
 /// All counters.

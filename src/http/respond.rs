@@ -1,5 +1,7 @@
 //! Answers: statuses, headers, and errors as sentences.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -64,18 +66,14 @@ impl Answer {
         let mut answer = Self::ok(outcome, content_type, Source::Full(body));
         answer.status = status;
         answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
-        match error.kind() {
-            Kind::MethodNotAllowed => {
-                let allowed = HeaderValue::from_static("GET, HEAD");
-                answer.headers.insert(header::ALLOW, allowed);
-            }
-            Kind::UpstreamUnavailable {
-                retry_after: Some(wait),
-            } => {
-                let seconds = wait.as_secs().max(1);
-                answer.headers.insert(header::RETRY_AFTER, seconds.into());
-            }
-            _ => {}
+        if error.kind() == Kind::MethodNotAllowed {
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            answer.headers.insert(header::ALLOW, allowed);
+        }
+        if let Some(wait) = retry_after(error.kind()) {
+            // Whole seconds, and never earlier than it makes sense.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            answer.headers.insert(header::RETRY_AFTER, seconds.into());
         }
         answer
     }
@@ -104,6 +102,23 @@ impl Answer {
     }
 }
 
+/// When it makes sense to ask again, where that is known.
+fn retry_after(kind: Kind) -> Option<Duration> {
+    match kind {
+        Kind::UpstreamUnavailable { retry_after } => retry_after,
+        Kind::UpstreamResting { retry_after } => Some(retry_after),
+        Kind::BadRequest
+        | Kind::MethodNotAllowed
+        | Kind::NotFound
+        | Kind::Absent
+        | Kind::UpstreamFault
+        | Kind::UpstreamTimeout
+        | Kind::Config
+        | Kind::Store
+        | Kind::Internal => None,
+    }
+}
+
 /// What each kind of error is in HTTP. Never 410 or 451: cargo 1.96 and later take those for hard errors.
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
@@ -111,7 +126,9 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
-        Kind::UpstreamUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss),
+        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)
+        }
         Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, Outcome::Miss),
         Kind::Config | Kind::Store | Kind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, Outcome::Miss)

@@ -95,7 +95,7 @@ impl Service {
                 ));
             }
             Route::Health => pages::health(),
-            Route::Ready => pages::ready(),
+            Route::Ready => pages::ready(mirror),
             Route::Metrics => pages::metrics(mirror).await,
             Route::Status => pages::status(mirror, &self.base_url(request)?),
         })

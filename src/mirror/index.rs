@@ -7,95 +7,21 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Found, Inner, Mirror, Rendition, memory::Resident};
+use super::{
+    Found, Inner, Mirror,
+    entry::{Due, IndexEntry, content},
+    memory::Resident,
+};
 use crate::{
     allowance::Lease,
-    domain::{
-        CrateName, IndexFile, IndexKey, Outcome, Sha256, Validators,
-        freshness::{Freshness, judge},
-    },
+    domain::{CrateName, IndexFile, IndexKey, Outcome, Sha256, Validators},
     error::{Error, Kind, Result},
-    store::IndexRecord,
     upstream::{ANSWER_WITHIN, Fetched, Upstream},
 };
 
 /// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
 /// let a restart during an outage take a copy for older than it is by more than this.
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
-/// After a failed refresh the stale copy is served without asking for this long, at most.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
-
-/// A crate's index file as this mirror knows it.
-#[derive(Clone, Debug)]
-pub struct IndexEntry {
-    content: Arc<Content>,
-    validators: Validators,
-    fetched_at: SystemTime,
-    /// When upstream last said that this is current.
-    checked_at: SystemTime,
-    /// The `checked_at` that the store knows of.
-    recorded_at: SystemTime,
-    /// When upstream last failed to say anything about it.
-    failed_at: Option<SystemTime>,
-}
-
-/// What doesn't change when upstream confirms a copy.
-#[derive(Debug)]
-struct Content {
-    file: IndexFile,
-    sha256: Sha256,
-    rendition: Rendition,
-}
-
-/// What to do about an entry now.
-enum Due {
-    /// Serve it.
-    Nothing,
-    /// Serve it: asking failed a moment ago.
-    NotYet,
-    /// Ask upstream; it may be served when that fails.
-    Refresh,
-    /// Ask upstream; it is too old to be served otherwise.
-    Replace,
-}
-
-impl IndexEntry {
-    /// The file's lines.
-    pub fn file(&self) -> &IndexFile {
-        &self.content.file
-    }
-
-    /// What is served of it.
-    pub fn rendition(&self) -> &Rendition {
-        &self.content.rendition
-    }
-
-    pub(super) fn size(&self) -> usize {
-        self.content.file.overhead() + self.content.rendition.size() + size_of::<Self>()
-    }
-
-    fn due(&self, freshness: &crate::config::sections::Freshness, now: SystemTime) -> Due {
-        let lifetimes = freshness.lifetimes();
-        let pause = PAUSE_AFTER_FAILURE.min(lifetimes.fresh_for);
-        let failed_lately = |at| now.duration_since(at).is_ok_and(|since| since < pause);
-        match judge(self.checked_at, now, lifetimes) {
-            Freshness::Fresh => Due::Nothing,
-            Freshness::Stale if self.failed_at.is_some_and(failed_lately) => Due::NotYet,
-            Freshness::Stale => Due::Refresh,
-            Freshness::Expired => Due::Replace,
-        }
-    }
-
-    fn record(&self) -> IndexRecord {
-        IndexRecord {
-            body: self.content.file.body().clone(),
-            sha256: self.content.sha256,
-            validators: self.validators.clone(),
-            fetched_at: self.fetched_at,
-            checked_at: self.checked_at,
-        }
-    }
-}
 
 impl Mirror {
     /// The index file of `name`, as fresh as it has to be.
@@ -227,7 +153,12 @@ impl Inner {
                     return Ok(self.confirm(key, entry, validators, now).await);
                 }
                 match self.ready(key, body, lease, validators, now).await {
-                    Ok(entry) => Ok(self.replace(key, entry).await),
+                    Ok(entry) => {
+                        if let Some(before) = known {
+                            self.warn_of_changes(&key, before.file(), entry.file());
+                        }
+                        Ok(self.replace(key, entry).await)
+                    }
                     Err(e) => self.fall_back(key, known, e, now).await,
                 }
             }
@@ -352,6 +283,21 @@ impl Inner {
         }
     }
 
+    /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
+    fn warn_of_changes(&self, key: &IndexKey, before: &IndexFile, now: &IndexFile) {
+        let (registry, name) = (key.registry.as_str(), key.name());
+        let changes = now.changes_since(before);
+        for (change, versions) in [
+            ("vanished", &changes.vanished),
+            ("checksum", &changes.replaced),
+        ] {
+            if !versions.is_empty() {
+                self.metrics.index_changes(registry, change, versions.len());
+                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream");
+            }
+        }
+    }
+
     /// A new body takes the place of what there was.
     async fn replace(self: &Arc<Self>, key: IndexKey, entry: IndexEntry) -> Found<Arc<IndexEntry>> {
         let entry = Arc::new(entry);
@@ -405,24 +351,6 @@ impl Inner {
             }
         });
     }
-}
-
-/// Ties the memory to the bodies it was leased for and makes the rendition.
-fn content(
-    file: IndexFile,
-    sha256: Sha256,
-    modified: SystemTime,
-    mut lease: Lease,
-) -> Arc<Content> {
-    let mut rendition = Rendition::new(file.body().clone(), &sha256, modified);
-    lease.shrink_to((rendition.size() + file.overhead()) as u64);
-    let held = lease.hold(std::mem::take(&mut rendition.body));
-    rendition.body = held.clone();
-    Arc::new(Content {
-        file: file.with_body(held),
-        sha256,
-        rendition,
-    })
 }
 
 /// Runs work that takes milliseconds of computing where it holds nobody up.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use moka::{future::Cache, policy::EvictionPolicy};
 
-use super::index::IndexEntry;
+use super::IndexEntry;
 use crate::domain::{CrateKey, IndexKey};
 
 /// What an entry takes beside its bodies: key, cache node and allocations, rounded up.

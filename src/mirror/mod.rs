@@ -2,6 +2,8 @@
 
 mod crates;
 mod download;
+mod entry;
+mod fetch;
 mod flight;
 mod index;
 mod memory;
@@ -13,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
-pub use index::IndexEntry;
+pub use entry::IndexEntry;
 pub use rendition::Rendition;
 
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     error::{Error, Result},
     metrics::Metrics,
     store::Store,
-    upstream::Upstream,
+    upstream::{Circuit, Upstream},
 };
 
 /// What a mirror is made of.
@@ -132,7 +134,20 @@ impl Mirror {
         let usage = self.0.memory.usage().await;
         self.0.metrics.memory_entries.set(usage.entries);
         self.0.metrics.memory_bytes.set(usage.bytes);
+        for (registry, host, open) in self.circuits() {
+            self.0.metrics.circuit(registry.as_str(), &host, open);
+        }
         &self.0.metrics
+    }
+
+    /// Every upstream host asked so far, by registry, and whether it is left alone at the moment because it keeps failing.
+    pub fn circuits(&self) -> impl Iterator<Item = (RegistryName, String, bool)> {
+        self.0.registries.iter().flat_map(|(registry, upstream)| {
+            let circuits = upstream.circuits().into_iter();
+            circuits.map(|(host, circuit)| {
+                (*registry, host, !matches!(circuit, Circuit::Closed { .. }))
+            })
+        })
     }
 
     /// Waits until what is being fetched and written is in the store, at most `grace`.

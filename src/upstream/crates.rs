@@ -1,7 +1,7 @@
 //! .crate files: one download, chunk by chunk, from any offset on.
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -22,8 +22,18 @@ pub struct CrateStream {
     length: Option<u64>,
 }
 
+/// What a download that broke off has got already.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// So many bytes from the start.
+    pub offset: u64,
+    /// The strong validator of what they are a part of (RFC 9110, section 13.1.5, wants one for `If-Range`).
+    pub validator: Option<HeaderValue>,
+}
+
 impl Upstream {
-    /// Asks for a .crate file, to be read from byte `offset` on. Doesn't repeat what fails: the caller knows what has arrived already.
+    /// Asks for a .crate file, or the rest of it: by range where upstream supports it, and else from the start with what is there already passed
+    /// over. Doesn't repeat what fails: the caller knows what has arrived already.
     ///
     /// # Errors
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't have it, else one of the upstream kinds.
@@ -31,33 +41,45 @@ impl Upstream {
         &self,
         id: &CrateId,
         sha256: &Sha256,
-        offset: u64,
+        resume: &Resume,
     ) -> Result<CrateStream> {
         let url = self.dl().await?.url(id, sha256)?;
-        let request = self
+        let mut request = self
             .http
             .get(url)
             // A .crate file is a gzip file; encoded once more or decoded on the way it would fail its checksum.
             .header(header::ACCEPT_ENCODING, "identity");
+        if let (1.., Some(validator)) = (resume.offset, &resume.validator) {
+            request = request
+                .header(header::RANGE, format!("bytes={}-", resume.offset))
+                .header(header::IF_RANGE, validator);
+        }
         let Answer { response, place } = self.send(UpstreamKind::Crate, request).await?;
-        match response.status() {
-            StatusCode::OK => Ok(CrateStream {
-                length: response.content_length(),
-                response,
-                _place: place,
-                skip: offset,
-            }),
+        let (skip, length) = match response.status() {
+            StatusCode::OK => (resume.offset, response.content_length()),
+            StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(resume.offset) => (
+                0,
+                response.content_length().map(|rest| resume.offset + rest),
+            ),
             // Object stores answer 403 for what isn't there when listing is forbidden.
             StatusCode::NOT_FOUND
             | StatusCode::GONE
             | StatusCode::FORBIDDEN
-            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Err(Error::absent(format!(
-                "{} answered {} for the file of {id}, although its index lists this version",
-                self.host(response.url()),
-                response.status()
-            ))),
-            _ => Err(self.unexpected(&response, &format!("the file of {id}"))),
-        }
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+                return Err(Error::absent(format!(
+                    "{} answered {} for the file of {id}, although its index lists this version",
+                    self.host(response.url()),
+                    response.status()
+                )));
+            }
+            _ => return Err(self.unexpected(&response, &format!("the file of {id}"))),
+        };
+        Ok(CrateStream {
+            response,
+            _place: place,
+            skip,
+            length,
+        })
     }
 
     /// The next bytes of a download; `None` at its end.
@@ -82,4 +104,21 @@ impl CrateStream {
     pub fn length(&self) -> Option<u64> {
         self.length
     }
+
+    /// What can prove later that a part asked for belongs to the same file: a strong ETag.
+    pub fn validator(&self) -> Option<HeaderValue> {
+        let etag = self.response.headers().get(header::ETAG)?;
+        etag.as_bytes().starts_with(b"\"").then(|| etag.clone())
+    }
+}
+
+/// Where the part in a 206 starts: `Content-Range: bytes 100-199/200`. Only ever asked for when something is there already, so never at zero.
+fn starts_at(response: &Response) -> Option<u64> {
+    let range = response
+        .headers()
+        .get(header::CONTENT_RANGE)?
+        .to_str()
+        .ok()?;
+    let (start, _) = range.strip_prefix("bytes ")?.split_once('-')?;
+    start.parse().ok().filter(|start| *start > 0)
 }

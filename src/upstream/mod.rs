@@ -1,6 +1,7 @@
 //! [`Upstream`]: one registry on the other side, asked politely: with conditional requests, limits, timeouts and a name.
 
 mod body;
+mod breaker;
 mod config;
 mod crates;
 mod index;
@@ -16,7 +17,8 @@ use tokio::{
 };
 use url::Url;
 
-pub use crates::CrateStream;
+pub use breaker::Circuit;
+pub use crates::{CrateStream, Resume};
 pub use index::Fetched;
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
@@ -46,6 +48,7 @@ pub struct Upstream {
     http: reqwest::Client,
     settings: sections::Upstream,
     line: Arc<Semaphore>,
+    breaker: Arc<breaker::Breaker>,
     config: Mutex<Option<config::Known>>,
     allowance: Allowance,
     metrics: Arc<Metrics>,
@@ -86,6 +89,7 @@ impl Upstream {
             index,
             http,
             line: Arc::new(Semaphore::new(places)),
+            breaker: Arc::default(),
             config: Mutex::default(),
             settings,
             allowance,
@@ -103,6 +107,11 @@ impl Upstream {
         &self.index
     }
 
+    /// The hosts asked so far, and whether they are asked at the moment.
+    pub fn circuits(&self) -> Vec<(String, Circuit)> {
+        self.breaker.circuits()
+    }
+
     /// A fresh budget of attempts for one thing to fetch.
     pub fn attempts(&self) -> Attempts {
         Attempts::new(
@@ -115,20 +124,19 @@ impl Upstream {
     async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
         let place = self.line.clone().acquire_owned().await;
         let place = place.expect("the semaphore is never closed");
-        let started = Instant::now();
         let (client, request) = request.build_split();
         let request = request.map_err(|e| Error::internal(flatten(&e)))?;
         let url = request.url().clone();
-        let sent = tokio::time::timeout(*self.settings.first_byte_timeout, client.execute(request));
-        let answer = match sent.await {
-            Ok(Ok(response)) => self.judge_status(response),
-            Ok(Err(e)) => Err(self.unreachable(&e)),
-            Err(_) => Err(Error::upstream_timeout(format!(
-                "{} didn't begin to answer within {}",
-                self.host(&url),
-                humantime::format_duration(*self.settings.first_byte_timeout)
-            ))),
-        };
+        let pass = self.breaker.pass(url.authority(), Instant::now())?;
+        let started = Instant::now();
+        let answer = self.execute(&client, request).await;
+        match answer.as_ref().map_err(Error::kind) {
+            Err(Kind::UpstreamUnavailable { retry_after }) => {
+                pass.failed(retry_after, Instant::now())
+            }
+            Err(Kind::UpstreamTimeout) => pass.failed(None, Instant::now()),
+            Ok(_) | Err(_) => pass.succeeded(),
+        }
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err(e) => word(e.kind()).to_owned(),
@@ -140,6 +148,23 @@ impl Upstream {
             Err(e) => tracing::warn!(%url, result, duration_ms, "upstream failed: {e}"),
         }
         answer.map(|response| Answer { response, place })
+    }
+
+    async fn execute(
+        &self,
+        client: &reqwest::Client,
+        request: reqwest::Request,
+    ) -> Result<Response> {
+        let (url, limit) = (request.url().clone(), *self.settings.first_byte_timeout);
+        match tokio::time::timeout(limit, client.execute(request)).await {
+            Ok(Ok(response)) => self.judge_status(response),
+            Ok(Err(e)) => Err(self.unreachable(&e)),
+            Err(_) => Err(Error::upstream_timeout(format!(
+                "{} didn't begin to answer within {}",
+                self.host(&url),
+                humantime::format_duration(limit)
+            ))),
+        }
     }
 
     /// Turns the statuses that mean "not now" into errors; what the others mean depends on what was asked.
@@ -209,6 +234,7 @@ fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::UpstreamTimeout => "timeout",
         Kind::UpstreamUnavailable { .. } => "unavailable",
+        Kind::UpstreamResting { .. } => "resting",
         Kind::UpstreamFault => "fault",
         Kind::Absent => "absent",
         Kind::BadRequest

@@ -34,8 +34,9 @@ impl Attempts {
         let asked_for = match error.kind() {
             Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or_default(),
             Kind::UpstreamTimeout => Duration::ZERO,
-            // The same question gets the same answer.
+            // The same question gets the same answer; a host that is being left alone is left alone.
             Kind::UpstreamFault
+            | Kind::UpstreamResting { .. }
             | Kind::Absent
             | Kind::BadRequest
             | Kind::MethodNotAllowed

@@ -1,0 +1,204 @@
+//! [`Fetch`]: the task that brings one .crate file from upstream, for all who wait for it and for the store.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{Inner, download::Download, memory::Resident};
+use crate::{
+    allowance::Lease,
+    domain::{CrateKey, Hasher},
+    error::{Error, Kind, Result},
+    store::Spool,
+    upstream::{Resume, Upstream},
+};
+
+/// No .crate file is larger; crates.io's largest is near 300 MB.
+const MAX_CRATE: u64 = 2 << 30;
+
+/// The task that brings one .crate file from upstream.
+pub(super) struct Fetch {
+    pub(super) inner: Arc<Inner>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) key: CrateKey,
+    pub(super) download: Arc<Download>,
+}
+
+/// Where a download's bytes go.
+enum Landing {
+    /// Into memory, under a lease for twice the size: chunks, and the one piece they become.
+    Memory(Option<Lease>),
+    /// Into a file.
+    Spool(Spool),
+}
+
+impl Fetch {
+    pub(super) async fn run(self, now: SystemTime) {
+        // Also when this panics: nobody may wait for a download that no task works on.
+        let _ended = Ended(&self);
+        if let Err(error) = self.fetch(now).await {
+            if error.kind() == Kind::Absent {
+                self.inner
+                    .memory
+                    .keep_crate(&self.key, Resident::Absent(now))
+                    .await;
+            }
+            tracing::warn!(id = %self.key.id, "a download failed: {error}");
+            self.inner.downloads.forget(&self.key);
+            self.download.fail(error);
+        }
+    }
+
+    async fn fetch(&self, now: SystemTime) -> Result<()> {
+        // Who looked before the last download landed may have asked after.
+        match self.inner.memory.crate_file(&self.key).await {
+            Some(Resident::Crate(bytes)) => {
+                let length = bytes.len() as u64;
+                self.download.push(length, bytes);
+                self.download.land(length);
+                return Ok(());
+            }
+            Some(Resident::Absent(since)) if self.inner.still_absent(since, now) => {
+                return Err(Error::absent(format!(
+                    "{} has no file for {}, although its index lists this version",
+                    self.key.registry, self.key.id
+                )));
+            }
+            Some(Resident::Absent(_) | Resident::Index(_)) | None => {}
+        }
+        let (landing, length) = self.receive().await?;
+        self.land(landing, length).await;
+        Ok(())
+    }
+
+    /// Receives the file; all but its last chunk is readable by then, and the checksum of the whole holds.
+    async fn receive(&self) -> Result<(Landing, u64)> {
+        let mut attempts = self.upstream.attempts();
+        let mut arrived = Arrived::default();
+        loop {
+            let before = arrived.so_far.offset;
+            let Err(error) = self.receive_rest(&mut arrived).await else {
+                break;
+            };
+            if arrived.so_far.offset > before {
+                // A long download over a bad line may break off often, as long as it gets on.
+                attempts = self.upstream.attempts();
+            }
+            if !attempts.again(&error).await {
+                return Err(error);
+            }
+        }
+        let actual = arrived.hasher.finish();
+        if actual != self.key.sha256 {
+            return Err(Error::upstream_fault(format!(
+                "{} sent a file for {} whose checksum is {actual}, not {} as its index says; it is not passed on",
+                self.key.registry, self.key.id, self.key.sha256
+            )));
+        }
+        Ok((
+            arrived.landing.unwrap_or(Landing::Memory(None)),
+            arrived.so_far.offset,
+        ))
+    }
+
+    /// One attempt: what hasn't arrived yet, until upstream says that this is all.
+    async fn receive_rest(&self, arrived: &mut Arrived) -> Result<()> {
+        let Self { key, download, .. } = self;
+        let mut stream = self
+            .upstream
+            .fetch_crate(&key.id, &key.sha256, &arrived.so_far)
+            .await?;
+        if arrived.landing.is_none() {
+            arrived.landing = Some(self.landing(stream.length()).await?);
+            download.begin(stream.length());
+            arrived.so_far.validator = stream.validator();
+        }
+        while let Some(chunk) = self.upstream.next(&mut stream).await? {
+            let before = arrived.so_far.offset;
+            arrived.so_far.offset += chunk.len() as u64;
+            if arrived.so_far.offset > MAX_CRATE {
+                return Err(Error::upstream_fault(format!(
+                    "{} is larger than {MAX_CRATE} bytes",
+                    key.id
+                )));
+            }
+            arrived.hasher.update(&chunk);
+            arrived.landing = match arrived.landing.take() {
+                Some(Landing::Spool(spool)) => Some(Landing::Spool(spool.append(chunk).await?)),
+                memory => {
+                    download.push(arrived.so_far.offset, chunk);
+                    memory
+                }
+            };
+            // All but this chunk: it may turn out to be the last one.
+            download.release(before);
+        }
+        Ok(())
+    }
+
+    /// Memory if it is small and there is room, else a file; memory again if there can be no file.
+    async fn landing(&self, length: Option<u64>) -> Result<Landing> {
+        let small = length.filter(|l| *l <= self.inner.memory.largest());
+        if let Some(lease) = small.and_then(|l| self.inner.allowance.try_take(l * 2)) {
+            return Ok(Landing::Memory(Some(lease)));
+        }
+        match self.inner.store.spool().await {
+            Ok(spool) => {
+                self.download.spooled(spool.reader()?);
+                Ok(Landing::Spool(spool))
+            }
+            Err(e) => {
+                tracing::warn!("{e}; {} is held in memory while it arrives", self.key.id);
+                let expected = length.unwrap_or(MAX_CRATE) * 2;
+                Ok(Landing::Memory(Some(
+                    self.inner.allowance.take(expected).await,
+                )))
+            }
+        }
+    }
+
+    /// Hands out the last chunk, keeps the file in memory and puts it into the store.
+    async fn land(&self, landing: Landing, length: u64) {
+        self.download.land(length);
+        let saved = match landing {
+            Landing::Spool(spool) => self.inner.store.commit(&self.key, spool).await,
+            Landing::Memory(lease) => {
+                let own = |bytes| match lease {
+                    Some(mut lease) => {
+                        lease.shrink_to(length);
+                        lease.hold(bytes)
+                    }
+                    None => bytes,
+                };
+                let whole = self.download.consolidate(own).unwrap_or_default();
+                if length <= self.inner.memory.largest() {
+                    let resident = Resident::Crate(whole.clone());
+                    self.inner.memory.keep_crate(&self.key, resident).await;
+                }
+                self.inner.store.save_crate(&self.key, whole).await
+            }
+        };
+        if let Err(e) = saved {
+            tracing::warn!("{e}; {} was served and will be fetched again", self.key.id);
+        }
+    }
+}
+
+/// What one download has brought so far, over all its attempts.
+#[derive(Default)]
+struct Arrived {
+    landing: Option<Landing>,
+    hasher: Hasher,
+    so_far: Resume,
+}
+
+/// The end of a [`Fetch`], however it comes.
+struct Ended<'a>(&'a Fetch);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.inner.downloads.forget(&self.0.key);
+        self.0.download.fail(Error::internal(format!(
+            "the download of {} ended early; see the mirror's log",
+            self.0.key.id
+        )));
+    }
+}
