@@ -64,9 +64,9 @@ impl App {
             Some(url) => url.without_slash().to_owned(),
             None => format!("http://{address}"),
         };
-        let public_url = config.server.public_url.clone();
+        let server = config.server.clone();
         let mirror = mirror(config, store, metrics.clone())?;
-        let service = http::Service::new(mirror.clone(), public_url, metrics);
+        let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(http::serve(listener, service, stopped, grace));

@@ -15,6 +15,11 @@ pub enum Kind {
     BadRequest,
     /// The path exists, but only for reading.
     MethodNotAllowed,
+    /// The client asks too often.
+    TooManyRequests {
+        /// When it may ask again.
+        retry_after: Duration,
+    },
     /// This server has nothing under that path: an unknown route or registry.
     NotFound,
     /// Upstream says that there is no such crate or version.

@@ -19,6 +19,12 @@ pub struct Server {
     pub public_url: Option<BaseUrl>,
     /// How long requests in flight may take to finish after Ctrl-C or SIGTERM.
     pub shutdown_grace: Span<0, { 3_600 * SECOND }>,
+    /// How many connections may be open at once; more are told so and closed.
+    pub max_connections: Count<1, 1_000_000>,
+    /// How long a connection may be open without a byte moving on it, in either direction.
+    pub idle_timeout: Span<{ 30 * SECOND }, { DAY }>,
+    /// How many requests a second one client address may make; 0 is without limit.
+    pub max_requests_per_second: Count<0, 1_000_000>,
 }
 
 impl Default for Server {
@@ -27,6 +33,9 @@ impl Default for Server {
             listen: Listen(([127, 0, 0, 1], 8080).into()),
             public_url: None,
             shutdown_grace: Span::millis(10 * SECOND),
+            max_connections: Count::new(10_000),
+            idle_timeout: Span::millis(120 * SECOND),
+            max_requests_per_second: Count::new(0),
         }
     }
 }

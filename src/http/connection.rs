@@ -1,6 +1,8 @@
 //! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
 
-use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration,
+};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -9,13 +11,17 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
     h2c::{Offer, Upgraded},
     service::Service,
+    watch::{Activity, Watched},
 };
 
 /// How long a client may take to send a request's head.
@@ -26,8 +32,6 @@ const MAX_HEAD: usize = 32 << 10;
 const MAX_HEADER_LIST: u32 = 32 << 10;
 /// Cargo multiplexes about 200 requests on a connection.
 const MAX_STREAMS: u32 = 256;
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(60));
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -60,7 +64,7 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => server.start(stream),
+                Ok((stream, client)) => server.start(stream, client.ip()),
                 Err(e) => {
                     tracing::warn!("accepting a connection failed: {e}");
                     tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
@@ -93,8 +97,7 @@ fn any_protocol() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(KEEP_ALIVE);
+        .max_header_list_size(MAX_HEADER_LIST);
     builder
 }
 
@@ -104,26 +107,29 @@ fn only_http2() -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .keep_alive_interval(KEEP_ALIVE);
+        .max_header_list_size(MAX_HEADER_LIST);
     builder
 }
 
 impl Server {
-    fn start(self: &Arc<Self>, stream: TcpStream) {
+    fn start(self: &Arc<Self>, stream: TcpStream, client: IpAddr) {
         // Answers are written in one go; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
+        let Some(place) = self.service.limits().connection() else {
+            return refuse(&stream);
+        };
         let server = self.clone();
         self.tasks.spawn(async move {
-            let _open = Open::new(&server);
-            server.run(stream).await;
+            let _open = Open::new(&server, place);
+            server.run(stream, client).await;
         });
     }
 
-    async fn run(self: &Arc<Self>, stream: TcpStream) {
+    async fn run(self: &Arc<Self>, stream: TcpStream, client: IpAddr) {
+        let (stream, activity) = Watched::new(stream);
         let service = service_fn(|request| {
             let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request).await) }
+            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request, client).await) }
         });
         let connection = self
             .any_protocol
@@ -131,23 +137,26 @@ impl Server {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = activity.ceases_for(self.service.limits().idle) => return,
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         if let Err(e) = ended {
-            tracing::debug!("a connection ended badly: {e}");
+            tracing::debug!(%client, "a connection ended badly: {e}");
         }
     }
 
-    async fn run_http2(self: &Arc<Self>, stream: Upgraded<TcpStream>) {
+    async fn run_http2(
+        self: &Arc<Self>,
+        stream: Upgraded<Watched<TcpStream>>,
+        activity: Activity,
+        client: IpAddr,
+    ) {
         let service = service_fn(|request: Request<Incoming>| {
             let service = self.service.clone();
-            async move {
-                let (parts, _) = request.into_parts();
-                Ok::<_, Infallible>(service.answer(&parts).await)
-            }
+            async move { Ok::<_, Infallible>(answer(&service, request, client).await) }
         });
         let connection = self
             .only_http2
@@ -155,38 +164,54 @@ impl Server {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = activity.ceases_for(self.service.limits().idle) => return,
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         if let Err(e) = ended {
-            tracing::debug!("an upgraded connection ended badly: {e}");
+            tracing::debug!(%client, "an upgraded connection ended badly: {e}");
         }
     }
 
     /// Answers a request, or a valid offer to go on in HTTP/2 with the request in it.
-    async fn answer_or_upgrade(self: &Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
+    async fn answer_or_upgrade(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        client: IpAddr,
+    ) -> Response<Body> {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
-        let on_upgrade = wanted.then(|| hyper::upgrade::on(&mut request));
-        let (parts, _) = request.into_parts();
-        let offer = on_upgrade.and_then(|on_upgrade| Some((on_upgrade, Offer::of(&parts)?)));
-        match offer.filter(|_| !self.stopping.is_cancelled()) {
-            Some((on_upgrade, offer)) => self.switch_protocols(on_upgrade, offer),
-            None => self.service.answer(&parts).await,
+        if !wanted || self.stopping.is_cancelled() {
+            return answer(&self.service, request, client).await;
+        }
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (head, body) = request.into_parts();
+        match Offer::of(&head) {
+            Some(offer) => self.switch_protocols(on_upgrade, offer, client),
+            None => answer(&self.service, Request::from_parts(head, body), client).await,
         }
     }
 
     /// 101: the connection goes on in HTTP/2, and the request is answered there.
-    fn switch_protocols(self: &Arc<Self>, on_upgrade: OnUpgrade, offer: Offer) -> Response<Body> {
+    fn switch_protocols(
+        self: &Arc<Self>,
+        on_upgrade: OnUpgrade,
+        offer: Offer,
+        client: IpAddr,
+    ) -> Response<Body> {
         let server = self.clone();
         self.tasks.spawn(async move {
-            let _open = Open::new(&server);
+            // The connection's place among all goes over to this task; for a moment it may count twice.
+            let Some(place) = server.service.limits().connection() else {
+                return;
+            };
+            let _open = Open::new(&server, place);
             match upgraded(on_upgrade, &offer).await {
-                Ok(stream) => server.run_http2(stream).await,
-                Err(e) => tracing::debug!("an upgrade to HTTP/2 failed: {e}"),
+                Ok((stream, activity)) => server.run_http2(stream, activity, client).await,
+                Err(e) => tracing::debug!(%client, "an upgrade to HTTP/2 failed: {e}"),
             }
         });
         let mut response = Response::new(Body::nothing());
@@ -198,27 +223,55 @@ impl Server {
     }
 }
 
+async fn answer(service: &Service, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
+    service.answer(&head, has_body, client).await
+}
+
+/// Tells a client that there are too many, without waiting for anything: it may be one of thousands.
+fn refuse(stream: &TcpStream) {
+    let sentence = "This mirror has as many connections as `server.max_connections` allows; try again in a moment.\n";
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\nx-cache: miss\r\n\
+         content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{sentence}",
+        sentence.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
+}
+
 /// The connection once hyper has let go of it.
-async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<Upgraded<TcpStream>> {
+async fn upgraded(
+    on_upgrade: OnUpgrade,
+    offer: &Offer,
+) -> io::Result<(Upgraded<Watched<TcpStream>>, Activity)> {
     let upgraded = on_upgrade.await.map_err(io::Error::other)?;
-    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+    let parts = auto::upgrade::downcast::<TokioIo<Watched<TcpStream>>>(upgraded)
         .map_err(|_| io::Error::other("not a TCP connection"))?;
-    Upgraded::new(parts.io.into_inner(), offer, &parts.read_buf)
+    let stream = parts.io.into_inner();
+    let activity = stream.activity();
+    Ok((Upgraded::new(stream, offer, &parts.read_buf)?, activity))
 }
 
 /// An open connection, counted as long as this lives.
-struct Open(prometheus::IntGauge);
+struct Open {
+    connections: prometheus::IntGauge,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Open {
-    fn new(server: &Server) -> Self {
+    fn new(server: &Server, place: OwnedSemaphorePermit) -> Self {
         let connections = server.service.metrics().connections.clone();
         connections.inc();
-        Self(connections)
+        Self {
+            connections,
+            _place: place,
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.connections.dec();
     }
 }

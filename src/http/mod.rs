@@ -8,11 +8,13 @@ mod connection;
 mod crates;
 mod h2c;
 mod index;
+mod limits;
 mod negotiate;
 mod pages;
 mod respond;
 mod route;
 mod service;
+mod watch;
 
 pub use connection::serve;
 pub use pages::snippet;

@@ -106,7 +106,9 @@ impl Answer {
 fn retry_after(kind: Kind) -> Option<Duration> {
     match kind {
         Kind::UpstreamUnavailable { retry_after } => retry_after,
-        Kind::UpstreamResting { retry_after } => Some(retry_after),
+        Kind::UpstreamResting { retry_after } | Kind::TooManyRequests { retry_after } => {
+            Some(retry_after)
+        }
         Kind::BadRequest
         | Kind::MethodNotAllowed
         | Kind::NotFound
@@ -124,6 +126,7 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
         Kind::BadRequest => (StatusCode::BAD_REQUEST, Outcome::Absent),
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
+        Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
         Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } => {

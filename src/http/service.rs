@@ -1,18 +1,21 @@
 //! [`Service`]: from a request to its answer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
 
-use http::{Response, request};
+use futures_util::FutureExt;
+use http::{Response, request::Parts as Head};
 
 use super::{
     access::Access,
     body::Body,
-    config_json, crates, index, pages,
+    config_json, crates, index,
+    limits::Limits,
+    pages,
     respond::{Answer, ErrorForm},
     route::{Route, Verb},
 };
 use crate::{
-    config::BaseUrl,
+    config::{BaseUrl, sections::Server},
     error::{Error, Kind, Result},
     metrics::Metrics,
     mirror::Mirror,
@@ -26,24 +29,35 @@ struct Inner {
     mirror: Mirror,
     public_url: Option<BaseUrl>,
     metrics: Arc<Metrics>,
+    limits: Limits,
 }
 
 impl Service {
-    /// Answers for `mirror`; `public_url` is where clients reach it, if that isn't what they say.
-    pub fn new(mirror: Mirror, public_url: Option<BaseUrl>, metrics: Arc<Metrics>) -> Self {
+    /// Answers for `mirror` as the settings say.
+    pub fn new(mirror: Mirror, settings: &Server, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Inner {
             mirror,
-            public_url,
+            public_url: settings.public_url.clone(),
             metrics,
+            limits: Limits::new(settings),
         }))
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// Answers one request; every failure is an answer too.
-    pub(super) async fn answer(&self, request: &request::Parts) -> Response<Body> {
+    /// Answers one request from `client`; every failure is an answer too, a panic included.
+    pub(super) async fn answer(
+        &self,
+        request: &Head,
+        has_body: bool,
+        client: IpAddr,
+    ) -> Response<Body> {
         let mut access = Access::new(request, self.0.metrics.clone());
         let route = Route::parse(request.uri.path());
         let verb = Verb::parse(&request.method);
@@ -52,9 +66,22 @@ impl Service {
             Ok(_) | Err(_) => ErrorForm::Text,
         };
         let answered = match (route, &verb) {
+            (Ok(_), Ok(_)) if has_body => Err(Error::bad_request(
+                "a request that only reads can't have a body",
+            )),
             (Ok(route), Ok(_)) => {
                 access.route = route.label();
-                self.route(route, request).await
+                let work = async {
+                    self.0.limits.request(client)?;
+                    self.route(route, request).await
+                };
+                // The panic hook has said where it happened.
+                let survived = AssertUnwindSafe(work).catch_unwind().await;
+                survived.unwrap_or_else(|_| {
+                    Err(Error::internal(
+                        "this mirror has a fault; its log says more",
+                    ))
+                })
             }
             (Ok(route), Err(e)) => {
                 access.route = route.label();
@@ -71,7 +98,7 @@ impl Service {
         answer.finish(verb.unwrap_or(Verb::Get), access)
     }
 
-    async fn route(&self, route: Route, request: &request::Parts) -> Result<Answer> {
+    async fn route(&self, route: Route, request: &Head) -> Result<Answer> {
         let mirror = &self.0.mirror;
         let now = SystemTime::now();
         Ok(match route {
@@ -101,7 +128,7 @@ impl Service {
         })
     }
 
-    fn base_url(&self, request: &request::Parts) -> Result<String> {
+    fn base_url(&self, request: &Head) -> Result<String> {
         config_json::base_url(self.0.public_url.as_ref(), request)
     }
 }

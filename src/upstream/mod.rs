@@ -239,6 +239,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::Absent => "absent",
         Kind::BadRequest
         | Kind::MethodNotAllowed
+        | Kind::TooManyRequests { .. }
         | Kind::NotFound
         | Kind::Config
         | Kind::Store

@@ -40,6 +40,7 @@ impl Attempts {
             | Kind::Absent
             | Kind::BadRequest
             | Kind::MethodNotAllowed
+            | Kind::TooManyRequests { .. }
             | Kind::NotFound
             | Kind::Config
             | Kind::Store
