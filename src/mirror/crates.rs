@@ -125,7 +125,7 @@ impl Mirror {
                 }
             }
             Err(e) => {
-                tracing::warn!("{e}");
+                tracing::debug!(id = %key.id, "not loaded: {e}");
                 None
             }
         }

@@ -109,6 +109,26 @@ impl Download {
         *self.buffer() = Buffer::Spooled(reader);
     }
 
+    /// Back from the file into memory, with the `length` bytes that are in it.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the file can't be read either.
+    pub(super) async fn unspool(&self, length: u64) -> Result<()> {
+        let spool = match &*self.buffer() {
+            Buffer::Spooled(spool) => spool.clone(),
+            Buffer::Chunks(_) | Buffer::Whole(_) => return Ok(()),
+        };
+        let mut chunks = Vec::new();
+        let mut end = 0;
+        while end < length {
+            let chunk = spool.read_at(end, BLOCK.min(length - end) as usize).await?;
+            end += chunk.len() as u64;
+            chunks.push((end, chunk));
+        }
+        *self.buffer() = Buffer::Chunks(chunks);
+        Ok(())
+    }
+
     /// Adds a chunk that ends at `end`; it isn't readable yet.
     pub(super) fn push(&self, end: u64, chunk: Bytes) {
         match &mut *self.buffer() {

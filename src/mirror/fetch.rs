@@ -122,7 +122,14 @@ impl Fetch {
             }
             arrived.hasher.update(&chunk);
             arrived.landing = match arrived.landing.take() {
-                Some(Landing::Spool(spool)) => Some(Landing::Spool(spool.append(chunk).await?)),
+                Some(Landing::Spool(spool)) => match spool.append(chunk.clone()).await {
+                    Ok(spool) => Some(Landing::Spool(spool)),
+                    Err(_) => {
+                        let memory = self.leave_spool(before, stream.length()).await?;
+                        download.push(arrived.so_far.offset, chunk);
+                        Some(memory)
+                    }
+                },
                 memory => {
                     download.push(arrived.so_far.offset, chunk);
                     memory
@@ -145,14 +152,23 @@ impl Fetch {
                 self.download.spooled(spool.reader()?);
                 Ok(Landing::Spool(spool))
             }
-            Err(e) => {
-                tracing::warn!("{e}; {} is held in memory while it arrives", self.key.id);
-                let expected = length.unwrap_or(MAX_CRATE) * 2;
-                Ok(Landing::Memory(Some(
-                    self.inner.allowance.take(expected).await,
-                )))
-            }
+            Err(_) => Ok(self.memory_at_any_price(length).await),
         }
+    }
+
+    /// Memory although the file is large or memory is short: the disk has failed, and serving goes on.
+    async fn memory_at_any_price(&self, length: Option<u64>) -> Landing {
+        let id = &self.key.id;
+        tracing::warn!(%id, "the disk fails: a download is held in memory while it arrives");
+        let expected = length.unwrap_or(MAX_CRATE) * 2;
+        Landing::Memory(Some(self.inner.allowance.take(expected).await))
+    }
+
+    /// The disk is full or broken in mid-download: the `so_far` bytes in the file are read back, and memory takes over.
+    async fn leave_spool(&self, so_far: u64, expected: Option<u64>) -> Result<Landing> {
+        let landing = self.memory_at_any_price(expected).await;
+        self.download.unspool(so_far).await?;
+        Ok(landing)
     }
 
     /// Hands out the last chunk, keeps the file in memory and puts it into the store.
@@ -176,8 +192,8 @@ impl Fetch {
                 self.inner.store.save_crate(&self.key, whole).await
             }
         };
-        if let Err(e) = saved {
-            tracing::warn!("{e}; {} was served and will be fetched again", self.key.id);
+        if saved.is_err() {
+            tracing::debug!(id = %self.key.id, "served but not stored; it will be fetched again");
         }
     }
 }

@@ -189,13 +189,7 @@ impl Inner {
         now: SystemTime,
     ) -> Option<Arc<IndexEntry>> {
         let _turn = self.readying.acquire().await;
-        let record = match self.store.load_index(key, now).await {
-            Ok(record) => record?,
-            Err(e) => {
-                tracing::warn!("{e}");
-                return None;
-            }
-        };
+        let record = self.store.load_index(key, now).await.ok().flatten()?;
         let lease = self.allowance.take(record.body.len() as u64 * 2).await;
         let (path, times) = (key.path, (record.fetched_at, record.checked_at));
         let made = make(move || {
@@ -346,8 +340,8 @@ impl Inner {
     fn save_index(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
         let inner = self.clone();
         self.detach(async move {
-            if let Err(e) = inner.store.save_index(&key, &entry.record()).await {
-                tracing::warn!("{e}; it is served from memory and will be fetched again");
+            if inner.store.save_index(&key, &entry.record()).await.is_err() {
+                tracing::debug!(name = %key.name(), "not stored; it will be fetched again");
             }
         });
     }

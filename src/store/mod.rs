@@ -9,7 +9,11 @@ mod reader;
 mod record;
 mod spool;
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -28,6 +32,25 @@ use crate::{
 pub struct Store {
     backend: Backend,
     metrics: Arc<Metrics>,
+    complaints: Arc<Complaints>,
+}
+
+/// When the store's failures were last spoken of.
+#[derive(Default)]
+struct Complaints(Mutex<Option<Instant>>);
+
+impl Complaints {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Whether it is time to speak of it again; if so, it counts as done.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| now.duration_since(last) >= Self::EVERY);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 /// One variant per kind of storage.
@@ -61,6 +84,7 @@ impl Store {
         Ok(Self {
             backend: Backend::Fs(folder),
             metrics,
+            complaints: Arc::default(),
         })
     }
 
@@ -69,6 +93,7 @@ impl Store {
         Self {
             backend: Backend::Memory(Arc::default()),
             metrics,
+            complaints: Arc::default(),
         }
     }
 
@@ -202,14 +227,17 @@ impl Store {
                 Ok(())
             }
         };
-        if let Err(e) = self.note(removed) {
-            tracing::warn!("{e}");
-        }
+        let _ = self.note(removed);
     }
 
-    /// Counts failures of the storage itself.
+    /// Counts failures of the storage itself, and says so now and then: a full disk fails with every request.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|_| self.metrics.store_failures.inc())
+        result.inspect_err(|e| {
+            self.metrics.store_failures.inc();
+            if self.complaints.is_due(Instant::now()) {
+                tracing::error!("the store has failed: {e}; serving goes on from memory and upstream (said once a minute)");
+            }
+        })
     }
 }
 
