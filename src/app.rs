@@ -65,9 +65,16 @@ impl App {
             None => format!("http://{address}"),
         };
         let server = config.server.clone();
+        let limits = (
+            config.store.max_size.get(),
+            config.store.max_age.map(|age| *age),
+        );
         let mirror = mirror(config, store, metrics.clone())?;
         let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
+        let keeper = mirror.clone();
+        let kept = async move { keeper.keep_within(limits.0, limits.1).await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(http::serve(listener, service, stopped, grace));
         Ok(Self {

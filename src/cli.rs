@@ -28,6 +28,18 @@ enum Command {
     Serve,
     /// Check the settings, the store and every upstream, without serving.
     Check,
+    /// Read everything stored and check it.
+    Verify {
+        /// Drop what is bad, so that it is fetched again when asked for.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Make the store smaller, least recently used first; also beside a running mirror.
+    Evict {
+        /// How small, such as 10GiB; `store.max_size` if not said.
+        #[arg(long, value_name = "SIZE")]
+        to: Option<String>,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
@@ -90,6 +102,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => commands::serve::run(&flags).await,
             Command::Check => commands::check::run(&flags).await,
+            Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
+            Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
         }
     });
     // What was not finished within the grace time is not waited for.

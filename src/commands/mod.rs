@@ -1,4 +1,6 @@
 //! The subcommands, one file each.
 
 pub mod check;
+pub mod evict;
 pub mod serve;
+pub mod verify;

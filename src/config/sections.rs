@@ -46,6 +46,10 @@ impl Default for Server {
 pub struct Store {
     /// The folder; created when missing.
     pub path: Folder,
+    /// How large the store may grow; what was used least recently goes first.
+    pub max_size: Size<{ 1 << 20 }>,
+    /// How long an object is kept without being used; for ever when not set.
+    pub max_age: Option<Span<{ 60 * SECOND }, { 100 * 365 * DAY }>>,
     /// Whether a write reaches the disk (fsync of file and folder) before it counts as done.
     pub sync: bool,
 }
@@ -54,6 +58,8 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             path: Folder("cache".into()),
+            max_size: Size::bytes(50 << 30),
+            max_age: None,
             sync: true,
         }
     }

@@ -2,6 +2,36 @@
 
 use super::{CrateId, CrateName, IndexPath, Prefix, RegistryName, Sha256};
 
+/// What a stored object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// An index record.
+    Index(IndexKey),
+    /// A .crate file.
+    Crate(CrateKey),
+}
+
+impl Key {
+    /// The key of the object at `path`; names and versions come back in lower case, as paths have them. `None` for what no key makes.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let (registry, rest) = path.split_once('/')?;
+        let registry = RegistryName::parse(registry).ok()?;
+        if let Some(path) = rest.strip_prefix("index/") {
+            let path = IndexPath::parse(path).ok()?;
+            return Some(Self::Index(IndexKey { registry, path }));
+        }
+        let (folder, file) = rest.strip_prefix("crates/")?.rsplit_once('/')?;
+        let name = IndexPath::parse(folder).ok()?.name();
+        let (version, sha256) = file.strip_suffix(".crate")?.rsplit_once('.')?;
+        let key = CrateKey {
+            registry,
+            id: CrateId::parse(name.as_str(), version).ok()?,
+            sha256: Sha256::parse(sha256).ok()?,
+        };
+        (key.path() == path).then_some(Self::Crate(key))
+    }
+}
+
 /// The key of an index record: one crate's index file in one registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IndexKey {

@@ -16,9 +16,9 @@ mod version;
 
 pub use checksum::{Hasher, Sha256};
 pub use dl::DownloadTemplate;
-pub use index_file::{IndexFile, Version};
+pub use index_file::{Changes, IndexFile, Version};
 pub use index_path::{IndexPath, Prefix};
-pub use key::{CrateKey, IndexKey};
+pub use key::{CrateKey, IndexKey, Key};
 pub use name::CrateName;
 pub use outcome::Outcome;
 pub use registry::RegistryName;

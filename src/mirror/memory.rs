@@ -1,12 +1,12 @@
 //! [`Memory`]: what can be served without touching the disk, within a budget of bytes.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use moka::{future::Cache, policy::EvictionPolicy};
 
 use super::IndexEntry;
-use crate::domain::{CrateKey, IndexKey};
+use crate::domain::{CrateKey, IndexKey, Key};
 
 /// What an entry takes beside its bodies: key, cache node and allocations, rounded up.
 const OVERHEAD: usize = 1 << 10;
@@ -20,12 +20,6 @@ pub(super) enum Resident {
     Crate(Bytes),
     /// Upstream said at that time that there is no such thing.
     Absent(SystemTime),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Index(IndexKey),
-    Crate(CrateKey),
 }
 
 /// The objects used last. Least-recently-used, because moka's default policy admits hardly any new entry into a full warm cache.
@@ -75,6 +69,16 @@ impl Memory {
     /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
     pub(super) fn largest(&self) -> u64 {
         (self.budget / 16).clamp(64 << 10, 16 << 20)
+    }
+
+    /// The stored paths of everything in memory.
+    pub(super) fn paths(&self) -> HashSet<String> {
+        let keys = self.cache.iter().map(|(key, _)| key);
+        keys.map(|key| match *key {
+            Key::Index(key) => key.path(),
+            Key::Crate(key) => key.path(),
+        })
+        .collect()
     }
 
     pub(super) async fn usage(&self) -> Usage {

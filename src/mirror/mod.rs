@@ -3,6 +3,7 @@
 mod crates;
 mod download;
 mod entry;
+mod evict;
 mod fetch;
 mod flight;
 mod index;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
 pub use entry::IndexEntry;
+pub use evict::{Evicted, Target, evict};
 pub use rendition::Rendition;
 
 use crate::{

@@ -10,9 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::NamedTempFile;
+use walkdir::{DirEntry, WalkDir};
 
-use super::{Checked, Found, blocking, failed, reader::Blocks};
-use crate::error::{Error, Result};
+use super::{Checked, Found, Next, Stored, blocking, failed, reader::Blocks};
+use crate::{
+    domain::Key,
+    error::{Error, Result},
+};
 
 /// Where files are written before they are renamed into place; on the same file system, and listed at start in place of a full scan.
 /// No registry can be called so: their names start with a letter.
@@ -21,6 +25,10 @@ const TEMPORARY: &str = ".tmp";
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// A file's modification time is its last use, at this grain: touching it at every load would turn reads into writes.
 const USE_GRAIN: Duration = Duration::from_secs(3600);
+
+/// After so many files a walk rests for a moment, so that requests get the disk.
+const STEP: usize = 256;
+const REST: Duration = Duration::from_millis(1);
 
 /// A folder that holds objects, and how carefully it is written.
 pub(super) struct Folder {
@@ -87,6 +95,56 @@ impl Folder {
             _ => Ok(()),
         })
         .await?
+    }
+
+    /// Shows every object to `visit`. Nothing is kept in memory, so that it costs the same for a hundred files as for a million.
+    pub(super) fn each<V>(
+        &self,
+        mut state: V,
+        mut visit: impl FnMut(&mut V, Stored) -> Next,
+    ) -> Result<V> {
+        let kept = |entry: &DirEntry| entry.depth() == 0 || entry.file_name() != TEMPORARY;
+        let entries = WalkDir::new(&self.root).into_iter().filter_entry(kept);
+        for (seen, entry) in entries.flatten().enumerate() {
+            if seen % STEP == STEP - 1 {
+                std::thread::sleep(REST);
+            }
+            let Some(stored) = self.stored(&entry) else {
+                continue;
+            };
+            match visit(&mut state, stored) {
+                Next::Go => {}
+                Next::Stop => break,
+                Next::Remove => match fs::remove_file(entry.path()) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed("removing", entry.path(), &e));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        Ok(state)
+    }
+
+    /// The object in a file, if a key makes that file's path.
+    fn stored(&self, entry: &DirEntry) -> Option<Stored> {
+        let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let path = entry
+            .path()
+            .strip_prefix(&self.root)
+            .ok()?
+            .to_str()?
+            .to_owned();
+        Some(Stored {
+            key: Key::from_path(&path)?,
+            path,
+            size: meta.len(),
+            used: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// A new file with a name of its own. The folder is made again if somebody removed it.

@@ -39,6 +39,19 @@ impl Shelf {
         self.objects().insert(path, pieces.concat().into());
     }
 
+    pub(super) fn open(&self, path: &str) -> Option<Bytes> {
+        self.objects().get(path).cloned()
+    }
+
+    /// All paths and sizes.
+    pub(super) fn list(&self) -> Vec<(String, u64)> {
+        let objects = self.objects();
+        objects
+            .iter()
+            .map(|(path, object)| (path.clone(), object.len() as u64))
+            .collect()
+    }
+
     pub(super) fn remove(&self, path: &str) {
         self.objects().remove(path);
     }

@@ -4,6 +4,7 @@
 //! with the files after a crash. Each object is written in one atomic step and checked whenever it is read.
 
 mod fs;
+mod inventory;
 mod memory;
 mod reader;
 mod record;
@@ -11,12 +12,16 @@ mod spool;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 
+pub use inventory::{Next, Stored, Verdict};
 pub use reader::CrateReader;
 pub use record::IndexRecord;
 pub use spool::{Spool, SpoolReader};
@@ -33,6 +38,7 @@ pub struct Store {
     backend: Backend,
     metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
+    written: Arc<AtomicU64>,
 }
 
 /// When the store's failures were last spoken of.
@@ -85,6 +91,7 @@ impl Store {
             backend: Backend::Fs(folder),
             metrics,
             complaints: Arc::default(),
+            written: Arc::default(),
         })
     }
 
@@ -94,6 +101,7 @@ impl Store {
             backend: Backend::Memory(Arc::default()),
             metrics,
             complaints: Arc::default(),
+            written: Arc::default(),
         }
     }
 
@@ -124,6 +132,7 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn save_index(&self, key: &IndexKey, record: &IndexRecord) -> Result<()> {
         let [header, body] = record.encode();
+        self.count((header.len() + body.len()) as u64);
         let written = match &self.backend {
             Backend::Fs(folder) => folder.save(key.path(), vec![header, body]).await,
             Backend::Memory(shelf) => {
@@ -173,6 +182,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn save_crate(&self, key: &CrateKey, bytes: Bytes) -> Result<()> {
+        self.count(bytes.len() as u64);
         let written = match &self.backend {
             Backend::Fs(folder) => folder.save(key.path(), vec![bytes]).await,
             Backend::Memory(shelf) => {
@@ -200,6 +210,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
+        self.count(spool.length());
         let committed = match &self.backend {
             Backend::Fs(folder) => spool.persist(folder.clone(), key.path()).await,
             Backend::Memory(shelf) => match spool.into_bytes().await {
@@ -211,6 +222,15 @@ impl Store {
             },
         };
         self.note(committed)
+    }
+
+    /// How many bytes have been given to this store since it was opened.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Removes an object that failed its check, so that it is fetched again.

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 /// An unnamed-yet object: appended to by one download, read by its clients, then persisted or dropped.
 pub struct Spool {
     file: NamedTempFile,
+    length: u64,
 }
 
 /// The reading side of a spool, shared by all clients; it stays readable after the file was renamed or dropped.
@@ -36,8 +37,13 @@ impl Spool {
     }
 
     fn of(file: std::io::Result<NamedTempFile>) -> Result<Self> {
-        file.map(|file| Self { file })
+        file.map(|file| Self { file, length: 0 })
             .map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
+    }
+
+    /// How many bytes are in it.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Adds `bytes` at the end.
@@ -46,7 +52,10 @@ impl Spool {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written; the spool is gone then.
     pub async fn append(mut self, bytes: Bytes) -> Result<Self> {
         blocking(move || match self.file.write_all(&bytes) {
-            Ok(()) => Ok(self),
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                Ok(self)
+            }
             Err(e) => Err(failed("writing", self.file.path(), &e)),
         })
         .await?

@@ -1,0 +1,41 @@
+//! `evict`: the store made smaller by hand, also beside a running mirror.
+
+use std::{collections::HashSet, process::ExitCode, sync::Arc, time::SystemTime};
+
+use bytesize::ByteSize;
+
+use crate::{
+    app,
+    config::{self, Flags},
+    error::{Error, Result},
+    metrics::Metrics,
+    mirror::{Target, evict},
+};
+
+/// Removes what was used least recently until at most `to` (`store.max_size` if not said) is left, and what is older than `store.max_age`.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used, [`Kind::Store`](crate::error::Kind::Store) when an
+/// object can't be removed.
+pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
+    let config = config::load(flags)?;
+    let size = match to {
+        Some(text) => text.parse::<ByteSize>().map(|size| size.0).map_err(|_| {
+            Error::config(format!(
+                "--to {text:?} is not a size; allowed is one such as 10GiB"
+            ))
+        })?,
+        None => config.store.max_size.get(),
+    };
+    let age = config.store.max_age.map(|age| *age);
+    let oldest = age.and_then(|age| SystemTime::now().checked_sub(age));
+    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let done = evict(&store, Target { size, oldest }, HashSet::new()).await?;
+    println!(
+        "{} objects of {} removed, {} left",
+        done.objects,
+        ByteSize(done.bytes).display().iec(),
+        ByteSize(done.left).display().iec()
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,246 @@
+//! Eviction: the store kept within its size and age, least recently used first, and no index record before the crates.
+//!
+//! An index record is small, and without it none of its crates can be served; so as long as there is a crate to remove, no record is.
+//!
+//! Nothing is remembered of the store between passes, and no list of it is made: one walk counts bytes by when they were last used, which gives the
+//! moment before which things have to go; a second walk removes them. So a pass costs the same memory for a hundred files as for a million,
+//! and two mirrors may share a folder.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::Mirror;
+use crate::{
+    domain::Key,
+    error::Result,
+    store::{Next, Store, Stored},
+};
+
+/// Uses are counted by the minute.
+const BUCKET: u64 = 60;
+/// How many minutes longer an index record is kept than a crate used at the same time.
+const RECORDS_OUTLIVE: u64 = 120;
+/// A store is looked at anew when it may have grown by this share of what it may hold, and at least so often: others may write to it too.
+const GROWTH: u64 = 40;
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How often to see whether it is time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What has to be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// At most so many bytes.
+    pub size: u64,
+    /// Nothing that was last used before.
+    pub oldest: Option<SystemTime>,
+}
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Objects removed.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes still there.
+    pub left: u64,
+}
+
+/// The bytes of one kind of object by the minute of their last use.
+type Uses = BTreeMap<u64, u64>;
+
+/// What is in a store.
+#[derive(Default)]
+struct Census {
+    crates: Uses,
+    index: Uses,
+    bytes: u64,
+}
+
+/// What has to go: objects last used before, crates and index records apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cutoffs {
+    crates: u64,
+    index: u64,
+}
+
+/// Makes `store` meet `target`; objects at the paths in `used_now` count as used just now and stay.
+///
+/// # Errors
+/// [`Kind::Store`](crate::error::Kind::Store) when an object can't be removed.
+pub async fn evict(store: &Store, target: Target, used_now: HashSet<String>) -> Result<Evicted> {
+    let used_now = Arc::new(used_now);
+    let census = store
+        .each(Census::default(), count(used_now.clone()))
+        .await?;
+    let start = Evicted {
+        left: census.bytes,
+        ..Evicted::default()
+    };
+    if census.bytes <= target.size && target.oldest.is_none() {
+        return Ok(start);
+    }
+    let cutoffs = census.cutoffs(target);
+    store.each(start, choose(cutoffs, target, used_now)).await
+}
+
+impl Census {
+    /// The moments before which crates and index records have to go for what is left to meet `target`.
+    fn cutoffs(&self, target: Target) -> Cutoffs {
+        let surplus = self.bytes.saturating_sub(target.size);
+        let aged = target.oldest.map_or(0, minute);
+        let (crates, surplus) = cutoff(&self.crates, surplus, aged);
+        // A record is used whenever one of its crates is, but uses are noted by the hour.
+        let (index, _) = cutoff(&self.index, surplus, aged.saturating_sub(RECORDS_OUTLIVE));
+        Cutoffs { crates, index }
+    }
+}
+
+/// The end of the first minutes that together hold `surplus` bytes, but at least `aged`; and what of the surplus remains.
+fn cutoff(uses: &Uses, mut surplus: u64, aged: u64) -> (u64, u64) {
+    let mut end = aged;
+    for (minute, bytes) in uses {
+        if surplus == 0 && *minute >= aged {
+            break;
+        }
+        surplus = surplus.saturating_sub(*bytes);
+        end = minute + 1;
+    }
+    (end.max(aged), surplus)
+}
+
+fn count(used_now: Arc<HashSet<String>>) -> impl FnMut(&mut Census, Stored) -> Next {
+    move |census, stored| {
+        census.bytes += stored.size;
+        let used = if used_now.contains(&stored.path) {
+            u64::MAX - 1
+        } else {
+            minute(stored.used)
+        };
+        let uses = match stored.key {
+            Key::Crate(_) => &mut census.crates,
+            Key::Index(_) => &mut census.index,
+        };
+        *uses.entry(used).or_default() += stored.size;
+        Next::Go
+    }
+}
+
+/// Removes what is due: crates first by the order of the cutoffs, and no more of the last minute than has to go.
+fn choose(
+    cutoffs: Cutoffs,
+    target: Target,
+    used_now: Arc<HashSet<String>>,
+) -> impl FnMut(&mut Evicted, Stored) -> Next {
+    move |done, stored| {
+        let cutoff = match stored.key {
+            Key::Crate(_) => cutoffs.crates,
+            Key::Index(_) => cutoffs.index,
+        };
+        let too_old = target.oldest.is_some_and(|oldest| stored.used < oldest);
+        let due = minute(stored.used) < cutoff && (too_old || done.left > target.size);
+        if !due || used_now.contains(&stored.path) {
+            return Next::Go;
+        }
+        done.objects += 1;
+        done.bytes += stored.size;
+        done.left = done.left.saturating_sub(stored.size);
+        Next::Remove
+    }
+}
+
+fn minute(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_secs() / BUCKET
+}
+
+impl Mirror {
+    /// Keeps the store within `max_size` and `max_age`, for ever: looks at it soon after the start, when it may have grown noticeably, and now and
+    /// then. What is in memory counts as used now: a hit from there doesn't touch the disk.
+    pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
+        let mut seen: Option<(u64, Instant)> = None;
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            let written = self.0.store.written();
+            let due = seen.is_none_or(|(before, at)| {
+                written - before > max_size / GROWTH || at.elapsed() >= LOOK_EVERY
+            });
+            if !due {
+                continue;
+            }
+            seen = Some((written, Instant::now()));
+            let target = Target {
+                size: max_size,
+                oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
+            };
+            match evict(&self.0.store, target, self.0.memory.paths()).await {
+                Ok(done) if done.objects > 0 => {
+                    let Evicted {
+                        objects,
+                        bytes,
+                        left,
+                    } = done;
+                    tracing::info!(objects, bytes, left, "evicted what was used least recently");
+                }
+                Ok(_) => {}
+                Err(e) => tracing::warn!("evicting failed: {e}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses(minutes: &[(u64, u64)]) -> Uses {
+        minutes.iter().copied().collect()
+    }
+
+    fn target(size: u64, oldest_minute: Option<u64>) -> Target {
+        let at = |m| SystemTime::UNIX_EPOCH + Duration::from_secs(m * BUCKET);
+        let oldest = oldest_minute.map(at);
+        Target { size, oldest }
+    }
+
+    #[test]
+    fn crates_go_before_any_index_record() {
+        let census = Census {
+            crates: uses(&[(1_000, 40), (2_000, 40)]),
+            index: uses(&[(10, 20)]),
+            bytes: 100,
+        };
+        let cutoffs = |size| {
+            let Cutoffs { crates, index } = census.cutoffs(target(size, None));
+            (crates, index)
+        };
+        assert_eq!(cutoffs(100), (0, 0), "it fits");
+        assert_eq!(cutoffs(99), (1_001, 0), "the older crates are enough");
+        assert_eq!(cutoffs(20), (2_001, 0), "all crates are enough");
+        assert_eq!(cutoffs(19), (2_001, 11), "only then records");
+    }
+
+    #[test]
+    fn what_is_too_old_goes_although_there_is_room() {
+        let census = Census {
+            crates: uses(&[(1_000, 40), (2_000, 40)]),
+            index: uses(&[(1_000, 20)]),
+            bytes: 100,
+        };
+        let cutoffs = census.cutoffs(target(1_000, Some(1_500)));
+        assert!((1_001..=1_500).contains(&cutoffs.crates), "{cutoffs:?}");
+        let just_aged = census.cutoffs(target(1_000, Some(1_100)));
+        assert!(
+            just_aged.index <= 1_000,
+            "its crates may be used a little longer"
+        );
+    }
+}
