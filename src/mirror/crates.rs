@@ -110,7 +110,7 @@ impl Mirror {
 
     /// What the store has under `key`, read once for all who ask. A store that can't be read is one that has nothing.
     async fn stored_crate(&self, key: &CrateKey, now: SystemTime) -> Option<CrateBody> {
-        let load = self.0.loads.join(*key, &self.0.tasks, || {
+        let load = self.0.loads.join(*key, &self.0.tasks, |_| {
             let (inner, key) = (self.0.clone(), *key);
             async move { inner.load_crate(&key, now).await }
         });

@@ -76,9 +76,33 @@ impl Downloads {
         reader
     }
 
-    /// Takes the download of `key` off the list: who asks from now on looks elsewhere or starts anew.
-    pub(super) fn forget(&self, key: &CrateKey) {
-        self.lock().remove(key);
+    /// Takes a download off the list, but no later one of the same file: who asks from now on looks elsewhere or starts anew.
+    pub(super) fn forget(&self, key: &CrateKey, download: &Arc<Download>) {
+        Self::delist(&mut self.lock(), key, download);
+    }
+
+    /// Returns when the last client of a download has gone away; it is off the list then, so that nobody joins what is being given up.
+    pub(super) async fn abandoned(&self, key: &CrateKey, download: &Arc<Download>) {
+        loop {
+            download.progress.closed().await;
+            let mut downloads = self.lock();
+            if download.progress.receiver_count() == 0 {
+                return Self::delist(&mut downloads, key, download);
+            }
+        }
+    }
+
+    fn delist(
+        downloads: &mut HashMap<CrateKey, Arc<Download>>,
+        key: &CrateKey,
+        download: &Arc<Download>,
+    ) {
+        if downloads
+            .get(key)
+            .is_some_and(|listed| Arc::ptr_eq(listed, download))
+        {
+            downloads.remove(key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CrateKey, Arc<Download>>> {

@@ -42,7 +42,7 @@ impl Fetch {
                     .await;
             }
             tracing::warn!(id = %self.key.id, "a download failed: {error}");
-            self.inner.downloads.forget(&self.key);
+            self.inner.downloads.forget(&self.key, &self.download);
             self.download.fail(error);
         }
     }
@@ -64,6 +64,13 @@ impl Fetch {
             }
             Some(Resident::Absent(_) | Resident::Index(_)) | None => {}
         }
+        // In the line for upstream a download nobody waits for is given up; once begun it goes on for the store.
+        let _place = tokio::select! {
+            place = self.upstream.place() => place,
+            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
+                return Err(Error::internal("nobody waits for this download any more"));
+            }
+        };
         let (landing, length) = self.receive().await?;
         self.land(landing, length).await;
         Ok(())
@@ -211,7 +218,7 @@ struct Ended<'a>(&'a Fetch);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.0.inner.downloads.forget(&self.0.key);
+        self.0.inner.downloads.forget(&self.0.key, &self.0.download);
         self.0.download.fail(Error::internal(format!(
             "the download of {} ended early; see the mirror's log",
             self.0.key.id

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Found, Inner, Mirror,
     entry::{Due, IndexEntry, content},
+    flight::Interest,
     memory::Resident,
 };
 use crate::{
@@ -52,9 +53,9 @@ impl Mirror {
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Found<Arc<IndexEntry>>> {
-        let flight = self.0.refreshes.join(key, &self.0.tasks, || {
+        let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
-            async move { inner.refresh(&upstream, key, now).await }
+            async move { inner.refresh(&upstream, key, now, interest).await }
         });
         let patience_ends = flight.started + *self.0.freshness.patience;
         if let Ok(result) = timeout_at(patience_ends.min(deadline), flight.result.clone()).await {
@@ -64,6 +65,7 @@ impl Mirror {
         if let Some(Resident::Index(entry)) = self.0.memory.index(&key).await
             && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
         {
+            self.0.refreshes.leave_running(&key, flight);
             let outcome = Outcome::Stale;
             return Ok(Found {
                 value: entry,
@@ -116,6 +118,7 @@ impl Inner {
         upstream: &Upstream,
         key: IndexKey,
         now: SystemTime,
+        interest: Interest<IndexKey, Found<Arc<IndexEntry>>>,
     ) -> Result<Found<Arc<IndexEntry>>> {
         let known = self.known_index(&key, now).await;
         if let Some(known) = &known
@@ -128,6 +131,11 @@ impl Inner {
             // What is remembered as absent may still be in the store, with validators worth asking with.
             Some(Resident::Absent(_) | Resident::Crate(_)) => self.stored_index(&key, now).await,
             None => None,
+        };
+        // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
+        let _place = tokio::select! {
+            place = upstream.place() => place,
+            () = interest.lost() => return Err(Error::internal("nobody waits for this index file any more")),
         };
         let nothing = Validators::default();
         let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);

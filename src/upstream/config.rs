@@ -75,15 +75,15 @@ impl Upstream {
             .get(url)
             .header(header::ACCEPT, "text/plain, application/json")
             .header("cargo-protocol", "version=1");
-        let mut answer = self.send(UpstreamKind::Config, request).await?;
-        if answer.response.status() != StatusCode::OK {
-            return Err(self.unexpected(&answer.response, "config.json"));
+        let mut response = self.send(UpstreamKind::Config, request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.unexpected(&response, "config.json"));
         }
-        let body = self.whole(&mut answer.response, MAX_CONFIG).await?;
+        let body = self.whole(&mut response, MAX_CONFIG).await?;
         let config: ConfigJson = serde_json::from_slice(&body).map_err(|e| {
             Error::upstream_fault(format!(
                 "{} sent a config.json that can't be read: {e}",
-                self.host(answer.response.url())
+                self.host(response.url())
             ))
         })?;
         DownloadTemplate::parse(&config.dl)

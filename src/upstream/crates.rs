@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use reqwest::Response;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Answer, Upstream};
+use super::Upstream;
 use crate::{
     domain::{CrateId, Sha256},
     error::{Error, Result},
@@ -15,7 +14,6 @@ use crate::{
 /// A .crate file on its way from upstream.
 pub struct CrateStream {
     response: Response,
-    _place: OwnedSemaphorePermit,
     /// How many bytes of the body still belong to what the asker has already.
     skip: u64,
     /// The whole file's size, if upstream says it.
@@ -54,7 +52,7 @@ impl Upstream {
                 .header(header::RANGE, format!("bytes={}-", resume.offset))
                 .header(header::IF_RANGE, validator);
         }
-        let Answer { response, place } = self.send(UpstreamKind::Crate, request).await?;
+        let response = self.send(UpstreamKind::Crate, request).await?;
         let (skip, length) = match response.status() {
             StatusCode::OK => (resume.offset, response.content_length()),
             StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(resume.offset) => (
@@ -76,7 +74,6 @@ impl Upstream {
         };
         Ok(CrateStream {
             response,
-            _place: place,
             skip,
             length,
         })

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
+use reqwest::Response;
 
 use super::{
-    Answer, Upstream,
+    Upstream,
     body::{Encoding, gunzip},
 };
 use crate::{
@@ -70,11 +71,11 @@ impl Upstream {
             Precondition::ModifiedSince(date) => request.header(header::IF_MODIFIED_SINCE, date),
             Precondition::None => request,
         };
-        let answer = self.send(UpstreamKind::Index, request).await?;
-        match answer.response.status() {
-            StatusCode::OK => self.read_index(answer).await,
+        let response = self.send(UpstreamKind::Index, request).await?;
+        match response.status() {
+            StatusCode::OK => self.read_index(response).await,
             StatusCode::NOT_MODIFIED if known.precondition() != Precondition::None => {
-                let told = validators(answer.response.headers());
+                let told = validators(response.headers());
                 Ok(Fetched::NotModified {
                     validators: Validators {
                         etag: told.etag.or_else(|| known.etag.clone()),
@@ -85,16 +86,12 @@ impl Upstream {
             StatusCode::NOT_FOUND
             | StatusCode::GONE
             | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Ok(Fetched::Absent),
-            _ => Err(self.unexpected(&answer.response, &format!("the index file {path}"))),
+            _ => Err(self.unexpected(&response, &format!("the index file {path}"))),
         }
     }
 
     /// Reads and decodes the body once there is memory for it.
-    async fn read_index(&self, answer: Answer) -> Result<Fetched> {
-        let Answer {
-            mut response,
-            place: _place,
-        } = answer;
+    async fn read_index(&self, mut response: Response) -> Result<Fetched> {
         let encoding = Encoding::of(response.headers()).ok_or_else(|| {
             self.unexpected(&response, "an index file, in an encoding nobody offered")
         })?;

@@ -54,11 +54,9 @@ pub struct Upstream {
     metrics: Arc<Metrics>,
 }
 
-/// An answer whose head has arrived, and its place among the requests under way.
-struct Answer {
-    response: Response,
-    place: OwnedSemaphorePermit,
-}
+/// A place among the requests under way; held for as long as they take, body and repetitions included.
+#[must_use]
+pub struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Upstream {
     /// The registry `name` whose sparse index is at `index`. Nothing is contacted yet.
@@ -120,10 +118,15 @@ impl Upstream {
         )
     }
 
-    /// Sends one request once its turn has come and waits for the answer's head.
-    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
+    /// Waits in line, first come first served, for a place among the `max_concurrent` requests under way. Whoever fetches takes one first;
+    /// dropping the future leaves the line.
+    pub async fn place(&self) -> Place {
         let place = self.line.clone().acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
+        Place(place.expect("the semaphore is never closed"))
+    }
+
+    /// Sends one request and waits for the answer's head.
+    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let request = request.map_err(|e| Error::internal(flatten(&e)))?;
         let url = request.url().clone();
@@ -147,7 +150,7 @@ impl Upstream {
             Ok(_) => tracing::info!(%url, result, duration_ms, "asked upstream"),
             Err(e) => tracing::warn!(%url, result, duration_ms, "upstream failed: {e}"),
         }
-        answer.map(|response| Answer { response, place })
+        answer
     }
 
     async fn execute(
