@@ -6,6 +6,7 @@ mod like_crates_io;
 mod one_fetch;
 mod other_commands;
 mod over_http2;
+mod real_crates_io;
 mod registries;
 mod registry_changes;
 mod support;
