@@ -1,9 +1,10 @@
-//! Cargo can't tell it from crates.io: what cargo makes of names, versions and files is what it makes of the registry itself.
+//! Cargo can't tell it from crates.io: what cargo makes of names and versions is what it makes of the registry itself.
 //!
-//! The cases are those of cargo's own test suite that a server in between could spoil. What changes at the registry is in
-//! `registry_changes.rs`, what stands in its index lines in `index_lines.rs`, what other commands do in `other_commands.rs`.
+//! The cases are those of cargo's own test suite that a server in between could spoil. Files and their checksums are in `crate_files.rs`, what
+//! changes at the registry in `registry_changes.rs`, what stands in its index lines in `index_lines.rs`, commands beside building in
+//! `other_commands.rs`.
 
-use crate::support::{Cargo, Mirror, Package, Upstream, index_path};
+use crate::support::{Cargo, Mirror, Package, Seen, Upstream, index_path};
 
 /// A project that prints the version of its one dependency `name`.
 fn prints_version_of(cargo: Cargo, name: &str, req: &str) -> Cargo {
@@ -14,8 +15,8 @@ fn prints_version_of(cargo: Cargo, name: &str, req: &str) -> Cargo {
     cargo
 }
 
-/// How often each path was asked for.
-fn paths(seen: &[crate::support::Seen]) -> Vec<&str> {
+/// The paths that were asked for, each as often as it was, sorted.
+fn paths(seen: &[Seen]) -> Vec<&str> {
     let mut paths: Vec<_> = seen.iter().map(|seen| seen.path.as_str()).collect();
     paths.sort_unstable();
     paths
@@ -201,105 +202,4 @@ async fn a_requirement_that_no_version_meets_lists_those_there_are() {
         .failure()
         .stderr_contains("failed to select a version for the requirement `few = \">=1.0.0\"`")
         .stderr_contains("candidate versions found which didn't match: 0.0.2, 0.0.1");
-}
-
-/// Cargo sends the `+` as it is; to a server that decodes forms it is a space.
-#[tokio::test]
-async fn versions_that_differ_only_in_build_metadata_are_different_files() {
-    let plain = Package::new("meta", "1.0.0");
-    let upstream = Upstream::new().publish(plain).start().await;
-    let mirror = Mirror::of(&upstream).always_asks().start().await;
-    let before = prints_version_of(Cargo::new(&mirror.index_url()), "meta", "=1.0.0");
-    before
-        .run(&["run"])
-        .await
-        .success()
-        .stdout_contains("meta 1.0.0\n");
-
-    upstream.publish(Package::new("meta", "1.0.0+1.1.0f"));
-    upstream.publish(Package::new("meta", "1.0.0+1.1.0F").yanked(true));
-    let after = prints_version_of(Cargo::new(&mirror.index_url()), "meta", "=1.0.0");
-    after
-        .run(&["run"])
-        .await
-        .success()
-        .stdout_contains("meta 1.0.0+1.1.0f\n");
-    before.fresh_home();
-    before
-        .run(&["run", "--locked"])
-        .await
-        .success()
-        .stdout_contains("meta 1.0.0\n");
-
-    let mirror = mirror.restart().await;
-    for version in ["1.0.0", "1.0.0+1.1.0f", "1.0.0+1.1.0F"] {
-        let file = upstream.crate_file("meta", version);
-        for written in [version.to_owned(), version.replace('+', "%2B")] {
-            let reply = mirror
-                .get(&format!("/api/v1/crates/meta/{written}/download"))
-                .await;
-            assert_eq!(reply.status, 200, "{written}");
-            assert!(reply.body == file, "{written}: other bytes");
-        }
-    }
-}
-
-fn crates_in(stored: &[String]) -> Vec<&String> {
-    stored
-        .iter()
-        .filter(|path| path.ends_with(".crate"))
-        .collect()
-}
-
-/// Index and file disagree: someone tampers with one of them, or upstream sends another file by mistake.
-#[tokio::test]
-async fn a_file_that_is_not_what_the_index_says_fails_with_the_mirrors_sentence_and_is_not_kept() {
-    let wrong = "0123456789abcdef".repeat(4);
-    let upstream = Upstream::new()
-        .publish(Package::new("bad-cksum", "0.0.1").checksum(&wrong))
-        .start()
-        .await;
-    let mirror = Mirror::of(&upstream).start().await;
-    let cargo = Cargo::new(&mirror.index_url())
-        .env("CARGO_NET_RETRY", "0")
-        .project(&[("bad-cksum", "0.0.1")]);
-
-    let ran = cargo.run(&["fetch"]).await;
-    ran.failure()
-        .stderr_contains("sent a file for bad-cksum 0.0.1 whose checksum is")
-        .stderr_contains(&format!(
-            "not {wrong} as its index says; it is not passed on."
-        ));
-    let mirror = mirror.restart().await;
-    assert!(
-        crates_in(&mirror.stored()).is_empty(),
-        "{:?}",
-        mirror.stored()
-    );
-}
-
-/// A file that is larger than one chunk has begun to reach cargo when its checksum turns out wrong.
-#[tokio::test]
-async fn a_large_wrong_file_is_never_complete_for_cargo_and_not_kept() {
-    let package = Package::new("large", "1.0.0").payload(2_000_000);
-    let upstream = Upstream::new().publish(package).start().await;
-    let lie = upstream.on_crate_files().corrupt();
-    let mirror = Mirror::of(&upstream).start().await;
-    let cargo = Cargo::new(&mirror.index_url())
-        .env("CARGO_NET_RETRY", "0")
-        .project(&[("large", "1")]);
-
-    let ran = cargo.run(&["fetch"]).await;
-    ran.failure().stderr_lacks("failed to verify the checksum");
-    assert_eq!(lie.hits(), 1);
-    let mirror = mirror.restart().await;
-    assert!(
-        crates_in(&mirror.stored()).is_empty(),
-        "{:?}",
-        mirror.stored()
-    );
-
-    lie.lift();
-    let cargo = Cargo::new(&mirror.index_url()).project(&[("large", "1")]);
-    cargo.run(&["fetch"]).await.success();
 }

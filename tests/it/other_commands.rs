@@ -84,8 +84,8 @@ async fn at_the_web_api(mirror: &Mirror, manifest: &str, args: &[&str]) -> Outpu
         .env("CARGO_REGISTRIES_MIRROR_TOKEN", "secret")
         .env("CARGO_NET_RETRY", "0")
         .project_toml(manifest);
-    // Larger than any buffer on the way: an answer that comes before the upload was read must still be read.
-    let noise: String = (0..400_000u32)
+    // Large, so that the answer comes while cargo is still uploading; it must reach cargo all the same.
+    let noise: String = (0..800_000u32)
         .map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)))
         .collect();
     cargo.write("noise.txt", &noise);

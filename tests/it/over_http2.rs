@@ -100,3 +100,44 @@ async fn requests_wait_together_on_one_connection() {
     let ran = fetching.await.expect("cargo ran");
     ran.success().stderr_lacks("warning");
 }
+
+/// `http.multiplexing = false` is what people set behind a proxy that spoils HTTP/2.
+#[tokio::test]
+async fn a_cargo_that_wants_no_http2_is_served_over_http1() {
+    let (upstream, names) = many_crates().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let cargo = project(&mirror, &names).config("[http]\nmultiplexing = false\n");
+
+    let ran = cargo.run(&["fetch"]).await;
+    ran.success().stderr_lacks("warning");
+    let expected = Requests {
+        http1: (1 + 2 * CRATES) as f64,
+        http2: 0.0,
+    };
+    assert_eq!(Requests::so_far(&mirror).await, expected);
+}
+
+/// Much more than one window of flow control, beside small ones that must not wait for it.
+#[tokio::test]
+async fn a_large_crate_and_small_ones_share_a_connection() {
+    let upstream = Upstream::new()
+        .publish(Package::new("large", "1.0.0").payload(12_000_000))
+        .publish(Package::new("small", "1.0.0"))
+        .publish(Package::new("smaller", "1.0.0"))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let names = ["large", "small", "smaller"].map(str::to_owned);
+    let cargo = project(&mirror, &names);
+
+    // Through the mirror as it arrives, from memory, and from the store.
+    cargo.run(&["fetch"]).await.success();
+    cargo.fresh_home();
+    cargo.run(&["fetch", "--locked"]).await.success();
+    let mirror = mirror.restart().await;
+    let cargo = project(&mirror, &names);
+    let ran = cargo.run(&["fetch"]).await;
+    ran.success().stderr_lacks("warning");
+    assert_eq!(upstream.crate_requests().len(), 3);
+    assert_eq!(Requests::so_far(&mirror).await.http1, 0.0);
+}

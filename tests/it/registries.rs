@@ -1,6 +1,6 @@
 //! Several registries: each is served under its own path, and nothing of one is ever taken for the other's.
 
-use crate::support::{Cargo, Mirror, Package, Reply, Upstream};
+use crate::support::{Cargo, Mirror, Package, Reply, Seen, Upstream, client, index_path, sha256};
 
 /// Two registries that both have a crate `twin` 1.0.0, with different content, and each one of its own.
 struct Two {
@@ -23,6 +23,8 @@ impl Two {
             internal: Upstream::new()
                 .publish(twin("internal"))
                 .publish(Package::new("secret-sauce", "2.0.0"))
+                .dl("{base}/files/{lowerprefix}/{crate}-{version}.crate")
+                .no_validators()
                 .start()
                 .await,
         }
@@ -45,6 +47,18 @@ fn index_of(mirror: &Mirror, registry: &str) -> String {
 /// Real cargo with crates.io replaced by the mirror's default registry and `internal` beside it.
 fn cargo_with_internal(mirror: &Mirror) -> Cargo {
     Cargo::new(&mirror.index_url()).registry("internal", &index_of(mirror, "internal"))
+}
+
+/// A project that needs both twins and prints where each is from.
+fn both_twins(cargo: Cargo) -> Cargo {
+    let cargo = cargo.project_toml(
+        "[dependencies]\ntwin = \"1\"\nother = { package = \"twin\", version = \"1\", registry = \"internal\" }\n",
+    );
+    cargo.write(
+        "src/main.rs",
+        "fn main() { println!(\"{} {}\", twin::from(), other::from()) }",
+    );
+    cargo
 }
 
 fn download(name: &str, version: &str) -> String {
@@ -80,13 +94,7 @@ async fn cargo_takes_each_dependency_from_its_registry() {
 async fn a_crate_that_both_registries_have_is_never_mixed_up() {
     let two = Two::start().await;
     let mirror = two.mirror("").await;
-    let cargo = cargo_with_internal(&mirror).project_toml(
-        "[dependencies]\ntwin = \"1\"\nother = { package = \"twin\", version = \"1\", registry = \"internal\" }\n",
-    );
-    cargo.write(
-        "src/main.rs",
-        "fn main() { println!(\"{} {}\", twin::from(), other::from()) }",
-    );
+    let cargo = both_twins(cargo_with_internal(&mirror));
     let ran = cargo.run(&["run"]).await;
     ran.success().stdout_contains("public internal");
 
@@ -94,7 +102,7 @@ async fn a_crate_that_both_registries_have_is_never_mixed_up() {
     let mut expected = Vec::new();
     for (registry, upstream) in [("crates-io", &two.public), ("internal", &two.internal)] {
         let file = upstream.crate_file("twin", "1.0.0");
-        let sha256 = crate::support::sha256(&file);
+        let sha256 = sha256(&file);
         expected.push(format!("{registry}/crates/tw/in/twin/1.0.0.{sha256}.crate"));
         expected.push(format!("{registry}/index/tw/in/twin"));
         let root = format!("/registries/{registry}");
@@ -152,7 +160,7 @@ async fn an_internal_registry_can_be_replaced_by_the_mirror_like_crates_io() {
         lockfile.contains(&own) && !lockfile.contains(mirror.url()),
         "{lockfile}"
     );
-    let from_cargo = |seen: &crate::support::Seen| {
+    let from_cargo = |seen: &Seen| {
         let agent = seen.header("user-agent").unwrap_or_default();
         agent.starts_with("cargo/")
     };
@@ -178,7 +186,7 @@ async fn every_registry_has_an_index_of_its_own_and_the_default_one_two() {
         assert_eq!(dl_of(&config), format!("{url}{root}/api/v1/crates"));
         let index = mirror.get(&format!("{root}/index/tw/in/twin")).await;
         assert_eq!(index.text(), upstream.index_file("twin"), "{root}");
-        let path = crate::support::index_path(own);
+        let path = index_path(own);
         let own = mirror.get(&format!("{root}/index/{path}")).await;
         assert_eq!(own.status, 200, "{root}");
     }
@@ -205,13 +213,8 @@ async fn another_registry_can_be_the_default_one() {
     );
     assert_eq!(two.public.requests().len(), 0);
 
-    let cargo = Cargo::new(&index_of(&mirror, "crates-io"))
-        .registry("internal", &mirror.index_url())
-        .project_toml("[dependencies]\ntwin = \"1\"\nother = { package = \"twin\", version = \"1\", registry = \"internal\" }\n");
-    cargo.write(
-        "src/main.rs",
-        "fn main() { println!(\"{} {}\", twin::from(), other::from()) }",
-    );
+    let cargo = Cargo::new(&index_of(&mirror, "crates-io"));
+    let cargo = both_twins(cargo.registry("internal", &mirror.index_url()));
     let ran = cargo.run(&["run"]).await;
     ran.success().stdout_contains("public internal");
 
@@ -253,7 +256,7 @@ async fn a_registry_that_hangs_does_not_hold_up_the_other() {
     let mirror = two.mirror("[upstream]\nmax_concurrent = 1\n").await;
     let gate = two.internal.on_everything().gate();
     let (addr, held) = (mirror.addr(), "/registries/internal/index/tw/in/twin");
-    let waiting = tokio::spawn(async move { crate::support::client::get(addr, held, &[]).await });
+    let waiting = tokio::spawn(async move { client::get(addr, held, &[]).await });
     gate.await_waiting(1).await;
 
     let cargo = cargo_with_internal(&mirror).project(&[("twin", "1"), ("open-source", "1")]);
