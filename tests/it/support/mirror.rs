@@ -9,7 +9,7 @@ use super::{Upstream, client, client::Reply};
 
 /// Settings for a mirror that is about to start.
 pub struct MirrorBuilder {
-    index: String,
+    index: Option<String>,
     settings: String,
     store: Option<PathBuf>,
 }
@@ -17,7 +17,7 @@ pub struct MirrorBuilder {
 /// A running mirror. Dropping it leaves its tasks to the test's runtime; [`Mirror::stop`] ends it as a signal would.
 pub struct Mirror {
     app: App,
-    index: String,
+    index: Option<String>,
     settings: String,
     store: PathBuf,
     temporary: Option<Arc<TempDir>>,
@@ -32,7 +32,15 @@ impl Mirror {
     /// A mirror of whatever is at `index`, which may be nothing.
     pub fn of_index(index: &str) -> MirrorBuilder {
         MirrorBuilder {
-            index: index.to_owned(),
+            index: Some(index.to_owned()),
+            ..Self::unconfigured()
+        }
+    }
+
+    /// A mirror without a word on registries: the real crates.io's, which only one test may ask.
+    pub fn unconfigured() -> MirrorBuilder {
+        MirrorBuilder {
+            index: None,
             settings: String::new(),
             store: None,
         }
@@ -134,9 +142,12 @@ impl MirrorBuilder {
                 (folder.path().join("cache"), Some(Arc::new(folder)))
             }
         };
+        let crates_io = self.index.as_ref().map_or(String::new(), |index| {
+            format!("[registries.crates-io]\nindex = \"{index}\"\n")
+        });
         let toml = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nsync = false\n[registries.crates-io]\nindex = \"{}\"\n{}",
-            self.index, self.settings
+            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nsync = false\n{crates_io}{}",
+            self.settings
         );
         let config = config::parse(&toml).expect("valid settings");
         Mirror {
