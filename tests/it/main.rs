@@ -2,4 +2,6 @@
 
 mod layers;
 mod one_fetch;
+mod refresh;
+mod stale;
 mod support;

@@ -26,6 +26,7 @@ mod message;
 pub mod mirror;
 pub mod package;
 mod selftest;
+pub mod stored;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
