@@ -5,3 +5,5 @@ mod one_fetch;
 mod refresh;
 mod stale;
 mod support;
+mod unverified_bytes;
+mod unverified_crates;
