@@ -37,6 +37,22 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Nothing could be served: a status that cargo retries, and one sentence that it shows.
+    #[track_caller]
+    pub fn assert_unavailable(&self, when: &str) {
+        assert!(
+            matches!(self.status, 502..=504),
+            "{when}: {} {:?}",
+            self.status,
+            self.text()
+        );
+        assert_eq!(self.header("x-cache"), Some("miss"), "{when}");
+        let text = self.text();
+        let plain = self.header("content-type") == Some("text/plain; charset=utf-8");
+        let sentence = text.ends_with(".\n") && text.lines().count() == 1 && text.len() > 20;
+        assert!(self.complete && plain && sentence, "{when}: {text:?}");
+    }
+
     /// The body without `Content-Encoding: gzip`.
     pub fn decoded(&self) -> Vec<u8> {
         if self.header("content-encoding") != Some("gzip") {

@@ -1,6 +1,11 @@
 //! [`Mirror`]: the real server, in this process, on a port of its own, in front of a fake upstream.
 
-use std::{net::SocketAddr, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate_mirror::{app::App, config};
 use tempfile::TempDir;
@@ -79,6 +84,23 @@ impl Mirror {
 
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         client::get(self.addr(), path, headers).await
+    }
+
+    /// Asks again and again until the answer is as wished; panics after 10 seconds.
+    pub async fn get_until(&self, path: &str, wish: impl Fn(&Reply) -> bool) -> Reply {
+        let started = Instant::now();
+        loop {
+            let reply = self.get(path).await;
+            if wish(&reply) {
+                return reply;
+            }
+            let (status, text) = (reply.status, reply.text());
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "{path} still answers {status} {:?} {text:.200}",
+                reply.header("x-cache")
+            );
+        }
     }
 
     /// The sum of all samples in `/metrics` whose line starts with `start`, which may end within the labels.

@@ -25,7 +25,9 @@ pub mod headers;
 mod message;
 pub mod mirror;
 pub mod package;
+pub mod process;
 mod selftest;
+pub mod stored;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
@@ -33,4 +35,5 @@ pub use client::{Connection, Reply};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
 pub use package::{Package, index_path, sha256};
+pub use process::Process;
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};

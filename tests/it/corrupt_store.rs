@@ -1,0 +1,296 @@
+//! A corrupt store: what doesn't pass its check is never served, and is fetched again.
+
+use std::{fs, path::Path};
+
+use crate::support::{
+    Connection, Mirror, Package, Reply, Upstream, client,
+    stored::{Record, corrupt, flip},
+};
+
+/// Files above 64 KiB are too large for memory then, and are checked while they are sent.
+const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
+
+async fn upstream() -> Upstream {
+    let sizes = [
+        ("serde", 0),
+        ("tokio", 0),
+        ("large", 900_000),
+        ("other", 900_000),
+    ];
+    let packages = sizes.map(|(name, size)| Package::new(name, "1.0.0").payload(size));
+    let upstream = packages
+        .into_iter()
+        .fold(Upstream::new(), |u, p| u.publish(p));
+    upstream.start().await
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", crate::support::index_path(name))
+}
+
+fn download(name: &str) -> String {
+    format!("/api/v1/crates/{name}/1.0.0/download")
+}
+
+/// A mirror with nothing in memory that has stored the index files and .crate files of these crates.
+async fn that_has_stored(upstream: &Upstream, names: [&str; 2], settings: &str) -> Mirror {
+    let mirror = Mirror::of(upstream).settings(settings).start().await;
+    for name in names {
+        assert_eq!(mirror.get(&index(name)).await.status, 200);
+        assert!(mirror.get(&download(name)).await.complete);
+    }
+    upstream.clear_log();
+    mirror.restart().await
+}
+
+/// Something that happens to the first file; the second one is another object of the same kind.
+type Damage = (&'static str, fn(&Path, &Path));
+
+const DAMAGES: &[Damage] = &[
+    ("a flipped bit in the middle", |file, _| corrupt(file)),
+    ("a flipped bit in the first byte", |file, _| {
+        flip(file, 0, 1)
+    }),
+    ("a flipped bit in the last byte", |file, _| {
+        flip(file, length(file) - 1, 1)
+    }),
+    ("emptied", |file, _| cut(file, 0)),
+    ("cut to one byte", |file, _| cut(file, 1)),
+    ("cut in half", |file, _| cut(file, length(file) / 2)),
+    ("cut at the end of a block", |file, _| {
+        cut(file, (length(file) - 1) & !0xffff)
+    }),
+    ("cut by one byte", |file, _| cut(file, length(file) - 1)),
+    ("one byte longer", |file, _| {
+        let bytes = fs::read(file).expect("a stored file");
+        fs::write(file, [&bytes[..], b"\n"].concat()).expect("write");
+    }),
+    ("as long, but all zeros", |file, _| {
+        fs::write(file, vec![0; length(file)]).expect("write");
+    }),
+    ("another object", |file, other| {
+        fs::copy(other, file).expect("copy");
+    }),
+];
+
+fn length(file: &Path) -> usize {
+    fs::metadata(file).expect("a stored file").len() as usize
+}
+
+fn cut(file: &Path, length: usize) {
+    let file = fs::OpenOptions::new().write(true).open(file);
+    file.expect("a stored file")
+        .set_len(length as u64)
+        .expect("cut");
+}
+
+#[track_caller]
+fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, damage: &str) {
+    let seen = (reply.status, reply.header("x-cache"), reply.complete);
+    assert_eq!(seen, (200, Some(outcome), true), "{damage}");
+    assert!(reply.body == body.as_ref(), "{damage}: other bytes");
+}
+
+#[tokio::test]
+async fn a_corrupt_index_record_is_fetched_again() {
+    let upstream = upstream().await;
+    let lines = upstream.index_file("serde");
+    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], "").await;
+    for (damage, happens) in DAMAGES {
+        let record = mirror.index_record("serde");
+        happens(&record, &mirror.index_record("tokio"));
+        let reply = mirror.get(&index("serde")).await;
+        assert_serves(&reply, "miss", &lines, damage);
+        assert_eq!(upstream.index_requests().len(), 1, "{damage}");
+
+        mirror = mirror.restart().await;
+        assert_eq!(Record::read(&record).body, lines.as_bytes(), "{damage}");
+        assert_serves(&mirror.get(&index("serde")).await, "hit", &lines, damage);
+        assert_eq!(upstream.index_requests().len(), 1, "{damage}");
+        upstream.clear_log();
+        mirror = mirror.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_index_record_is_not_served_even_if_there_is_nothing_else() {
+    let upstream = upstream().await;
+    let settings = "[upstream]\nretries = 0";
+    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], settings).await;
+    upstream.stop().await;
+    let record = mirror.index_record("serde");
+    let good = fs::read(&record).expect("a record");
+    for (damage, happens) in DAMAGES {
+        fs::write(&record, &good).expect("write");
+        happens(&record, &mirror.index_record("tokio"));
+        let reply = mirror.get(&index("serde")).await;
+        reply.assert_unavailable(damage);
+        let reply = mirror.get(&download("serde")).await;
+        reply.assert_unavailable(damage);
+        mirror = mirror.restart().await;
+    }
+}
+
+/// A date or an ETag that isn't upstream's could pin an old file for good.
+#[tokio::test]
+async fn no_flipped_bit_in_a_records_header_hides_a_change() {
+    // One crate for every byte of a header.
+    let names: Vec<String> = (0..260).map(|at| format!("crate{at}")).collect();
+    for kind in [Upstream::new(), Upstream::new().last_modified()] {
+        let packages = names.iter().map(|name| Package::new(name, "1.0.0"));
+        let upstream = packages.fold(kind, |u, p| u.publish(p)).start().await;
+        let mirror = Mirror::of(&upstream).always_asks().start().await;
+        get_all_index_files(&mirror, &names).await;
+        let mut mirror = mirror.restart().await;
+        let good = |name: &String| fs::read(mirror.index_record(name)).expect("a record");
+        let good: Vec<_> = names.iter().map(good).collect();
+        names.iter().for_each(|name| upstream.yank(name, "1.0.0"));
+        for bit in [0x01, 0x10, 0x40] {
+            let mut headers = Vec::new();
+            for (at, name) in names.iter().enumerate() {
+                let mut record = good[at].clone();
+                let end = record.iter().position(|&b| b == b'\n').expect("a header");
+                record[at.min(end)] ^= bit;
+                fs::write(mirror.index_record(name), &record).expect("write");
+                headers.push(String::from_utf8_lossy(&record[..end]).into_owned());
+            }
+            let found = get_all_index_files(&mirror, &names).await;
+            let hidden = names.iter().zip(found).zip(headers);
+            let hidden = hidden.filter(|((name, text), _)| *text != upstream.index_file(name));
+            let hidden: Vec<_> = hidden.map(|(_, header)| header).collect();
+            assert!(hidden.is_empty(), "bit {bit:#x} made these: {hidden:#?}");
+            mirror = mirror.restart().await;
+        }
+    }
+}
+
+async fn get_all_index_files(mirror: &Mirror, names: &[String]) -> Vec<String> {
+    let mut client = Connection::open(mirror.addr()).await;
+    let mut found = Vec::new();
+    for name in names {
+        client
+            .ask("GET", &index(name), &[])
+            .await
+            .expect("a request sent");
+        found.push(client.reply().await.text());
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_corrupt_crate_is_fetched_again() {
+    let upstream = upstream().await;
+    let file = upstream.crate_file("serde", "1.0.0");
+    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], "").await;
+    let stored = mirror.stored_crate("serde", "1.0.0");
+    let other = mirror.stored_crate("tokio", "1.0.0");
+    for (damage, happens) in DAMAGES {
+        happens(&stored, &other);
+        let reply = mirror.get(&download("serde")).await;
+        assert_serves(&reply, "miss", &file, damage);
+        assert_eq!(upstream.crate_requests().len(), 1, "{damage}");
+        assert!(mirror.metric("crate_mirror_store_corrupt_total").await >= 1.0);
+        upstream.clear_log();
+        mirror = mirror.restart().await;
+        assert!(
+            fs::read(&stored).expect("a stored file") == file,
+            "{damage}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_crate_is_not_served_even_if_there_is_nothing_else() {
+    let upstream = upstream().await;
+    let settings = "[upstream]\nretries = 0";
+    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], settings).await;
+    upstream.stop().await;
+    let stored = mirror.stored_crate("serde", "1.0.0");
+    let other = mirror.stored_crate("tokio", "1.0.0");
+    let good = fs::read(&stored).expect("a stored file");
+    for (damage, happens) in DAMAGES {
+        fs::write(&stored, &good).expect("write");
+        happens(&stored, &other);
+        let reply = mirror.get(&download("serde")).await;
+        reply.assert_unavailable(damage);
+        mirror = mirror.restart().await;
+        assert!(!stored.exists(), "{damage}: dropped");
+    }
+}
+
+/// A file too large for memory is found out while it is sent: its client is cut off, and the next one has the right file.
+#[tokio::test]
+async fn a_corrupt_crate_too_large_for_memory_is_cut_off_and_fetched_again() {
+    let upstream = upstream().await;
+    let file = upstream.crate_file("large", "1.0.0");
+    let mut mirror = that_has_stored(&upstream, ["large", "other"], LITTLE_MEMORY).await;
+    let stored = mirror.stored_crate("large", "1.0.0");
+    let other = mirror.stored_crate("other", "1.0.0");
+    for (damage, happens) in DAMAGES {
+        happens(&stored, &other);
+        let path = download("large");
+        let first = client::try_request(mirror.addr(), "GET", &path, &[]).await;
+        // What is found out before the first byte goes out need not cut anybody off.
+        if let Ok(reply) = first {
+            let right = reply.status == 200 && reply.body == file;
+            assert!(right || !reply.complete, "{damage}: a complete wrong file");
+        }
+        let second = mirror.get(&path).await;
+        assert!(second.complete && second.body == file, "{damage}");
+        assert_eq!(upstream.crate_requests().len(), 1, "{damage}");
+        upstream.clear_log();
+        mirror = mirror.restart().await;
+        assert!(
+            fs::read(&stored).expect("a stored file") == file,
+            "{damage}"
+        );
+    }
+}
+
+/// The slow client's check fails long after the file was replaced; what it drops then is the good one.
+#[tokio::test]
+async fn a_slow_client_of_a_corrupt_file_does_not_take_the_good_one_away() {
+    let content = "all the same".repeat(1_500_000);
+    let package = Package::new("large", "1.0.0").file("payload.txt", &content);
+    let upstream = Upstream::new().publish(package).start().await;
+    let file = upstream.crate_file("large", "1.0.0");
+    let mirror = Mirror::of(&upstream).settings(LITTLE_MEMORY).start().await;
+    assert!(mirror.get(&download("large")).await.complete);
+    let mirror = mirror.restart().await;
+    let stored = mirror.stored_crate("large", "1.0.0");
+    flip(&stored, file.len() - 1, 1);
+
+    let mut slow = Connection::open(mirror.addr()).await;
+    let path = download("large");
+    slow.ask("GET", &path, &[]).await.expect("a request sent");
+    assert!(!slow.body_so_far(1).await.is_empty());
+    let quick = mirror.get(&path).await;
+    assert!(!quick.complete, "a complete wrong file");
+    let next = mirror.get(&path).await;
+    assert!(next.complete && next.body == file, "fetched again");
+    assert!(!slow.reply().await.complete, "a complete wrong file");
+
+    upstream.stop().await;
+    let mirror = mirror.restart().await;
+    assert_serves(&mirror.get(&path).await, "hit", &file, "replaced");
+}
+
+/// A disk with bad sectors, wrong permissions, a folder where a file should be: upstream may still answer.
+#[tokio::test]
+async fn a_store_that_cannot_be_read_or_written_is_one_that_has_nothing() {
+    let upstream = upstream().await;
+    let mirror = that_has_stored(&upstream, ["serde", "large"], LITTLE_MEMORY).await;
+    for path in mirror.stored() {
+        let path = mirror.store().join(path);
+        fs::remove_file(&path).expect("remove");
+        fs::create_dir_all(path.join("in the way")).expect("a folder");
+    }
+    for name in ["serde", "large"] {
+        let lines = upstream.index_file(name);
+        assert_serves(&mirror.get(&index(name)).await, "miss", lines, name);
+        let file = upstream.crate_file(name, "1.0.0");
+        assert_serves(&mirror.get(&download(name)).await, "miss", file, name);
+    }
+    assert!(mirror.metric("crate_mirror_store_failures_total").await >= 4.0);
+    assert_eq!(mirror.get("/healthz").await.status, 200);
+}

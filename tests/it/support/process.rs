@@ -1,0 +1,92 @@
+//! [`Process`]: the real program in a process of its own, for what can only be seen from outside: its death and its memory.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::{Reply, Upstream, client};
+
+/// A running `crate-mirror`. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    addr: SocketAddr,
+    /// Its settings and its log.
+    _folder: TempDir,
+}
+
+impl Process {
+    /// Starts it in front of `upstream` and on that store, and waits until it listens.
+    pub async fn start(upstream: &Upstream, store: &Path, settings: &str) -> Process {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = folder.path().join("mirror.toml");
+        let index = upstream.index_url();
+        let toml = format!("[registries.crates-io]\nindex = \"{index}\"\n{settings}\n");
+        fs::write(&config, toml).expect("write the settings");
+        let log = folder.path().join("log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_crate-mirror"))
+            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--store"])
+            .arg(store)
+            .arg("--config")
+            .arg(&config)
+            .current_dir(folder.path())
+            // The machine may have a proxy, or settings for a mirror of its own.
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a log file"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("its standard output");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(Duration::from_secs(30), lines.next_line()).await;
+        let line = line.expect("a line in time").expect("a line");
+        let addr = line
+            .as_deref()
+            .and_then(|line| line.split_once("listens on http://")?.1.parse().ok());
+        let Some(addr) = addr else {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            panic!("it doesn't listen: {line:?}\n{log}");
+        };
+        Process {
+            child,
+            addr,
+            _folder: folder,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        client::get(self.addr, path, &[]).await
+    }
+
+    /// Ends it at once, as a power cut would; it gets no chance to tidy up.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("SIGKILL");
+    }
+
+    /// The most memory it ever had, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> u64 {
+        let id = self.child.id().expect("a running process");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes = kilobytes.expect("a line VmHWM");
+        kilobytes.parse::<u64>().expect("a number") * 1024
+    }
+}

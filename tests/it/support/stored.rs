@@ -1,0 +1,75 @@
+//! Stored files: what a mirror has on its disk, read and tampered with behind its back.
+//!
+//! A running mirror writes beside its answers; [`Mirror::restart`] first, and all is written and nothing is in memory.
+
+use std::{fs, path::Path, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use super::{Mirror, index_path};
+
+/// An index record: its header line and the body after it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub header: Value,
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    #[track_caller]
+    pub fn read(path: &Path) -> Record {
+        let bytes = fs::read(path).expect("a stored index record");
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = end.expect("a header line");
+        Record {
+            header: serde_json::from_slice(&bytes[..end]).expect("a JSON header"),
+            body: bytes[end + 1..].to_vec(),
+        }
+    }
+
+    pub fn write(&self, path: &Path) {
+        let header = format!("{}\n", self.header);
+        fs::write(path, [header.as_bytes(), &self.body].concat()).expect("write a record");
+    }
+}
+
+impl Mirror {
+    /// The file of a crate's index record.
+    pub fn index_record(&self, name: &str) -> PathBuf {
+        let folder = self.store().join("crates-io/index");
+        folder.join(index_path(name))
+    }
+
+    /// The stored .crate file of that version, whatever its checksum.
+    #[track_caller]
+    pub fn stored_crate(&self, name: &str, version: &str) -> PathBuf {
+        let start = format!("crates-io/crates/{}/{version}.", index_path(name));
+        let mut found = self.stored().into_iter();
+        let found = found.find(|path| path.starts_with(&start) && path.ends_with(".crate"));
+        self.store().join(found.expect("a stored .crate file"))
+    }
+
+    /// Makes a stored index file older than it is: fetched and confirmed that much earlier.
+    pub fn age(&self, name: &str, by: Duration) {
+        let path = self.index_record(name);
+        let mut record = Record::read(&path);
+        for time in ["fetched_at", "checked_at"] {
+            let millis = record.header[time].as_u64().expect("milliseconds");
+            record.header[time] = (millis - by.as_millis() as u64).into();
+        }
+        record.write(&path);
+    }
+}
+
+/// Flips one bit in the middle of a file.
+pub fn corrupt(path: &Path) {
+    let length = fs::metadata(path).expect("a stored file").len();
+    flip(path, length as usize / 2, 1);
+}
+
+/// Flips these bits of the byte at `at`.
+pub fn flip(path: &Path, at: usize, bits: u8) {
+    let mut bytes = fs::read(path).expect("a stored file");
+    bytes[at] ^= bits;
+    fs::write(path, bytes).expect("write a stored file");
+}
