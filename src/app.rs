@@ -1,7 +1,7 @@
 //! [`App`]: a mirror built from its settings and listening; the only place where the parts are wired.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -62,7 +62,7 @@ impl App {
             .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
         let base_url = match &config.server.public_url {
             Some(url) => url.without_slash().to_owned(),
-            None => format!("http://{address}"),
+            None => format!("http://{}", reachable(address)),
         };
         let server = config.server.clone();
         let limits = (
@@ -95,6 +95,11 @@ impl App {
     /// The URL for clients, without a final slash.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// The mirror that is served.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
     }
 
     /// Stops: no new connections, requests in flight finish within the grace time, what was fetched is stored.
@@ -136,6 +141,16 @@ pub fn upstreams(
         Upstream::new(*name, index, settings, allowance.clone(), metrics.clone())
     };
     config.registries.iter().map(upstream).collect()
+}
+
+/// An address that can be connected to from here, for one that means all of this machine's.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
 }
 
 fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {

@@ -30,7 +30,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     println!("It keeps crates in {}", store.display());
     println!(
         "To use it, put this into .cargo/config.toml:\n\n{}",
-        snippet(app.base_url())
+        snippet(app.mirror(), app.base_url())
     );
     tokio::select! {
         _ = interrupt.recv() => {}

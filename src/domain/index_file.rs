@@ -75,7 +75,7 @@ impl IndexFile {
         let text = std::str::from_utf8(&body).map_err(|_| fault("is not UTF-8".into()))?;
 
         let mut name = None;
-        let mut versions = Vec::with_capacity(text.len() / 400 + 1);
+        let mut versions: Vec<Version> = Vec::with_capacity(text.len() / 400 + 1);
         let mut unreadable = 0;
         for line in lines(text) {
             let written = &text[line.clone()];
@@ -104,7 +104,10 @@ impl IndexFile {
             }
         }
         let name = name.ok_or_else(|| fault(describe(text)))?;
+        // Of two lines for a version the later one counts, as it does for cargo.
+        versions.reverse();
         versions.sort_by(|a, b| a.version.as_str().cmp(b.version.as_str()));
+        versions.dedup_by(|later, first| later.version == first.version);
         Ok(Self {
             name,
             versions: versions.into(),

@@ -7,7 +7,10 @@ use super::{
     body::Source,
     respond::{Answer, NO_CACHE, TEXT},
 };
-use crate::{domain::Outcome, mirror::Mirror};
+use crate::{
+    domain::{Outcome, RegistryName},
+    mirror::Mirror,
+};
 
 /// A page of text.
 fn page(text: impl Into<Bytes>) -> Answer {
@@ -46,25 +49,31 @@ pub(super) async fn metrics(mirror: &Mirror) -> Answer {
 
 /// What this is and how to use it from where the asker is.
 pub(super) fn status(mirror: &Mirror, base: &str) -> Answer {
-    let mut text = format!(
-        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\n",
+    page(format!(
+        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\nPages: /healthz, /readyz, /metrics\n",
         env!("CARGO_PKG_VERSION"),
-        snippet(base),
-    );
-    for name in mirror
-        .registries()
-        .filter(|name| *name != mirror.default_registry())
-    {
-        let index = format!("sparse+{base}/registries/{name}/index/");
-        text.push_str(&format!("[registries.{name}]\nindex = \"{index}\"\n\n"));
-    }
-    text.push_str("Pages: /healthz, /readyz, /metrics\n");
-    page(text)
+        snippet(mirror, base),
+    ))
 }
 
-/// The lines that make cargo use the default registry at `base`, a URL without a final slash.
-pub fn snippet(base: &str) -> String {
-    format!(
-        "[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\nregistry = \"sparse+{base}/index/\"\n"
-    )
+/// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.
+///
+/// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code.
+pub fn snippet(mirror: &Mirror, base: &str) -> String {
+    let crates_io = RegistryName::crates_io();
+    let index = |name: RegistryName| match name == mirror.default_registry() {
+        true => format!("sparse+{base}/index/"),
+        false => format!("sparse+{base}/registries/{name}/index/"),
+    };
+    let mut text = format!(
+        "[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\nregistry = \"{}\"\n",
+        index(crates_io)
+    );
+    for name in mirror.registries().filter(|name| *name != crates_io) {
+        text.push_str(&format!(
+            "\n[registries.{name}]\nindex = \"{}\"\n",
+            index(name)
+        ));
+    }
+    text
 }

@@ -79,10 +79,9 @@ impl Mirror {
     ) -> Result<Found<CrateBody>> {
         let index = IndexKey::new(upstream.registry(), id.name);
         let known = match self.0.known_index(&index, now).await {
+            // Even if it is gone from upstream's index: what was served once is served again.
             Some(Resident::Index(entry)) => Some(entry),
-            // Gone from upstream's index, but what was served once is served again.
-            Some(_) => self.0.stored_index(&index, now).await,
-            None => None,
+            Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
         let old_key = known.and_then(|entry| key_in(&entry, upstream, id));
         if let Some(key) = old_key

@@ -30,6 +30,9 @@ pub struct IndexEntry {
     pub(super) recorded_at: SystemTime,
     /// When upstream last failed to say anything about it.
     pub(super) failed_at: Option<SystemTime>,
+    /// Whether upstream said then that there is no such crate any more. It isn't shown then, but what it says of checksums still lets what was
+    /// served once be served again to those who hold a Cargo.lock.
+    pub(super) gone: bool,
 }
 
 /// What doesn't change when upstream confirms a copy.
@@ -72,7 +75,10 @@ impl IndexEntry {
         freshness: &crate::config::sections::Freshness,
         now: SystemTime,
     ) -> Due {
-        let lifetimes = freshness.lifetimes();
+        let mut lifetimes = freshness.lifetimes();
+        if self.gone {
+            lifetimes.fresh_for = freshness.absent_for();
+        }
         let pause = PAUSE_AFTER_FAILURE.min(lifetimes.fresh_for);
         let failed_lately = |at| now.duration_since(at).is_ok_and(|since| since < pause);
         match judge(self.checked_at, now, lifetimes) {
@@ -90,6 +96,7 @@ impl IndexEntry {
             validators: self.validators.clone(),
             fetched_at: self.fetched_at,
             checked_at: self.checked_at,
+            gone: self.gone,
         }
     }
 }

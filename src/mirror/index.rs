@@ -24,6 +24,9 @@ use crate::{
 /// let a restart during an outage take a copy for older than it is by more than this.
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
 
+/// An index file for who asked for it.
+type Answer = Result<Found<Arc<IndexEntry>>>;
+
 impl Mirror {
     /// The index file of `name`, as fresh as it has to be.
     ///
@@ -34,7 +37,7 @@ impl Mirror {
         upstream: &Arc<Upstream>,
         name: CrateName,
         now: SystemTime,
-    ) -> Result<Found<Arc<IndexEntry>>> {
+    ) -> Answer {
         let key = IndexKey::new(upstream.registry(), name);
         if let Some(known) = self.0.memory.index(&key).await
             && let Some(answer) = self.0.answer(&key, known, now)
@@ -52,7 +55,7 @@ impl Mirror {
         key: IndexKey,
         now: SystemTime,
         deadline: Instant,
-    ) -> Result<Found<Arc<IndexEntry>>> {
+    ) -> Answer {
         let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
             async move { inner.refresh(&upstream, key, now, interest).await }
@@ -66,11 +69,7 @@ impl Mirror {
             && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
         {
             self.0.refreshes.leave_running(&key, flight);
-            let outcome = Outcome::Stale;
-            return Ok(Found {
-                value: entry,
-                outcome,
-            });
+            return shown(&key, entry, Outcome::Stale);
         }
         timeout_at(deadline, flight.result)
             .await
@@ -86,25 +85,18 @@ impl Mirror {
 
 impl Inner {
     /// The answer that what is in memory allows without asking upstream, if it does.
-    fn answer(
-        &self,
-        key: &IndexKey,
-        known: Resident,
-        now: SystemTime,
-    ) -> Option<Result<Found<Arc<IndexEntry>>>> {
-        let outcome = match &known {
+    fn answer(&self, key: &IndexKey, known: Resident, now: SystemTime) -> Option<Answer> {
+        match known {
             Resident::Index(entry) => match entry.due(&self.freshness, now) {
-                Due::Nothing => Outcome::Hit,
-                Due::NotYet => Outcome::Stale,
-                Due::Refresh | Due::Replace => return None,
+                Due::Nothing => Some(shown(key, entry, Outcome::Hit)),
+                Due::NotYet => Some(shown(key, entry, Outcome::Stale)),
+                Due::Refresh | Due::Replace => None,
             },
-            Resident::Absent(since) if self.still_absent(*since, now) => Outcome::Absent,
-            Resident::Absent(_) | Resident::Crate(_) => return None,
-        };
-        Some(match known {
-            Resident::Index(value) => Ok(Found { value, outcome }),
-            Resident::Absent(_) | Resident::Crate(_) => Err(no_such_crate(key)),
-        })
+            Resident::Absent(since) if self.still_absent(since, now) => {
+                Some(Err(no_such_crate(key)))
+            }
+            Resident::Absent(_) | Resident::Crate(_) => None,
+        }
     }
 
     pub(super) fn still_absent(&self, since: SystemTime, now: SystemTime) -> bool {
@@ -119,7 +111,7 @@ impl Inner {
         key: IndexKey,
         now: SystemTime,
         interest: Interest<IndexKey, Found<Arc<IndexEntry>>>,
-    ) -> Result<Found<Arc<IndexEntry>>> {
+    ) -> Answer {
         let known = self.known_index(&key, now).await;
         if let Some(known) = &known
             && let Some(answer) = self.answer(&key, known.clone(), now)
@@ -128,9 +120,7 @@ impl Inner {
         }
         let known = match known {
             Some(Resident::Index(entry)) => Some(entry),
-            // What is remembered as absent may still be in the store, with validators worth asking with.
-            Some(Resident::Absent(_) | Resident::Crate(_)) => self.stored_index(&key, now).await,
-            None => None,
+            Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
         // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
         let _place = tokio::select! {
@@ -140,12 +130,17 @@ impl Inner {
         let nothing = Validators::default();
         let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
         match (upstream.fetch_index(key.path, validators).await, known) {
-            (Ok(Fetched::NotModified { validators }), Some(entry)) => {
-                Ok(self.confirm(key, &entry, validators, now).await)
+            (
+                Ok(Fetched::New {
+                    body,
+                    lease,
+                    validators,
+                }),
+                Some(entry),
+            ) if *entry.file().body() == body => {
+                drop(lease);
+                self.confirm(key, &entry, validators, now).await
             }
-            (Ok(Fetched::NotModified { .. }), None) => Err(Error::upstream_fault(
-                "upstream answered 304 to a request without conditions",
-            )),
             (
                 Ok(Fetched::New {
                     body,
@@ -153,27 +148,17 @@ impl Inner {
                     validators,
                 }),
                 known,
-            ) => {
-                let unchanged = known
-                    .as_ref()
-                    .filter(|entry| *entry.content.file.body() == body);
-                if let Some(entry) = unchanged {
-                    return Ok(self.confirm(key, entry, validators, now).await);
-                }
-                match self.ready(key, body, lease, validators, now).await {
-                    Ok(entry) => {
-                        if let Some(before) = known {
-                            self.warn_of_changes(&key, before.file(), entry.file());
-                        }
-                        Ok(self.replace(key, entry).await)
-                    }
-                    Err(e) => self.fall_back(key, known, e, now).await,
-                }
+            ) => match self.ready(key, body, lease, validators, now).await {
+                Ok(entry) => self.replace(key, known, entry).await,
+                Err(e) => self.fall_back(key, known, e, now).await,
+            },
+            (Ok(Fetched::NotModified { validators }), Some(entry)) => {
+                self.confirm(key, &entry, validators, now).await
             }
-            (Ok(Fetched::Absent), _) => {
-                self.memory.keep_index(&key, Resident::Absent(now)).await;
-                Err(no_such_crate(&key))
-            }
+            (Ok(Fetched::NotModified { .. }), None) => Err(Error::upstream_fault(
+                "upstream answered 304 to a request without conditions",
+            )),
+            (Ok(Fetched::Absent), known) => self.withdraw(key, known, now).await,
             (Err(e), known) => self.fall_back(key, known, e, now).await,
         }
     }
@@ -200,6 +185,7 @@ impl Inner {
         let record = self.store.load_index(key, now).await.ok().flatten()?;
         let lease = self.allowance.take(record.body.len() as u64 * 2).await;
         let (path, times) = (key.path, (record.fetched_at, record.checked_at));
+        let gone = record.gone;
         let made = make(move || {
             let file = IndexFile::parse(path, record.body)?;
             Ok((
@@ -215,6 +201,7 @@ impl Inner {
                 checked_at: times.1,
                 recorded_at: times.1,
                 failed_at: None,
+                gone,
             })),
             Err(e) => {
                 tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
@@ -253,6 +240,7 @@ impl Inner {
             checked_at: now,
             recorded_at: now,
             failed_at: None,
+            gone: false,
         })
     }
 
@@ -263,26 +251,78 @@ impl Inner {
         entry: &IndexEntry,
         validators: Validators,
         now: SystemTime,
-    ) -> Found<Arc<IndexEntry>> {
-        let age = now.duration_since(entry.recorded_at).unwrap_or_default();
-        let write = age >= CONFIRMATION_GRAIN || validators != entry.validators;
-        let confirmed = Arc::new(IndexEntry {
+    ) -> Answer {
+        let confirmed = IndexEntry {
             validators,
             checked_at: now,
-            recorded_at: if write { now } else { entry.recorded_at },
             failed_at: None,
+            gone: false,
             ..entry.clone()
+        };
+        let confirmed = self.keep(key, Some(entry), confirmed).await;
+        shown(&key, confirmed, Outcome::Revalidated)
+    }
+
+    /// A new body takes the place of what there was.
+    async fn replace(
+        self: &Arc<Self>,
+        key: IndexKey,
+        before: Option<Arc<IndexEntry>>,
+        entry: IndexEntry,
+    ) -> Answer {
+        if let Some(before) = before {
+            self.warn_of_changes(&key, before.file(), entry.file());
+        }
+        let entry = self.keep(key, None, entry).await;
+        shown(&key, entry, Outcome::Miss)
+    }
+
+    /// Upstream said that there is no such crate. What it had before is kept, marked as gone, so that neither an outage nor a restart brings it back.
+    async fn withdraw(
+        self: &Arc<Self>,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        now: SystemTime,
+    ) -> Answer {
+        match known {
+            None => self.memory.keep_index(&key, Resident::Absent(now)).await,
+            Some(entry) => {
+                let gone = IndexEntry {
+                    checked_at: now,
+                    failed_at: None,
+                    gone: true,
+                    ..(*entry).clone()
+                };
+                self.keep(key, Some(&entry), gone).await;
+            }
+        }
+        Err(no_such_crate(&key))
+    }
+
+    /// Puts an entry into memory and, unless it differs from `before` only by a recent check, into the store.
+    async fn keep(
+        self: &Arc<Self>,
+        key: IndexKey,
+        before: Option<&IndexEntry>,
+        mut entry: IndexEntry,
+    ) -> Arc<IndexEntry> {
+        let recorded = before.is_some_and(|before| {
+            let age = entry.checked_at.duration_since(before.recorded_at);
+            age.unwrap_or_default() < CONFIRMATION_GRAIN
+                && entry.validators == before.validators
+                && entry.gone == before.gone
         });
+        if !recorded {
+            entry.recorded_at = entry.checked_at;
+        }
+        let entry = Arc::new(entry);
         self.memory
-            .keep_index(&key, Resident::Index(confirmed.clone()))
+            .keep_index(&key, Resident::Index(entry.clone()))
             .await;
-        if write {
-            self.save_index(key, confirmed.clone());
+        if !recorded {
+            self.save_index(key, entry.clone());
         }
-        Found {
-            value: confirmed,
-            outcome: Outcome::Revalidated,
-        }
+        entry
     }
 
     /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
@@ -300,27 +340,14 @@ impl Inner {
         }
     }
 
-    /// A new body takes the place of what there was.
-    async fn replace(self: &Arc<Self>, key: IndexKey, entry: IndexEntry) -> Found<Arc<IndexEntry>> {
-        let entry = Arc::new(entry);
-        self.memory
-            .keep_index(&key, Resident::Index(entry.clone()))
-            .await;
-        self.save_index(key, entry.clone());
-        Found {
-            value: entry,
-            outcome: Outcome::Miss,
-        }
-    }
-
     /// Upstream failed: the copy we have, unless it is too old.
     async fn fall_back(
-        &self,
+        self: &Arc<Self>,
         key: IndexKey,
         known: Option<Arc<IndexEntry>>,
         error: Error,
         now: SystemTime,
-    ) -> Result<Found<Arc<IndexEntry>>> {
+    ) -> Answer {
         let Some(entry) = known else {
             return Err(error);
         };
@@ -338,10 +365,7 @@ impl Inner {
         self.memory
             .keep_index(&key, Resident::Index(stale.clone()))
             .await;
-        Ok(Found {
-            value: stale,
-            outcome: Outcome::Stale,
-        })
+        shown(&key, stale, Outcome::Stale)
     }
 
     /// Writes an entry to the store, beside what its asker is waiting for: a slow disk slows nobody down.
@@ -360,6 +384,17 @@ async fn make<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'stat
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::internal(format!("making an index file ready ended early: {e}")))?
+}
+
+/// What an entry comes to for who asked for the file.
+fn shown(key: &IndexKey, entry: Arc<IndexEntry>, outcome: Outcome) -> Answer {
+    match entry.gone {
+        true => Err(no_such_crate(key)),
+        false => Ok(Found {
+            value: entry,
+            outcome,
+        }),
+    }
 }
 
 fn no_such_crate(key: &IndexKey) -> Error {

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Checked, Found, Next, Stored, blocking, failed, reader::Blocks};
+use super::{Checked, Found, Identity, Next, Stored, blocking, failed, reader::Blocks};
 use crate::{
     domain::Key,
     error::{Error, Result},
@@ -86,6 +87,20 @@ impl Folder {
             write().map_err(|e| failed("writing", &folder.root.join(&path), &e))
         })
         .await?
+    }
+
+    /// Removes the file under `path` if it is still the one that `identity` was taken of, and not one that has replaced it.
+    pub(super) async fn remove_if(
+        self: &Arc<Self>,
+        path: String,
+        identity: Identity,
+    ) -> Result<()> {
+        let full = self.root.join(&path);
+        let found = blocking(move || fs::metadata(full)).await?;
+        match found.as_ref().map(Identity::of) {
+            Ok(found) if found == identity => self.remove(path).await,
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn remove(self: &Arc<Self>, path: String) -> Result<()> {
@@ -205,9 +220,10 @@ fn find<L>(
         Some(lease) => {
             let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
             file.read_to_end(&mut bytes)?;
-            Ok(Some(Found::Whole(bytes, lease)))
+            Ok(Some(Found::Whole(bytes, lease, Identity::of(&meta))))
         }
         None => Ok(Some(Found::Large(Blocks::File {
+            identity: Identity::of(&meta),
             file,
             length: meta.len(),
         }))),
@@ -215,16 +231,9 @@ fn find<L>(
 }
 
 /// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).
-#[cfg(unix)]
 fn set_readable(file: &NamedTempFile) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     file.as_file()
         .set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_readable(_: &NamedTempFile) -> io::Result<()> {
-    Ok(())
 }
 
 /// Removes what a killed process left behind; failing to is no reason not to start.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Checked, Found, reader::Blocks};
+use super::{Checked, Found, Identity, reader::Blocks};
 use crate::error::Result;
 
 /// Objects by path.
@@ -29,7 +29,10 @@ impl Shelf {
             return Ok(None);
         };
         let found = match admit(object.len() as u64) {
-            Some(lease) => Found::Whole(object.into(), lease),
+            Some(lease) => {
+                let identity = Identity::of_bytes(&object);
+                Found::Whole(object.into(), lease, identity)
+            }
             None => Found::Large(Blocks::Memory(object)),
         };
         Ok(Some(found.check(check)))
@@ -50,6 +53,14 @@ impl Shelf {
             .iter()
             .map(|(path, object)| (path.clone(), object.len() as u64))
             .collect()
+    }
+
+    /// Removes the object under `path` if it is still that one.
+    pub(super) fn remove_if(&self, path: &str, identity: Identity) {
+        let mut objects = self.objects();
+        if objects.get(path).map(Identity::of_bytes) == Some(identity) {
+            objects.remove(path);
+        }
     }
 
     pub(super) fn remove(&self, path: &str) {

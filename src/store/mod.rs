@@ -11,6 +11,7 @@ mod record;
 mod spool;
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -74,9 +75,23 @@ pub enum StoredCrate<L> {
     Large(Box<CrateReader>),
 }
 
+/// Which object it is, whatever path it is under: what tells one from another that has been put into its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        Self(meta.dev(), meta.ino())
+    }
+
+    fn of_bytes(bytes: &Bytes) -> Self {
+        Self(bytes.as_ptr() as u64, bytes.len() as u64)
+    }
+}
+
 /// What a backend found under a path.
 enum Found<L> {
-    Whole(Vec<u8>, L),
+    Whole(Vec<u8>, L, Identity),
     Large(reader::Blocks),
 }
 
@@ -119,8 +134,8 @@ impl Store {
         match self.note(found)? {
             Some(Checked::Good(record, ())) => Ok(Some(record)),
             Some(Checked::Large(_)) | None => Ok(None),
-            Some(Checked::Corrupt(why)) => {
-                self.drop_corrupt(path, &why).await;
+            Some(Checked::Corrupt(why, identity)) => {
+                self.drop_corrupt(path, identity, &why).await;
                 Ok(None)
             }
         }
@@ -170,8 +185,8 @@ impl Store {
                 let reader = CrateReader::new(self.clone(), *key, blocks);
                 Ok(Some(StoredCrate::Large(Box::new(reader))))
             }
-            Some(Checked::Corrupt(why)) => {
-                self.drop_corrupt(path, &why).await;
+            Some(Checked::Corrupt(why, identity)) => {
+                self.drop_corrupt(path, identity, &why).await;
                 Ok(None)
             }
         }
@@ -233,17 +248,17 @@ impl Store {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Removes an object that failed its check, so that it is fetched again.
-    async fn drop_corrupt(&self, path: String, why: &str) {
+    /// Removes the very object that failed its check, so that it is fetched again; by now another one may be in its place.
+    async fn drop_corrupt(&self, path: String, identity: Identity, why: &str) {
         tracing::warn!(
             object = path,
             "a stored object is corrupt and dropped: {why}"
         );
         self.metrics.corrupt.inc();
         let removed = match &self.backend {
-            Backend::Fs(folder) => folder.remove(path).await,
+            Backend::Fs(folder) => folder.remove_if(path, identity).await,
             Backend::Memory(shelf) => {
-                shelf.remove(&path);
+                shelf.remove_if(&path, identity);
                 Ok(())
             }
         };
@@ -265,16 +280,16 @@ impl Store {
 enum Checked<T, L> {
     Good(T, L),
     Large(reader::Blocks),
-    Corrupt(String),
+    Corrupt(String, Identity),
 }
 
 impl<L> Found<L> {
     /// Runs the check where the object was read, so that reading and hashing are one trip to a blocking thread.
     fn check<T>(self, check: impl FnOnce(Vec<u8>) -> Result<T, String>) -> Checked<T, L> {
         match self {
-            Self::Whole(bytes, lease) => match check(bytes) {
+            Self::Whole(bytes, lease, identity) => match check(bytes) {
                 Ok(good) => Checked::Good(good, lease),
-                Err(why) => Checked::Corrupt(why),
+                Err(why) => Checked::Corrupt(why, identity),
             },
             Self::Large(blocks) => Checked::Large(blocks),
         }

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read};
 
 use bytes::Bytes;
 
-use super::{Store, blocking};
+use super::{Identity, Store, blocking};
 use crate::{
     domain::{CrateKey, Hasher},
     error::{Error, Result},
@@ -15,7 +15,11 @@ const BLOCK: usize = 128 << 10;
 
 /// Where the blocks come from.
 pub(super) enum Blocks {
-    File { file: File, length: u64 },
+    File {
+        file: File,
+        length: u64,
+        identity: Identity,
+    },
     Memory(Bytes),
 }
 
@@ -25,6 +29,7 @@ pub struct CrateReader {
     store: Store,
     key: CrateKey,
     length: u64,
+    identity: Identity,
     state: State,
 }
 
@@ -39,14 +44,17 @@ enum State {
 
 impl CrateReader {
     pub(super) fn new(store: Store, key: CrateKey, blocks: Blocks) -> Self {
-        let length = match &blocks {
-            Blocks::File { length, .. } => *length,
-            Blocks::Memory(bytes) => bytes.len() as u64,
+        let (length, identity) = match &blocks {
+            Blocks::File {
+                length, identity, ..
+            } => (*length, *identity),
+            Blocks::Memory(bytes) => (bytes.len() as u64, Identity::of_bytes(bytes)),
         };
         Self {
             store,
             key,
             length,
+            identity,
             state: State::Reading {
                 blocks,
                 hasher: Hasher::default(),
@@ -100,7 +108,8 @@ impl CrateReader {
             return held.map(Ok);
         }
         let why = format!("its checksum is {actual}");
-        self.store.drop_corrupt(self.key.path(), &why).await;
+        let path = self.key.path();
+        self.store.drop_corrupt(path, self.identity, &why).await;
         Some(Err(Error::store(format!(
             "the stored file of {} is corrupt and was dropped; ask again to have it fetched anew",
             self.key.id
@@ -115,12 +124,30 @@ impl Blocks {
                 let block = rest.split_to(rest.len().min(BLOCK));
                 Ok((Self::Memory(rest), (!block.is_empty()).then_some(block)))
             }
-            Self::File { mut file, length } => {
+            Self::File {
+                mut file,
+                length,
+                identity,
+            } => {
                 blocking(move || {
                     let mut block = Vec::with_capacity(BLOCK);
                     match (&mut file).take(BLOCK as u64).read_to_end(&mut block) {
-                        Ok(0) => Ok((Self::File { file, length }, None)),
-                        Ok(_) => Ok((Self::File { file, length }, Some(block.into()))),
+                        Ok(0) => Ok((
+                            Self::File {
+                                file,
+                                length,
+                                identity,
+                            },
+                            None,
+                        )),
+                        Ok(_) => Ok((
+                            Self::File {
+                                file,
+                                length,
+                                identity,
+                            },
+                            Some(block.into()),
+                        )),
                         Err(e) => Err(Error::store(format!("reading a stored file failed: {e}"))),
                     }
                 })

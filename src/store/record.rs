@@ -25,9 +25,11 @@ pub struct IndexRecord {
     pub fetched_at: SystemTime,
     /// When upstream last said that this body is current.
     pub checked_at: SystemTime,
+    /// Whether upstream said then that there is no such crate any more. The body is kept for those who hold a Cargo.lock.
+    pub gone: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Header {
     format: u32,
     sha256: Sha256,
@@ -36,6 +38,24 @@ struct Header {
     validators: Validators,
     fetched_at: u64,
     checked_at: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
+    /// The digest of this header without this field: a flipped bit must not make a copy fresh for years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header_sha256: Option<Sha256>,
+}
+
+impl Header {
+    /// The line without the line feed, its own digest included.
+    fn line(mut self) -> Vec<u8> {
+        self.header_sha256 = None;
+        self.header_sha256 = Some(Sha256::of(&self.json()));
+        self.json()
+    }
+
+    fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers")
+    }
 }
 
 impl IndexRecord {
@@ -48,8 +68,10 @@ impl IndexRecord {
             validators: self.validators.clone(),
             fetched_at: millis(self.fetched_at),
             checked_at: millis(self.checked_at),
+            gone: self.gone,
+            header_sha256: None,
         };
-        let mut line = serde_json::to_vec(&header).expect("strings and numbers");
+        let mut line = header.line();
         line.push(b'\n');
         [line.into(), self.body.clone()]
     }
@@ -67,6 +89,9 @@ impl IndexRecord {
         if header.format != FORMAT {
             return Err(format!("its format is {}, not {FORMAT}", header.format));
         }
+        if header.clone().line() != bytes[..end] {
+            return Err("its header's checksum is wrong".into());
+        }
         if header.length != body.len() {
             return Err(format!("it has {} bytes of {}", body.len(), header.length));
         }
@@ -77,6 +102,7 @@ impl IndexRecord {
                 validators: header.validators,
                 fetched_at: time(header.fetched_at)?,
                 checked_at: time(header.checked_at)?,
+                gone: header.gone,
             }),
             actual => Err(format!("its checksum is {actual}")),
         }
@@ -112,6 +138,7 @@ mod tests {
             },
             fetched_at: time(1_000_001).expect("a time"),
             checked_at: time(2_000_002).expect("a time"),
+            gone: true,
         }
     }
 
@@ -127,6 +154,7 @@ mod tests {
         assert_eq!(read.validators, written.validators);
         assert_eq!(read.fetched_at, written.fetched_at);
         assert_eq!(read.checked_at, written.checked_at);
+        assert_eq!(read.gone, written.gone);
     }
 
     #[test]
@@ -139,10 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_of_the_body_gets_through() {
+    fn no_flipped_bit_gets_through() {
         let whole = encoded();
-        let start = whole.len() - record().body.len();
-        for at in start * 8..whole.len() * 8 {
+        for at in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[at / 8] ^= 1 << (at % 8);
             assert!(IndexRecord::decode(flipped.into()).is_err(), "bit {at}");

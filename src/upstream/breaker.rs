@@ -18,6 +18,10 @@ const FAILURES: u32 = 5;
 /// How long a host is left alone after that; doubled with each probe that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest a host is left alone because it asked for that.
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(600);
+/// When to ask again while a probe is on its way.
+const PROBE_TAKES: Duration = Duration::from_millis(250);
 
 /// Whether a host is being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,7 @@ impl Breaker {
                 true
             }
             Circuit::Open { until, .. } => return Err(resting(host, until - now)),
-            Circuit::Probing { .. } => return Err(resting(host, FIRST_PAUSE)),
+            Circuit::Probing { .. } => return Err(resting(host, PROBE_TAKES)),
         };
         Ok(Pass {
             breaker: self.clone(),
@@ -112,17 +116,19 @@ impl Pass {
             until: now + pause,
             pause,
         };
-        let at_least = asked_for.unwrap_or_default().min(LONGEST_PAUSE);
+        let asked_for = asked_for.filter(|wait| !wait.is_zero());
+        let asked_for = asked_for.map(|wait| wait.min(LONGEST_ASKED_FOR));
         let next = match self.circuit() {
             Circuit::Probing { pause } if self.probe => {
-                open((pause * 2).clamp(at_least, LONGEST_PAUSE))
+                open(asked_for.unwrap_or((pause * 2).min(LONGEST_PAUSE)))
             }
-            Circuit::Closed { failures } if failures + 1 < FAILURES && asked_for.is_none() => {
-                Circuit::Closed {
+            Circuit::Closed { failures } => match asked_for {
+                Some(wait) => open(wait),
+                None if failures + 1 < FAILURES => Circuit::Closed {
                     failures: failures + 1,
-                }
-            }
-            Circuit::Closed { .. } => open(FIRST_PAUSE.max(at_least)),
+                },
+                None => open(FIRST_PAUSE),
+            },
             // Sent before the circuit opened; it knows nothing newer.
             unchanged @ (Circuit::Open { .. } | Circuit::Probing { .. }) => unchanged,
         };

@@ -15,6 +15,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The attempts left for one thing to fetch.
 pub struct Attempts {
     left: u32,
+    /// Whether upstream was really asked; before that, an open circuit is an answer.
+    tried: bool,
     wait: Duration,
     /// After this no attempt begins, because it couldn't end in time for the client.
     last_start: Instant,
@@ -24,6 +26,7 @@ impl Attempts {
     pub(super) fn new(retries: u32, first_byte_timeout: Duration) -> Self {
         Self {
             left: retries,
+            tried: false,
             wait: FIRST_WAIT,
             last_start: Instant::now() + ANSWER_WITHIN.saturating_sub(first_byte_timeout),
         }
@@ -34,9 +37,11 @@ impl Attempts {
         let asked_for = match error.kind() {
             Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or_default(),
             Kind::UpstreamTimeout => Duration::ZERO,
-            // The same question gets the same answer; a host that is being left alone is left alone.
-            Kind::UpstreamFault
-            | Kind::UpstreamResting { .. }
+            // Whoever was on the way when the circuit opened waits for it to close again; whoever comes later is told so at once.
+            Kind::UpstreamResting { retry_after } if self.tried => retry_after,
+            // The same question gets the same answer.
+            Kind::UpstreamResting { .. }
+            | Kind::UpstreamFault
             | Kind::Absent
             | Kind::BadRequest
             | Kind::MethodNotAllowed
@@ -46,6 +51,7 @@ impl Attempts {
             | Kind::Store
             | Kind::Internal => return false,
         };
+        self.tried = true;
         // Jitter, so that a farm of mirrors doesn't come back in step.
         let wait = self.wait.mul_f64(0.5 + fastrand::f64()).max(asked_for);
         if self.left == 0 || Instant::now() + wait > self.last_start {

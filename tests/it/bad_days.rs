@@ -125,10 +125,10 @@ async fn a_retry_after_is_passed_on() {
     let in_a_minute = SystemTime::now() + Duration::from_secs(60);
     let in_a_minute = httpdate::fmt_http_date(in_a_minute);
     for (after, allowed) in [("60", 60..=60), (&in_a_minute, 50..=60)] {
-        // With the retries of every day: none of them may come before that.
-        let mirror = Mirror::of(&upstream).start().await;
         for status in [429, 503] {
             for path in [SERDE, DOWNLOAD] {
+                // With the retries of every day: none of them may come before that.
+                let mirror = Mirror::of(&upstream).start().await;
                 let header = [("retry-after", after)];
                 let rule = upstream.on_everything().fail_with(status, &header, "");
                 let reply = mirror.get(path).await;
@@ -137,6 +137,8 @@ async fn a_retry_after_is_passed_on() {
                 let told = reply.header("retry-after").expect("a Retry-After");
                 let told: u64 = told.parse().expect("seconds");
                 assert!(allowed.contains(&told), "{told} for {after}");
+                let again = mirror.get(path).await;
+                assert_eq!(again.status, 503);
                 assert_eq!(rule.hits(), 1, "asked again before that");
                 rule.lift();
             }

@@ -6,7 +6,7 @@ use std::{fs, path::Path, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
-use super::{Mirror, index_path};
+use super::{Mirror, index_path, sha256};
 
 /// An index record: its header line and the body after it.
 #[derive(Clone, Debug)]
@@ -27,11 +27,30 @@ impl Record {
         }
     }
 
+    /// Writes it with a header whose own checksum is right.
     pub fn write(&self, path: &Path) {
-        let header = format!("{}\n", self.header);
+        let fields = HEADER_FIELDS.iter().filter_map(|field| {
+            let value = self.header.get(field)?;
+            Some(format!("{field:?}:{value}"))
+        });
+        let fields = fields.collect::<Vec<_>>().join(",");
+        let own = sha256(format!("{{{fields}}}").as_bytes());
+        let header = format!("{{{fields},\"header_sha256\":\"{own}\"}}\n");
         fs::write(path, [header.as_bytes(), &self.body].concat()).expect("write a record");
     }
 }
+
+/// What a header's own checksum is of, in this order.
+const HEADER_FIELDS: [&str; 8] = [
+    "format",
+    "sha256",
+    "length",
+    "etag",
+    "last_modified",
+    "fetched_at",
+    "checked_at",
+    "gone",
+];
 
 impl Mirror {
     /// The file of a crate's index record.
