@@ -27,6 +27,7 @@ const BUCKET: u64 = 60;
 const RECORDS_OUTLIVE: u64 = 120;
 /// A store is looked at anew when it may have grown by this share of what it may hold, and at least so often: others may write to it too.
 const GROWTH: u64 = 40;
+const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How often to see whether it is time.
 const TICK: Duration = Duration::from_secs(1);
@@ -162,21 +163,22 @@ fn minute(time: SystemTime) -> u64 {
 }
 
 impl Mirror {
-    /// Keeps the store within `max_size` and `max_age`, for ever: looks at it soon after the start, when it may have grown noticeably, and now and
+    /// Keeps the store within `max_size` and `max_age`, for ever: looks at it a while after the start, when it may have grown noticeably, and now and
     /// then. What is in memory counts as used now: a hit from there doesn't touch the disk.
     pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
-        let mut seen: Option<(u64, Instant)> = None;
+        // Nothing is scanned at the start, when everybody is waiting.
+        let mut next_look = Instant::now() + FIRST_LOOK;
+        let mut written_before = 0;
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
             let written = self.0.store.written();
-            let due = seen.is_none_or(|(before, at)| {
-                written - before > max_size / GROWTH || at.elapsed() >= LOOK_EVERY
-            });
-            if !due {
+            let grown = written - written_before > max_size / GROWTH;
+            if !grown && Instant::now() < next_look {
                 continue;
             }
-            seen = Some((written, Instant::now()));
+            next_look = Instant::now() + LOOK_EVERY;
+            written_before = written;
             let target = Target {
                 size: max_size,
                 oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
