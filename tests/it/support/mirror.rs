@@ -10,6 +10,7 @@ use super::{Upstream, client, client::Reply};
 /// Settings for a mirror that is about to start.
 pub struct MirrorBuilder {
     index: String,
+    server: String,
     settings: String,
     store: Option<PathBuf>,
 }
@@ -18,6 +19,7 @@ pub struct MirrorBuilder {
 pub struct Mirror {
     app: App,
     index: String,
+    server: String,
     settings: String,
     store: PathBuf,
     temporary: Option<Arc<TempDir>>,
@@ -33,6 +35,7 @@ impl Mirror {
     pub fn of_index(index: &str) -> MirrorBuilder {
         MirrorBuilder {
             index: index.to_owned(),
+            server: String::new(),
             settings: String::new(),
             store: None,
         }
@@ -91,6 +94,7 @@ impl Mirror {
         let Self {
             app,
             index,
+            server,
             settings,
             store,
             temporary,
@@ -98,6 +102,7 @@ impl Mirror {
         app.stop().await;
         let builder = MirrorBuilder {
             index,
+            server,
             settings,
             store: Some(store),
         };
@@ -112,6 +117,13 @@ impl MirrorBuilder {
     pub fn settings(mut self, toml: &str) -> Self {
         self.settings.push_str(toml);
         self.settings.push('\n');
+        self
+    }
+
+    /// Adds lines of mirror.toml to its `[server]`, which is there already.
+    pub fn server(mut self, toml: &str) -> Self {
+        self.server.push_str(toml);
+        self.server.push('\n');
         self
     }
 
@@ -135,13 +147,14 @@ impl MirrorBuilder {
             }
         };
         let toml = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nsync = false\n[registries.crates-io]\nindex = \"{}\"\n{}",
-            self.index, self.settings
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}[store]\npath = {store:?}\nsync = false\n[registries.crates-io]\nindex = \"{}\"\n{}",
+            self.server, self.index, self.settings
         );
         let config = config::parse(&toml).expect("valid settings");
         Mirror {
             app: App::start(config).await.expect("a mirror that starts"),
             index: self.index,
+            server: self.server,
             settings: self.settings,
             store,
             temporary,

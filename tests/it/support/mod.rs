@@ -21,16 +21,20 @@
 
 pub mod cargo;
 pub mod client;
+pub mod frames;
 pub mod headers;
 mod message;
 pub mod mirror;
 pub mod package;
+pub mod program;
 mod selftest;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
 pub use client::{Connection, Reply};
+pub use frames::{Frame, Frames};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
 pub use package::{Package, index_path, sha256};
+pub use program::{Ended, Process, Program};
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};
