@@ -2,6 +2,8 @@
 
 mod downloads;
 mod gzip;
+mod h2c;
+mod http2;
 mod layers;
 mod one_connection;
 mod one_fetch;

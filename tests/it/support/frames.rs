@@ -3,6 +3,7 @@
 //!
 //! Header blocks are written as literals and read no further than their `:status`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -31,6 +32,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 /// Of SETTINGS and PING.
 pub const ACK: u8 = 1;
 /// Of DATA and HEADERS.
@@ -92,16 +94,26 @@ impl Frames {
     }
 
     /// Asks for `path` as cargo does, expects the 101, and sends the client's half of the preface.
-    pub async fn upgrade(addr: std::net::SocketAddr, path: &str) -> Frames {
-        let mut connection = Connection::open(addr).await;
-        let asked = connection.ask("GET", path, &cargos_offer()).await;
-        asked.expect("a request sent");
-        let reply = connection.reply().await;
-        assert_eq!(reply.status, 101, "{reply:?}");
-        let mut frames = Frames::after_upgrade(connection);
+    pub async fn upgrade(addr: SocketAddr, path: &str) -> Frames {
+        let mut frames = Frames::upgrade_with(addr, "GET", path, &cargos_offer()).await;
         frames.send_bytes(MAGIC).await;
         frames.send(SETTINGS, 0, 0, CARGOS_SETTINGS_PAYLOAD).await;
         frames
+    }
+
+    /// Asks with these headers and expects the 101. The client's half of the preface is still to be sent.
+    pub async fn upgrade_with(
+        addr: SocketAddr,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Frames {
+        let mut connection = Connection::open(addr).await;
+        let asked = connection.ask(method, path, headers).await;
+        asked.expect("a request sent");
+        let reply = connection.reply().await;
+        assert_eq!(reply.status, 101, "{reply:?}");
+        Frames::after_upgrade(connection)
     }
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
@@ -130,6 +142,15 @@ impl Frames {
         }
         let flags = END_STREAM | END_HEADERS;
         self.send(HEADERS, flags, stream, &block).await;
+    }
+
+    /// A PING, and all frames up to its acknowledgement: what the server had to say until then.
+    pub async fn ping(&mut self) -> Vec<Frame> {
+        self.send(PING, 0, 0, b"eightish").await;
+        let pong = |frame: &Frame| frame.is_ack(PING) && frame.payload == b"eightish";
+        let frames = self.until(pong).await;
+        assert!(frames.last().is_some_and(pong), "no pong: {frames:?}");
+        frames
     }
 
     /// The next frame; none when the other side has closed.
