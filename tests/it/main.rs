@@ -1,5 +1,9 @@
 //! Integration tests: the real server over real sockets, with real cargo where cargo is the judge. One file per promise.
 
+mod any_input;
+mod bad_frames;
+mod bad_framing;
+mod bad_requests;
 mod downloads;
 mod gzip;
 mod h2c;

@@ -21,6 +21,7 @@
 
 pub mod cargo;
 pub mod client;
+pub mod fortress;
 pub mod frames;
 pub mod headers;
 mod message;
@@ -32,6 +33,7 @@ pub mod upstream;
 
 pub use cargo::{Cargo, Output};
 pub use client::{Connection, Reply};
+pub use fortress::Fortress;
 pub use frames::{Frame, Frames};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
