@@ -189,6 +189,27 @@ pub struct Ended {
     pub folder: TempDir,
 }
 
+impl Ended {
+    /// Refused: exit code 2, nothing on standard output, and one message that has all of `words`. Returns the message.
+    #[track_caller]
+    pub fn refused(&self, words: &[&str]) -> &str {
+        let Ended { stderr, stdout, .. } = self;
+        assert_eq!((self.code, &**stdout), (Some(2), ""), "{stderr}");
+        let message = stderr.strip_prefix("crate-mirror: ");
+        let message = message.expect("a message of its own");
+        let more = message.contains("crate-mirror: ");
+        assert!(!more, "more than one message: {stderr}");
+        for word in words {
+            assert!(message.contains(word), "no {word:?} in {stderr}");
+        }
+        // What only its programmers understand.
+        for word in ["panicked", "src/", "struct ", "RUST_BACKTRACE"] {
+            assert!(!message.contains(word), "{word:?} in {stderr}");
+        }
+        message
+    }
+}
+
 /// A stream's lines, those read so far kept.
 struct Said<R> {
     lines: Lines<BufReader<R>>,
