@@ -105,6 +105,8 @@ impl Program {
             .args(&self.args)
             .current_dir(self.folder())
             .env_clear()
+            // Fake upstreams speak plain HTTP; whoever forgets to name one asks nobody outside.
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
             .envs(&self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
