@@ -23,9 +23,9 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let app = App::start(config).await?;
     println!(
-        "crate-mirror {} listens on {}",
+        "crate-mirror {} listens on http://{}",
         env!("CARGO_PKG_VERSION"),
-        app.base_url()
+        app.address()
     );
     println!("It keeps crates in {}", store.display());
     println!(

@@ -32,7 +32,8 @@ pub struct Flags {
 /// [`Kind::Config`](crate::error::Kind::Config) with the file, the key and what is allowed.
 pub fn load(flags: &Flags) -> Result<Config> {
     let mut figment = Figment::new();
-    if let Some(file) = file(flags)? {
+    let file = file(flags)?;
+    if let Some(file) = &file {
         figment = figment.merge(Toml::file_exact(file));
     }
     figment = figment.merge(environment());
@@ -43,7 +44,10 @@ pub fn load(flags: &Flags) -> Result<Config> {
         figment = figment.merge(Serialized::global("store.path", store));
     }
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
-    config.complete()
+    config.complete().map_err(|e| match file {
+        Some(file) => Error::config(format!("{}: {e}", file.display())),
+        None => e,
+    })
 }
 
 /// Reads settings from the text of a mirror.toml, and nothing else: for programs that start a mirror of their own.
@@ -82,6 +86,14 @@ fn environment() -> Env {
         .map(|key| key.as_str().replace("__", ".").into())
 }
 
+/// The flag that sets `key`.
+fn flag(key: &str) -> &str {
+    match key {
+        "store.path" => "store",
+        _ => key.rsplit('.').next().unwrap_or(key),
+    }
+}
+
 /// The first error as one message: where it was written, which key, what was found and what is allowed.
 fn explain(errors: &figment::Error) -> Error {
     let key = errors.path.join(".");
@@ -100,6 +112,7 @@ fn explain(errors: &figment::Error) -> Error {
             },
             |source| match source {
                 Source::File(path) => path.display().to_string(),
+                Source::Code(_) => format!("the command line (--{})", flag(&key)),
                 other => other.to_string(),
             },
         );
@@ -108,13 +121,18 @@ fn explain(errors: &figment::Error) -> Error {
         false => format!("{key}.{name}"),
     };
     Error::config(match &errors.kind {
-        Kind::UnknownField(name, allowed) => format!(
-            "{place}: unknown key `{}`; allowed here: {}",
-            below(name),
+        // The path ends in the unknown key already.
+        Kind::UnknownField(_, allowed) => format!(
+            "{place}: unknown key `{key}`; allowed here: {}",
             allowed.join(", ")
         ),
         Kind::MissingField(name) => format!("{place}: the key `{}` is missing", below(name)),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            let expected = expected.to_string();
+            let expected = match expected.starts_with("struct ") {
+                true => "a table",
+                false => &expected,
+            };
             format!("{place}: `{key}` is {found}, allowed is {expected}")
         }
         Kind::Message(why) if key.is_empty() => format!("{place}: {}", why.trim_end()),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
+use super::watch::InFlight;
 use crate::{
     domain::Outcome,
     metrics::{Metrics, Protocol, RouteLabel},
@@ -26,10 +27,15 @@ pub(super) struct Access {
     pub(super) bytes: u64,
     /// Whether the answer went out whole.
     pub(super) complete: bool,
+    _in_flight: InFlight,
 }
 
 impl Access {
-    pub(super) fn new(request: &request::Parts, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        request: &request::Parts,
+        metrics: Arc<Metrics>,
+        in_flight: InFlight,
+    ) -> Self {
         Self {
             method: request.method.clone(),
             uri: request.uri.clone(),
@@ -45,6 +51,7 @@ impl Access {
             outcome: Outcome::Hit,
             bytes: 0,
             complete: true,
+            _in_flight: in_flight,
         }
     }
 }

@@ -27,12 +27,21 @@ pub(super) fn base_url(public: Option<&BaseUrl>, request: &request::Parts) -> Re
             .get(header::HOST)
             .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
     };
-    match asked.filter(|a| !a.as_str().contains('@') && !a.host().is_empty()) {
+    match asked.filter(is_usable) {
         Some(authority) => Ok(format!("http://{authority}")),
         None => Err(Error::bad_request(
             "the request has no usable Host header, and this mirror has no server.public_url to tell instead",
         )),
     }
+}
+
+/// Whether it can stand in a URL: a host, no user, and a port that is one if there is any.
+fn is_usable(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let has_port = text.rfind(':') > text.rfind(']');
+    !text.contains('@')
+        && !authority.host().is_empty()
+        && has_port == authority.port_u16().is_some()
 }
 
 /// The config.json of the default registry (`None`) or a named one.

@@ -1,7 +1,8 @@
 //! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
 
 use std::{
-    convert::Infallible, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible, fmt::Display, future::Future, io, net::IpAddr, pin::pin, sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -9,7 +10,7 @@ use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     body::Body,
     h2c::{Offer, Upgraded},
-    service::Service,
+    service::{Client, Service},
     watch::{Activity, Watched},
 };
 
@@ -32,6 +33,8 @@ const MAX_HEAD: usize = 32 << 10;
 const MAX_HEADER_LIST: u32 = 32 << 10;
 /// Cargo multiplexes about 200 requests on a connection.
 const MAX_STREAMS: u32 = 256;
+/// A connection on which nothing has moved for this long, with no answer outstanding, is closed when it is time to stop.
+const QUIET: Duration = Duration::from_millis(500);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -125,53 +128,47 @@ impl Server {
         });
     }
 
-    async fn run(self: &Arc<Self>, stream: TcpStream, client: IpAddr) {
+    async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr) {
         let (stream, activity) = Watched::new(stream);
+        let client = Client { address, activity };
         let service = service_fn(|request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request, client).await) }
+            let (server, client) = (self.clone(), client.clone());
+            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request, &client).await) }
         });
         let connection = self
             .any_protocol
             .serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = activity.ceases_for(self.service.limits().idle) => return,
-            () = self.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(e) = ended {
-            tracing::debug!(%client, "a connection ended badly: {e}");
-        }
+        self.drive(connection, &client).await;
     }
 
-    async fn run_http2(
-        self: &Arc<Self>,
-        stream: Upgraded<Watched<TcpStream>>,
-        activity: Activity,
-        client: IpAddr,
-    ) {
+    async fn run_http2(self: &Arc<Self>, stream: Upgraded<Watched<TcpStream>>, client: &Client) {
         let service = service_fn(|request: Request<Incoming>| {
-            let service = self.service.clone();
-            async move { Ok::<_, Infallible>(answer(&service, request, client).await) }
+            let (service, client) = (self.service.clone(), client.clone());
+            async move { Ok::<_, Infallible>(answer(&service, request, &client).await) }
         });
         let connection = self
             .only_http2
             .serve_connection(TokioIo::new(stream), service);
+        self.drive(connection, client).await;
+    }
+
+    /// Lets a connection go on until it ends, falls silent for too long, or it is time to stop: then what is outstanding goes out, and a client
+    /// that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
+    async fn drive<C: GracefulConnection<Error: Display>>(&self, connection: C, client: &Client) {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = activity.ceases_for(self.service.limits().idle) => return,
+            () = client.activity.ceases_for(self.service.limits().idle) => return,
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = client.activity.ends_for(QUIET) => return,
+                }
             }
         };
         if let Err(e) = ended {
-            tracing::debug!(%client, "an upgraded connection ended badly: {e}");
+            tracing::debug!(client = %client.address, "a connection ended badly: {e}");
         }
     }
 
@@ -179,7 +176,7 @@ impl Server {
     async fn answer_or_upgrade(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
-        client: IpAddr,
+        client: &Client,
     ) -> Response<Body> {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
@@ -190,7 +187,7 @@ impl Server {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         match Offer::of(&head) {
-            Some(offer) => self.switch_protocols(on_upgrade, offer, client),
+            Some(offer) => self.switch_protocols(on_upgrade, offer, client.address),
             None => answer(&self.service, Request::from_parts(head, body), client).await,
         }
     }
@@ -200,7 +197,7 @@ impl Server {
         self: &Arc<Self>,
         on_upgrade: OnUpgrade,
         offer: Offer,
-        client: IpAddr,
+        address: IpAddr,
     ) -> Response<Body> {
         let server = self.clone();
         self.tasks.spawn(async move {
@@ -210,8 +207,11 @@ impl Server {
             };
             let _open = Open::new(&server, place);
             match upgraded(on_upgrade, &offer).await {
-                Ok((stream, activity)) => server.run_http2(stream, activity, client).await,
-                Err(e) => tracing::debug!(%client, "an upgrade to HTTP/2 failed: {e}"),
+                Ok((stream, activity)) => {
+                    let client = Client { address, activity };
+                    server.run_http2(stream, &client).await;
+                }
+                Err(e) => tracing::debug!(client = %address, "an upgrade to HTTP/2 failed: {e}"),
             }
         });
         let mut response = Response::new(Body::nothing());
@@ -223,7 +223,7 @@ impl Server {
     }
 }
 
-async fn answer(service: &Service, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+async fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Response<Body> {
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
     service.answer(&head, has_body, client).await

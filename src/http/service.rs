@@ -3,7 +3,7 @@
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
 
 use futures_util::FutureExt;
-use http::{Response, request::Parts as Head};
+use http::{Response, header, request::Parts as Head};
 
 use super::{
     access::Access,
@@ -13,6 +13,7 @@ use super::{
     pages,
     respond::{Answer, ErrorForm},
     route::{Route, Verb},
+    watch::Activity,
 };
 use crate::{
     config::{BaseUrl, sections::Server},
@@ -24,6 +25,13 @@ use crate::{
 /// What answers requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
+
+/// Who asks, and over which connection.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    pub(super) activity: Activity,
+}
 
 struct Inner {
     mirror: Mirror,
@@ -56,9 +64,9 @@ impl Service {
         &self,
         request: &Head,
         has_body: bool,
-        client: IpAddr,
+        client: &Client,
     ) -> Response<Body> {
-        let mut access = Access::new(request, self.0.metrics.clone());
+        let mut access = Access::new(request, self.0.metrics.clone(), client.activity.begin());
         let route = Route::parse(request.uri.path());
         let verb = Verb::parse(&request.method);
         let form = match &route {
@@ -66,13 +74,17 @@ impl Service {
             Ok(_) | Err(_) => ErrorForm::Text,
         };
         let answered = match (route, &verb) {
+            // RFC 9112, section 3.2: two hosts are two different ideas of whom the request is for.
+            (Ok(_), Ok(_)) if request.headers.get_all(header::HOST).iter().count() > 1 => Err(
+                Error::bad_request("the request has more than one Host header"),
+            ),
             (Ok(_), Ok(_)) if has_body => Err(Error::bad_request(
                 "a request that only reads can't have a body",
             )),
             (Ok(route), Ok(_)) => {
                 access.route = route.label();
                 let work = async {
-                    self.0.limits.request(client)?;
+                    self.0.limits.request(client.address)?;
                     self.route(route, request).await
                 };
                 // The panic hook has said where it happened.

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -27,7 +27,12 @@ struct Moved {
     opened: Instant,
     /// Milliseconds after `opened`.
     last: AtomicU64,
+    /// Requests whose answers aren't out yet.
+    in_flight: AtomicUsize,
 }
+
+/// A request whose answer isn't out yet.
+pub(super) struct InFlight(Activity);
 
 /// A stream that notes when bytes move on it.
 pub(super) struct Watched<S> {
@@ -40,6 +45,23 @@ impl Activity {
         let since = self.0.opened.elapsed().as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.0.last.store(since, Ordering::Relaxed);
+    }
+
+    /// Notes a request, until what is returned is dropped.
+    pub(super) fn begin(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Returns when no answer is outstanding and nothing has moved for `limit`.
+    pub(super) async fn ends_for(&self, limit: Duration) {
+        loop {
+            self.ceases_for(limit).await;
+            if self.0.in_flight.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            tokio::time::sleep(limit).await;
+        }
     }
 
     /// Returns when nothing has moved for `limit`.
@@ -55,11 +77,18 @@ impl Activity {
     }
 }
 
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S> Watched<S> {
     pub(super) fn new(inner: S) -> (Self, Activity) {
         let activity = Activity(Arc::new(Moved {
             opened: Instant::now(),
             last: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
         }));
         let watched = Self {
             inner,

@@ -349,6 +349,7 @@ impl Inner {
         now: SystemTime,
     ) -> Answer {
         let Some(entry) = known else {
+            tracing::warn!(name = %key.name(), "no index file to serve: {error}");
             return Err(error);
         };
         if matches!(entry.due(&self.freshness, now), Due::Replace) {
@@ -366,16 +367,6 @@ impl Inner {
             .keep_index(&key, Resident::Index(stale.clone()))
             .await;
         shown(&key, stale, Outcome::Stale)
-    }
-
-    /// Writes an entry to the store, beside what its asker is waiting for: a slow disk slows nobody down.
-    fn save_index(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
-        let inner = self.clone();
-        self.detach(async move {
-            if inner.store.save_index(&key, &entry.record()).await.is_err() {
-                tracing::debug!(name = %key.name(), "not stored; it will be fetched again");
-            }
-        });
     }
 }
 

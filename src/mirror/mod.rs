@@ -9,6 +9,7 @@ mod flight;
 mod index;
 mod memory;
 mod rendition;
+mod saves;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -66,6 +67,8 @@ struct Inner {
     loads: flight::Flights<CrateKey, crates::Loaded>,
     /// Crates being fetched from upstream.
     downloads: download::Downloads,
+    /// Index records being written.
+    saves: saves::Saves,
     /// Index records being read from the store and made ready; bounded, because each is in memory before it can be accounted for.
     readying: tokio::sync::Semaphore,
     tasks: TaskTracker,
@@ -101,6 +104,7 @@ impl Mirror {
             refreshes: flight::Flights::default(),
             loads: flight::Flights::default(),
             downloads: download::Downloads::default(),
+            saves: saves::Saves::default(),
             readying: tokio::sync::Semaphore::new(READYING),
             tasks: TaskTracker::new(),
         }))

@@ -15,6 +15,7 @@ use super::{Upstream, client, client::Reply};
 /// Settings for a mirror that is about to start.
 pub struct MirrorBuilder {
     index: Option<String>,
+    server: String,
     settings: String,
     store: Option<PathBuf>,
 }
@@ -23,6 +24,7 @@ pub struct MirrorBuilder {
 pub struct Mirror {
     app: App,
     index: Option<String>,
+    server: String,
     settings: String,
     store: PathBuf,
     temporary: Option<Arc<TempDir>>,
@@ -46,6 +48,7 @@ impl Mirror {
     pub fn unconfigured() -> MirrorBuilder {
         MirrorBuilder {
             index: None,
+            server: String::new(),
             settings: String::new(),
             store: None,
         }
@@ -121,6 +124,7 @@ impl Mirror {
         let Self {
             app,
             index,
+            server,
             settings,
             store,
             temporary,
@@ -128,6 +132,7 @@ impl Mirror {
         app.stop().await;
         let builder = MirrorBuilder {
             index,
+            server,
             settings,
             store: Some(store),
         };
@@ -142,6 +147,13 @@ impl MirrorBuilder {
     pub fn settings(mut self, toml: &str) -> Self {
         self.settings.push_str(toml);
         self.settings.push('\n');
+        self
+    }
+
+    /// Adds lines of mirror.toml to its `[server]`, which is there already.
+    pub fn server(mut self, toml: &str) -> Self {
+        self.server.push_str(toml);
+        self.server.push('\n');
         self
     }
 
@@ -168,13 +180,14 @@ impl MirrorBuilder {
             format!("[registries.crates-io]\nindex = \"{index}\"\n")
         });
         let toml = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nsync = false\n{crates_io}{}",
-            self.settings
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}[store]\npath = {store:?}\nsync = false\n{crates_io}{}",
+            self.server, self.settings
         );
         let config = config::parse(&toml).expect("valid settings");
         Mirror {
             app: App::start(config).await.expect("a mirror that starts"),
             index: self.index,
+            server: self.server,
             settings: self.settings,
             store,
             temporary,

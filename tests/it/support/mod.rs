@@ -21,19 +21,25 @@
 
 pub mod cargo;
 pub mod client;
+pub mod fortress;
+pub mod frames;
 pub mod headers;
 mod message;
 pub mod mirror;
 pub mod package;
 pub mod process;
+pub mod program;
 mod selftest;
 pub mod stored;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
 pub use client::{Connection, Reply};
+pub use fortress::Fortress;
+pub use frames::{Frame, Frames};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
 pub use package::{Package, index_path, sha256};
 pub use process::Process;
+pub use program::{Ended, Program, Running};
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};

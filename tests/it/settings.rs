@@ -1,0 +1,250 @@
+//! What the operator wrote is taken at their word, or refused with one message that says where, which key, and what is allowed.
+
+use crate::support::Program;
+
+async fn file_refused(toml: &str, words: &[&str]) {
+    let ended = Program::new(&["check"]).settings(toml).run().await;
+    let message = ended.refused(words);
+    let file = message.starts_with("mirror.toml: ");
+    assert!(file, "the file isn't named first: {message}");
+}
+
+/// A key that is misspelt and ignored would leave its default in force, unseen.
+#[tokio::test]
+async fn an_unknown_key_is_named_with_those_there_are() {
+    for (toml, key, allowed) in [
+        ("serve = 1", "`serve`", "server, store, memory"),
+        (
+            "[serve]\nlisten = \"127.0.0.1:0\"",
+            "`serve`",
+            "server, store",
+        ),
+        (
+            "[server]\nlistn = 1",
+            "`server.listn`",
+            "listen, public_url",
+        ),
+        (
+            "[store]\nPath = \"x\"",
+            "`store.Path`",
+            "path, max_size, max_age, sync",
+        ),
+        (
+            "[registries.crates-io]\nindex = \"http://127.0.0.1:1/\"\ntoken = \"x\"",
+            "`registries.crates-io.token`",
+            "index, default",
+        ),
+    ] {
+        file_refused(toml, &["unknown key", key, allowed]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_named() {
+    let toml = "[registries.internal]\ndefault = true";
+    file_refused(toml, &["`registries.internal.index`", "missing"]).await;
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_type_is_named_with_what_is_allowed() {
+    for (toml, key, allowed) in [
+        (
+            "[freshness]\nfresh_for = 60",
+            "`freshness.fresh_for`",
+            "\"60s\"",
+        ),
+        (
+            "[upstream]\nretries = \"2\"",
+            "`upstream.retries`",
+            "from 0 to 10",
+        ),
+        (
+            "[upstream]\nretries = 1.5",
+            "`upstream.retries`",
+            "from 0 to 10",
+        ),
+        ("[store]\nsync = \"yes\"", "`store.sync`", "a boolean"),
+        ("[store]\npath = 5", "`store.path`", "folder"),
+        (
+            "[server]\nlisten = 8080",
+            "`server.listen`",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[memory]\nbudget = 1000000000",
+            "`memory.budget`",
+            "\"256MiB\"",
+        ),
+        ("[server]\npublic_url = true", "`server.public_url`", "http"),
+    ] {
+        file_refused(toml, &[key, allowed]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_where_a_section_is_wanted_is_named() {
+    for section in ["server", "upstream", "registries"] {
+        let toml = format!("{section} = 5");
+        file_refused(&toml, &[&format!("`{section}`")]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_impossible_value_is_named_with_what_is_allowed() {
+    for (toml, key, allowed) in [
+        (
+            "[freshness]\nfresh_for = \"soon\"",
+            "`freshness.fresh_for`",
+            "\"60s\"",
+        ),
+        (
+            "[freshness]\nfresh_for = \"-1s\"",
+            "`freshness.fresh_for`",
+            "from 0s",
+        ),
+        (
+            "[freshness]\npatience = \"21s\"",
+            "`freshness.patience`",
+            "20s",
+        ),
+        (
+            "[upstream]\nconnect_timeout = \"0s\"",
+            "`upstream.connect_timeout`",
+            "from 1ms to 20s",
+        ),
+        (
+            "[upstream]\nretries = 11",
+            "`upstream.retries`",
+            "from 0 to 10",
+        ),
+        (
+            "[upstream]\nretries = -1",
+            "`upstream.retries`",
+            "from 0 to 10",
+        ),
+        (
+            "[upstream]\nmax_concurrent = 0",
+            "`upstream.max_concurrent`",
+            "from 1 to 10000",
+        ),
+        (
+            "[memory]\nbudget = \"1KiB\"",
+            "`memory.budget`",
+            "at least 1",
+        ),
+        (
+            "[memory]\nbudget = \"much\"",
+            "`memory.budget`",
+            "\"256MiB\"",
+        ),
+        (
+            "[server]\nlisten = \"here\"",
+            "`server.listen`",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[server]\nlisten = \"127.0.0.1\"",
+            "`server.listen`",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[server]\nlisten = \"127.0.0.1:99999\"",
+            "`server.listen`",
+            "127.0.0.1:8080",
+        ),
+        (
+            "[server]\npublic_url = \"ftp://h/\"",
+            "`server.public_url`",
+            "http or https",
+        ),
+        (
+            "[server]\npublic_url = \"https://h/?q\"",
+            "`server.public_url`",
+            "without `?`",
+        ),
+        ("[store]\npath = \"\"", "`store.path`", "folder"),
+        (
+            "[registries.a]\nindex = \"nowhere\"",
+            "`registries.a.index`",
+            "http or https",
+        ),
+        (
+            "[registries.A]\nindex = \"http://h/\"",
+            "`registries.A`",
+            "lower-case letter",
+        ),
+        (
+            "[registries.\"../x\"]\nindex = \"http://h/\"",
+            "../x",
+            "lower-case letter",
+        ),
+    ] {
+        file_refused(toml, &[key, allowed]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_toml_is_refused_with_the_place() {
+    for (toml, line) in [
+        ("[server\n", "line 1"),
+        ("[server]\nlisten = \n", "line 2"),
+        ("[server]\n[store]\n[server]\n", "line 3"),
+        (
+            "[server]\nlisten = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\n",
+            "line 3",
+        ),
+    ] {
+        file_refused(toml, &[line]).await;
+    }
+}
+
+#[tokio::test]
+async fn two_default_registries_are_refused() {
+    let registry = |name| format!("[registries.{name}]\nindex = \"http://h/\"\ndefault = true\n");
+    let toml = registry("a") + &registry("b");
+    file_refused(
+        &toml,
+        &["`registries.a.default`", "`registries.b.default`", "one"],
+    )
+    .await;
+}
+
+/// Without a word it would serve with the defaults, and nobody would see that the file was not read.
+#[tokio::test]
+async fn a_settings_file_that_is_named_must_be_readable() {
+    for args in [["serve", "--config"], ["check", "--config"]] {
+        let missing = Program::new(&args).arg("other.toml").run().await;
+        missing.refused(&["other.toml", "No such file", "--config"]);
+        let folder = Program::new(&args).arg(".").run().await;
+        folder.refused(&[". is not a file", "--config"]);
+        let beside = Program::new(&args).settings("").arg("other.toml");
+        beside.run().await.refused(&["other.toml"]);
+        let wrong = Program::new(&args).file("other.toml", "nope = 1");
+        let ended = wrong.arg("other.toml").run().await;
+        ended.refused(&["other.toml: ", "nope"]);
+    }
+}
+
+#[tokio::test]
+async fn an_environment_variable_that_is_wrong_is_named() {
+    for (variable, value, allowed) in [
+        ("CRATE_MIRROR_FRESHNESS__FRESH_FOR", "soon", "\"60s\""),
+        ("CRATE_MIRROR_UPSTREAM__RETRIES", "99", "from 0 to 10"),
+        ("CRATE_MIRROR_SERVER__LISTEN", "8080", "127.0.0.1:8080"),
+        (
+            "CRATE_MIRROR_SERVER__LISTN",
+            "127.0.0.1:0",
+            "listen, public_url",
+        ),
+        ("CRATE_MIRROR_NOPE", "x", "server, store"),
+    ] {
+        let program = Program::new(&["check"]).env(variable, value);
+        program.run().await.refused(&[variable, allowed]);
+    }
+}
+
+#[tokio::test]
+async fn a_flag_that_is_wrong_is_named() {
+    let ended = Program::new(&["check", "--store", ""]).run().await;
+    ended.refused(&["--store", "folder"]);
+}
