@@ -3,6 +3,7 @@
 mod bad_days;
 mod corrupt_store;
 mod download_urls;
+mod killed;
 mod layers;
 mod one_fetch;
 mod refresh;
@@ -12,3 +13,4 @@ mod stale;
 mod support;
 mod unverified_bytes;
 mod unverified_crates;
+mod within_memory;
