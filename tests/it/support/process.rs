@@ -102,7 +102,7 @@ impl Drop for Process {
             let lines = log.unwrap_or_default();
             let last: Vec<_> = lines.lines().rev().take(10).collect();
             let ended = self.child.try_wait();
-            eprintln!("the process ended: {ended:?}; its log, latest first: {last:#?}");
+            eprintln!("has the process ended? {ended:?}; its log, latest first: {last:#?}");
         }
     }
 }
