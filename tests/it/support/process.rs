@@ -10,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
@@ -21,8 +21,10 @@ use super::{Reply, Upstream, client};
 pub struct Process {
     child: Child,
     addr: SocketAddr,
+    /// Kept open: what it prints later needs somebody to read it.
+    _stdout: Lines<BufReader<ChildStdout>>,
     /// Its settings and its log.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Process {
@@ -62,7 +64,8 @@ impl Process {
         Process {
             child,
             addr,
-            _folder: folder,
+            _stdout: lines,
+            folder,
         }
     }
 
@@ -88,5 +91,18 @@ impl Process {
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kilobytes = kilobytes.expect("a line VmHWM");
         kilobytes.parse::<u64>().expect("a number") * 1024
+    }
+}
+
+/// Says what became of it to who reads of a failed test.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log"));
+            let lines = log.unwrap_or_default();
+            let last: Vec<_> = lines.lines().rev().take(10).collect();
+            let ended = self.child.try_wait();
+            eprintln!("has the process ended? {ended:?}; its log, latest first: {last:#?}");
+        }
     }
 }
