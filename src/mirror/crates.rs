@@ -89,15 +89,23 @@ impl Mirror {
         {
             return Ok(found(body, Outcome::Hit));
         }
-        let entry = match self.refreshed(upstream, index, now, deadline).await {
-            Ok(entry) => entry.value,
+        let Found {
+            value: entry,
+            outcome,
+        } = match self.refreshed(upstream, index, now, deadline).await {
+            Ok(entry) => entry,
             Err(e) if e.kind() == Kind::Absent => {
                 return Err(self.unknown_crate(upstream, id, now, deadline).await);
             }
             Err(e) => return Err(e),
         };
         let Some(key) = key_in(&entry, upstream, id) else {
-            return Err(unknown_version(&entry, upstream, id));
+            return Err(match outcome {
+                Outcome::Stale => not_known_yet(upstream, id),
+                Outcome::Hit | Outcome::Revalidated | Outcome::Miss | Outcome::Absent => {
+                    unknown_version(&entry, upstream, id)
+                }
+            });
         };
         if old_key != Some(key)
             && let Some(body) = self.stored_crate(&key, now).await
@@ -189,6 +197,14 @@ fn key_in(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Option<Crate
         id: *id,
         sha256: version.sha256,
     })
+}
+
+/// A copy of the index that is due for a check can't know what was published since; "absent" would be final for cargo.
+fn not_known_yet(upstream: &Upstream, id: &CrateId) -> Error {
+    Error::upstream_unavailable(format!(
+        "the copy of the index here has no {id}, and {} didn't say in time whether it has it now; try again",
+        upstream.registry()
+    ))
 }
 
 fn unknown_version(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Error {

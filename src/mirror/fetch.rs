@@ -116,6 +116,7 @@ impl Fetch {
         if arrived.landing.is_none() {
             arrived.landing = Some(self.landing(stream.length()).await?);
             download.begin(stream.length());
+            arrived.announced = stream.length();
             arrived.so_far.validator = stream.validator();
         }
         while let Some(chunk) = self.upstream.next(&mut stream).await? {
@@ -125,6 +126,13 @@ impl Fetch {
                 return Err(Error::upstream_fault(format!(
                     "{} is larger than {MAX_CRATE} bytes",
                     key.id
+                )));
+            }
+            // Clients take the announced length for the end: what would be released beyond it completes a file whose checksum can't hold any more.
+            if arrived.announced.is_some_and(|l| arrived.so_far.offset > l) {
+                return Err(Error::upstream_fault(format!(
+                    "{} sent more of {} than the length it had announced",
+                    key.registry, key.id
                 )));
             }
             arrived.hasher.update(&chunk);
@@ -211,6 +219,8 @@ struct Arrived {
     landing: Option<Landing>,
     hasher: Hasher,
     so_far: Resume,
+    /// The length that the first attempt announced, and that clients have been told.
+    announced: Option<u64>,
 }
 
 /// The end of a [`Fetch`], however it comes.
