@@ -130,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_validators_fit_into_the_header() {
+        // Quotes are what JSON makes longest of all that a header may hold.
+        let longest = Some("\"".repeat(Validators::MAX_LEN));
+        let mut written = record();
+        written.validators.etag = longest.clone();
+        written.validators.last_modified = longest;
+        let read = IndexRecord::decode(written.encode().concat().into());
+        assert_eq!(read.expect("a record").validators, written.validators);
+    }
+
+    #[test]
     fn no_truncation_is_taken_for_a_record() {
         let whole = encoded();
         for length in 0..whole.len() {
