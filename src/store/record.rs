@@ -40,7 +40,7 @@ struct Header {
 
 impl IndexRecord {
     /// The stored form, in two pieces to be written one after the other.
-    pub(super) fn encode(&self) -> [Bytes; 2] {
+    pub fn encode(&self) -> [Bytes; 2] {
         let header = Header {
             format: FORMAT,
             sha256: self.sha256,
@@ -55,7 +55,7 @@ impl IndexRecord {
     }
 
     /// Reads the stored form and checks the body against the header; the error says what is wrong with it.
-    pub(super) fn decode(bytes: Bytes) -> Result<Self, String> {
+    pub fn decode(bytes: Bytes) -> Result<Self, String> {
         let end = bytes
             .iter()
             .take(MAX_HEADER)

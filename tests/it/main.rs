@@ -2,4 +2,5 @@
 
 mod layers;
 mod one_fetch;
+mod seeds;
 mod support;
