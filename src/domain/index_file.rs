@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub struct IndexFile {
     body: Bytes,
     name: CrateName,
-    /// In the order of their version's text, so that a lookup is a binary search.
+    /// In the order of their version's text, each once, so that a lookup is a binary search.
     versions: Box<[Version]>,
     unreadable: usize,
 }
@@ -104,10 +104,8 @@ impl IndexFile {
             }
         }
         let name = name.ok_or_else(|| fault(describe(text)))?;
-        // Of two lines for a version the later one counts, as it does for cargo.
-        versions.reverse();
         versions.sort_by(|a, b| a.version.as_str().cmp(b.version.as_str()));
-        versions.dedup_by(|later, first| later.version == first.version);
+        keep_last_of_each(&mut versions);
         Ok(Self {
             name,
             versions: versions.into(),
@@ -148,7 +146,7 @@ impl IndexFile {
         at.ok().map(|i| &self.versions[i])
     }
 
-    /// All versions, in the order of their text.
+    /// All versions, in the order of their text. One that is listed twice is here once, as its last line has it.
     pub fn versions(&self) -> &[Version] {
         &self.versions
     }
@@ -176,6 +174,18 @@ impl IndexFile {
     pub fn overhead(&self) -> usize {
         size_of::<Self>() + size_of_val::<[Version]>(&self.versions)
     }
+}
+
+/// Of the lines for one version, which stand together in the order of the body, leaves the last: that is the one cargo takes, so its checksum
+/// is what cargo will hold a download to.
+fn keep_last_of_each(versions: &mut Vec<Version>) {
+    versions.dedup_by(|later, kept| {
+        let again = later.version == kept.version;
+        if again {
+            std::mem::swap(later, kept);
+        }
+        again
+    });
 }
 
 /// The lines of `text` that aren't blank, as ranges without the line feed.
@@ -236,6 +246,23 @@ mod tests {
         let lower = CrateId::parse("serde", "1.0.0").expect("valid");
         assert!(file.find(&lower).is_none(), "only the canonical case");
         assert_eq!(file.name().as_str(), "Serde");
+    }
+
+    /// Any other choice would have the mirror check a download against a checksum that isn't cargo's, and report a change at every refresh.
+    #[test]
+    fn of_a_version_listed_twice_the_last_line_counts_as_it_does_for_cargo() {
+        let again = |content: &[u8]| {
+            let (was, is) = (Sha256::of(b"1.0.0"), Sha256::of(content));
+            entry("serde", "1.0.0").replace(&was.to_string(), &is.to_string())
+        };
+        let lines = [again(b"a"), entry("serde", "1.0.1"), again(b"b")];
+        let file = parse(&lines.join("\n")).expect("an index file");
+        let id = CrateId::parse("serde", "1.0.0").expect("valid");
+        let found = file.find(&id).expect("listed");
+        assert_eq!(found.sha256, Sha256::of(b"b"));
+        assert_eq!(file.body()[found.line.clone()], *lines[2].as_bytes());
+        assert_eq!(file.versions().len(), 2);
+        assert!(file.changes_since(&file).replaced.is_empty());
     }
 
     #[test]

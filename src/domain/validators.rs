@@ -25,6 +25,9 @@ pub enum Precondition<'a> {
 }
 
 impl Validators {
+    /// The longest of either, in bytes: both have to fit into a record's header line, and servers refuse requests with larger headers.
+    pub const MAX_LEN: usize = 2 << 10;
+
     /// What to send with the next request for the same thing.
     pub fn precondition(&self) -> Precondition<'_> {
         match (&self.etag, &self.last_modified) {

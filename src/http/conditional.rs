@@ -27,7 +27,9 @@ pub fn none_match(value: &[u8], etag: &[u8]) -> bool {
         return true;
     }
     loop {
-        rest = rest.trim_ascii_start();
+        // Section 5.6.1.2: empty elements of a list are ignored.
+        let empty = |b: &&u8| **b == b',' || b.is_ascii_whitespace();
+        rest = &rest[rest.iter().take_while(empty).count()..];
         rest = rest.strip_prefix(b"W/").unwrap_or(rest);
         // A tag may hold commas, so the quotes decide where it ends.
         let Some(opened) = rest.strip_prefix(b"\"") else {
@@ -79,6 +81,16 @@ mod tests {
             "w/\"a\"",
         ] {
             assert!(!none_match(value.as_bytes(), b"W/\"a\""), "{value}");
+        }
+    }
+
+    #[test]
+    fn empty_elements_of_a_list_are_ignored() {
+        for value in [", \"a\"", "\"b\",,\"a\"", "\"b\" , , W/\"a\" ,"] {
+            assert!(none_match(value.as_bytes(), b"\"a\""), "{value}");
+        }
+        for value in [",", "\"b\",,", ",a", "\"b\", \"c\" \"a\""] {
+            assert!(!none_match(value.as_bytes(), b"\"a\""), "{value}");
         }
     }
 

@@ -149,7 +149,7 @@ fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
 }
 
 /// A connection after its upgrade, as hyper's HTTP/2 server gets to read it.
-pub(super) struct Upgraded<S> {
+pub struct Upgraded<S> {
     inner: S,
     /// To be read before anything else.
     replay: Bytes,
@@ -165,8 +165,11 @@ enum Preface {
 }
 
 impl<S> Upgraded<S> {
-    /// `already_read` is what came with the request.
-    pub(super) fn new(inner: S, offer: &Offer, already_read: &[u8]) -> io::Result<Self> {
+    /// The connection `inner` after a 101 to `offer`; `already_read` is what came with the request.
+    ///
+    /// # Errors
+    /// When that is not the beginning of what an HTTP/2 client sends.
+    pub fn new(inner: S, offer: &Offer, already_read: &[u8]) -> io::Result<Self> {
         let mut upgraded = Self {
             inner,
             replay: offer.opening(),

@@ -25,7 +25,7 @@ pub use service::Service;
 pub mod parts {
     pub use super::{
         conditional::none_match,
-        h2c::Offer,
+        h2c::{Offer, Upgraded},
         negotiate::accepts_gzip,
         route::{Route, Verb},
     };

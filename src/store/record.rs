@@ -60,7 +60,7 @@ impl Header {
 
 impl IndexRecord {
     /// The stored form, in two pieces to be written one after the other.
-    pub(super) fn encode(&self) -> [Bytes; 2] {
+    pub fn encode(&self) -> [Bytes; 2] {
         let header = Header {
             format: FORMAT,
             sha256: self.sha256,
@@ -77,7 +77,7 @@ impl IndexRecord {
     }
 
     /// Reads the stored form and checks the body against the header; the error says what is wrong with it.
-    pub(super) fn decode(bytes: Bytes) -> Result<Self, String> {
+    pub fn decode(bytes: Bytes) -> Result<Self, String> {
         let end = bytes
             .iter()
             .take(MAX_HEADER)
@@ -155,6 +155,17 @@ mod tests {
         assert_eq!(read.fetched_at, written.fetched_at);
         assert_eq!(read.checked_at, written.checked_at);
         assert_eq!(read.gone, written.gone);
+    }
+
+    #[test]
+    fn the_longest_validators_fit_into_the_header() {
+        // Quotes are what JSON makes longest of all that a header may hold.
+        let longest = Some("\"".repeat(Validators::MAX_LEN));
+        let mut written = record();
+        written.validators.etag = longest.clone();
+        written.validators.last_modified = longest;
+        let read = IndexRecord::decode(written.encode().concat().into());
+        assert_eq!(read.expect("a record").validators, written.validators);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Upstream {
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
-pub(super) fn gunzip(body: &[u8], limit: usize) -> Result<Bytes> {
+pub fn gunzip(body: &[u8], limit: usize) -> Result<Bytes> {
     // The last four bytes of a gzip member are its decoded size (RFC 1952, section 2.3.1): a hint, not to be trusted.
     let hint = body
         .last_chunk()

@@ -117,14 +117,35 @@ impl Upstream {
     }
 }
 
-/// Upstream's validators, if they are fit to be sent back: an empty or non-ASCII one isn't.
+/// Upstream's validators, if they are fit to be sent back: an empty, a non-ASCII or an overlong one isn't.
 fn validators(headers: &HeaderMap) -> Validators {
     let text = |name: HeaderName| {
         let value = headers.get(name)?.to_str().ok()?;
-        (!value.is_empty()).then(|| value.to_owned())
+        let fit = (1..=Validators::MAX_LEN).contains(&value.len());
+        fit.then(|| value.to_owned())
     };
     Validators {
         etag: text(header::ETAG),
         last_modified: text(header::LAST_MODIFIED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kept, it would make a record that can't be read again, and every restart would fetch the file anew.
+    #[test]
+    fn a_validator_too_long_to_be_stored_is_not_kept() {
+        let told = |length| {
+            let mut headers = HeaderMap::new();
+            let etag = "x".repeat(length).parse().expect("a header value");
+            headers.insert(header::ETAG, etag);
+            validators(&headers).etag.map(|etag| etag.len())
+        };
+        assert_eq!(told(0), None);
+        assert_eq!(told(Validators::MAX_LEN), Some(Validators::MAX_LEN));
+        assert_eq!(told(Validators::MAX_LEN + 1), None);
+        assert_eq!(told(20 << 10), None);
     }
 }

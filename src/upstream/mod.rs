@@ -31,6 +31,12 @@ use crate::{
     metrics::{Metrics, UpstreamKind},
 };
 
+/// What the fuzzers of this layer need to reach.
+#[doc(hidden)]
+pub mod parts {
+    pub use super::body::gunzip;
+}
+
 /// Who we say we are; crates.io asks its clients to (its data access policy).
 const USER_AGENT: &str = concat!(
     env!("CARGO_PKG_NAME"),

@@ -32,6 +32,7 @@ mod refresh;
 mod registries;
 mod registry_changes;
 mod retries;
+mod seeds;
 mod served_again;
 mod settings;
 mod sparse_index;

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Reply, Upstream, client};
+use super::{Reply, Upstream, client, program};
 
 /// A running `crate-mirror`. Dropping it kills it.
 pub struct Process {
@@ -36,7 +36,7 @@ impl Process {
         let toml = format!("[registries.crates-io]\nindex = \"{index}\"\n{settings}\n");
         fs::write(&config, toml).expect("write the settings");
         let log = folder.path().join("log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_crate-mirror"))
+        let mut child = Command::new(program::binary())
             .args(["--listen", "127.0.0.1:0", "--log", "warn", "--store"])
             .arg(store)
             .arg("--config")

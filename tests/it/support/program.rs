@@ -17,6 +17,11 @@ use super::Upstream;
 /// Nothing a test starts takes longer to end or to say something; what does hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where cargo has put the program for the tests; an example that shares this kit has to find it itself.
+pub fn binary() -> &'static str {
+    option_env!("CARGO_BIN_EXE_crate-mirror").expect("a test, not an example")
+}
+
 /// The program, about to be run.
 pub struct Program {
     folder: TempDir,
@@ -100,7 +105,7 @@ impl Program {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_crate-mirror"));
+        let mut command = Command::new(binary());
         command
             .args(&self.args)
             .current_dir(self.folder())

@@ -1,0 +1,446 @@
+//! What must hold of every input that comes from outside, one function per fuzz target.
+//!
+//! The fuzz targets run these over what libFuzzer thinks of; `tests/it/seeds.rs` runs them over the committed seeds, so that a check that
+//! doesn't hold or doesn't compile any more is noticed without cargo-fuzz. A check panics when a promise is broken.
+//!
+//! Inputs of more than one part are lines of text, so that seeds can be read and written by hand.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use crate_mirror::{
+    domain::{
+        CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
+        RegistryName, Sha256,
+    },
+    http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    store::IndexRecord,
+    upstream::parts::gunzip as decompress,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Splits `input` at the first `separator`, which may be missing.
+fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let found = input.windows(separator.len()).position(|w| w == separator);
+    match found {
+        Some(at) => (&input[..at], &input[at + separator.len()..]),
+        None => (input, &[]),
+    }
+}
+
+/// The first line of `input`, as text, and the rest.
+fn line(input: &[u8]) -> Option<(&str, &[u8])> {
+    let (line, rest) = part(input, b"\n");
+    Some((std::str::from_utf8(line).ok()?, rest))
+}
+
+/// Any string can be asked for; what is understood stays inside the store and has one way to be written.
+pub fn router(input: &[u8]) {
+    let Ok(asked) = std::str::from_utf8(input) else {
+        return;
+    };
+    match Route::parse(asked) {
+        Ok(Route::Index { registry, name }) => {
+            let key = IndexKey::new(registry.unwrap_or_else(RegistryName::crates_io), name);
+            assert_in_store(&key.path());
+            let written = format!("{}/index/{}", prefix(registry), key.path);
+            assert_eq!(written, asked, "index files have one path");
+        }
+        Ok(route @ Route::Download { registry, id }) => {
+            let key = CrateKey {
+                registry: registry.unwrap_or_else(RegistryName::crates_io),
+                id,
+                sha256: Sha256::of(input),
+            };
+            assert_in_store(&key.path());
+            let (prefix, CrateId { name, version }) = (prefix(registry), id);
+            let written = format!("{prefix}/api/v1/crates/{name}/{version}/download");
+            assert_eq!(Route::parse(&written).ok(), Some(route), "{written}");
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// Where a registry's paths begin.
+fn prefix(registry: Option<RegistryName>) -> String {
+    registry.map_or_else(String::new, |name| format!("/registries/{name}"))
+}
+
+/// A key's path can't leave its folder, can be a file on every system, and is read back as the key it was made from.
+fn assert_in_store(path: &str) {
+    for segment in path.split('/') {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.+".contains(&b);
+        assert!(segment.bytes().all(plain), "{path}: {segment:?}");
+        assert!(!segment.is_empty() && segment.len() < 256, "{path}");
+        assert!(!segment.starts_with('.'), "{path}: {segment:?}");
+    }
+    let read = Key::from_path(path).unwrap_or_else(|| panic!("{path} is no key's path"));
+    assert_eq!(written(&read), path);
+}
+
+fn written(key: &Key) -> String {
+    match key {
+        Key::Index(key) => key.path(),
+        Key::Crate(key) => key.path(),
+    }
+}
+
+/// A path that is understood is written the same, and what an upstream's `dl` makes of a crate is a URL of the web.
+///
+/// The input is a path; or a crate's name, its version and a `dl`, a line each.
+pub fn paths(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    if let Some(key) = Key::from_path(text) {
+        assert_eq!(written(&key), text);
+        assert_in_store(text);
+    }
+    let mut lines = text.splitn(3, '\n');
+    if let (Some(name), Some(version), Some(dl)) = (lines.next(), lines.next(), lines.next()) {
+        download_url(name, version, dl);
+    }
+}
+
+fn download_url(name: &str, version: &str, dl: &str) {
+    let (Ok(id), Ok(template)) = (CrateId::parse(name, version), DownloadTemplate::parse(dl))
+    else {
+        return;
+    };
+    let url = template.url(&id, &Sha256::of(dl.as_bytes()));
+    if let Ok(url) = &url {
+        assert!(matches!(url.scheme(), "http" | "https"), "{url}");
+        assert!(url.has_host(), "{url}");
+    }
+    if !dl.contains('{') {
+        let appended = url::Url::parse(&format!("{dl}/{name}/{version}/download"));
+        assert_eq!(url.ok(), appended.ok(), "{dl}");
+    }
+}
+
+/// A stored record is read or refused; what is read can be stored and is read the same.
+///
+/// `@sha256` and `@length` in the first line stand for what is true of the rest, because no fuzzer guesses a checksum.
+pub fn index_record(input: &[u8]) {
+    let _ = IndexRecord::decode(Bytes::copy_from_slice(input));
+    let Some((header, body)) = line(input) else {
+        return;
+    };
+    let header = header
+        .replace("@sha256", &Sha256::of(body).to_string())
+        .replace("@length", &body.len().to_string());
+    let stored = [header.as_bytes(), b"\n", body].concat();
+    let Ok(read) = IndexRecord::decode(stored.into()) else {
+        return;
+    };
+    assert_eq!(read.body, body);
+    assert_eq!(read.sha256, Sha256::of(body));
+    let again = IndexRecord::decode(read.encode().concat().into()).expect("what we wrote");
+    assert_eq!(again.body, read.body);
+    assert_eq!(again.sha256, read.sha256);
+    assert_eq!(again.validators, read.validators);
+    assert_eq!(
+        (again.fetched_at, again.checked_at),
+        (read.fetched_at, read.checked_at)
+    );
+}
+
+/// An index file is refused or kept as it came, every version it lists is found where its line says, and it is never at odds with itself.
+///
+/// The input is a crate's name and then its index file.
+pub fn index_file(input: &[u8]) {
+    let Some((Ok(name), body)) = line(input).map(|(name, body)| (CrateName::parse(name), body))
+    else {
+        return;
+    };
+    let Some(file) = parse(name, body) else {
+        return;
+    };
+    assert_eq!(file.body(), body);
+    assert_eq!(file.name().to_lowercase(), name.to_lowercase());
+    for listed in file.versions() {
+        let id = CrateId {
+            name: file.name(),
+            version: *listed.version(),
+        };
+        let found = file.find(&id).expect("listed, so found");
+        assert_eq!(found.sha256, listed.sha256, "{id} has one checksum");
+        let alone = parse(name, &body[listed.line.clone()]).expect("a line is a file of its own");
+        let versions: Vec<_> = alone.versions().iter().map(|v| v.version()).collect();
+        assert_eq!(versions, [listed.version()]);
+    }
+    assert_nothing_changed(&file, &file);
+    let middle = body.len() / 2;
+    let end = middle + part(&body[middle..], b"\n").0.len();
+    if let Some(before) = parse(name, &body[..end]) {
+        assert_nothing_vanished(&before, &file);
+    }
+}
+
+fn parse(name: CrateName, body: &[u8]) -> Option<IndexFile> {
+    IndexFile::parse(IndexPath::of(name), Bytes::copy_from_slice(body)).ok()
+}
+
+fn assert_nothing_changed(before: &IndexFile, now: &IndexFile) {
+    let changes = now.changes_since(before);
+    assert!(changes.vanished.is_empty(), "{changes:?}");
+    assert!(changes.replaced.is_empty(), "{changes:?}");
+}
+
+/// A file that has only grown has lost nothing.
+fn assert_nothing_vanished(before: &IndexFile, now: &IndexFile) {
+    let changes = now.changes_since(before);
+    assert!(changes.vanished.is_empty(), "{changes:?}");
+    for replaced in changes.replaced {
+        let checksums = |file: &IndexFile| {
+            let mut all = file.versions().iter();
+            all.find(|v| v.version() == replaced).map(|v| v.sha256)
+        };
+        assert_ne!(checksums(before), checksums(now), "{replaced}");
+    }
+}
+
+/// Conditional and accept headers mean what RFC 9110 has them mean, and no value of them does harm.
+///
+/// The input is the ETag of what would be sent, and then header values, a line each.
+pub fn headers(input: &[u8]) {
+    let (etag, values) = part(input, b"\n");
+    let values: Vec<&[u8]> = values.split(|&b| b == b'\n').collect();
+    for value in &values {
+        let matches = none_match(value, etag);
+        if let (Some(etag), Some(listed)) = (entity_tag(etag), entity_tags(value)) {
+            let expected = listed.contains(&etag);
+            assert_eq!(matches, expected, "{:?}", value.escape_ascii().to_string());
+        }
+    }
+    gzip_however_listed(&values);
+}
+
+/// The tags of a well-formed list, without their `W/`; an independent reading of RFC 9110, sections 5.6.1 and 8.8.3.
+fn entity_tags(list: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut quoted = false;
+    let elements = list.split(|&b| {
+        quoted ^= b == b'"';
+        b == b',' && !quoted
+    });
+    let elements = elements.map(<[u8]>::trim_ascii);
+    // Section 5.6.1.2: empty elements are ignored.
+    elements
+        .filter(|element| !element.is_empty())
+        .map(entity_tag)
+        .collect()
+}
+
+/// What stands between the quotes of a well-formed tag.
+fn entity_tag(tag: &[u8]) -> Option<&[u8]> {
+    let tag = tag.strip_prefix(b"W/").unwrap_or(tag);
+    let opaque = tag.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let valid = |&b: &u8| b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80;
+    opaque.iter().all(valid).then_some(opaque)
+}
+
+/// Section 5.3: a list in several lines is the same as one, joined by commas.
+fn gzip_however_listed(values: &[&[u8]]) {
+    let readable = |value: &&[u8]| {
+        let value = HeaderValue::from_bytes(value);
+        value.is_ok_and(|value| value.to_str().is_ok())
+    };
+    let values: Vec<&[u8]> = values.iter().copied().filter(readable).collect();
+    let accepts = |values: &[&[u8]]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let value = HeaderValue::from_bytes(value).expect("readable");
+            headers.append(header::ACCEPT_ENCODING, value);
+        }
+        accepts_gzip(&headers)
+    };
+    let joined = values.join(&b","[..]);
+    assert_eq!(accepts(&values), accepts(&[&joined]));
+    let refused = [&b"gzip;q=0"[..], &joined].join(&b","[..]);
+    assert!(!accepts(&[&refused]), "gzip was refused by name");
+    let accepted = [&b"gzip"[..], &joined].join(&b","[..]);
+    assert!(accepts(&[&accepted]), "gzip was named");
+}
+
+/// What is no gzip is refused, nothing decodes to more than was allowed, and what was encoded comes back.
+pub fn gunzip(input: &[u8]) {
+    const LIMIT: usize = 1 << 20;
+    if let Ok(decoded) = decompress(input, LIMIT) {
+        let length = decoded.len();
+        assert!(length <= LIMIT);
+        assert_eq!(decompress(input, length).ok(), Some(decoded), "the limit");
+        assert!(length == 0 || decompress(input, length - 1).is_err());
+    }
+    let mut encoder = flate2::read::GzEncoder::new(input, flate2::Compression::fast());
+    let mut encoded = Vec::new();
+    io::Read::read_to_end(&mut encoder, &mut encoded).expect("memory");
+    let decoded = decompress(&encoded, input.len());
+    assert_eq!(decoded.ok().as_deref(), Some(input));
+    let cut = encoded.len() / 2;
+    assert!(decompress(&encoded[..cut], LIMIT).is_err(), "half a body");
+}
+
+/// An offer of HTTP/2 is ignored or repeats its request faithfully, and what the client goes on with is read the same however it is cut.
+///
+/// The input is a request's head, a blank line, a line whose bytes are the sizes of pieces, and what the client sends after our 101.
+pub fn upgrade(input: &[u8]) {
+    let (head, rest) = part(input, b"\n\n");
+    let Some(request) = request(head) else {
+        return;
+    };
+    let Some(offer) = Offer::of(&request) else {
+        return;
+    };
+    let (sizes, sent) = part(rest, b"\n");
+    let opening = read(&offer, b"", sent_in(&[], &[])).expect("nothing is wrong yet");
+    let settings = settings_of(&opening, &request);
+    let expected = passed_on(sent, settings).map(|rest| [&opening[..], rest].concat());
+    let early = sizes.first().map_or(0, |&size| usize::from(size));
+    let early = early.min(sent.len());
+    for already_read in [0, early, sent.len()] {
+        let (already, later) = sent.split_at(already_read);
+        let read = read(&offer, already, sent_in(later, sizes)).ok();
+        assert_eq!(read, expected, "{already_read} bytes came with the request");
+    }
+}
+
+/// A request of HTTP/1.1 from its head's lines; those that are no headers are passed over.
+fn request(head: &[u8]) -> Option<request::Parts> {
+    let mut lines = head.split(|&b| b == b'\n');
+    let (method, uri) = part(lines.next()?, b" ");
+    let mut request = Request::builder().method(method).uri(uri);
+    for line in lines {
+        let (name, value) = part(line, b":");
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            request = request.header(name, value);
+        }
+    }
+    Some(request.body(()).ok()?.into_parts().0)
+}
+
+/// A connection on which bytes arrive in pieces of given sizes, over and over.
+struct Pieces<'a> {
+    left: &'a [u8],
+    sizes: std::iter::Cycle<std::slice::Iter<'a, u8>>,
+}
+
+fn sent_in<'a>(left: &'a [u8], sizes: &'a [u8]) -> Pieces<'a> {
+    let sizes = sizes.iter().cycle();
+    Pieces { left, sizes }
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let size = self.sizes.next().map_or(usize::MAX, |&b| usize::from(b));
+        // An empty read would be the connection's end.
+        let size = size.max(1).min(self.left.len()).min(buffer.remaining());
+        let (piece, left) = self.left.split_at(size);
+        buffer.put_slice(piece);
+        self.left = left;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// All that an HTTP/2 server gets to read.
+fn read(offer: &Offer, already_read: &[u8], inner: Pieces<'_>) -> io::Result<Vec<u8>> {
+    let mut stream = pin!(Upgraded::new(inner, offer, already_read)?);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut all = Vec::new();
+    loop {
+        let mut space = [0; 1000];
+        let mut buffer = ReadBuf::new(&mut space);
+        match stream.as_mut().poll_read(&mut context, &mut buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(all),
+            Poll::Ready(Ok(())) => all.extend_from_slice(buffer.filled()),
+            Poll::Ready(Err(e)) => return Err(e),
+            Poll::Pending => panic!("it waits for what has arrived"),
+        }
+    }
+}
+
+const MAGIC: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What of `sent` an HTTP/2 server has yet to read: not the magic, and not the settings if they are repeated. `None` if this is no HTTP/2.
+fn passed_on<'a>(sent: &'a [u8], settings: &[u8]) -> Option<&'a [u8]> {
+    const NOTHING_YET: &[u8] = &[];
+    let Some(rest) = sent.strip_prefix(MAGIC) else {
+        return MAGIC.starts_with(sent).then_some(NOTHING_YET);
+    };
+    if rest.len() < 9 || (rest[..9] == settings[..9] && rest.len() < settings.len()) {
+        return Some(NOTHING_YET);
+    }
+    Some(rest.strip_prefix(settings).unwrap_or(rest))
+}
+
+/// The SETTINGS frame of an opening, in which the request must stand as it was made.
+fn settings_of<'a>(opening: &'a [u8], request: &request::Parts) -> &'a [u8] {
+    let frames = opening.strip_prefix(MAGIC).expect("the magic");
+    let (settings, rest) = frame(frames);
+    assert_eq!(settings[3..9], [4, 0, 0, 0, 0, 0], "SETTINGS");
+    assert_eq!((settings.len() - 9) % 6, 0, "six bytes a setting");
+    let (headers, rest) = frame(rest);
+    assert_eq!(headers[3..9], [1, 5, 0, 0, 0, 1], "HEADERS, all, stream 1");
+    assert!(rest.is_empty() && headers.len() <= 9 + 16_384);
+    let fields = literals(&headers[9..]);
+    let (pseudo, plain) = fields.split_at(4);
+    let names: Vec<&[u8]> = pseudo.iter().map(|(name, _)| *name).collect();
+    let expected: [&[u8]; 4] = [b":method", b":scheme", b":path", b":authority"];
+    assert_eq!(names, expected);
+    assert_eq!(pseudo[0].1, request.method.as_str().as_bytes());
+    let path = request.uri.path_and_query().expect("a path");
+    assert_eq!(pseudo[2].1, path.as_str().as_bytes());
+    for (name, value) in plain {
+        let name = HeaderName::from_lowercase(name).expect("a name in lower case");
+        assert!(!matches!(name.as_str(), "connection" | "upgrade" | "host"));
+        let mut values = request.headers.get_all(&name).iter();
+        assert!(values.any(|v| v == value), "{name} is as it was");
+    }
+    settings
+}
+
+/// The first frame, with its head, and what follows it.
+fn frame(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+    bytes.split_at(9 + length as usize)
+}
+
+/// The fields of an HPACK block that has only literals, neither indexed nor compressed (RFC 7541, section 6.2.2).
+fn literals(mut block: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let mut fields = Vec::new();
+    while let Some(rest) = block.strip_prefix(&[0]) {
+        let (name, rest) = string(rest);
+        let (value, rest) = string(rest);
+        fields.push((name, value));
+        block = rest;
+    }
+    assert!(block.is_empty(), "a literal begins with a zero");
+    fields
+}
+
+/// Section 5.2: a length with a prefix of seven bits, and as many bytes.
+fn string(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 1;
+    let mut length = usize::from(bytes[0]);
+    assert!(length < 128, "not compressed");
+    if length == 127 {
+        for shift in (0..).step_by(7) {
+            length += usize::from(bytes[at] & 127) << shift;
+            at += 1;
+            if bytes[at - 1] < 128 {
+                break;
+            }
+        }
+    }
+    bytes[at..].split_at(length)
+}

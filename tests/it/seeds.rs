@@ -1,0 +1,56 @@
+//! The fuzz targets' checks hold over their committed seeds, without cargo-fuzz.
+
+use std::{fs, path::Path};
+
+#[allow(unreachable_pub)] // The fuzz targets use it as a library.
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+/// Runs a target's check over each of its seeds; whose it was is in the message when it panics.
+fn all_pass(target: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
+    let mut seeds = 0;
+    for entry in fs::read_dir(&folder).expect("a folder of seeds").flatten() {
+        println!("{}", entry.path().display());
+        check(&fs::read(entry.path()).expect("a seed"));
+        seeds += 1;
+    }
+    assert!(seeds > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn no_path_asked_for_leaves_the_store() {
+    all_pass("router", checks::router);
+}
+
+#[test]
+fn every_path_and_dl_understood_is_written_the_same() {
+    all_pass("paths", checks::paths);
+}
+
+#[test]
+fn what_can_be_read_from_the_store_can_be_stored_again() {
+    all_pass("index_record", checks::index_record);
+}
+
+#[test]
+fn every_listed_version_is_found_and_no_index_file_is_at_odds_with_itself() {
+    all_pass("index_file", checks::index_file);
+}
+
+#[test]
+fn an_upgrade_reads_the_same_however_it_is_cut() {
+    all_pass("upgrade", checks::upgrade);
+}
+
+#[test]
+fn headers_mean_what_the_rfc_has_them_mean() {
+    all_pass("headers", checks::headers);
+}
+
+#[test]
+fn nothing_decodes_to_more_than_was_allowed() {
+    all_pass("gunzip", checks::gunzip);
+}
