@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where cargo has put the program for the tests; an example that shares this kit has to find it itself.
 pub fn binary() -> &'static str {
-    option_env!("CARGO_BIN_EXE_crate-mirror").expect("a test, not an example")
+    let built = option_env!("CARGO_BIN_EXE_crate-mirror");
+    built.expect("a test, not an example")
 }
 
 /// The program, about to be run.
