@@ -8,6 +8,8 @@
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
+#![forbid(unsafe_code)]
+
 pub mod allowance;
 pub mod app;
 pub mod cli;

@@ -114,6 +114,7 @@ async fn the_process_stays_within_its_budget_and_100_mb() {
         .expect("a number");
     assert!(held > BUDGET / 2, "{held} bytes held: not used");
     assert!(held <= BUDGET, "{held} bytes held");
+    eprintln!("PEAK {peak} start {at_start}");
     assert!(
         peak <= BUDGET + BESIDE,
         "{peak} bytes at its peak, {at_start} at its start"
