@@ -3,13 +3,22 @@
 //! A leaf. A lease lives as long as the last handle on the bytes it was taken for, so what caches, downloads in progress and slow
 //! clients hold together never exceeds the allowance, whatever is requested.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::error::{Error, Kind, Result};
 
 /// Leases are counted in units of this many bytes; a semaphore counts no further than 2^61, a permit no further than 2^32.
 const UNIT: u64 = 1 << 10;
+/// The share of an allowance that is left to those who have to wait: crates can go through the disk, index files can't.
+const RESERVE: u32 = 8;
+/// Nobody waits longer: those who wait hold what others wait for.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// A fixed number of bytes, handed out in leases.
 #[derive(Clone)]
@@ -32,17 +41,29 @@ impl Allowance {
         }
     }
 
-    /// A lease on `bytes` if they are free now.
+    /// A lease on `bytes` if they are free now, and a reserve beside them.
     pub fn try_take(&self, bytes: u64) -> Option<Lease> {
+        let reserve = self.units / RESERVE;
+        if self.free.available_permits() < (units(bytes).saturating_add(reserve)) as usize {
+            return None;
+        }
         let permit = self.free.clone().try_acquire_many_owned(units(bytes));
         permit.ok().map(Lease)
     }
 
-    /// A lease on `bytes`, after waiting in line for it. Nobody gets more than a quarter of the whole, so that nobody waits for ever.
-    pub async fn take(&self, bytes: u64) -> Lease {
+    /// A lease on `bytes`, after waiting in line for it. Nobody gets more than a quarter of the whole.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when it takes too long.
+    pub async fn take(&self, bytes: u64) -> Result<Lease> {
         let units = units(bytes).min(self.units / 4).max(1);
-        let permit = self.free.clone().acquire_many_owned(units).await;
-        Lease(permit.expect("the semaphore is never closed"))
+        match timeout(WAIT, self.free.clone().acquire_many_owned(units)).await {
+            Ok(Ok(permit)) => Ok(Lease(permit)),
+            Ok(Err(_)) | Err(_) => Err(Error::new(
+                Kind::Overloaded,
+                "this mirror's memory is taken up by slow clients; try again in a moment",
+            )),
+        }
     }
 }
 
@@ -51,6 +72,11 @@ impl Lease {
     pub fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.0.num_permits().saturating_sub(units(bytes) as usize);
         drop(self.0.split(surplus));
+    }
+
+    /// A part of the lease as one of its own.
+    pub fn split(&mut self, bytes: u64) -> Option<Lease> {
+        self.0.split(units(bytes) as usize).map(Lease)
     }
 
     /// Ties the lease to `bytes`: it ends when their last handle is dropped.
@@ -83,17 +109,31 @@ mod tests {
         let bytes = lease.hold(Bytes::from(vec![0; 8 * 1024]));
         let handle = bytes.slice(..1);
         drop(bytes);
-        assert!(allowance.try_take(8 * UNIT).is_none());
+        assert!(allowance.try_take(2 * UNIT).is_none());
         drop(handle);
-        assert!(allowance.try_take(8 * UNIT).is_some());
+        assert!(allowance.try_take(2 * UNIT).is_some());
     }
 
     #[test]
     fn what_turns_out_smaller_is_given_back() {
         let allowance = Allowance::new(10 * UNIT);
-        let mut lease = allowance.try_take(10 * UNIT).expect("all is free");
+        let mut lease = allowance.try_take(9 * UNIT).expect("all is free");
         lease.shrink_to(UNIT);
-        assert!(allowance.try_take(9 * UNIT).is_some());
+        assert!(allowance.try_take(8 * UNIT).is_some());
         assert!(allowance.try_take(10 * UNIT).is_none());
+    }
+
+    /// Crates in flight used to take all there was, and every index file waited for them.
+    #[tokio::test(start_paused = true)]
+    async fn something_is_left_for_those_who_have_to_wait_and_none_waits_for_ever() {
+        let allowance = Allowance::new(80 * UNIT);
+        let mut held = Vec::new();
+        while let Some(lease) = allowance.try_take(UNIT) {
+            held.push(lease);
+        }
+        let small = allowance.take(10 * UNIT).await;
+        assert!(small.is_ok());
+        let refused = allowance.take(10 * UNIT).await.map(drop);
+        assert_eq!(refused.map_err(|e| e.kind()), Err(Kind::Overloaded));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -23,6 +23,9 @@ use crate::{
 /// What bodies may take beside what is kept in memory: downloads in progress, and answers whose clients are slow. The rest of the 100 MB that
 /// the process may exceed `memory.budget` by is for connections, code and the allocator.
 const IN_FLIGHT: u64 = 32 << 20;
+
+/// However long clients took to finish, what was fetched gets this long to be stored.
+const STORE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A mirror that is listening.
 pub struct App {
@@ -104,11 +107,13 @@ impl App {
 
     /// Stops: no new connections, requests in flight finish within the grace time, what was fetched is stored.
     pub async fn stop(self) {
+        let end = Instant::now() + self.grace;
         self.stop.cancel();
         if let Err(e) = self.server.await {
             tracing::error!("the server ended badly: {e}");
         }
-        self.mirror.close(self.grace).await;
+        let left = end.saturating_duration_since(Instant::now());
+        self.mirror.close(left.max(STORE_WITHIN)).await;
     }
 }
 

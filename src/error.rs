@@ -15,6 +15,8 @@ pub enum Kind {
     BadRequest,
     /// The path exists, but only for reading.
     MethodNotAllowed,
+    /// This program has no room for it at the moment.
+    Overloaded,
     /// The client asks too often.
     TooManyRequests {
         /// When it may ask again.

@@ -111,7 +111,7 @@ pub struct Metrics {
     pub memory_bytes: IntGauge,
     /// Stored objects that failed their check when loaded.
     pub corrupt: IntCounter,
-    /// Writes to the store that failed.
+    /// Reads and writes of the store that failed.
     pub store_failures: IntCounter,
 }
 

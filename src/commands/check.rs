@@ -23,7 +23,10 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let allowance = Allowance::new(config.memory.budget.get());
     let mut code = ExitCode::SUCCESS;
     for upstream in app::upstreams(&config, &allowance, &metrics)? {
-        let (name, index) = (upstream.registry(), upstream.index_url());
+        let name = upstream.registry();
+        let mut index = upstream.index_url().clone();
+        // Never a password on a screen or in a CI's log.
+        let _ = (index.set_password(None), index.set_username(""));
         match upstream.dl().await {
             Ok(dl) => println!("ok      registry {name}: {index}, its crates at {dl}"),
             Err(e) => {

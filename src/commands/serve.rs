@@ -21,6 +21,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let no_signals = |e| Error::internal(format!("signals can't be received: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    allow_files(config.server.max_connections.get());
     let app = App::start(config).await?;
     println!(
         "crate-mirror {} listens on http://{}",
@@ -41,5 +42,22 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
         () = app.stop() => Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         _ = terminate.recv() => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Files and sockets beside those of clients: upstream connections, the store, the log.
+const OTHER_FILES: u64 = 512;
+
+/// Raises the number of files this process may have open as far as the system lets it: the usual 1024 is fewer than `max_connections`.
+fn allow_files(max_connections: u32) {
+    let wanted = u64::from(max_connections) + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!(
+            allowed,
+            wanted,
+            "the system allows fewer open files than `server.max_connections` needs; raise the limit (ulimit -n) or lower the setting"
+        ),
+        Err(e) => tracing::warn!("the limit of open files can't be raised: {e}"),
     }
 }

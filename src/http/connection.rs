@@ -123,17 +123,20 @@ impl Server {
         };
         let server = self.clone();
         self.tasks.spawn(async move {
-            let _open = Open::new(&server, place);
-            server.run(stream, client).await;
+            let open = Arc::new(Open::new(&server, place));
+            server.run(stream, client, open).await;
         });
     }
 
-    async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr) {
+    async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr, open: Arc<Open>) {
         let (stream, activity) = Watched::new(stream);
         let client = Client { address, activity };
         let service = service_fn(|request| {
-            let (server, client) = (self.clone(), client.clone());
-            async move { Ok::<_, Infallible>(server.answer_or_upgrade(request, &client).await) }
+            let (server, client, open) = (self.clone(), client.clone(), open.clone());
+            async move {
+                let answer = server.answer_or_upgrade(request, &client, open).await;
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = self
             .any_protocol
@@ -177,6 +180,7 @@ impl Server {
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         client: &Client,
+        open: Arc<Open>,
     ) -> Response<Body> {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
@@ -187,7 +191,7 @@ impl Server {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         match Offer::of(&head) {
-            Some(offer) => self.switch_protocols(on_upgrade, offer, client.address),
+            Some(offer) => self.switch_protocols(on_upgrade, offer, client.address, open),
             None => answer(&self.service, Request::from_parts(head, body), client).await,
         }
     }
@@ -198,14 +202,12 @@ impl Server {
         on_upgrade: OnUpgrade,
         offer: Offer,
         address: IpAddr,
+        open: Arc<Open>,
     ) -> Response<Body> {
         let server = self.clone();
         self.tasks.spawn(async move {
-            // The connection's place among all goes over to this task; for a moment it may count twice.
-            let Some(place) = server.service.limits().connection() else {
-                return;
-            };
-            let _open = Open::new(&server, place);
+            // The connection keeps its place among all.
+            let _open = open;
             match upgraded(on_upgrade, &offer).await {
                 Ok((stream, activity)) => {
                     let client = Client { address, activity };

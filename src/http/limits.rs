@@ -1,6 +1,14 @@
 //! [`Limits`]: how much one client, and all of them together, may ask for.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,12 +18,13 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// When to forget addresses that haven't asked for long: beyond so many.
+/// Addresses that haven't asked for long are forgotten after so many requests.
 const ADDRESSES: usize = 10_000;
 
 /// What clients may use.
 pub(super) struct Limits {
     connections: Arc<Semaphore>,
+    requests: AtomicUsize,
     rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
     /// How long a connection may be silent.
     pub(super) idle: Duration,
@@ -26,6 +35,7 @@ impl Limits {
         let rate = NonZeroU32::new(settings.max_requests_per_second.get());
         Self {
             connections: Arc::new(Semaphore::new(settings.max_connections.get() as usize)),
+            requests: AtomicUsize::new(0),
             rate: rate.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
             idle: *settings.idle_timeout,
         }
@@ -44,7 +54,8 @@ impl Limits {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
-        if rate.len() > ADDRESSES {
+        // Counting addresses looks at all of them, so it isn't done at every request.
+        if self.requests.fetch_add(1, Ordering::Relaxed) % ADDRESSES == ADDRESSES - 1 {
             rate.retain_recent();
         }
         rate.check_key(&address).map_err(|until| {

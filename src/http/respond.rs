@@ -106,6 +106,7 @@ impl Answer {
 fn retry_after(kind: Kind) -> Option<Duration> {
     match kind {
         Kind::UpstreamUnavailable { retry_after } => retry_after,
+        Kind::Overloaded => Some(Duration::from_secs(1)),
         Kind::UpstreamResting { retry_after } | Kind::TooManyRequests { retry_after } => {
             Some(retry_after)
         }
@@ -129,7 +130,7 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
-        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } => {
+        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)
         }
         Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, Outcome::Miss),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{BaseUrl, sections::Server},
     error::{Error, Kind, Result},
-    metrics::Metrics,
+    metrics::{Metrics, RouteLabel},
     mirror::Mirror,
 };
 
@@ -84,7 +84,9 @@ impl Service {
             (Ok(route), Ok(_)) => {
                 access.route = route.label();
                 let work = async {
-                    self.0.limits.request(client.address)?;
+                    if route.label() != RouteLabel::Page {
+                        self.0.limits.request(client.address)?;
+                    }
                     self.route(route, request).await
                 };
                 // The panic hook has said where it happened.

@@ -1,6 +1,9 @@
 //! .crate files: from memory, from the store, or from upstream by one shared download, and never without their checksum.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +16,9 @@ use crate::{
     store::{CrateReader, StoredCrate},
     upstream::{ANSWER_WITHIN, Upstream},
 };
+
+/// How much longer than for upstream to wait before the store is to blame.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A .crate file, whole or on its way.
 pub enum CrateBody {
@@ -67,7 +73,15 @@ impl Mirror {
             return Ok(found(CrateBody::Whole(bytes), Outcome::Hit));
         }
         let deadline = Instant::now() + ANSWER_WITHIN;
-        self.crate_beyond_memory(upstream, id, now, deadline).await
+        let found = self.crate_beyond_memory(upstream, id, now, deadline);
+        timeout_at(deadline + GRACE, found)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    Kind::Overloaded,
+                    format!("{id} couldn't be read from this mirror's store in time; try again"),
+                ))
+            })
     }
 
     async fn crate_beyond_memory(
@@ -89,10 +103,12 @@ impl Mirror {
         {
             return Ok(found(body, Outcome::Hit));
         }
+        // A stale copy may do, but not for what was published since.
+        let has_it = |entry: &IndexEntry| key_in(entry, upstream, id).is_some();
         let Found {
             value: entry,
             outcome,
-        } = match self.refreshed(upstream, index, now, deadline).await {
+        } = match self.refreshed(upstream, index, now, deadline, has_it).await {
             Ok(entry) => entry,
             Err(e) if e.kind() == Kind::Absent => {
                 return Err(self.unknown_crate(upstream, id, now, deadline).await);
@@ -177,7 +193,7 @@ impl Mirror {
         let registry = upstream.registry();
         for variant in id.name.separator_variants() {
             let key = IndexKey::new(registry, variant);
-            if let Ok(found) = self.refreshed(upstream, key, now, deadline).await {
+            if let Ok(found) = self.refreshed(upstream, key, now, deadline, |_| true).await {
                 let canonical = found.value.file().name();
                 return Error::absent(format!(
                     "{registry} has no crate {}; its name is {canonical}",

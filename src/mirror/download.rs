@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a client reads from a spooled file at once.
-const BLOCK: u64 = 256 << 10;
+const BLOCK: u64 = 64 << 10;
 
 /// The downloads under way, by what they bring.
 #[derive(Default)]

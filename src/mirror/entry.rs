@@ -110,6 +110,11 @@ pub(super) fn content(
 ) -> Arc<Content> {
     let mut rendition = Rendition::new(file.body().clone(), &sha256, modified);
     lease.shrink_to((rendition.size() + file.overhead()) as u64);
+    if let Some(gzip) = rendition.gzip.take() {
+        // A client may hold on to it for longer than the entry lives.
+        let part = lease.split(gzip.len() as u64);
+        rendition.gzip = Some(part.map_or(gzip.clone(), |part| part.hold(gzip)));
+    }
     let held = lease.hold(std::mem::take(&mut rendition.body));
     rendition.body = held.clone();
     Arc::new(Content {

@@ -77,7 +77,10 @@ struct Cutoffs {
 pub async fn evict(store: &Store, target: Target, used_now: HashSet<String>) -> Result<Evicted> {
     let used_now = Arc::new(used_now);
     let census = store
-        .each(Census::default(), count(used_now.clone()))
+        .each(
+            Census::default(),
+            count(used_now.clone(), SystemTime::now()),
+        )
         .await?;
     let start = Evicted {
         left: census.bytes,
@@ -115,20 +118,29 @@ fn cutoff(uses: &Uses, mut surplus: u64, aged: u64) -> (u64, u64) {
     (end.max(aged), surplus)
 }
 
-fn count(used_now: Arc<HashSet<String>>) -> impl FnMut(&mut Census, Stored) -> Next {
+/// Counts. What is in memory is used now: a hit from there doesn't touch the disk, so it is touched here, lest what is asked for most looks
+/// unused after a restart.
+fn count(
+    used_now: Arc<HashSet<String>>,
+    now: SystemTime,
+) -> impl FnMut(&mut Census, Stored) -> Next {
     move |census, stored| {
-        census.bytes += stored.size;
-        let used = if used_now.contains(&stored.path) {
-            u64::MAX - 1
-        } else {
-            minute(stored.used)
-        };
+        let in_use = used_now.contains(&stored.path);
+        let used = if in_use { now } else { stored.used };
         let uses = match stored.key {
             Key::Crate(_) => &mut census.crates,
             Key::Index(_) => &mut census.index,
         };
-        *uses.entry(used).or_default() += stored.size;
-        Next::Go
+        *uses.entry(minute(used)).or_default() += stored.size;
+        census.bytes += stored.size;
+        match in_use
+            && now
+                .duration_since(stored.used)
+                .is_ok_and(|age| age > LOOK_EVERY)
+        {
+            true => Next::Touch,
+            false => Next::Go,
+        }
     }
 }
 

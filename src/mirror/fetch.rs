@@ -41,7 +41,12 @@ impl Fetch {
                     .keep_crate(&self.key, Resident::Absent(now))
                     .await;
             }
-            tracing::warn!(id = %self.key.id, "a download failed: {error}");
+            match error.kind() {
+                Kind::Internal => {
+                    tracing::debug!(id = %self.key.id, "a download was given up: {error}")
+                }
+                _ => tracing::warn!(id = %self.key.id, "a download failed: {error}"),
+            }
             self.inner.downloads.forget(&self.key, &self.download);
             self.download.fail(error);
         }
@@ -167,21 +172,22 @@ impl Fetch {
                 self.download.spooled(spool.reader()?);
                 Ok(Landing::Spool(spool))
             }
-            Err(_) => Ok(self.memory_at_any_price(length).await),
+            Err(_) => self.memory_at_any_price(length).await,
         }
     }
 
     /// Memory although the file is large or memory is short: the disk has failed, and serving goes on.
-    async fn memory_at_any_price(&self, length: Option<u64>) -> Landing {
+    async fn memory_at_any_price(&self, length: Option<u64>) -> Result<Landing> {
         let id = &self.key.id;
         tracing::warn!(%id, "the disk fails: a download is held in memory while it arrives");
-        let expected = length.unwrap_or(MAX_CRATE) * 2;
-        Landing::Memory(Some(self.inner.allowance.take(expected).await))
+        let expected = length.unwrap_or(MAX_CRATE).saturating_mul(2);
+        let lease = self.inner.allowance.take(expected).await?;
+        Ok(Landing::Memory(Some(lease)))
     }
 
     /// The disk is full or broken in mid-download: the `so_far` bytes in the file are read back, and memory takes over.
     async fn leave_spool(&self, so_far: u64, expected: Option<u64>) -> Result<Landing> {
-        let landing = self.memory_at_any_price(expected).await;
+        let landing = self.memory_at_any_price(expected).await?;
         self.download.unspool(so_far).await?;
         Ok(landing)
     }

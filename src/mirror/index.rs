@@ -45,16 +45,17 @@ impl Mirror {
             return answer;
         }
         let deadline = Instant::now() + ANSWER_WITHIN;
-        self.refreshed(upstream, key, now, deadline).await
+        self.refreshed(upstream, key, now, deadline, |_| true).await
     }
 
-    /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for.
+    /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for and `will_do` accepts the copy.
     pub(super) async fn refreshed(
         &self,
         upstream: &Arc<Upstream>,
         key: IndexKey,
         now: SystemTime,
         deadline: Instant,
+        will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Answer {
         let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
@@ -67,6 +68,7 @@ impl Mirror {
         // The flight puts the copy it found in the store into memory before it asks upstream.
         if let Some(Resident::Index(entry)) = self.0.memory.index(&key).await
             && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
+            && will_do(&entry)
         {
             self.0.refreshes.leave_running(&key, flight);
             return shown(&key, entry, Outcome::Stale);
@@ -129,7 +131,11 @@ impl Inner {
         };
         let nothing = Validators::default();
         let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
-        match (upstream.fetch_index(key.path, validators).await, known) {
+        let asked = Instant::now();
+        let fetched = upstream.fetch_index(key.path, validators).await;
+        // It may have taken long; what is learnt is from now.
+        let now = now + asked.elapsed();
+        match (fetched, known) {
             (
                 Ok(Fetched::New {
                     body,
@@ -168,7 +174,16 @@ impl Inner {
         if let Some(resident) = self.memory.index(key).await {
             return Some(resident);
         }
+        let _turn = self.readying.acquire().await;
+        // Others may have loaded it while this one waited for its turn.
+        if let Some(resident) = self.memory.index(key).await {
+            return Some(resident);
+        }
         let entry = self.stored_index(key, now).await?;
+        // A refresh may have brought a newer one meanwhile.
+        if let Some(resident) = self.memory.index(key).await {
+            return Some(resident);
+        }
         self.memory
             .keep_index(key, Resident::Index(entry.clone()))
             .await;
@@ -176,14 +191,13 @@ impl Inner {
     }
 
     /// What the store has of an index file. A store that can't be read is one that has nothing: upstream may still answer.
-    pub(super) async fn stored_index(
-        &self,
-        key: &IndexKey,
-        now: SystemTime,
-    ) -> Option<Arc<IndexEntry>> {
-        let _turn = self.readying.acquire().await;
+    async fn stored_index(&self, key: &IndexKey, now: SystemTime) -> Option<Arc<IndexEntry>> {
         let record = self.store.load_index(key, now).await.ok().flatten()?;
-        let lease = self.allowance.take(record.body.len() as u64 * 2).await;
+        let lease = self
+            .allowance
+            .take(record.body.len() as u64 * 2)
+            .await
+            .ok()?;
         let (path, times) = (key.path, (record.fetched_at, record.checked_at));
         let gone = record.gone;
         let made = make(move || {
@@ -353,8 +367,12 @@ impl Inner {
             return Err(error);
         };
         if matches!(entry.due(&self.freshness, now), Due::Replace) {
+            let kind = match error.kind() {
+                kind @ (Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. }) => kind,
+                _ => Kind::UpstreamUnavailable { retry_after: None },
+            };
             return Err(Error::new(
-                Kind::UpstreamUnavailable { retry_after: None },
+                kind,
                 format!("{error}, and the copy here is older than `freshness.max_stale` allows"),
             ));
         }

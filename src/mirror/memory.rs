@@ -73,7 +73,12 @@ impl Memory {
 
     /// The stored paths of everything in memory.
     pub(super) fn paths(&self) -> HashSet<String> {
-        let keys = self.cache.iter().map(|(key, _)| key);
+        let bodies = |resident: &Resident| !matches!(resident, Resident::Absent(_));
+        let keys = self
+            .cache
+            .iter()
+            .filter(|(_, r)| bodies(r))
+            .map(|(key, _)| key);
         keys.map(|key| match *key {
             Key::Index(key) => key.path(),
             Key::Crate(key) => key.path(),

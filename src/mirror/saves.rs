@@ -6,9 +6,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
-use super::{IndexEntry, Inner};
+use super::{IndexEntry, Inner, memory::Resident};
 use crate::domain::IndexKey;
 
 /// The files being written, each with the newer entry that is to be written next, if one has come meanwhile.
@@ -37,6 +38,22 @@ impl Saves {
 }
 
 impl Inner {
+    /// Has the next confirmation of an entry that couldn't be written try again.
+    async fn note_unsaved(&self, key: &IndexKey, entry: Arc<IndexEntry>) {
+        tracing::debug!(name = %key.name(), "not stored; it will be tried again");
+        if let Some(Resident::Index(current)) = self.memory.index(key).await
+            && Arc::ptr_eq(&current, &entry)
+        {
+            let unsaved = IndexEntry {
+                recorded_at: SystemTime::UNIX_EPOCH,
+                ..(*entry).clone()
+            };
+            self.memory
+                .keep_index(key, Resident::Index(Arc::new(unsaved)))
+                .await;
+        }
+    }
+
     /// Has an entry written to the store.
     pub(super) fn save_index(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
         if !self.saves.add(key, entry) {
@@ -46,7 +63,7 @@ impl Inner {
         self.detach(async move {
             while let Some(entry) = inner.saves.next(&key) {
                 if inner.store.save_index(&key, &entry.record()).await.is_err() {
-                    tracing::debug!(name = %key.name(), "not stored; it will be fetched again");
+                    inner.note_unsaved(&key, entry).await;
                 }
             }
         });

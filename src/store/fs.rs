@@ -120,6 +120,7 @@ impl Folder {
     ) -> Result<V> {
         let kept = |entry: &DirEntry| entry.depth() == 0 || entry.file_name() != TEMPORARY;
         let entries = WalkDir::new(&self.root).into_iter().filter_entry(kept);
+        let mut problem = None;
         for (seen, entry) in entries.flatten().enumerate() {
             if seen % STEP == STEP - 1 {
                 std::thread::sleep(REST);
@@ -127,16 +128,23 @@ impl Folder {
             let Some(stored) = self.stored(&entry) else {
                 continue;
             };
-            match visit(&mut state, stored) {
-                Next::Go => {}
+            let done = match visit(&mut state, stored) {
+                Next::Go => Ok(()),
                 Next::Stop => break,
-                Next::Remove => match fs::remove_file(entry.path()) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(failed("removing", entry.path(), &e));
-                    }
-                    _ => {}
-                },
+                Next::Touch => {
+                    File::open(entry.path()).and_then(|f| f.set_modified(SystemTime::now()))
+                }
+                Next::Remove => fs::remove_file(entry.path()),
+            };
+            // One file that can't be changed must not save all the others.
+            if let Err(e) = done
+                && e.kind() != io::ErrorKind::NotFound
+            {
+                problem = Some(failed("changing", entry.path(), &e));
             }
+        }
+        if let Some(problem) = problem {
+            return Err(problem);
         }
         Ok(state)
     }

@@ -26,6 +26,8 @@ pub struct Stored {
 pub enum Next {
     /// On to the next one.
     Go,
+    /// On to the next one, with this one counted as used now.
+    Touch,
     /// On to the next one, with this one removed.
     Remove,
     /// No further.
@@ -70,7 +72,7 @@ impl Store {
                             used,
                         },
                     ) {
-                        Next::Go => {}
+                        Next::Go | Next::Touch => {}
                         Next::Remove => shelf.remove(&shown),
                         Next::Stop => break,
                     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bytes a read asks for: large enough to make the trip to a blocking thread cheap, small enough for hundreds of readers.
-const BLOCK: usize = 128 << 10;
+const BLOCK: usize = 64 << 10;
 
 /// Where the blocks come from.
 pub(super) enum Blocks {

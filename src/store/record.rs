@@ -21,7 +21,7 @@ pub struct IndexRecord {
     pub sha256: Sha256,
     /// What to ask upstream with next time.
     pub validators: Validators,
-    /// When upstream sent this body.
+    /// When this body came to be: what upstream says, else when it was first fetched.
     pub fetched_at: SystemTime,
     /// When upstream last said that this body is current.
     pub checked_at: SystemTime,

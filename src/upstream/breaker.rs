@@ -18,8 +18,6 @@ const FAILURES: u32 = 5;
 /// How long a host is left alone after that; doubled with each probe that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest a host is left alone because it asked for that.
-const LONGEST_ASKED_FOR: Duration = Duration::from_secs(600);
 /// When to ask again while a probe is on its way.
 const PROBE_TAKES: Duration = Duration::from_millis(250);
 
@@ -117,7 +115,6 @@ impl Pass {
             pause,
         };
         let asked_for = asked_for.filter(|wait| !wait.is_zero());
-        let asked_for = asked_for.map(|wait| wait.min(LONGEST_ASKED_FOR));
         let next = match self.circuit() {
             Circuit::Probing { pause } if self.probe => {
                 open(asked_for.unwrap_or((pause * 2).min(LONGEST_PAUSE)))

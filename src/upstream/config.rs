@@ -34,26 +34,35 @@ impl Upstream {
     /// # Errors
     /// One of the upstream kinds of [`Kind`](crate::error::Kind) when it was never learnt and can't be now.
     pub async fn dl(&self) -> Result<DownloadTemplate> {
-        // Held while asking, so that a hundred first downloads ask once.
         let mut known = self.config.lock().await;
-        if let Some(Known { dl, at }) = &*known
-            && at.elapsed() < GOOD_FOR
-        {
-            return Ok(dl.clone());
+        if let Some(Known { dl, at }) = &mut *known {
+            let old = dl.clone();
+            if at.elapsed() < GOOD_FOR {
+                return Ok(old);
+            }
+            // Nobody else asks meanwhile, and nobody waits: the old one still works.
+            *at = Instant::now();
+            drop(known);
+            return Ok(self.renewed(old).await);
         }
-        let asked = self.fetch_dl().await;
-        match (asked, &mut *known) {
-            (Ok(dl), _) => {
+        // Held while asking, so that a hundred first downloads ask once.
+        let dl = self.fetch_dl().await?;
+        let at = Instant::now();
+        *known = Some(Known { dl: dl.clone(), at });
+        Ok(dl)
+    }
+
+    async fn renewed(&self, old: DownloadTemplate) -> DownloadTemplate {
+        match self.fetch_dl().await {
+            Ok(dl) => {
                 let at = Instant::now();
-                *known = Some(Known { dl: dl.clone(), at });
-                Ok(dl)
+                *self.config.lock().await = Some(Known { dl: dl.clone(), at });
+                dl
             }
-            (Err(e), Some(old)) => {
+            Err(e) => {
                 tracing::warn!("keeping the dl known before: {e}");
-                old.at = Instant::now();
-                Ok(old.dl.clone())
+                old
             }
-            (Err(e), None) => Err(e),
         }
     }
 

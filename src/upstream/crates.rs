@@ -57,7 +57,9 @@ impl Upstream {
             StatusCode::OK => (resume.offset, response.content_length()),
             StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(resume.offset) => (
                 0,
-                response.content_length().map(|rest| resume.offset + rest),
+                response
+                    .content_length()
+                    .map(|rest| resume.offset.saturating_add(rest)),
             ),
             // Object stores answer 403 for what isn't there when listing is forbidden.
             StatusCode::NOT_FOUND

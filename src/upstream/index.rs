@@ -100,7 +100,7 @@ impl Upstream {
             (Some(length), Encoding::Gzip) => length.saturating_mul(USUAL_RATIO),
             (None, _) => UNKNOWN_SIZE,
         };
-        let lease = self.allowance.take(expected * 2).await;
+        let lease = self.allowance.take(expected.saturating_mul(2)).await?;
         let validators = validators(response.headers());
         let wire = self.whole(&mut response, MAX_INDEX).await?;
         let body = match encoding {

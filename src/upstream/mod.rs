@@ -249,6 +249,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::BadRequest
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
+        | Kind::Overloaded
         | Kind::NotFound
         | Kind::Config
         | Kind::Store

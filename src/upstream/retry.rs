@@ -46,6 +46,7 @@ impl Attempts {
             | Kind::BadRequest
             | Kind::MethodNotAllowed
             | Kind::TooManyRequests { .. }
+            | Kind::Overloaded
             | Kind::NotFound
             | Kind::Config
             | Kind::Store
@@ -64,14 +65,18 @@ impl Attempts {
     }
 }
 
+/// The longest that a host's wish to be left alone is heeded.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Ok(seconds) => Some(Duration::from_secs(seconds).min(LONGEST)),
         Err(_) => {
             let at = httpdate::parse_http_date(value).ok()?;
-            Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+            let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
+            Some(wait.min(LONGEST))
         }
     }
 }
