@@ -91,7 +91,10 @@ impl Reign {
         let (world, shelf) = (self.world.clone(), Arc::clone(&self.shelf));
         for (name, body) in &shelf.indexes {
             let reply = client::get(mirror, &format!("/index/{}", index_path(name)), &[]).await;
-            match reply.status == 200 && reply.complete && reply.body == *body {
+            let served = reply.status == 200 && reply.complete && reply.body == *body;
+            // A mirror may remember that upstream took a crate back.
+            let withdrawn = reply.status == 404 && !world.truth.was_always_there(name);
+            match served || withdrawn {
                 true => world.figures.served_alone(),
                 false => world.figures.lost(format!(
                     "{name}'s index file, without upstream: {}",
