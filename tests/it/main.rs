@@ -1,7 +1,8 @@
 //! Integration tests: the real server over real sockets, with real cargo where cargo is the judge. One file per promise.
 
 mod bad_days;
-mod corrupt_store;
+mod corrupt_crates;
+mod corrupt_index;
 mod download_urls;
 mod killed;
 mod layers;
