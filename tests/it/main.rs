@@ -6,6 +6,8 @@ mod bad_frames;
 mod bad_framing;
 mod bad_requests;
 mod chaos;
+mod corrupt_crates;
+mod corrupt_index;
 mod corrupt_store;
 mod crate_files;
 mod download_urls;

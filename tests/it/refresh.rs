@@ -124,6 +124,7 @@ async fn an_etag_that_comes_with_a_304_is_the_one_sent_next() {
     let upstream = with_serde(Upstream::new()).await;
     let mirror = Mirror::of(&upstream).always_asks().start().await;
     mirror.get(SERDE).await;
+    let mirror = mirror.restart().await;
     let own = [("etag", "W/\"a new one\"")];
     upstream.on_index_files().fail_with(304, &own, "");
     assert_eq!(mirror.get(SERDE).await.status, 200);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{Connection, Mirror, Package, Reply, Upstream};
+use crate::support::{Connection, Mirror, Package, Reply, Upstream, index_path};
 
 /// A file for every way in which one is kept: in memory, and too large for it.
 const SIZES: [(&str, usize); 3] = [("small", 0), ("medium", 60_000), ("large", 3_000_000)];
@@ -21,7 +21,7 @@ async fn upstream() -> Upstream {
 }
 
 fn index(name: &str) -> String {
-    format!("/index/{}", crate::support::index_path(name))
+    format!("/index/{}", index_path(name))
 }
 
 fn download(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Mirror, Package, Reply, Upstream};
+use crate::support::{Mirror, Package, Reply, Upstream, client, stored::Record};
 
 const SERDE: &str = "/index/se/rd/serde";
 
@@ -68,7 +68,8 @@ async fn a_client_gets_the_stale_copy_while_upstream_hangs() {
 
 #[tokio::test]
 async fn a_client_gets_the_stale_copy_while_upstreams_body_hangs() {
-    let (upstream, mirror) = with_a_stale_copy("[freshness]\npatience = \"50ms\"").await;
+    let settings = "[freshness]\npatience = \"50ms\"\n[upstream]\nstall_timeout = \"60s\"";
+    let (upstream, mirror) = with_a_stale_copy(settings).await;
     let old = upstream.index_file("serde");
     upstream.publish(Package::new("serde", "1.0.1"));
     let gate = upstream.gate_after(SERDE, 10);
@@ -137,4 +138,24 @@ async fn a_crate_is_served_however_old_its_index_file_is() {
     let reply = mirror.get(path).await;
     assert_eq!((reply.status, reply.header("x-cache")), (200, Some("hit")));
     assert!(reply.complete && reply.body == upstream.crate_file("serde", "1.0.0"));
+}
+
+/// Each copy is written beside its answer; an old one that takes longer must not end up over a new one.
+#[tokio::test]
+async fn the_stored_copy_is_the_newest_one() {
+    let lines = "many lines ".repeat(2_000_000);
+    let large = Package::new("serde", "1.0.0").field("lines", lines.into());
+    let small = Package::new("serde", "1.0.0");
+    let upstream = Upstream::new().publish(large).start().await;
+    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    let first = client::head(mirror.addr(), SERDE, &[]).await;
+    assert_eq!(first.status, 200);
+    upstream.publish(small);
+    let newest = mirror.get(SERDE).await.text();
+    assert_eq!(newest, upstream.index_file("serde"));
+    upstream.stop().await;
+    let mirror = mirror.restart().await;
+    let stored = Record::read(&mirror.index_record("serde"));
+    assert_eq!(stored.body.len(), newest.len(), "an older copy");
+    assert_eq!(mirror.get(SERDE).await.text(), newest);
 }

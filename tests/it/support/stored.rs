@@ -92,3 +92,44 @@ pub fn flip(path: &Path, at: usize, bits: u8) {
     bytes[at] ^= bits;
     fs::write(path, bytes).expect("write a stored file");
 }
+
+/// Something that happens to the first file; the second one is another object of the same kind.
+pub type Damage = (&'static str, fn(&Path, &Path));
+
+pub const DAMAGES: &[Damage] = &[
+    ("a flipped bit in the middle", |file, _| corrupt(file)),
+    ("a flipped bit in the first byte", |file, _| {
+        flip(file, 0, 1)
+    }),
+    ("a flipped bit in the last byte", |file, _| {
+        flip(file, length(file) - 1, 1)
+    }),
+    ("emptied", |file, _| cut(file, 0)),
+    ("cut to one byte", |file, _| cut(file, 1)),
+    ("cut in half", |file, _| cut(file, length(file) / 2)),
+    ("cut at the end of a block", |file, _| {
+        cut(file, (length(file) - 1) & !0xffff)
+    }),
+    ("cut by one byte", |file, _| cut(file, length(file) - 1)),
+    ("one byte longer", |file, _| {
+        let bytes = fs::read(file).expect("a stored file");
+        fs::write(file, [&bytes[..], b"\n"].concat()).expect("write");
+    }),
+    ("as long, but all zeros", |file, _| {
+        fs::write(file, vec![0; length(file)]).expect("write");
+    }),
+    ("another object", |file, other| {
+        fs::copy(other, file).expect("copy");
+    }),
+];
+
+fn length(file: &Path) -> usize {
+    fs::metadata(file).expect("a stored file").len() as usize
+}
+
+fn cut(file: &Path, length: usize) {
+    let file = fs::OpenOptions::new().write(true).open(file);
+    file.expect("a stored file")
+        .set_len(length as u64)
+        .expect("cut");
+}

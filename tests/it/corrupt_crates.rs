@@ -1,10 +1,10 @@
-//! A corrupt store: what doesn't pass its check is never served, and is fetched again.
+//! A corrupt store: a .crate file that doesn't pass its check is never served whole, and is fetched again.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use crate::support::{
-    Connection, Mirror, Package, Reply, Upstream, client,
-    stored::{Record, corrupt, flip},
+    Connection, Mirror, Package, Reply, Upstream, client, index_path,
+    stored::{DAMAGES, flip},
 };
 
 /// Files above 64 KiB are too large for memory then, and are checked while they are sent.
@@ -25,7 +25,7 @@ async fn upstream() -> Upstream {
 }
 
 fn index(name: &str) -> String {
-    format!("/index/{}", crate::support::index_path(name))
+    format!("/index/{}", index_path(name))
 }
 
 fn download(name: &str) -> String {
@@ -43,138 +43,11 @@ async fn that_has_stored(upstream: &Upstream, names: [&str; 2], settings: &str) 
     mirror.restart().await
 }
 
-/// Something that happens to the first file; the second one is another object of the same kind.
-type Damage = (&'static str, fn(&Path, &Path));
-
-const DAMAGES: &[Damage] = &[
-    ("a flipped bit in the middle", |file, _| corrupt(file)),
-    ("a flipped bit in the first byte", |file, _| {
-        flip(file, 0, 1)
-    }),
-    ("a flipped bit in the last byte", |file, _| {
-        flip(file, length(file) - 1, 1)
-    }),
-    ("emptied", |file, _| cut(file, 0)),
-    ("cut to one byte", |file, _| cut(file, 1)),
-    ("cut in half", |file, _| cut(file, length(file) / 2)),
-    ("cut at the end of a block", |file, _| {
-        cut(file, (length(file) - 1) & !0xffff)
-    }),
-    ("cut by one byte", |file, _| cut(file, length(file) - 1)),
-    ("one byte longer", |file, _| {
-        let bytes = fs::read(file).expect("a stored file");
-        fs::write(file, [&bytes[..], b"\n"].concat()).expect("write");
-    }),
-    ("as long, but all zeros", |file, _| {
-        fs::write(file, vec![0; length(file)]).expect("write");
-    }),
-    ("another object", |file, other| {
-        fs::copy(other, file).expect("copy");
-    }),
-];
-
-fn length(file: &Path) -> usize {
-    fs::metadata(file).expect("a stored file").len() as usize
-}
-
-fn cut(file: &Path, length: usize) {
-    let file = fs::OpenOptions::new().write(true).open(file);
-    file.expect("a stored file")
-        .set_len(length as u64)
-        .expect("cut");
-}
-
 #[track_caller]
 fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, damage: &str) {
     let seen = (reply.status, reply.header("x-cache"), reply.complete);
     assert_eq!(seen, (200, Some(outcome), true), "{damage}");
     assert!(reply.body == body.as_ref(), "{damage}: other bytes");
-}
-
-#[tokio::test]
-async fn a_corrupt_index_record_is_fetched_again() {
-    let upstream = upstream().await;
-    let lines = upstream.index_file("serde");
-    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], "").await;
-    for (damage, happens) in DAMAGES {
-        let record = mirror.index_record("serde");
-        happens(&record, &mirror.index_record("tokio"));
-        let reply = mirror.get(&index("serde")).await;
-        assert_serves(&reply, "miss", &lines, damage);
-        assert_eq!(upstream.index_requests().len(), 1, "{damage}");
-
-        mirror = mirror.restart().await;
-        assert_eq!(Record::read(&record).body, lines.as_bytes(), "{damage}");
-        assert_serves(&mirror.get(&index("serde")).await, "hit", &lines, damage);
-        assert_eq!(upstream.index_requests().len(), 1, "{damage}");
-        upstream.clear_log();
-        mirror = mirror.restart().await;
-    }
-}
-
-#[tokio::test]
-async fn a_corrupt_index_record_is_not_served_even_if_there_is_nothing_else() {
-    let upstream = upstream().await;
-    let settings = "[upstream]\nretries = 0";
-    let mut mirror = that_has_stored(&upstream, ["serde", "tokio"], settings).await;
-    upstream.stop().await;
-    let record = mirror.index_record("serde");
-    let good = fs::read(&record).expect("a record");
-    for (damage, happens) in DAMAGES {
-        fs::write(&record, &good).expect("write");
-        happens(&record, &mirror.index_record("tokio"));
-        let reply = mirror.get(&index("serde")).await;
-        reply.assert_unavailable(damage);
-        let reply = mirror.get(&download("serde")).await;
-        reply.assert_unavailable(damage);
-        mirror = mirror.restart().await;
-    }
-}
-
-/// A date or an ETag that isn't upstream's could pin an old file for good.
-#[tokio::test]
-async fn no_flipped_bit_in_a_records_header_hides_a_change() {
-    // One crate for every byte of a header.
-    let names: Vec<String> = (0..260).map(|at| format!("crate{at}")).collect();
-    for kind in [Upstream::new(), Upstream::new().last_modified()] {
-        let packages = names.iter().map(|name| Package::new(name, "1.0.0"));
-        let upstream = packages.fold(kind, |u, p| u.publish(p)).start().await;
-        let mirror = Mirror::of(&upstream).always_asks().start().await;
-        get_all_index_files(&mirror, &names).await;
-        let mut mirror = mirror.restart().await;
-        let good = |name: &String| fs::read(mirror.index_record(name)).expect("a record");
-        let good: Vec<_> = names.iter().map(good).collect();
-        names.iter().for_each(|name| upstream.yank(name, "1.0.0"));
-        for bit in [0x01, 0x10, 0x40] {
-            let mut headers = Vec::new();
-            for (at, name) in names.iter().enumerate() {
-                let mut record = good[at].clone();
-                let end = record.iter().position(|&b| b == b'\n').expect("a header");
-                record[at.min(end)] ^= bit;
-                fs::write(mirror.index_record(name), &record).expect("write");
-                headers.push(String::from_utf8_lossy(&record[..end]).into_owned());
-            }
-            let found = get_all_index_files(&mirror, &names).await;
-            let hidden = names.iter().zip(found).zip(headers);
-            let hidden = hidden.filter(|((name, text), _)| *text != upstream.index_file(name));
-            let hidden: Vec<_> = hidden.map(|(_, header)| header).collect();
-            assert!(hidden.is_empty(), "bit {bit:#x} made these: {hidden:#?}");
-            mirror = mirror.restart().await;
-        }
-    }
-}
-
-async fn get_all_index_files(mirror: &Mirror, names: &[String]) -> Vec<String> {
-    let mut client = Connection::open(mirror.addr()).await;
-    let mut found = Vec::new();
-    for name in names {
-        client
-            .ask("GET", &index(name), &[])
-            .await
-            .expect("a request sent");
-        found.push(client.reply().await.text());
-    }
-    found
 }
 
 #[tokio::test]
