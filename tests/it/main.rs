@@ -1,10 +1,13 @@
 //! Integration tests: the real server over real sockets, with real cargo where cargo is the judge. One file per promise.
 
 mod bad_days;
+mod circuit;
 mod corrupt_store;
 mod crate_files;
 mod download_urls;
+mod evict_and_verify;
 mod index_lines;
+mod keeps_within;
 mod layers;
 mod like_crates_io;
 mod one_fetch;

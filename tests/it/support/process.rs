@@ -10,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
@@ -22,6 +22,8 @@ pub struct Process {
     child: Child,
     addr: SocketAddr,
     log: PathBuf,
+    /// Kept open: it says more than where it listens.
+    _stdout: Lines<BufReader<ChildStdout>>,
     /// Its settings and its log.
     _folder: TempDir,
 }
@@ -85,6 +87,7 @@ impl Process {
             child,
             addr,
             log,
+            _stdout: lines,
             _folder: folder,
         }
     }
