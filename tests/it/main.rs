@@ -6,6 +6,7 @@ mod corrupt_store;
 mod crate_files;
 mod download_urls;
 mod evict_and_verify;
+mod failing_disk;
 mod index_lines;
 mod keeps_within;
 mod layers;
