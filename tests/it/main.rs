@@ -23,5 +23,6 @@ mod served_again;
 mod stale;
 mod status_page;
 mod support;
+mod unread_output;
 mod unverified_bytes;
 mod unverified_crates;
