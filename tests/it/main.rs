@@ -18,6 +18,7 @@ mod real_crates_io;
 mod refresh;
 mod registries;
 mod registry_changes;
+mod resumed;
 mod retries;
 mod served_again;
 mod stale;
