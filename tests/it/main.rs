@@ -7,6 +7,7 @@ mod crate_files;
 mod download_urls;
 mod evict_and_verify;
 mod failing_disk;
+mod in_line;
 mod index_lines;
 mod keeps_within;
 mod layers;
