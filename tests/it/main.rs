@@ -8,6 +8,7 @@ mod download_urls;
 mod evict_and_verify;
 mod failing_disk;
 mod in_line;
+mod index_changes;
 mod index_lines;
 mod keeps_within;
 mod layers;
