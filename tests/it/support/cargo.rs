@@ -128,12 +128,7 @@ impl Cargo {
             panic!("cargo {} took longer than {LIMIT:?}", args.join(" "));
         };
         let output = output.expect("cargo runs");
-        Output {
-            what: format!("cargo {}", args.join(" ")),
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Output::of(format!("cargo {}", args.join(" ")), &output)
     }
 
     /// A clean environment: the cargo that runs these tests leaves `CARGO_*` behind, and the
@@ -187,7 +182,7 @@ fn sparse(index_url: &str) -> String {
     format!("sparse+{url}")
 }
 
-/// What a run of cargo left.
+/// What a run of cargo, or of another command, left.
 #[derive(Clone, Debug)]
 #[must_use = "say success() or failure()"]
 pub struct Output {
@@ -198,6 +193,21 @@ pub struct Output {
 }
 
 impl Output {
+    pub(super) fn of(what: String, output: &std::process::Output) -> Output {
+        Output {
+            what,
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub fn code(&self, expected: i32) -> &Output {
+        assert_eq!(self.status.code(), Some(expected), "{self}");
+        self
+    }
+
     #[track_caller]
     pub fn success(&self) -> &Output {
         assert!(self.status.success(), "failed, {self}");

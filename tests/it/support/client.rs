@@ -4,10 +4,11 @@
 //! received so far. This one does: `Reply::complete`, `Connection::body_so_far`.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
 use super::headers::Headers;
@@ -126,7 +127,18 @@ impl Connection {
     }
 
     pub async fn try_open(addr: impl ToSocketAddrs) -> io::Result<Connection> {
-        let stream = TcpStream::connect(addr).await?;
+        Connection::over(TcpStream::connect(addr).await?)
+    }
+
+    /// One that comes from another address of this machine, such as 127.0.0.2.
+    pub async fn open_from(source: IpAddr, addr: SocketAddr) -> Connection {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("its address");
+        let stream = socket.connect(addr).await.expect("connect");
+        Connection::over(stream).expect("a connection")
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         Ok(Connection {
             stream,

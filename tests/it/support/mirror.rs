@@ -15,17 +15,26 @@ use super::{Upstream, client, client::Reply};
 /// Settings for a mirror that is about to start.
 pub struct MirrorBuilder {
     index: Option<String>,
-    server: String,
-    settings: String,
+    settings: Settings,
     store: Option<PathBuf>,
+}
+
+/// What is written into mirror.toml beside where it listens and what it keeps where.
+#[derive(Default)]
+struct Settings {
+    /// Keys of `[server]`.
+    server: String,
+    /// Keys of `[store]`.
+    store: String,
+    /// Other tables.
+    tables: String,
 }
 
 /// A running mirror. Dropping it leaves its tasks to the test's runtime; [`Mirror::stop`] ends it as a signal would.
 pub struct Mirror {
     app: App,
     index: Option<String>,
-    server: String,
-    settings: String,
+    settings: Settings,
     store: PathBuf,
     temporary: Option<Arc<TempDir>>,
 }
@@ -48,8 +57,7 @@ impl Mirror {
     pub fn unconfigured() -> MirrorBuilder {
         MirrorBuilder {
             index: None,
-            server: String::new(),
-            settings: String::new(),
+            settings: Settings::default(),
             store: None,
         }
     }
@@ -124,7 +132,6 @@ impl Mirror {
         let Self {
             app,
             index,
-            server,
             settings,
             store,
             temporary,
@@ -132,7 +139,6 @@ impl Mirror {
         app.stop().await;
         let builder = MirrorBuilder {
             index,
-            server,
             settings,
             store: Some(store),
         };
@@ -143,17 +149,21 @@ impl Mirror {
 }
 
 impl MirrorBuilder {
-    /// Adds lines of mirror.toml.
+    /// Adds tables of mirror.toml other than `[server]` and `[store]`.
     pub fn settings(mut self, toml: &str) -> Self {
-        self.settings.push_str(toml);
-        self.settings.push('\n');
+        self.settings.tables.extend([toml, "\n"]);
         self
     }
 
-    /// Adds lines of mirror.toml to its `[server]`, which is there already.
+    /// Adds lines of `[server]`.
     pub fn server(mut self, toml: &str) -> Self {
-        self.server.push_str(toml);
-        self.server.push('\n');
+        self.settings.server.extend([toml, "\n"]);
+        self
+    }
+
+    /// Adds lines of `[store]`.
+    pub fn store_settings(mut self, toml: &str) -> Self {
+        self.settings.store.extend([toml, "\n"]);
         self
     }
 
@@ -179,15 +189,18 @@ impl MirrorBuilder {
         let crates_io = self.index.as_ref().map_or(String::new(), |index| {
             format!("[registries.crates-io]\nindex = \"{index}\"\n")
         });
+        let Settings {
+            server,
+            store: keeps,
+            tables,
+        } = &self.settings;
         let toml = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{}[store]\npath = {store:?}\nsync = false\n{crates_io}{}",
-            self.server, self.settings
+            "[server]\nlisten = \"127.0.0.1:0\"\n{server}[store]\npath = {store:?}\nsync = false\n{keeps}{crates_io}{tables}"
         );
         let config = config::parse(&toml).expect("valid settings");
         Mirror {
             app: App::start(config).await.expect("a mirror that starts"),
             index: self.index,
-            server: self.server,
             settings: self.settings,
             store,
             temporary,

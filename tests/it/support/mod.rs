@@ -7,7 +7,7 @@
 //! Cargo / client  ->  the mirror under test  ->  Upstream (Package …, faults, gates)
 //! ```
 //!
-//! Nothing here sleeps to wait for something: `await_requests` and `Gate` wait for the event.
+//! Nothing here sleeps to wait for something: `await_requests` and `Gate` wait for the event. Only what is on a disk has to be looked for: `until`.
 
 #![allow(
     dead_code,
@@ -18,6 +18,11 @@
     unreachable_pub,
     reason = "`pub` is what tests may use; a test binary has no outside"
 )]
+
+use std::{
+    panic::Location,
+    time::{Duration, Instant},
+};
 
 pub mod cargo;
 pub mod client;
@@ -40,6 +45,19 @@ pub use frames::{Frame, Frames};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
 pub use package::{Package, index_path, sha256};
-pub use process::Process;
+pub use process::{Process, command};
 pub use program::{Ended, Program, Running};
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};
+
+/// Looks again and again whether something that can't be awaited has come about, such as a file on a disk; panics after 20 seconds.
+#[track_caller]
+pub fn until(what: &str, come_about: impl Fn() -> bool) -> impl Future<Output = ()> {
+    let (started, caller) = (Instant::now(), Location::caller());
+    async move {
+        while !come_about() {
+            let waited = started.elapsed();
+            assert!(waited < Duration::from_secs(20), "{caller}: never {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

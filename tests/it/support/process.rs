@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -15,16 +15,38 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Reply, Upstream, client, program};
+use super::{Output, Reply, Upstream, client, program};
 
 /// A running `crate-mirror`. Dropping it kills it.
 pub struct Process {
     child: Child,
     addr: SocketAddr,
-    /// Kept open: what it prints later needs somebody to read it.
+    log: PathBuf,
+    /// Kept open: it says more than where it listens.
     _stdout: Lines<BufReader<ChildStdout>>,
     /// Its settings and its log.
     folder: TempDir,
+}
+
+/// Runs one of the program's commands on that store, with these settings, to its end.
+pub async fn command(args: &[&str], store: &Path, settings: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("mirror.toml");
+    fs::write(&config, settings).expect("write the settings");
+    let mut command = Command::new(program::binary());
+    command
+        .args(args)
+        .args(["--log", "warn", "--store"])
+        .arg(store)
+        .arg("--config")
+        .arg(&config)
+        .current_dir(folder.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let ended = timeout(Duration::from_secs(60), command.output()).await;
+    let output = ended.expect("it ends").expect("the program starts");
+    Output::of(format!("crate-mirror {}", args.join(" ")), &output)
 }
 
 impl Process {
@@ -64,6 +86,7 @@ impl Process {
         Process {
             child,
             addr,
+            log,
             _stdout: lines,
             folder,
         }
@@ -75,6 +98,22 @@ impl Process {
 
     pub async fn get(&self, path: &str) -> Reply {
         client::get(self.addr, path, &[]).await
+    }
+
+    /// What it has logged so far, warnings and errors.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// Ends it as a signal does and returns all that it has logged.
+    pub async fn stop(mut self) -> String {
+        let id = self.child.id().expect("a running process").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(sent.expect("kill runs").success(), "no signal sent");
+        let ended = timeout(Duration::from_secs(30), self.child.wait()).await;
+        let status = ended.expect("it ends in time").expect("its status");
+        assert!(status.success(), "{status}: {}", self.log());
+        self.log()
     }
 
     /// Ends it at once, as a power cut would; it gets no chance to tidy up.

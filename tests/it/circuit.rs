@@ -1,0 +1,278 @@
+//! The circuit: a host that keeps failing is left alone, what is here is served meanwhile, and one request at a time finds out whether it is back.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::support::{Mirror, MirrorBuilder, Package, Reply, Rule, Upstream};
+
+const SERDE: &str = "/index/se/rd/serde";
+const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
+/// Crates the mirror doesn't have.
+const OTHERS: [&str; 5] = ["tokio", "anyhow", "regex", "bytes", "rayon"];
+/// So many failures in a row open it.
+const FAILURES: usize = 5;
+
+/// An upstream with `serde` and the others.
+async fn upstream() -> Upstream {
+    let names = OTHERS.into_iter().chain(["serde"]);
+    let packages = names.map(|name| Package::new(name, "1.0.0"));
+    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
+    upstream.start().await
+}
+
+/// A mirror that asks upstream for every index file, once.
+fn mirror_of(upstream: &Upstream) -> MirrorBuilder {
+    let once = "[upstream]\nretries = 0";
+    Mirror::of(upstream).always_asks().settings(once)
+}
+
+/// A mirror that has `serde`, in front of an upstream that fails from now on, and has failed so often that it is left alone.
+async fn with_an_open_circuit(upstream: &Upstream) -> (Mirror, Rule) {
+    let mirror = mirror_of(upstream).start().await;
+    assert_eq!(mirror.get(SERDE).await.status, 200);
+    assert_eq!(mirror.get(DOWNLOAD).await.status, 200);
+    upstream.clear_log();
+    let failing = upstream.on_everything().fail(503);
+    for asked in 1..=FAILURES {
+        assert_stale(&mirror.get(SERDE).await);
+        assert_eq!(failing.hits(), asked);
+    }
+    (mirror, failing)
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", crate::support::index_path(name))
+}
+
+#[track_caller]
+fn assert_stale(reply: &Reply) {
+    let seen = (reply.status, reply.header("x-cache"), reply.complete);
+    assert_eq!(seen, (200, Some("stale"), true), "{}", reply.text());
+}
+
+/// A 503 that says when to come back; returns how many seconds that is.
+#[track_caller]
+fn told_to_wait(reply: &Reply) -> u64 {
+    reply.assert_unavailable("an open circuit");
+    assert_eq!(reply.status, 503);
+    let seconds = reply.header("retry-after").expect("a Retry-After");
+    seconds.parse().expect("whole seconds")
+}
+
+/// Asks until it is told when to come back. On a slow machine the pause may be over, and the answer be that of a probe.
+async fn resting(mirror: &Mirror, path: &str) -> Reply {
+    let told = |reply: &Reply| reply.header("retry-after").is_some();
+    mirror.get_until(path, told).await
+}
+
+/// Waits until the pause is over, as a polite client does, with upstream well from now on.
+async fn pause(mirror: &Mirror, path: &str, failing: &Rule) {
+    let seconds = told_to_wait(&resting(mirror, path).await);
+    assert!((1..=30).contains(&seconds), "{seconds} s");
+    failing.lift();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// What `/metrics` says of the circuit to that upstream.
+async fn gauge(mirror: &Mirror, upstream: &Upstream) -> f64 {
+    let host = upstream.addr();
+    let start = format!("crate_mirror_upstream_circuit_open{{host=\"{host}\"");
+    mirror.metric(&start).await
+}
+
+/// What `/readyz` says of that upstream, on an answer that is 200 whatever it says.
+async fn state(mirror: &Mirror, upstream: &Upstream) -> String {
+    let reply = mirror.get("/readyz").await;
+    assert_eq!(reply.status, 200);
+    let (text, host) = (reply.text(), upstream.addr().to_string());
+    let line = text.lines().find(|line| line.contains(&host));
+    line.expect("a line about that host").to_owned()
+}
+
+/// Without it every request during an outage waits for its own timeouts, and an overloaded host is asked the more the worse it gets.
+#[tokio::test]
+async fn a_host_that_keeps_failing_is_left_alone_and_copies_are_served_at_once() {
+    let upstream = upstream().await;
+    let before = Instant::now();
+    let (mirror, failing) = with_an_open_circuit(&upstream).await;
+    for _ in 0..50 {
+        assert_stale(&mirror.get(SERDE).await);
+        assert_eq!(mirror.get(DOWNLOAD).await.header("x-cache"), Some("hit"));
+    }
+    // On a machine so slow that a pause was over, one request each time.
+    let pauses = before.elapsed().as_secs() as usize;
+    let asked = failing.hits() - FAILURES;
+    assert!(asked <= pauses, "asked {asked} times");
+}
+
+#[tokio::test]
+async fn what_is_not_here_is_a_503_that_says_when_to_come_back() {
+    let upstream = upstream().await;
+    let before = Instant::now();
+    let (mirror, failing) = with_an_open_circuit(&upstream).await;
+    let paths = OTHERS.into_iter().flat_map(|name| {
+        let download = format!("/api/v1/crates/{name}/1.0.0/download");
+        [index(name), download]
+    });
+    for path in paths {
+        let reply = resting(&mirror, &path).await;
+        assert!((1..=30).contains(&told_to_wait(&reply)), "{path}");
+        let (text, host) = (reply.text(), upstream.addr().to_string());
+        assert!(text.contains(&host), "which host? {text}");
+    }
+    let pauses = before.elapsed().as_secs() as usize;
+    let asked = failing.hits() - FAILURES;
+    assert!(asked <= pauses, "asked {asked} times");
+}
+
+/// A host that comes back must not be met by all who waited for it.
+#[tokio::test]
+async fn after_the_pause_one_request_at_a_time_finds_out_and_closes_the_circuit() {
+    let upstream = upstream().await;
+    let (mirror, failing) = with_an_open_circuit(&upstream).await;
+    let probe = index("tokio");
+    pause(&mirror, &probe, &failing).await;
+    upstream.clear_log();
+    let gate = upstream.on_everything().gate();
+    let meanwhile = async {
+        gate.await_waiting(1).await;
+        let others = OTHERS.iter().filter(|name| **name != "tokio");
+        let paths: Vec<_> = others.map(|name| index(name)).collect();
+        for reply in join_all(paths.iter().map(|path| mirror.get(path))).await {
+            told_to_wait(&reply);
+        }
+        assert_stale(&mirror.get(SERDE).await);
+        assert_eq!(upstream.requests().len(), 1, "{:?}", upstream.requests());
+        gate.open();
+    };
+    let (reply, ()) = tokio::join!(mirror.get(&probe), meanwhile);
+    assert_eq!(reply.text(), upstream.index_file("tokio"));
+
+    for name in OTHERS {
+        assert_eq!(mirror.get(&index(name)).await.status, 200, "{name}");
+    }
+    let reply = mirror.get(SERDE).await;
+    assert_eq!(reply.header("x-cache"), Some("revalidated"));
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_makes_the_pause_longer() {
+    let upstream = upstream().await;
+    let (mirror, failing) = with_an_open_circuit(&upstream).await;
+    let tokio = index("tokio");
+    pause(&mirror, &tokio, &failing).await;
+    upstream.clear_log();
+    let failing = upstream.on_everything().times(1).fail(503);
+    mirror.get(&tokio).await.assert_unavailable("the probe");
+    assert_eq!(failing.hits(), 1);
+    let well = |reply: &Reply| reply.status == 200;
+    mirror.get_until(&tokio, well).await;
+    let asked = upstream.requests();
+    let pause = asked[1].at - asked[0].at;
+    assert!(pause > Duration::from_millis(1900), "{pause:?}");
+    assert_eq!(asked.len(), 2);
+}
+
+/// Retries span the pause: who was on the way when the circuit opened isn't turned away for it.
+#[tokio::test]
+async fn a_request_under_way_when_the_circuit_opens_is_served_when_upstream_is_back() {
+    let upstream = upstream().await;
+    let settings = "[upstream]\nretries = 10";
+    let mirror = Mirror::of(&upstream).settings(settings).start().await;
+    let failing = upstream.on_everything().times(FAILURES).fail(503);
+    let reply = mirror.get(SERDE).await;
+    assert_eq!(reply.text(), upstream.index_file("serde"));
+    let asked: Vec<_> = upstream.requests().iter().map(|seen| seen.at).collect();
+    assert_eq!((failing.hits(), asked.len()), (FAILURES, FAILURES + 1));
+    let pause = asked[FAILURES] - asked[FAILURES - 1];
+    assert!(pause > Duration::from_millis(900), "{pause:?}");
+}
+
+#[tokio::test]
+async fn metrics_and_readyz_say_which_host_is_left_alone_and_stay_well() {
+    let upstream = upstream().await;
+    let (mirror, failing) = with_an_open_circuit(&upstream).await;
+    assert_eq!(gauge(&mirror, &upstream).await, 1.0);
+    let line = state(&mirror, &upstream).await;
+    assert!(line.contains("crates-io") && line.contains("failing"));
+    assert_eq!(mirror.get("/healthz").await.status, 200);
+
+    pause(&mirror, &index("tokio"), &failing).await;
+    assert_eq!(mirror.get(&index("tokio")).await.status, 200);
+    assert_eq!(gauge(&mirror, &upstream).await, 0.0);
+    let line = state(&mirror, &upstream).await;
+    assert!(!line.contains("failing"), "{line}");
+}
+
+/// crates.io's index and its crates are on different hosts; one that fails must not take the other along.
+#[tokio::test]
+async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
+    let files = upstream().await;
+    let names = OTHERS.into_iter().chain(["serde"]);
+    let packages = names.map(|name| Package::new(name, "1.0.0"));
+    let built = Upstream::new().dl(&format!("{}/dl", files.url()));
+    let index_host = packages.fold(built, |u, p| u.publish(p)).start().await;
+    let mirror = mirror_of(&index_host).start().await;
+
+    let failing = files.on_everything().fail(503);
+    for _ in 0..FAILURES {
+        mirror.get(DOWNLOAD).await.assert_unavailable("503");
+    }
+    assert_eq!(failing.hits(), FAILURES);
+    resting(&mirror, DOWNLOAD).await;
+    assert_eq!(gauge(&mirror, &files).await, 1.0);
+    assert_eq!(gauge(&mirror, &index_host).await, 0.0);
+    assert!(state(&mirror, &files).await.contains("failing"));
+    assert!(!state(&mirror, &index_host).await.contains("failing"));
+    for name in OTHERS {
+        assert_eq!(
+            mirror.get(&index(name)).await.header("x-cache"),
+            Some("miss")
+        );
+    }
+    pause(&mirror, DOWNLOAD, &failing).await;
+    assert!(mirror.get(DOWNLOAD).await.complete);
+
+    // The other way round: what the index said before is enough to download.
+    let failing = index_host.on_everything().fail(503);
+    for _ in 0..FAILURES {
+        assert_stale(&mirror.get(SERDE).await);
+    }
+    assert_eq!(failing.hits(), FAILURES);
+    assert_eq!(gauge(&mirror, &index_host).await, 1.0);
+    let reply = mirror.get("/api/v1/crates/tokio/1.0.0/download").await;
+    assert!(reply.complete && reply.body == files.crate_file("tokio", "1.0.0"));
+    assert_eq!(gauge(&mirror, &files).await, 0.0);
+}
+
+/// A registry that asks to be left alone and isn't blocks whoever asks.
+#[tokio::test]
+async fn a_host_that_asks_to_be_left_alone_is_at_once_and_for_that_long() {
+    let upstream = upstream().await;
+    for status in [429, 503] {
+        let mirror = mirror_of(&upstream).start().await;
+        assert_eq!(mirror.get(SERDE).await.status, 200);
+        upstream.clear_log();
+        let header = [("retry-after", "2")];
+        let failing = upstream.on_everything().times(1);
+        let failing = failing.fail_with(status, &header, "");
+        assert_eq!(told_to_wait(&mirror.get(&index("tokio")).await), 2);
+        let before = Instant::now();
+        let other = mirror.get(&index("anyhow")).await;
+        let copy = mirror.get(SERDE).await;
+        let open = gauge(&mirror, &upstream).await;
+        if before.elapsed() < Duration::from_secs(1) {
+            assert!((1..=2).contains(&told_to_wait(&other)));
+            assert_stale(&copy);
+            assert_eq!(open, 1.0);
+        }
+        let well = |reply: &Reply| reply.status == 200;
+        mirror.get_until(&index("tokio"), well).await;
+        assert_eq!(failing.hits(), 1);
+        assert_eq!(gauge(&mirror, &upstream).await, 0.0);
+        let asked = upstream.requests();
+        let pause = asked[1].at - asked[0].at;
+        assert!(pause > Duration::from_millis(1900), "{pause:?}");
+    }
+}

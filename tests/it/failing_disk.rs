@@ -1,0 +1,299 @@
+//! A failing disk: full, gone or replaced, it costs nobody an answer, it is spoken of once, and writing goes on when it is well again.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::support::{Connection, Mirror, Package, Process, Reply, Upstream, index_path, until};
+
+/// Crates above 64 KiB go through a file then.
+const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
+const FAILURES: &str = "crate_mirror_store_failures_total";
+
+/// Two small crates, three that go through a file, and one that is larger than the disk.
+async fn upstream() -> Upstream {
+    let sizes = [
+        ("small", 0),
+        ("small-2", 0),
+        ("small-3", 0),
+        ("large", 600_000),
+        ("large-2", 600_000),
+        ("large-3", 600_000),
+        ("huge", 5_000_000),
+    ];
+    let packages = sizes.map(|(name, size)| Package::new(name, "1.0.0").payload(size));
+    let upstream = packages
+        .into_iter()
+        .fold(Upstream::new(), |u, p| u.publish(p));
+    upstream.start().await
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", index_path(name))
+}
+
+fn download(name: &str) -> String {
+    format!("/api/v1/crates/{name}/1.0.0/download")
+}
+
+#[track_caller]
+fn assert_right(reply: &Reply, upstream: &Upstream, name: &str) {
+    let seen = (reply.status, reply.complete);
+    assert_eq!(seen, (200, true), "{name}: {:.200}", reply.text());
+    let right = reply.body == upstream.crate_file(name, "1.0.0");
+    assert!(right, "{name}: other bytes");
+}
+
+/// The index file and the crate, right and complete.
+async fn assert_served(mirror: &Mirror, upstream: &Upstream, name: &str) {
+    let reply = mirror.get(&index(name)).await;
+    assert_eq!(reply.text(), upstream.index_file(name));
+    let reply = mirror.get(&download(name)).await;
+    assert_right(&reply, upstream, name);
+}
+
+fn is_stored(mirror: &Mirror, name: &str) -> bool {
+    let start = format!("crates-io/crates/{}/", index_path(name));
+    let found = |path: &String| path.starts_with(&start);
+    mirror.stored().iter().any(found) && mirror.index_record(name).exists()
+}
+
+/// A file system of 2 MiB; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None`, and a line that says so, where the test may not mount.
+    fn mount() -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(folder.path())
+            .output();
+        match mount {
+            Ok(output) if output.status.success() => Some(SmallDisk(folder)),
+            _ => {
+                eprintln!("skipped: a test that needs a small disk may not mount one");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) -> Filler {
+        let path = self.path().join("filler");
+        let mut file = fs::File::create(&path).expect("a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        while file.write_all(&[0]).is_ok() {}
+        Filler(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A mirror may still have files open there.
+        let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "mounted");
+    }
+}
+
+/// What fills a disk.
+struct Filler(PathBuf);
+
+impl Filler {
+    fn remove(self) {
+        fs::remove_file(self.0).expect("remove");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_nobody_and_is_written_to_again_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).store(disk.path());
+    let mirror = mirror.settings(LITTLE_MEMORY).start().await;
+    assert_served(&mirror, &upstream, "large").await;
+    until("stored", || is_stored(&mirror, "large")).await;
+    let filler = disk.fill();
+    for name in ["small", "large-2", "huge", "large", "small", "large-2"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    assert!(mirror.metric(FAILURES).await > 0.0);
+    assert_eq!(mirror.get("/readyz").await.status, 200);
+    for name in ["small", "large-2", "huge"] {
+        assert!(!is_stored(&mirror, name), "{name}: half of it?");
+    }
+
+    filler.remove();
+    for name in ["small-2", "large-3"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored again", || is_stored(&mirror, name)).await;
+    }
+    let mirror = mirror.restart().await;
+    upstream.stop().await;
+    for name in ["large", "small-2", "large-3"] {
+        let reply = mirror.get(&download(name)).await;
+        assert_right(&reply, &upstream, name);
+    }
+    mirror.stop().await;
+}
+
+/// Half of the file is in a file on the disk, the other half has no place there.
+#[tokio::test]
+async fn a_disk_that_fills_in_the_middle_of_a_download_cuts_nobody_off() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).store(disk.path());
+    let mirror = mirror.settings(LITTLE_MEMORY).start().await;
+    let path = download("large");
+    let gate = upstream.gate_after(&upstream.crate_path("large", "1.0.0"), 400_000);
+    let mut first = Connection::open(mirror.addr()).await;
+    first.ask("GET", &path, &[]).await.expect("a request sent");
+    assert!(first.body_so_far(100_000).await.len() >= 100_000);
+    let mut second = Connection::open(mirror.addr()).await;
+    second.ask("GET", &path, &[]).await.expect("a request sent");
+    assert!(!second.body_so_far(1).await.is_empty());
+    let filler = disk.fill();
+    let mut third = Connection::open(mirror.addr()).await;
+    third.ask("GET", &path, &[]).await.expect("a request sent");
+    assert!(!third.body_so_far(1).await.is_empty());
+    gate.open();
+    for client in [&mut second, &mut third, &mut first] {
+        assert_right(&client.reply().await, &upstream, "large");
+    }
+    assert_eq!(upstream.crate_requests().len(), 1);
+    assert!(mirror.metric(FAILURES).await > 0.0);
+
+    // One that fills the disk by itself.
+    filler.remove();
+    let before = mirror.metric(FAILURES).await;
+    assert_served(&mirror, &upstream, "huge").await;
+    assert!(mirror.metric(FAILURES).await > before);
+    assert_served(&mirror, &upstream, "large-2").await;
+    until("stored", || is_stored(&mirror, "large-2")).await;
+    let mirror = mirror.restart().await;
+    assert!(!is_stored(&mirror, "huge"));
+    let left = fs::read_dir(disk.path().join(".tmp")).expect("a folder");
+    assert_eq!(left.count(), 0, "temporary files are left");
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_folder_that_vanishes_is_made_again() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).settings(LITTLE_MEMORY).start().await;
+    assert_served(&mirror, &upstream, "small").await;
+    assert_served(&mirror, &upstream, "large").await;
+    until("stored", || is_stored(&mirror, "large")).await;
+    fs::remove_dir_all(mirror.store()).expect("remove");
+    for name in ["small", "small-2", "large", "large-2"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    for name in ["small-2", "large-2"] {
+        until("stored again", || is_stored(&mirror, name)).await;
+    }
+
+    // And in the middle of a download into a file.
+    let gate = upstream.gate_after(&upstream.crate_path("large-3", "1.0.0"), 400_000);
+    let mut client = Connection::open(mirror.addr()).await;
+    let asked = client.ask("GET", &download("large-3"), &[]).await;
+    asked.expect("a request sent");
+    assert!(client.body_so_far(100_000).await.len() >= 100_000);
+    fs::remove_dir_all(mirror.store()).expect("remove");
+    gate.open();
+    assert_right(&client.reply().await, &upstream, "large-3");
+    let reply = mirror.get(&download("large-3")).await;
+    assert_right(&reply, &upstream, "large-3");
+    let stored = |path: &String| path.starts_with("crates-io/crates/la/rg/large-3/");
+    until("stored", || mirror.stored().iter().any(stored)).await;
+}
+
+/// Somebody's script, or a mount that didn't come.
+#[tokio::test]
+async fn a_file_in_the_place_of_the_store_stops_nobody() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).settings(LITTLE_MEMORY).start().await;
+    assert_served(&mirror, &upstream, "small").await;
+    assert_served(&mirror, &upstream, "large").await;
+    until("stored", || is_stored(&mirror, "large")).await;
+    fs::remove_dir_all(mirror.store()).expect("remove");
+    fs::write(mirror.store(), "in the way").expect("write");
+    for name in ["small", "small-2", "large", "large-2", "huge", "large"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    assert!(mirror.metric(FAILURES).await > 0.0);
+    assert_eq!(mirror.get("/readyz").await.status, 200);
+
+    fs::remove_file(mirror.store()).expect("remove");
+    for name in ["small-3", "large-3"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored again", || is_stored(&mirror, name)).await;
+    }
+}
+
+/// What was served once is served again: an index file that upstream confirms is written down if the store doesn't have it.
+#[tokio::test]
+async fn an_index_file_that_could_not_be_stored_is_stored_when_upstream_confirms_it() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    fs::remove_dir_all(mirror.store()).expect("remove");
+    fs::write(mirror.store(), "in the way").expect("write");
+    assert_eq!(mirror.get(&index("small")).await.status, 200);
+    // One for reading, one for writing, which goes on beside the answer.
+    let twice = format!("\n{FAILURES} 2\n");
+    mirror
+        .get_until("/metrics", |reply| reply.text().contains(&twice))
+        .await;
+    fs::remove_file(mirror.store()).expect("remove");
+    let reply = mirror.get(&index("small")).await;
+    assert_eq!(reply.header("x-cache"), Some("revalidated"));
+    let mirror = mirror.restart().await;
+    upstream.stop().await;
+    let reply = mirror.get(&index("small")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// What a mirror logs while it serves twenty crates of that size without a store.
+async fn log_without_a_store(size: usize) -> String {
+    let names: Vec<_> = (0..20).map(|n| format!("name-{n}")).collect();
+    let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
+    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
+    let upstream = upstream.start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("cache");
+    let mirror = Process::start(&upstream, &store, LITTLE_MEMORY).await;
+    fs::remove_dir_all(&store).expect("remove");
+    fs::write(&store, "in the way").expect("write");
+    for name in &names {
+        let reply = mirror.get(&download(name)).await;
+        assert_right(&reply, &upstream, name);
+    }
+    mirror.stop().await
+}
+
+/// A full disk fails with every request; a log that says so every time fills the next disk.
+#[tokio::test]
+async fn a_failing_store_is_spoken_of_once_and_not_with_every_request() {
+    let log = log_without_a_store(0).await;
+    assert!(log.contains("the store has failed"), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_failing_store_is_spoken_of_once_and_not_with_every_large_crate() {
+    let log = log_without_a_store(600_000).await;
+    assert!(log.contains("the store has failed"), "{log}");
+    assert!(log.lines().count() <= 2, "{log}");
+}

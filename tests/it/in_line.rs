@@ -1,0 +1,224 @@
+//! In line: upstream never sees more than `upstream.max_concurrent` requests at a time; the others wait their turn, unless nobody waits for them.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::support::{Connection, Gate, Mirror, Package, Upstream, index_path};
+
+async fn upstream(names: &[&str]) -> Upstream {
+    let packages = names
+        .iter()
+        .map(|n| Package::new(n, "1.0.0").payload(200_000));
+    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
+    upstream.start().await
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", index_path(name))
+}
+
+fn download(name: &str) -> String {
+    format!("/api/v1/crates/{name}/1.0.0/download")
+}
+
+/// A mirror with the index files of these crates in memory, that asks upstream for each of them again.
+async fn mirror_with(upstream: &Upstream, names: &[&str], at_once: usize) -> Mirror {
+    let settings = format!("[upstream]\nmax_concurrent = {at_once}");
+    let mirror = Mirror::of(upstream).always_asks().settings(&settings);
+    let mirror = mirror.start().await;
+    for name in names {
+        assert_eq!(mirror.get(&index(name)).await.status, 200);
+    }
+    upstream.clear_log();
+    mirror
+}
+
+async fn ask(mirror: &Mirror, path: &str) -> Connection {
+    let mut client = Connection::open(mirror.addr()).await;
+    client.ask("GET", path, &[]).await.expect("a request sent");
+    settle(mirror).await;
+    client
+}
+
+/// Lets the mirror do what it can do: it runs on this thread, and whatever came before these requests is as far as it gets.
+async fn settle(mirror: &Mirror) {
+    for _ in 0..5 {
+        assert_eq!(mirror.get("/healthz").await.status, 200);
+    }
+}
+
+/// Waits until the mirror has so many connections open, that of this question not counted.
+async fn until_connections(mirror: &Mirror, expected: u32) {
+    let line = format!("\ncrate_mirror_connections {}\n", expected + 1);
+    mirror
+        .get_until("/metrics", |reply| reply.text().contains(&line))
+        .await;
+}
+
+fn asked(upstream: &Upstream) -> Vec<String> {
+    let seen = upstream.requests();
+    seen.into_iter().map(|seen| seen.path).collect()
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_at_a_time_and_the_others_in_the_order_they_came() {
+    let names = ["aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff", "gggg"];
+    let upstream = upstream(&names).await;
+    let mirror = mirror_with(&upstream, &names, 2).await;
+    let paths = names.map(index);
+    let gates: Vec<Gate> = paths.iter().map(|path| upstream.gate(path)).collect();
+    let mut clients = Vec::new();
+    for path in &paths {
+        clients.push(ask(&mirror, path).await);
+    }
+    for (done, gate) in gates.iter().enumerate() {
+        let under_way = (done + 2).min(names.len());
+        upstream.await_requests(under_way, "").await;
+        settle(&mirror).await;
+        assert_eq!(asked(&upstream), paths[..under_way]);
+        gate.open();
+    }
+    for mut client in clients {
+        assert_eq!(client.reply().await.status, 200);
+    }
+}
+
+/// A place is taken for as long as the body takes, not only for its head.
+#[tokio::test]
+async fn downloads_count_until_their_last_byte() {
+    let names = ["aaaa", "bbbb", "cccc", "dddd", "eeee"];
+    let upstream = upstream(&names).await;
+    let mirror = mirror_with(&upstream, &names, 2).await;
+    let gate = upstream.on_crate_files().gate_after(100_000);
+    let everybody = async {
+        let paths = names.map(download);
+        join_all(paths.iter().map(|path| mirror.get(path))).await
+    };
+    let count = async {
+        gate.await_waiting(2).await;
+        settle(&mirror).await;
+        assert_eq!((gate.waiting(), upstream.crate_requests().len()), (2, 2));
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(everybody, count);
+    for (name, reply) in names.iter().zip(replies) {
+        let right = reply.body == upstream.crate_file(name, "1.0.0");
+        assert!(reply.complete && right, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_line_gets_through() {
+    let names: Vec<_> = (0..60).map(|n| format!("name-{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let upstream = upstream(&names).await;
+    let settings = "[upstream]\nmax_concurrent = 1";
+    let mirror = Mirror::of(&upstream).settings(settings).start().await;
+    let paths: Vec<_> = names.iter().map(|name| download(name)).collect();
+    let replies = join_all(paths.iter().map(|path| mirror.get(path))).await;
+    for (name, reply) in names.iter().zip(replies) {
+        let right = reply.body == upstream.crate_file(name, "1.0.0");
+        assert!(reply.complete && right, "{name}: {}", reply.status);
+    }
+    assert_eq!(upstream.crate_requests().len(), names.len());
+}
+
+/// A build that was cancelled must not hold up those that go on.
+#[tokio::test]
+async fn a_client_that_gave_up_leaves_the_line() {
+    let names = ["first", "given-up", "patient"];
+    let upstream = upstream(&names).await;
+    for path in [index as fn(&str) -> String, download] {
+        let mirror = mirror_with(&upstream, &names, 1).await;
+        // The download asks for its index file first, which passes.
+        let gate = upstream.gate(&index_path("first"));
+        let mut first = ask(&mirror, &index("first")).await;
+        gate.await_waiting(1).await;
+        let given_up = [
+            ask(&mirror, &path("given-up")).await,
+            ask(&mirror, &path("given-up")).await,
+        ];
+        let mut patient = ask(&mirror, &path("patient")).await;
+        until_connections(&mirror, 4).await;
+        drop(given_up);
+        until_connections(&mirror, 2).await;
+        settle(&mirror).await;
+        gate.open();
+        assert_eq!(first.reply().await.status, 200);
+        assert_eq!(patient.reply().await.status, 200);
+        settle(&mirror).await;
+        assert_eq!(upstream.count("given-up"), 0, "{:?}", asked(&upstream));
+
+        // Who asks again is served.
+        assert_eq!(mirror.get(&path("given-up")).await.status, 200);
+        upstream.heal();
+    }
+}
+
+#[tokio::test]
+async fn as_long_as_one_client_waits_its_request_stays_in_line() {
+    let names = ["first", "shared"];
+    let upstream = upstream(&names).await;
+    let mirror = mirror_with(&upstream, &names, 1).await;
+    let gate = upstream.gate(&index_path("first"));
+    let mut first = ask(&mirror, &index("first")).await;
+    gate.await_waiting(1).await;
+    let leaves = ask(&mirror, &download("shared")).await;
+    let mut stays = ask(&mirror, &download("shared")).await;
+    until_connections(&mirror, 3).await;
+    drop(leaves);
+    until_connections(&mirror, 2).await;
+    gate.open();
+    let reply = stays.reply().await;
+    assert!(reply.complete && reply.body == upstream.crate_file("shared", "1.0.0"));
+    assert_eq!(first.reply().await.status, 200);
+}
+
+/// Its client has a copy and is gone, but hasn't given up: the next one is to have the news.
+#[tokio::test]
+async fn a_refresh_answered_with_the_stale_copy_stays_in_line() {
+    let upstream = upstream(&["first", "serde"]).await;
+    let settings =
+        "[upstream]\nmax_concurrent = 1\n[freshness]\nfresh_for = \"0s\"\npatience = \"50ms\"";
+    let mirror = Mirror::of(&upstream).settings(settings).start().await;
+    assert_eq!(mirror.get(&index("serde")).await.status, 200);
+    upstream.clear_log();
+    let gate = upstream.gate(&index_path("first"));
+    let mut first = ask(&mirror, &index("first")).await;
+    gate.await_waiting(1).await;
+    for _ in 0..2 {
+        let reply = mirror.get(&index("serde")).await;
+        assert_eq!(reply.header("x-cache"), Some("stale"));
+        assert_eq!(reply.text(), upstream.index_file("serde"));
+    }
+    until_connections(&mirror, 1).await;
+    assert_eq!(upstream.count("serde"), 0);
+    gate.open();
+    upstream.await_requests(1, "/se/rd/serde").await;
+    assert_eq!(first.reply().await.status, 200);
+}
+
+/// Waiting in line takes no longer than cargo has patience for; this is about who has a copy.
+#[tokio::test]
+async fn a_copy_is_served_at_once_while_the_line_does_not_move() {
+    let upstream = upstream(&["first", "serde"]).await;
+    let settings =
+        "[upstream]\nmax_concurrent = 1\n[freshness]\nfresh_for = \"0s\"\npatience = \"50ms\"";
+    let mirror = Mirror::of(&upstream).settings(settings).start().await;
+    assert!(mirror.get(&download("serde")).await.complete);
+    let gate = upstream.gate(&index_path("first"));
+    let _first = ask(&mirror, &index("first")).await;
+    gate.await_waiting(1).await;
+    let both = async {
+        for _ in 0..5 {
+            let reply = mirror.get(&index("serde")).await;
+            assert_eq!(reply.header("x-cache"), Some("stale"));
+            let reply = mirror.get(&download("serde")).await;
+            assert_eq!(reply.header("x-cache"), Some("hit"));
+        }
+    };
+    let served = tokio::time::timeout(Duration::from_secs(10), both).await;
+    served.expect("served at once");
+    assert_eq!(gate.waiting(), 1);
+}
