@@ -1,6 +1,6 @@
 //! `serve`: be a mirror until told to stop.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,14 +23,13 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     allow_files(config.server.max_connections.get());
     let app = App::start(config).await?;
-    println!(
-        "crate-mirror {} listens on http://{}",
+    // Whoever started it may have stopped reading; that is no reason not to serve.
+    let _ = writeln!(
+        std::io::stdout(),
+        "crate-mirror {} listens on http://{}\nIt keeps crates in {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
         env!("CARGO_PKG_VERSION"),
-        app.address()
-    );
-    println!("It keeps crates in {}", store.display());
-    println!(
-        "To use it, put this into .cargo/config.toml:\n\n{}",
+        app.address(),
+        store.display(),
         snippet(app.mirror(), app.base_url())
     );
     tokio::select! {

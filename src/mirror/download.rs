@@ -210,8 +210,9 @@ impl Reader {
     pub async fn begun(&mut self) -> Result<Option<u64>> {
         let progress = self.wait().await?;
         match progress.end {
-            Some(Err(e)) if progress.readable == 0 => Err(e),
-            _ => Ok(progress.length),
+            // Although there is something to read: none of it has been sent, and an error says more than a cut.
+            Some(Err(e)) => Err(e),
+            Some(Ok(())) | None => Ok(progress.length),
         }
     }
 

@@ -27,7 +27,7 @@ const BUCKET: u64 = 60;
 const RECORDS_OUTLIVE: u64 = 120;
 /// A store is looked at anew when it may have grown by this share of what it may hold, and at least so often: others may write to it too.
 const GROWTH: u64 = 40;
-const FIRST_LOOK: Duration = Duration::from_secs(60);
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How often to see whether it is time.
 const TICK: Duration = Duration::from_secs(1);
@@ -70,17 +70,14 @@ struct Cutoffs {
     index: u64,
 }
 
-/// Makes `store` meet `target`; objects at the paths in `used_now` count as used just now and stay.
+/// Makes `store` meet `target`; objects at the paths in `used_now` count as used just now, and go last.
 ///
 /// # Errors
 /// [`Kind::Store`](crate::error::Kind::Store) when an object can't be removed.
 pub async fn evict(store: &Store, target: Target, used_now: HashSet<String>) -> Result<Evicted> {
-    let used_now = Arc::new(used_now);
+    let (used_now, now) = (Arc::new(used_now), SystemTime::now());
     let census = store
-        .each(
-            Census::default(),
-            count(used_now.clone(), SystemTime::now()),
-        )
+        .each(Census::default(), count(used_now.clone(), now))
         .await?;
     let start = Evicted {
         left: census.bytes,
@@ -90,7 +87,9 @@ pub async fn evict(store: &Store, target: Target, used_now: HashSet<String>) -> 
         return Ok(start);
     }
     let cutoffs = census.cutoffs(target);
-    store.each(start, choose(cutoffs, target, used_now)).await
+    store
+        .each(start, choose(cutoffs, target, used_now, now))
+        .await
 }
 
 impl Census {
@@ -149,15 +148,17 @@ fn choose(
     cutoffs: Cutoffs,
     target: Target,
     used_now: Arc<HashSet<String>>,
+    now: SystemTime,
 ) -> impl FnMut(&mut Evicted, Stored) -> Next {
     move |done, stored| {
         let cutoff = match stored.key {
             Key::Crate(_) => cutoffs.crates,
             Key::Index(_) => cutoffs.index,
         };
-        let too_old = target.oldest.is_some_and(|oldest| stored.used < oldest);
-        let due = minute(stored.used) < cutoff && (too_old || done.left > target.size);
-        if !due || used_now.contains(&stored.path) {
+        let in_use = used_now.contains(&stored.path);
+        let used = if in_use { now } else { stored.used };
+        let too_old = target.oldest.is_some_and(|oldest| used < oldest);
+        if minute(used) >= cutoff || !(too_old || done.left > target.size) {
             return Next::Go;
         }
         done.objects += 1;

@@ -144,7 +144,8 @@ impl Fetch {
             arrived.landing = match arrived.landing.take() {
                 Some(Landing::Spool(spool)) => match spool.append(chunk.clone()).await {
                     Ok(spool) => Some(Landing::Spool(spool)),
-                    Err(_) => {
+                    Err(e) => {
+                        self.inner.store.complain(&e);
                         let memory = self.leave_spool(before, stream.length()).await?;
                         download.push(arrived.so_far.offset, chunk);
                         Some(memory)
@@ -179,7 +180,7 @@ impl Fetch {
     /// Memory although the file is large or memory is short: the disk has failed, and serving goes on.
     async fn memory_at_any_price(&self, length: Option<u64>) -> Result<Landing> {
         let id = &self.key.id;
-        tracing::warn!(%id, "the disk fails: a download is held in memory while it arrives");
+        tracing::debug!(%id, "the disk fails: a download is held in memory while it arrives");
         let expected = length.unwrap_or(MAX_CRATE).saturating_mul(2);
         let lease = self.inner.allowance.take(expected).await?;
         Ok(Landing::Memory(Some(lease)))

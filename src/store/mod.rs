@@ -267,12 +267,17 @@ impl Store {
 
     /// Counts failures of the storage itself, and says so now and then: a full disk fails with every request.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|e| {
-            self.metrics.store_failures.inc();
-            if self.complaints.is_due(Instant::now()) {
-                tracing::error!("the store has failed: {e}; serving goes on from memory and upstream (said once a minute)");
-            }
-        })
+        result.inspect_err(|e| self.complain(e))
+    }
+
+    /// Notes a failure of the storage that came about elsewhere, in a spool.
+    pub fn complain(&self, e: &Error) {
+        self.metrics.store_failures.inc();
+        if self.complaints.is_due(Instant::now()) {
+            tracing::error!(
+                "the store has failed: {e}; serving goes on from memory and upstream (said once a minute)"
+            );
+        }
     }
 }
 

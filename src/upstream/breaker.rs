@@ -105,7 +105,7 @@ impl Pass {
     /// The host has answered.
     pub(super) fn succeeded(mut self) {
         self.probe = false;
-        self.set(Circuit::Closed { failures: 0 });
+        self.change(|_| Circuit::Closed { failures: 0 });
     }
 
     /// The host has failed, and may have said for how long it wants to be left alone.
@@ -115,8 +115,9 @@ impl Pass {
             pause,
         };
         let asked_for = asked_for.filter(|wait| !wait.is_zero());
-        let next = match self.circuit() {
-            Circuit::Probing { pause } if self.probe => {
+        let probe = std::mem::take(&mut self.probe);
+        self.change(|circuit| match circuit {
+            Circuit::Probing { pause } if probe => {
                 open(asked_for.unwrap_or((pause * 2).min(LONGEST_PAUSE)))
             }
             Circuit::Closed { failures } => match asked_for {
@@ -128,32 +129,28 @@ impl Pass {
             },
             // Sent before the circuit opened; it knows nothing newer.
             unchanged @ (Circuit::Open { .. } | Circuit::Probing { .. }) => unchanged,
-        };
-        self.probe = false;
-        self.set(next);
+        });
     }
 
-    fn circuit(&self) -> Circuit {
-        let circuits = self.breaker.lock();
-        circuits
-            .get(&self.host)
-            .copied()
-            .unwrap_or(Circuit::Closed { failures: 0 })
-    }
-
-    fn set(&self, next: Circuit) {
-        let before = self.breaker.lock().insert(self.host.clone(), next);
-        match (before, next) {
-            (Some(Circuit::Closed { .. }) | None, Circuit::Open { pause, .. }) => {
+    /// Changes the circuit in one step: read and written apart, a late failure could undo what a probe has found out meanwhile.
+    fn change(&self, change: impl FnOnce(Circuit) -> Circuit) {
+        let host = self.host.as_str();
+        let mut circuits = self.breaker.lock();
+        let circuit = circuits
+            .entry(self.host.clone())
+            .or_insert(Circuit::Closed { failures: 0 });
+        let before = std::mem::replace(circuit, change(*circuit));
+        match (before, *circuit) {
+            (Circuit::Closed { .. }, Circuit::Open { pause, .. }) => {
                 let pause_s = pause.as_secs_f64();
                 tracing::warn!(
-                    host = self.host,
+                    host,
                     pause_s,
                     "an upstream host keeps failing; it is left alone for a while"
                 );
             }
-            (Some(Circuit::Open { .. } | Circuit::Probing { .. }), Circuit::Closed { .. }) => {
-                tracing::info!(host = self.host, "an upstream host is back");
+            (Circuit::Open { .. } | Circuit::Probing { .. }, Circuit::Closed { .. }) => {
+                tracing::info!(host, "an upstream host is back");
             }
             _ => {}
         }
@@ -163,11 +160,12 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         // A probe that nobody waited for told nothing; the next request is the next probe.
-        if self.probe
-            && let Circuit::Probing { pause } = self.circuit()
-        {
+        if self.probe {
             let until = Instant::now();
-            self.set(Circuit::Open { until, pause });
+            self.change(|circuit| match circuit {
+                Circuit::Probing { pause } => Circuit::Open { until, pause },
+                other @ (Circuit::Closed { .. } | Circuit::Open { .. }) => other,
+            });
         }
     }
 }

@@ -43,10 +43,10 @@ async fn etag_of(upstream: &Upstream) -> String {
     etag
 }
 
-/// How it happens.
-type Break = fn(When<'_>) -> Rule;
+/// A way to break off.
+type Break = (&'static str, fn(When<'_>) -> Rule);
 
-const BREAKS: &[(&str, Break)] = &[
+const BREAKS: &[Break] = &[
     ("closed", |on| on.truncate(400_000)),
     ("reset", |on| on.reset_after(400_000)),
     ("silent", |on| on.hang_after(400_000)),
