@@ -23,6 +23,8 @@ use crate::{
 
 /// Uses are counted by the minute.
 const BUCKET: u64 = 60;
+/// What is in memory goes after what was used this minute.
+const LAST: Duration = Duration::from_secs(2 * BUCKET);
 /// How many minutes longer an index record is kept than a crate used at the same time.
 const RECORDS_OUTLIVE: u64 = 120;
 /// A store is looked at anew when it may have grown by this share of what it may hold, and at least so often: others may write to it too.
@@ -125,7 +127,7 @@ fn count(
 ) -> impl FnMut(&mut Census, Stored) -> Next {
     move |census, stored| {
         let in_use = used_now.contains(&stored.path);
-        let used = if in_use { now } else { stored.used };
+        let used = if in_use { now + LAST } else { stored.used };
         let uses = match stored.key {
             Key::Crate(_) => &mut census.crates,
             Key::Index(_) => &mut census.index,
@@ -156,7 +158,7 @@ fn choose(
             Key::Index(_) => cutoffs.index,
         };
         let in_use = used_now.contains(&stored.path);
-        let used = if in_use { now } else { stored.used };
+        let used = if in_use { now + LAST } else { stored.used };
         let too_old = target.oldest.is_some_and(|oldest| used < oldest);
         if minute(used) >= cutoff || !(too_old || done.left > target.size) {
             return Next::Go;
