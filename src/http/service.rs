@@ -89,13 +89,7 @@ impl Service {
                     }
                     self.route(route, request).await
                 };
-                // The panic hook has said where it happened.
-                let survived = AssertUnwindSafe(work).catch_unwind().await;
-                survived.unwrap_or_else(|_| {
-                    Err(Error::internal(
-                        "this mirror has a fault; its log says more",
-                    ))
-                })
+                survived(work).await
             }
             (Ok(route), Err(e)) => {
                 access.route = route.label();
@@ -144,5 +138,31 @@ impl Service {
 
     fn base_url(&self, request: &Head) -> Result<String> {
         config_json::base_url(self.0.public_url.as_ref(), request)
+    }
+}
+
+/// What `work` comes to; a panic in it is an error like others and takes nothing else down. The panic hook has said where it happened.
+async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let caught = AssertUnwindSafe(work).catch_unwind().await;
+    caught.unwrap_or_else(|_| {
+        Err(Error::internal(
+            "this mirror has a fault; its log says more",
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A panic used to end the connection, and with it, over HTTP/2, every other request on it.
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_takes_nothing_else_down() {
+        let error = survived::<()>(async { panic!("on purpose") }).await;
+        let error = error.expect_err("a panic");
+        assert_eq!(error.kind(), Kind::Internal);
+        let answer = Answer::error(&error, ErrorForm::Text);
+        assert_eq!(answer.status, http::StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(survived(async { Ok(()) }).await.is_ok());
     }
 }

@@ -186,3 +186,15 @@ fn mirror_toml_shows_every_key_there_is() {
         assert_eq!(keys, allowed(&format!("[{section}]")), "[{section}]");
     }
 }
+
+/// An example that the program refuses is worse than none.
+#[test]
+fn the_example_files_are_valid() {
+    for (name, toml) in [
+        ("minimal.toml", include_str!("../../examples/minimal.toml")),
+        ("ci.toml", include_str!("../../examples/ci.toml")),
+    ] {
+        let parsed = config::parse(toml);
+        assert!(parsed.is_ok(), "{name}: {}", parsed.expect_err("refused"));
+    }
+}
