@@ -231,7 +231,7 @@ async fn a_store_folder_that_vanishes_is_made_again() {
         if mirror.stored().iter().any(stored) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("never stored");
 }
