@@ -97,7 +97,9 @@ impl Breaker {
 fn resting(host: &str, wait: Duration) -> Error {
     Error::new(
         Kind::UpstreamResting { retry_after: wait },
-        format!("{host} has failed too often lately and is not asked again yet"),
+        format!(
+            "upstream {host} has failed too often lately and is not asked again yet; try again in a moment"
+        ),
     )
 }
 
