@@ -1,7 +1,7 @@
 //! [`Allowance`]: the memory that bodies may take, handed out in leases.
 //!
 //! A leaf. A lease lives as long as the last handle on the bytes it was taken for, so what caches, downloads in progress and slow
-//! clients hold together never exceeds the allowance, whatever is requested.
+//! clients hold together never exceeds the allowance, whatever is requested. The small blocks of files that are read on their way out come on top.
 
 use std::{sync::Arc, time::Duration};
 

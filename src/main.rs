@@ -6,7 +6,7 @@ fn main() -> std::process::ExitCode {
 }
 
 /// Has glibc return what large bodies took. Left alone it keeps a heap for every few threads and raises, with each body that is freed, the size up
-/// to which it keeps memory for later: under load the process stood 150 MB above its memory budget; so it stays below 100 MB, at the same speed.
+/// to which it keeps memory for later: under load the process stood 150 MB above its memory budget; so it stays below 100 MB in all.
 #[cfg(target_env = "gnu")]
 #[expect(
     unsafe_code,
