@@ -53,6 +53,9 @@ struct Settings {
     /// The folder to keep crates in.
     #[arg(long, global = true, value_name = "FOLDER")]
     store: Option<String>,
+    /// Never contact any upstream; serve what is stored.
+    #[arg(long, global = true)]
+    offline: bool,
     /// How log lines look.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
@@ -91,6 +94,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         config: cli.settings.config.clone(),
         listen: cli.settings.listen,
         store: cli.settings.store.clone(),
+        offline: cli.settings.offline,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -24,6 +24,8 @@ pub struct Flags {
     pub listen: Option<SocketAddr>,
     /// `--store FOLDER`.
     pub store: Option<String>,
+    /// `--offline`.
+    pub offline: bool,
 }
 
 /// Reads all settings: defaults, then the file, then the environment, then `flags`.
@@ -42,6 +44,9 @@ pub fn load(flags: &Flags) -> Result<Config> {
     }
     if let Some(store) = &flags.store {
         figment = figment.merge(Serialized::global("store.path", store));
+    }
+    if flags.offline {
+        figment = figment.merge(Serialized::global("offline.enabled", true));
     }
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
     config.complete().map_err(|e| match file {
@@ -90,6 +95,7 @@ fn environment() -> Env {
 fn flag(key: &str) -> &str {
     match key {
         "store.path" => "store",
+        "offline.enabled" => "offline",
         _ => key.rsplit('.').next().unwrap_or(key),
     }
 }

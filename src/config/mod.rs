@@ -37,6 +37,12 @@ pub struct Config {
     pub freshness: sections::Freshness,
     /// How to treat the registries that are mirrored.
     pub upstream: sections::Upstream,
+    /// Fetching ahead of what cargo will ask for next.
+    pub read_ahead: sections::ReadAhead,
+    /// Serving without any upstream.
+    pub offline: sections::Offline,
+    /// What is kept here although nobody asks.
+    pub prefetch: sections::Prefetch,
     /// The registries to mirror, by name; crates.io is there without being written.
     pub registries: BTreeMap<RegistryName, Registry>,
 }

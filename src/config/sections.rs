@@ -134,6 +134,68 @@ impl Default for Upstream {
     }
 }
 
+/// `[read_ahead]`: fetching ahead of what cargo will ask for next.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadAhead {
+    /// Whether to.
+    pub enabled: bool,
+    /// How many levels of dependencies to follow.
+    pub depth: Count<1, 1_000>,
+    /// How many index files to fetch for one request of a client, at most.
+    pub max_files: Count<1, 100_000>,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            depth: Count::new(32),
+            max_files: Count::new(1_000),
+        }
+    }
+}
+
+/// `[offline]`: serving without any upstream.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Offline {
+    /// Whether no upstream is ever contacted.
+    pub enabled: bool,
+    /// What of the index is shown then.
+    pub index: OfflineIndex,
+}
+
+/// What of the index is shown when offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OfflineIndex {
+    /// A version whose .crate file isn't stored is shown as yanked, so that no resolver picks it.
+    #[default]
+    Stored,
+    /// All versions as upstream had them.
+    Full,
+}
+
+/// `[prefetch]`: what is kept in the store although nobody asks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prefetch {
+    /// The Cargo.lock files whose packages are kept.
+    pub lockfiles: Vec<Folder>,
+    /// How often that is looked after.
+    pub every: Span<{ 10 * SECOND }, { 365 * DAY }>,
+}
+
+impl Default for Prefetch {
+    fn default() -> Self {
+        Self {
+            lockfiles: Vec::new(),
+            every: Span::millis(3_600 * SECOND),
+        }
+    }
+}
+
 /// `[registries.NAME]`: one registry to mirror.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
