@@ -34,6 +34,8 @@ enum Command {
         #[arg(long)]
         repair: bool,
     },
+    /// Print what clients of an offline mirror asked for and didn't find, as a list for `prefetch`.
+    Wanted,
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -107,6 +109,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Serve => commands::serve::run(&flags).await,
             Command::Check => commands::check::run(&flags).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
+            Command::Wanted => commands::wanted::run(&flags).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
         }
     });

@@ -4,3 +4,4 @@ pub mod check;
 pub mod evict;
 pub mod serve;
 pub mod verify;
+pub mod wanted;

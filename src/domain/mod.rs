@@ -3,6 +3,7 @@
 //! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
 
 mod checksum;
+mod dependencies;
 mod dl;
 pub mod freshness;
 mod index_file;
@@ -13,8 +14,10 @@ mod outcome;
 mod registry;
 mod validators;
 mod version;
+mod wish;
 
 pub use checksum::{Hasher, Sha256};
+pub use dependencies::Want;
 pub use dl::DownloadTemplate;
 pub use index_file::{Changes, IndexFile, Version};
 pub use index_path::{IndexPath, Prefix};
@@ -24,3 +27,4 @@ pub use outcome::Outcome;
 pub use registry::RegistryName;
 pub use validators::{Precondition, Validators};
 pub use version::{CrateId, CrateVersion};
+pub use wish::Wish;

@@ -2,7 +2,7 @@
 
 use std::{io, time::SystemTime};
 
-use super::{Backend, IndexRecord, Store, blocking};
+use super::{Backend, IndexRecord, Store, blocking, failed};
 use crate::{
     domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
     error::Result,
@@ -96,6 +96,25 @@ impl Store {
             Key::Index(_) => None,
         });
         Ok(crates.collect())
+    }
+
+    /// Whether there is a record under `key`; it isn't looked into.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn has_index(&self, key: &IndexKey) -> Result<bool> {
+        let path = key.path();
+        match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.open(&path).is_some()),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(path);
+                let found = blocking(move || {
+                    path.try_exists()
+                        .map_err(|e| failed("looking for", &path, &e))
+                });
+                self.note(found.await?)
+            }
+        }
     }
 
     /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for
