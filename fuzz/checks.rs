@@ -15,9 +15,10 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{
         CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
-        RegistryName, Sha256,
+        RegistryName, Sha256, Want,
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    policy::render,
     store::IndexRecord,
     upstream::parts::gunzip as decompress,
 };
@@ -175,6 +176,17 @@ pub fn index_file(input: &[u8]) {
         assert_eq!(versions, [listed.version()]);
     }
     assert_nothing_changed(&file, &file);
+    let want = Want::any(name);
+    if let Some(picked) = want.pick(&file) {
+        assert!(!picked.yanked, "no resolver picks a yanked version");
+        for next in want.next(&file, picked) {
+            assert!(next.req.is_some(), "a dependency says what it wants");
+        }
+    }
+    if let Some(shown) = render(&file, |_| true) {
+        let shown = parse(name, &shown).expect("still an index file");
+        assert!(shown.versions().iter().all(|version| version.yanked));
+    }
     let middle = body.len() / 2;
     let end = middle + part(&body[middle..], b"\n").0.len();
     if let Some(before) = parse(name, &body[..end]) {
