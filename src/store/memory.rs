@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,11 +15,15 @@ use crate::error::Result;
 
 /// Objects by path.
 #[derive(Default)]
-pub(super) struct Shelf(Mutex<HashMap<String, Bytes>>);
+pub(super) struct Shelf {
+    objects: Mutex<HashMap<String, Bytes>>,
+    /// How many changes were announced.
+    announced: AtomicU64,
+}
 
 impl Shelf {
     fn objects(&self) -> MutexGuard<'_, HashMap<String, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn load<T, L>(
@@ -65,5 +72,14 @@ impl Shelf {
 
     pub(super) fn remove(&self, path: &str) {
         self.objects().remove(path);
+    }
+
+    pub(super) fn announce(&self) {
+        self.announced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many changes were announced, if any was.
+    pub(super) fn announced(&self) -> Option<u64> {
+        Some(self.announced.load(Ordering::Acquire)).filter(|&n| n > 0)
     }
 }
