@@ -1,6 +1,9 @@
 //! The subcommands, one file each.
 
+mod bar;
 pub mod check;
 pub mod evict;
+pub mod export;
+pub mod import;
 pub mod serve;
 pub mod verify;
