@@ -3,7 +3,7 @@
 //! It sits between cargo and the internet, answers sparse-index and download requests from a local cache, and refreshes that
 //! cache with conditional requests. The layers, lowest first; imports go downward only:
 //!
-//! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`store`] and [`upstream`] (bytes in and out),
+//! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`policy`] (pure too), [`store`] and [`upstream`] (bytes in and out),
 //! [`mirror`] (the one place where they meet), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
@@ -20,5 +20,6 @@ pub mod error;
 pub mod http;
 pub mod metrics;
 pub mod mirror;
+pub mod policy;
 pub mod store;
 pub mod upstream;

@@ -2,21 +2,29 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 
-use super::{Checked, Found, Identity, reader::Blocks};
-use crate::error::Result;
+use super::{Checked, Found, Identity, Stored, reader::Blocks};
+use crate::{domain::Key, error::Result};
 
 /// Objects by path.
 #[derive(Default)]
-pub(super) struct Shelf(Mutex<HashMap<String, Bytes>>);
+pub(super) struct Shelf {
+    objects: Mutex<HashMap<String, Bytes>>,
+    /// How many changes were announced.
+    announced: AtomicU64,
+}
 
 impl Shelf {
     fn objects(&self) -> MutexGuard<'_, HashMap<String, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn load<T, L>(
@@ -46,13 +54,23 @@ impl Shelf {
         self.objects().get(path).cloned()
     }
 
-    /// All paths and sizes.
-    pub(super) fn list(&self) -> Vec<(String, u64)> {
+    /// The objects in `folder`, or all of them when it has no name.
+    pub(super) fn below(&self, folder: &str) -> Vec<Stored> {
         let objects = self.objects();
-        objects
-            .iter()
-            .map(|(path, object)| (path.clone(), object.len() as u64))
-            .collect()
+        let inside = |path: &str| match path.strip_prefix(folder) {
+            Some(rest) => folder.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        let inside = objects.iter().filter(|(path, _)| inside(path));
+        let stored = inside.filter_map(|(path, object)| {
+            Some(Stored {
+                key: Key::from_path(path)?,
+                path: path.clone(),
+                size: object.len() as u64,
+                used: SystemTime::UNIX_EPOCH,
+            })
+        });
+        stored.collect()
     }
 
     /// Removes the object under `path` if it is still that one.
@@ -65,5 +83,14 @@ impl Shelf {
 
     pub(super) fn remove(&self, path: &str) {
         self.objects().remove(path);
+    }
+
+    pub(super) fn announce(&self) {
+        self.announced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many changes were announced, if any was.
+    pub(super) fn announced(&self) -> Option<u64> {
+        Some(self.announced.load(Ordering::Acquire)).filter(|&n| n > 0)
     }
 }

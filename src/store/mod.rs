@@ -3,6 +3,7 @@
 //! The filesystem is the database: no index of what is stored is kept, so nothing has to be scanned at start and nothing can disagree
 //! with the files after a crash. Each object is written in one atomic step and checked whenever it is read.
 
+mod change;
 mod fs;
 mod inventory;
 mod memory;
@@ -22,6 +23,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub use change::Mark;
 pub use inventory::{Next, Stored, Verdict};
 pub use reader::CrateReader;
 pub use record::IndexRecord;

@@ -18,6 +18,7 @@ mod floods;
 mod found_by_chaos;
 mod gzip;
 mod h2c;
+mod hidden_versions;
 mod http2;
 mod in_line;
 mod index_changes;

@@ -1,0 +1,5 @@
+//! Policy: which versions may be picked, and what an index file looks like to those who mustn't pick the others. Pure: facts in, answers out.
+
+mod render;
+
+pub use render::render;
