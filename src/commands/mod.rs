@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod evict;
+pub mod prefetch;
 pub mod serve;
 pub mod verify;

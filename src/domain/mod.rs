@@ -14,6 +14,7 @@ mod outcome;
 mod registry;
 mod validators;
 mod version;
+pub mod wanted;
 
 pub use checksum::{Hasher, Sha256};
 pub use dl::DownloadTemplate;
@@ -26,3 +27,4 @@ pub use outcome::Outcome;
 pub use registry::RegistryName;
 pub use validators::{Precondition, Validators};
 pub use version::{CrateId, CrateVersion};
+pub use wanted::Wanted;

@@ -8,6 +8,8 @@ mod fetch;
 mod flight;
 mod index;
 mod memory;
+pub mod prefetch;
+pub mod readiness;
 mod rendition;
 mod saves;
 

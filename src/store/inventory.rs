@@ -2,7 +2,7 @@
 
 use std::{io, time::SystemTime};
 
-use super::{Backend, IndexRecord, Store, blocking};
+use super::{Backend, IndexRecord, Store, blocking, failed};
 use crate::{
     domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
     error::Result,
@@ -96,6 +96,27 @@ impl Store {
             Key::Index(_) => None,
         });
         Ok(crates.collect())
+    }
+
+    /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn size_of(&self, key: &Key) -> Result<Option<u64>> {
+        let path = key.path();
+        let size = match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.open(&path).map(|bytes| bytes.len() as u64)),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(path);
+                blocking(move || match std::fs::metadata(&path) {
+                    Ok(meta) => Ok(meta.is_file().then_some(meta.len())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(e) => Err(failed("looking at", &path, &e)),
+                })
+                .await?
+            }
+        };
+        self.note(size)
     }
 
     /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for
