@@ -36,6 +36,8 @@ enum Command {
         #[arg(long)]
         repair: bool,
     },
+    /// Print what clients of an offline mirror asked for and didn't find, as a list for `prefetch`.
+    Wanted,
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -111,6 +113,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Check(options) => commands::check::run(&flags, options).await,
             Command::Prefetch(options) => commands::prefetch::run(&flags, options).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
+            Command::Wanted => commands::wanted::run(&flags).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
         }
     });

@@ -1,7 +1,7 @@
 //! `check`: would it serve? The settings, the store and every upstream, tried without starting; or, of Cargo.lock files, whether the store alone is
 //! enough to build from them.
 
-use std::{process::ExitCode, sync::Arc, time::SystemTime};
+use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
 
 use clap::Args;
 
@@ -55,13 +55,12 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
         true => Look::Whole,
         false => Look::Glance,
     };
-    let default = config.default_registry()?;
     let (needed, aside) = list.needed(&config.origins());
     let mut missing = Vec::new();
     for needed in &needed {
         if let Some(why) = lack(&store, needed, look, SystemTime::now()).await? {
             missing.push(Missing {
-                what: needed.label(default),
+                what: needed.label(),
                 why,
                 by: needed.by.clone(),
             });
@@ -84,14 +83,12 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
         widths.max().unwrap_or(0)
     };
     let (what, why) = (width(|m| &m.what), width(|m| &m.why));
-    for row in missing {
-        println!(
-            "{:what$}  {:why$}  {}",
-            row.what,
-            row.why,
-            row.by.join(", ")
-        );
-    }
+    let rows = missing.iter().map(|row| {
+        let by = row.by.join(", ");
+        format!("{:what$}  {:why$}  {by}\n", row.what, row.why)
+    });
+    // Whoever started it may have stopped reading.
+    let _ = std::io::stdout().write_all(rows.collect::<String>().as_bytes());
     match missing.len() {
         0 => eprintln!("all {needed} packages are here"),
         lacking => eprintln!(

@@ -5,3 +5,4 @@ pub mod evict;
 pub mod prefetch;
 pub mod serve;
 pub mod verify;
+pub mod wanted;

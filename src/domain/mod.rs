@@ -3,6 +3,7 @@
 //! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
 
 mod checksum;
+mod dependencies;
 mod dl;
 pub mod freshness;
 mod index_file;
@@ -15,8 +16,10 @@ mod registry;
 mod validators;
 mod version;
 pub mod wanted;
+mod wish;
 
 pub use checksum::{Hasher, Sha256};
+pub use dependencies::Want;
 pub use dl::DownloadTemplate;
 pub use index_file::{Changes, IndexFile, Version};
 pub use index_path::{IndexPath, Prefix};
@@ -28,3 +31,4 @@ pub use registry::RegistryName;
 pub use validators::{Precondition, Validators};
 pub use version::{CrateId, CrateVersion};
 pub use wanted::Wanted;
+pub use wish::Wish;

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::{CrateId, CrateName, CrateVersion, IndexFile, RegistryName, Version, name::shorten};
 use crate::error::{Error, Result};
 
-/// `serde`, `serde@1.0.200` or `serde@^1.0`, with `internal:` before it when it isn't of the default registry. It is written as it is read,
+/// `serde`, `serde@1.0.200` or `serde@^1.0`, with `internal:` before it when it isn't crates.io's. It is written as it is read,
 /// a line of a list each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
-    /// Which registry; the default one if it isn't said.
-    pub registry: Option<RegistryName>,
+    /// Which registry; crates.io if it isn't said, whichever is the default one: lists are carried from one mirror to another.
+    pub registry: RegistryName,
     /// Which crate; its case and its `-` and `_` may be another than the registry's.
     pub name: CrateName,
     /// Which versions may be meant.
@@ -62,8 +62,8 @@ impl Wanted {
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let (registry, rest) = match text.split_once(':') {
-            Some((registry, rest)) => (Some(RegistryName::parse(registry)?), rest),
-            None => (None, text),
+            Some((registry, rest)) => (RegistryName::parse(registry)?, rest),
+            None => (RegistryName::crates_io(), text),
         };
         let (name, which) = match rest.split_once('@') {
             Some((name, version)) => (name, Which::parse(version)?),
@@ -77,7 +77,7 @@ impl Wanted {
     }
 
     /// Exactly one version of a crate.
-    pub fn exactly(registry: Option<RegistryName>, id: &CrateId) -> Self {
+    pub fn exactly(registry: RegistryName, id: &CrateId) -> Self {
         Self {
             registry,
             name: id.name,
@@ -146,8 +146,8 @@ impl Which {
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(registry) = self.registry {
-            write!(f, "{registry}:")?;
+        if self.registry != RegistryName::crates_io() {
+            write!(f, "{}:", self.registry)?;
         }
         write!(f, "{}", self.name)?;
         match &self.which {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::prefetch::Needed;
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key},
-    error::Result,
+    error::{Kind, Result},
     store::{Store, Stored, Verdict},
 };
 
@@ -30,8 +30,11 @@ pub async fn lack(
 ) -> Result<Option<String>> {
     let Needed { registry, id, .. } = needed;
     let index = IndexKey::new(*registry, id.name);
-    let Some(record) = store.load_index(&index, now).await? else {
-        return Ok(Some("its index file isn't here".into()));
+    let record = match store.load_index(&index, now).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(Some("its index file isn't here".into())),
+        Err(e) if e.kind() == Kind::Corrupt => return Ok(Some(e.to_string())),
+        Err(e) => return Err(e),
     };
     if record.gone {
         let why = format!("{registry} had no such crate any more when it was last asked");

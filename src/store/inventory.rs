@@ -119,6 +119,15 @@ impl Store {
         self.note(size)
     }
 
+    /// Whether there is a record under `key`; it isn't looked into.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn has_index(&self, key: &IndexKey) -> Result<bool> {
+        let size = self.size_of(&Key::Index(*key)).await?;
+        Ok(size.is_some())
+    }
+
     /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for
     /// being that crate's index file. Takes little memory however large the object.
     ///

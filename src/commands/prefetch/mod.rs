@@ -5,9 +5,10 @@ mod deps;
 
 use std::{
     collections::HashSet,
+    io::Write,
     num::NonZeroUsize,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
     domain::{
-        RegistryName,
+        Lockfile, Wanted,
         wanted::{Range, parse_date},
     },
     error::{Error, Kind, Result},
@@ -26,7 +27,8 @@ use crate::{
     mirror::{
         Mirror,
         prefetch::{
-            Aside, List, Missing, Needed, Prefetch, Report, not_stored, stored_index_files,
+            Aside, List, Missing, Needed, Prefetch, Report, lockfile, not_stored,
+            stored_index_files,
         },
     },
     store::Store,
@@ -41,7 +43,7 @@ const WRITES: u64 = 3_600_000;
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
     /// Cargo.lock files, folders to search for them, crates, files with a crate a line (# begins a comment), or - for standard input. A crate is
-    /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't of the default one. What exists as a file
+    /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't crates.io's. What exists as a file
     /// or folder is taken as that (./serde).
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
@@ -111,9 +113,9 @@ impl Options {
         }
         let mut list = List::default();
         for path in configured {
-            let lockfile = crate::mirror::prefetch::lockfile(&path.0)?;
+            let read = lockfile(&path.0)?;
             let shown = path.0.display().to_string();
-            list.lockfiles.push((shown.into(), lockfile));
+            list.lockfiles.push((shown.into(), read));
         }
         Ok(list)
     }
@@ -131,7 +133,6 @@ struct Run {
 
 /// What came of it.
 struct Outcome {
-    default: RegistryName,
     updated: Option<Report>,
     files: Report,
     bytes: u64,
@@ -154,6 +155,8 @@ impl Run {
         let mut served = config.clone();
         served.server.public_url = None;
         served.prefetch.lockfiles.clear();
+        // cargo asks for what it depends on, file after file; who has a Cargo.lock knows already.
+        served.read_ahead.enabled &= options.deps;
         let (mirror, app) = if options.deps {
             let app = App::start_with(served, store.clone(), metrics).await?;
             (app.mirror().clone(), Some(app))
@@ -195,19 +198,13 @@ impl Run {
         let named = choice.needed.into_iter();
         needed.extend(named.filter(|n| !known.contains(&(n.registry, n.id))));
         let files = self.prefetch.fetch(needed).await?;
-        let bytes = self
-            .prefetch
-            .progress()
-            .bytes
-            .load(std::sync::atomic::Ordering::Relaxed);
-        let default = self.mirror.default_registry();
+        let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
         match self.app {
             Some(app) => app.stop().await,
             None => self.mirror.close(Duration::from_millis(WRITES)).await,
         }
         drop(bar);
         let mut outcome = Outcome {
-            default,
             updated,
             files,
             bytes,
@@ -230,13 +227,13 @@ impl Run {
         &self,
         base: String,
         needed: Vec<Needed>,
-    ) -> Result<(Vec<(Arc<str>, crate::domain::Lockfile)>, Vec<Missing>)> {
-        let (config, default) = (self.config.clone(), self.mirror.default_registry());
+    ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
+        let config = self.config.clone();
         let work = move || {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
             let resolver = deps::Resolver::new(&config, &base)?;
             for needed in needed {
-                let label = needed.label(default);
+                let label = needed.label();
                 match resolver.resolve(&needed) {
                     Ok(lockfile) => found.push((format!("for {label}").into(), lockfile)),
                     Err(e) if e.kind() == Kind::Absent => missing.push(Missing {
@@ -259,9 +256,8 @@ impl Outcome {
     /// Makes sure that what was fetched is in the store, and tells a mirror that serves from it.
     async fn confirm(&mut self, store: &Store) -> Result<()> {
         for key in not_stored(store, &self.files.kept).await? {
-            let registry = (key.registry != self.default).then_some(key.registry);
             self.files.missing.push(Missing {
-                what: crate::domain::Wanted::exactly(registry, &key.id).to_string(),
+                what: Wanted::exactly(key.registry, &key.id).to_string(),
                 why: "it was fetched, but the store didn't take it; the log says why".into(),
                 by: Vec::new(),
             });
@@ -275,40 +271,45 @@ impl Outcome {
 
     /// Says all of it, what is missing last but for the summary.
     fn print(self, took: Duration) -> ExitCode {
-        for note in &self.notes {
-            println!("note     {note}");
-        }
-        for (what, why) in &self.aside.named {
-            println!("skipped  {what}: {why}");
-        }
         let mut missing = self.missing;
         missing.extend(self.files.missing);
+        let mut said = String::new();
+        let notes = self
+            .notes
+            .into_iter()
+            .map(|note| format!("note     {note}\n"));
+        let skipped = self.aside.named.iter();
+        said.extend(notes);
+        said.extend(skipped.map(|(what, why)| format!("skipped  {what}: {why}\n")));
         if let Some(updated) = self.updated {
-            println!(
-                "{} index files were out of date, {} were not",
+            said.push_str(&format!(
+                "{} index files were out of date, {} were not\n",
                 updated.fetched, updated.here
-            );
+            ));
             missing.extend(updated.missing);
         }
-        for Missing { what, why, by } in &missing {
-            let by = match by.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", by.join(", ")),
-            };
-            println!("missing  {what}: {why}{by}");
-        }
-        println!(
-            "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s",
+        said.extend(missing.iter().map(line));
+        said.push_str(&format!(
+            "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
             self.files.fetched,
             self.files.here,
             self.aside.named.len() + self.aside.paths,
             missing.len(),
             ByteSize(self.bytes).display().iec(),
             took.as_secs_f64()
-        );
+        ));
+        // Whoever started it may have stopped reading.
+        let _ = std::io::stdout().write_all(said.as_bytes());
         match missing.is_empty() {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }
+    }
+}
+
+fn line(Missing { what, why, by }: &Missing) -> String {
+    match by.is_empty() {
+        true => format!("missing  {what}: {why}\n"),
+        false => format!("missing  {what}: {why} ({})\n", by.join(", ")),
     }
 }

@@ -112,10 +112,9 @@ enum Got {
 }
 
 impl Needed {
-    /// What it is called in a list of what is wanted; the default registry need not be named there.
-    pub fn label(&self, default: RegistryName) -> String {
-        let registry = (self.registry != default).then_some(self.registry);
-        Wanted::exactly(registry, &self.id).to_string()
+    /// What it is called in a list of what is wanted.
+    pub fn label(&self) -> String {
+        Wanted::exactly(self.registry, &self.id).to_string()
     }
 }
 
@@ -173,9 +172,8 @@ impl Prefetch {
     /// # Errors
     /// [`Kind::Internal`] when a task panics; what can't be had is in the report.
     pub async fn fetch(&self, needed: Vec<Needed>) -> Result<Report> {
-        let default = self.mirror.default_registry();
-        self.all(needed, move |this, needed| async move {
-            let label = needed.label(default);
+        self.all(needed, |this, needed| async move {
+            let label = needed.label();
             (this.file(&needed).await, label, needed.by)
         })
         .await
@@ -252,9 +250,7 @@ impl Prefetch {
         wanted: &Wanted,
         range: Range,
     ) -> Result<(Vec<Needed>, Option<String>)> {
-        let registry = wanted
-            .registry
-            .unwrap_or_else(|| self.mirror.default_registry());
+        let registry = wanted.registry;
         let entry = self.spelt_anyhow(registry, wanted.name).await?;
         let file = entry.value.file();
         let picked = wanted.pick(file, range);
@@ -416,9 +412,11 @@ fn passes(error: &Error) -> bool {
         | Kind::UpstreamResting { .. }
         | Kind::UpstreamTimeout
         | Kind::Overloaded
-        | Kind::Store => true,
+        | Kind::Store
+        | Kind::Corrupt => true,
         Kind::UpstreamFault
         | Kind::Absent
+        | Kind::Offline
         | Kind::BadRequest
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
