@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts},
+    mirror::{Mirror, Parts, Registry, prefetch},
     store::Store,
     upstream::Upstream,
 };
@@ -72,12 +72,25 @@ impl App {
             config.store.max_size.get(),
             config.store.max_age.map(|age| *age),
         );
+        let offline = config.offline.enabled;
+        let mut warm = prefetch::Warm {
+            settings: config.prefetch.clone(),
+            origins: config.origins(),
+        };
+        if offline {
+            warm.settings.lockfiles.clear();
+        }
         let mirror = mirror(config, store, metrics.clone())?;
         let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
         let keeper = mirror.clone();
         let kept = async move { keeper.keep_within(limits.0, limits.1).await };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
+        // Offline nothing can be fetched again, so nothing is removed unless somebody says so (`crate-mirror evict`).
+        if !offline {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
+        }
+        let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(http::serve(listener, service, stopped, grace));
         Ok(Self {
@@ -148,6 +161,20 @@ pub fn upstreams(
     config.registries.iter().map(upstream).collect()
 }
 
+/// The registries as they are served: with an upstream each, or offline, which needs neither a client nor certificates nor a network.
+fn registries(
+    config: &Config,
+    allowance: &Allowance,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Registry>> {
+    if config.offline.enabled {
+        let names = config.registries.keys().copied();
+        return Ok(names.map(Registry::Offline).collect());
+    }
+    let upstreams = upstreams(config, allowance, metrics)?.into_iter();
+    Ok(upstreams.map(|u| Registry::Online(Arc::new(u))).collect())
+}
+
 /// An address that can be connected to from here, for one that means all of this machine's.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
@@ -158,19 +185,23 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
+/// A mirror that nobody listens for: what the settings say, over `store`.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
+pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let allowance = Allowance::new(memory_budget + IN_FLIGHT);
-    let upstreams = upstreams(&config, &allowance, &metrics)?;
-    let default = config.registries.iter().find(|(_, r)| r.default);
-    let (default, _) = default.ok_or_else(|| Error::config("no registry is the default one"))?;
+    let registries = registries(&config, &allowance, &metrics)?;
     Ok(Mirror::new(Parts {
-        default: *default,
+        default: config.default_registry()?,
         freshness: config.freshness,
+        read_ahead: config.read_ahead,
         memory_budget,
         allowance,
         store,
-        upstreams,
+        registries,
+        offline_index: config.offline.index,
         metrics,
     }))
 }

@@ -26,6 +26,10 @@ pub enum Kind {
     NotFound,
     /// Upstream says that there is no such crate or version.
     Absent,
+    /// This mirror has no upstream to ask, and it isn't here.
+    Offline,
+    /// It is here, but fails its check.
+    Corrupt,
     /// Upstream answered, but with something that must not be served.
     UpstreamFault,
     /// Upstream can't be reached, or says that it is overloaded.
@@ -80,6 +84,16 @@ impl Error {
     /// A [`Kind::Absent`].
     pub fn absent(message: impl Into<String>) -> Self {
         Self::new(Kind::Absent, message)
+    }
+
+    /// A [`Kind::Offline`].
+    pub fn offline(message: impl Into<String>) -> Self {
+        Self::new(Kind::Offline, message)
+    }
+
+    /// A [`Kind::Corrupt`].
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(Kind::Corrupt, message)
     }
 
     /// A [`Kind::UpstreamFault`].

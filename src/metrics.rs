@@ -113,6 +113,12 @@ pub struct Metrics {
     pub corrupt: IntCounter,
     /// Reads and writes of the store that failed.
     pub store_failures: IntCounter,
+    /// Index files asked for upstream before any client did.
+    pub read_ahead_fetched: IntCounter,
+    /// Those of them that a client asked for afterwards.
+    pub read_ahead_useful: IntCounter,
+    /// Those that no client has asked for yet, and so may turn out to be wasted; set when the metrics are read.
+    pub read_ahead_unasked: IntGauge,
 }
 
 impl Metrics {
@@ -206,6 +212,18 @@ impl Metrics {
                 "crate_mirror_store_failures_total",
                 "Reads and writes of the store that failed",
             )?,
+            read_ahead_fetched: counter(
+                "crate_mirror_read_ahead_fetched_total",
+                "Index files asked for upstream before any client did",
+            )?,
+            read_ahead_useful: counter(
+                "crate_mirror_read_ahead_useful_total",
+                "Index files asked for ahead that a client then asked for",
+            )?,
+            read_ahead_unasked: gauge(
+                "crate_mirror_read_ahead_unasked",
+                "Index files asked for ahead that no client has asked for: wasted, unless one does yet",
+            )?,
             registry,
         })
     }
@@ -290,11 +308,11 @@ mod tests {
             }
         }
         assert!(
-            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 25\n"),
+            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 30\n"),
             "{text}"
         );
         assert!(
-            text.contains("duration_seconds_count{route=\"download\"} 5\n"),
+            text.contains("duration_seconds_count{route=\"download\"} 6\n"),
             "{text}"
         );
     }

@@ -5,5 +5,7 @@ pub mod check;
 pub mod evict;
 pub mod export;
 pub mod import;
+pub mod prefetch;
 pub mod serve;
 pub mod verify;
+pub mod wanted;

@@ -31,7 +31,7 @@ impl Key {
         (key.path() == path).then_some(Self::Crate(key))
     }
 
-    /// Where the object is, relative to the store.
+    /// The object's path.
     pub fn path(&self) -> String {
         match self {
             Self::Index(key) => key.path(),
@@ -64,6 +64,11 @@ impl IndexKey {
     /// `{registry}/index/{prefix}/{name}`, with `/` between segments that can't be `..` or empty.
     pub fn path(&self) -> String {
         format!("{}/index/{}", self.registry, self.path)
+    }
+
+    /// `{registry}/crates/{prefix}/{name}`: the folder of the crate's .crate files.
+    pub fn crates_folder(&self) -> String {
+        format!("{}/crates/{}", self.registry, self.path)
     }
 }
 

@@ -3,24 +3,32 @@
 //! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
 
 mod checksum;
+mod dependencies;
 mod dl;
 pub mod freshness;
 mod index_file;
 mod index_path;
 mod key;
+pub mod lockfile;
 mod name;
 mod outcome;
 mod registry;
 mod validators;
 mod version;
+pub mod wanted;
+mod wish;
 
 pub use checksum::{Hasher, Sha256};
+pub use dependencies::Want;
 pub use dl::DownloadTemplate;
 pub use index_file::{Changes, IndexFile, Version};
 pub use index_path::{IndexPath, Prefix};
 pub use key::{CrateKey, IndexKey, Key};
+pub use lockfile::Lockfile;
 pub use name::CrateName;
 pub use outcome::Outcome;
 pub use registry::RegistryName;
 pub use validators::{Precondition, Validators};
 pub use version::{CrateId, CrateVersion};
+pub use wanted::Wanted;
+pub use wish::Wish;

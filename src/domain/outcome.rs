@@ -13,16 +13,19 @@ pub enum Outcome {
     Stale,
     /// There is no such thing.
     Absent,
+    /// It isn't here, or no longer whole, and there is no upstream to ask.
+    Offline,
 }
 
 impl Outcome {
     /// Every outcome, for what must be prepared per outcome.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Hit,
         Self::Revalidated,
         Self::Miss,
         Self::Stale,
         Self::Absent,
+        Self::Offline,
     ];
 
     /// The word used in `x-cache`, logs and metrics.
@@ -33,6 +36,7 @@ impl Outcome {
             Self::Miss => "miss",
             Self::Stale => "stale",
             Self::Absent => "absent",
+            Self::Offline => "offline",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! config.json, made here without asking upstream, so that `dl` points back at us.
 
 use http::{header, request, uri::Authority};
+use serde::Serialize;
 
 use super::{
     body::Source,
@@ -44,6 +45,13 @@ fn is_usable(authority: &Authority) -> bool {
         && has_port == authority.port_u16().is_some()
 }
 
+/// What a registry says of itself.
+#[derive(Serialize)]
+struct ConfigJson<'a> {
+    dl: &'a str,
+    api: &'a str,
+}
+
 /// The config.json of the default registry (`None`) or a named one.
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
@@ -52,12 +60,14 @@ pub(super) fn answer(base: &str, registry: Option<RegistryName>) -> Answer {
         Some(name) => format!("{base}/registries/{name}"),
         None => base.to_owned(),
     };
-    let config = serde_json::json!({
-        "dl": format!("{root}/api/v1/crates"),
-        "api": root,
-    });
-    let body = Source::Full(config.to_string().into());
-    let mut answer = Answer::ok(Outcome::Hit, JSON, body);
+    let config = ConfigJson {
+        dl: &format!("{root}/api/v1/crates"),
+        api: &root,
+    };
+    let mut body = Vec::with_capacity(2 * root.len() + 64);
+    // Texts into memory: nothing that could fail.
+    let _ = serde_json::to_writer(&mut body, &config);
+    let mut answer = Answer::ok(Outcome::Hit, JSON, Source::Full(body.into()));
     answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     answer
 }

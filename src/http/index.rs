@@ -17,7 +17,8 @@ use crate::{
 /// The answer to a request with these headers for this index file.
 pub(super) fn answer(request: &HeaderMap, entry: &IndexEntry, outcome: Outcome) -> Answer {
     let rendition = entry.rendition();
-    let mut answer = match not_modified(request, &rendition.etag, rendition.modified) {
+    let modified = rendition.modified.as_ref();
+    let mut answer = match not_modified(request, &rendition.etag, modified.map(|m| m.at)) {
         true => Answer {
             status: StatusCode::NOT_MODIFIED,
             outcome,
@@ -31,10 +32,10 @@ pub(super) fn answer(request: &HeaderMap, entry: &IndexEntry, outcome: Outcome) 
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     // RFC 9110, section 15.4.5: a 304 carries what a 200 would have had of these.
     for (name, value) in [
-        (header::ETAG, &rendition.etag),
-        (header::LAST_MODIFIED, &rendition.last_modified),
+        (header::ETAG, Some(&rendition.etag)),
+        (header::LAST_MODIFIED, modified.map(|m| &m.date)),
     ] {
-        if let Some(value) = shared(value) {
+        if let Some(value) = value.and_then(shared) {
             headers.insert(name, value);
         }
     }
@@ -42,7 +43,7 @@ pub(super) fn answer(request: &HeaderMap, entry: &IndexEntry, outcome: Outcome) 
 }
 
 fn whole(request: &HeaderMap, rendition: &Rendition, outcome: Outcome) -> Answer {
-    let twin = rendition.gzip.as_ref().filter(|_| accepts_gzip(request));
+    let twin = rendition.gzip().filter(|_| accepts_gzip(request));
     let body = twin.unwrap_or(&rendition.body).clone();
     let mut answer = Answer::ok(outcome, TEXT, Source::Full(body));
     if twin.is_some() {

@@ -114,6 +114,8 @@ fn retry_after(kind: Kind) -> Option<Duration> {
         | Kind::MethodNotAllowed
         | Kind::NotFound
         | Kind::Absent
+        | Kind::Offline
+        | Kind::Corrupt
         | Kind::UpstreamFault
         | Kind::UpstreamTimeout
         | Kind::Config
@@ -129,6 +131,9 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
         Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
+        Kind::Offline => (StatusCode::NOT_FOUND, Outcome::Offline),
+        // To be tried again: whoever runs the mirror can bring it anew.
+        Kind::Corrupt => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Offline),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
         Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)

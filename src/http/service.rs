@@ -111,13 +111,13 @@ impl Service {
         let now = SystemTime::now();
         Ok(match route {
             Route::Index { registry, name } => {
-                let upstream = mirror.registry(registry)?;
-                let found = mirror.index(upstream, name, now).await?;
+                let registry = mirror.registry(registry)?;
+                let found = mirror.index(registry, name, now).await?;
                 index::answer(&request.headers, &found.value, found.outcome)
             }
             Route::Download { registry, id } => {
-                let upstream = mirror.registry(registry)?;
-                crates::answer(mirror.crate_file(upstream, &id, now).await?)
+                let registry = mirror.registry(registry)?;
+                crates::answer(mirror.crate_file(registry, &id, now).await?)
             }
             Route::ConfigJson { registry } => {
                 mirror.registry(registry)?;

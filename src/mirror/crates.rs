@@ -8,10 +8,12 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Found, IndexEntry, Inner, Mirror, download::Reader, fetch::Fetch, memory::Resident};
+use super::{
+    Found, IndexEntry, Inner, Mirror, Registry, download::Reader, fetch::Fetch, memory::Resident,
+};
 use crate::{
     allowance::Lease,
-    domain::{CrateId, CrateKey, IndexKey, Outcome},
+    domain::{CrateId, CrateKey, IndexKey, Outcome, RegistryName},
     error::{Error, Kind, Result},
     store::{CrateReader, StoredCrate},
     upstream::{ANSWER_WITHIN, Upstream},
@@ -58,22 +60,29 @@ impl Mirror {
     ///
     /// # Errors
     /// [`Kind::Absent`] when there is no such crate or version, with the canonical name if there is one; one of the upstream kinds when upstream
-    /// fails and the file isn't here.
+    /// fails and the file isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
     pub async fn crate_file(
         &self,
-        upstream: &Arc<Upstream>,
+        registry: &Registry,
         id: &CrateId,
         now: SystemTime,
     ) -> Result<Found<CrateBody>> {
-        let index = IndexKey::new(upstream.registry(), id.name);
+        let index = IndexKey::new(registry.name(), id.name);
         if let Some(Resident::Index(entry)) = self.0.memory.index(&index).await
-            && let Some(key) = key_in(&entry, upstream, id)
+            && let Some(key) = key_in(&entry, index.registry, id)
             && let Some(Resident::Crate(bytes)) = self.0.memory.crate_file(&key).await
         {
             return Ok(found(CrateBody::Whole(bytes), Outcome::Hit));
         }
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let found = self.crate_beyond_memory(upstream, id, now, deadline);
+        let found = async {
+            match registry {
+                Registry::Online(upstream) => {
+                    self.crate_beyond_memory(upstream, id, now, deadline).await
+                }
+                Registry::Offline(_) => self.0.offline_crate(&index, id, now).await,
+            }
+        };
         timeout_at(deadline + GRACE, found)
             .await
             .unwrap_or_else(|_| {
@@ -97,14 +106,14 @@ impl Mirror {
             Some(Resident::Index(entry)) => Some(entry),
             Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
-        let old_key = known.and_then(|entry| key_in(&entry, upstream, id));
+        let old_key = known.and_then(|entry| key_in(&entry, index.registry, id));
         if let Some(key) = old_key
-            && let Some(body) = self.stored_crate(&key, now).await
+            && let Some(body) = self.0.crate_if_stored(&key, now).await
         {
             return Ok(found(body, Outcome::Hit));
         }
         // A stale copy may do, but not for what was published since.
-        let has_it = |entry: &IndexEntry| key_in(entry, upstream, id).is_some();
+        let has_it = |entry: &IndexEntry| key_in(entry, index.registry, id).is_some();
         let Found {
             value: entry,
             outcome,
@@ -115,43 +124,22 @@ impl Mirror {
             }
             Err(e) => return Err(e),
         };
-        let Some(key) = key_in(&entry, upstream, id) else {
+        let Some(key) = key_in(&entry, index.registry, id) else {
             return Err(match outcome {
                 Outcome::Stale => not_known_yet(upstream, id),
-                Outcome::Hit | Outcome::Revalidated | Outcome::Miss | Outcome::Absent => {
-                    unknown_version(&entry, upstream, id)
-                }
+                Outcome::Hit
+                | Outcome::Revalidated
+                | Outcome::Miss
+                | Outcome::Absent
+                | Outcome::Offline => unknown_version(&entry, index.registry, id),
             });
         };
         if old_key != Some(key)
-            && let Some(body) = self.stored_crate(&key, now).await
+            && let Some(body) = self.0.crate_if_stored(&key, now).await
         {
             return Ok(found(body, Outcome::Hit));
         }
         self.download(upstream, key, now, deadline).await
-    }
-
-    /// What the store has under `key`, read once for all who ask. A store that can't be read is one that has nothing.
-    async fn stored_crate(&self, key: &CrateKey, now: SystemTime) -> Option<CrateBody> {
-        let load = self.0.loads.join(*key, &self.0.tasks, |_| {
-            let (inner, key) = (self.0.clone(), *key);
-            async move { inner.load_crate(&key, now).await }
-        });
-        match load.result.await {
-            Ok(Loaded::Whole(bytes)) => Some(CrateBody::Whole(bytes)),
-            Ok(Loaded::Missing) => None,
-            Ok(Loaded::Large) => {
-                let stored = self.0.store.load_crate(key, now, |_| None::<Lease>).await;
-                match stored.ok().flatten()? {
-                    StoredCrate::Whole(bytes, _) => Some(CrateBody::Whole(bytes)),
-                    StoredCrate::Large(reader) => Some(CrateBody::Stored(reader)),
-                }
-            }
-            Err(e) => {
-                tracing::debug!(id = %key.id, "not loaded: {e}");
-                None
-            }
-        }
     }
 
     /// Joins or starts the download of `key` and waits until its first bytes may be sent.
@@ -206,10 +194,10 @@ impl Mirror {
 }
 
 /// The key of the file that the index names for `id`.
-fn key_in(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Option<CrateKey> {
+pub(super) fn key_in(entry: &IndexEntry, registry: RegistryName, id: &CrateId) -> Option<CrateKey> {
     let version = entry.file().find(id)?;
     Some(CrateKey {
-        registry: upstream.registry(),
+        registry,
         id: *id,
         sha256: version.sha256,
     })
@@ -223,8 +211,8 @@ fn not_known_yet(upstream: &Upstream, id: &CrateId) -> Error {
     ))
 }
 
-fn unknown_version(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Error {
-    let (registry, canonical) = (upstream.registry(), entry.file().name());
+fn unknown_version(entry: &IndexEntry, registry: RegistryName, id: &CrateId) -> Error {
+    let canonical = entry.file().name();
     Error::absent(match canonical == id.name {
         true => format!("{registry} has no version {} of {canonical}", id.version),
         false => format!(
@@ -234,11 +222,50 @@ fn unknown_version(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Err
     })
 }
 
-fn found(value: CrateBody, outcome: Outcome) -> Found<CrateBody> {
+pub(super) fn found(value: CrateBody, outcome: Outcome) -> Found<CrateBody> {
     Found { value, outcome }
 }
 
 impl Inner {
+    /// What the store has under `key`, read once for all who ask.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read, [`Kind::Corrupt`] when what it has fails its check.
+    pub(super) async fn stored_crate(
+        self: &Arc<Self>,
+        key: &CrateKey,
+        now: SystemTime,
+    ) -> Result<Option<CrateBody>> {
+        let load = self.loads.join(*key, &self.tasks, |_| {
+            let (inner, key) = (self.clone(), *key);
+            async move { inner.load_crate(&key, now).await }
+        });
+        Ok(match load.result.await? {
+            Loaded::Whole(bytes) => Some(CrateBody::Whole(bytes)),
+            Loaded::Missing => None,
+            Loaded::Large => {
+                let stored = self.store.load_crate(key, now, |_| None::<Lease>).await?;
+                stored.map(|stored| match stored {
+                    StoredCrate::Whole(bytes, _) => CrateBody::Whole(bytes),
+                    StoredCrate::Large(reader) => CrateBody::Stored(reader),
+                })
+            }
+        })
+    }
+
+    /// The same when upstream can still be asked: a store that can't be read is one that has nothing.
+    async fn crate_if_stored(
+        self: &Arc<Self>,
+        key: &CrateKey,
+        now: SystemTime,
+    ) -> Option<CrateBody> {
+        let stored = self.stored_crate(key, now).await;
+        stored.unwrap_or_else(|e| {
+            tracing::debug!(id = %key.id, "not loaded: {e}");
+            None
+        })
+    }
+
     /// Looks into the store; what is there and not too large goes into memory.
     async fn load_crate(self: Arc<Self>, key: &CrateKey, now: SystemTime) -> Result<Loaded> {
         if let Some(Resident::Crate(bytes)) = self.memory.crate_file(key).await {

@@ -1,9 +1,14 @@
 //! [`IndexEntry`]: a crate's index file as this mirror knows it, and what there is to do about it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
+
+use bytes::Bytes;
 
 use super::Rendition;
 use crate::{
@@ -12,7 +17,7 @@ use crate::{
         IndexFile, Sha256, Validators,
         freshness::{Freshness, judge},
     },
-    store::IndexRecord,
+    store::{IndexRecord, Mark},
 };
 
 /// After a failed refresh the stale copy is served without asking for this long, at most.
@@ -24,7 +29,7 @@ pub struct IndexEntry {
     pub(super) content: Arc<Content>,
     pub(super) validators: Validators,
     pub(super) fetched_at: SystemTime,
-    /// When upstream last said that this is current.
+    /// When upstream, or offline a look into the store, last said that this is current.
     pub(super) checked_at: SystemTime,
     /// The `checked_at` that the store knows of.
     pub(super) recorded_at: SystemTime,
@@ -33,6 +38,20 @@ pub struct IndexEntry {
     /// Whether upstream said then that there is no such crate any more. It isn't shown then, but what it says of checksums still lets what was
     /// served once be served again to those who hold a Cargo.lock.
     pub(super) gone: bool,
+    /// Offline, the state of the store in which it was looked into: what was shown as stored may have changed since.
+    pub(super) seen: Option<Mark>,
+    /// Whether it was fetched ahead and nobody has asked for it yet.
+    pub(super) ahead: Ahead,
+}
+
+/// Whether an entry was fetched before anybody asked, and nobody has since.
+#[derive(Debug, Default)]
+pub(super) struct Ahead(AtomicBool);
+
+impl Clone for Ahead {
+    fn clone(&self) -> Self {
+        Self(AtomicBool::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// What doesn't change when upstream confirms a copy.
@@ -40,7 +59,7 @@ pub struct IndexEntry {
 pub(super) struct Content {
     pub(super) file: IndexFile,
     sha256: Sha256,
-    rendition: Rendition,
+    pub(super) rendition: Rendition,
 }
 
 /// What to do about an entry now.
@@ -66,8 +85,24 @@ impl IndexEntry {
         &self.content.rendition
     }
 
+    /// Notes that this came before anybody asked for it.
+    pub(super) fn came_ahead(&self) {
+        self.ahead.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this came before anybody asked; from now on somebody has.
+    pub(super) fn was_ahead(&self) -> bool {
+        // Looked at first: hits don't write to memory that they share.
+        self.ahead.0.load(Ordering::Relaxed) && self.ahead.0.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn size(&self) -> usize {
-        self.content.file.overhead() + self.content.rendition.size() + size_of::<Self>()
+        let Content {
+            file, rendition, ..
+        } = &*self.content;
+        let shares = file.body().as_ptr() == rendition.body.as_ptr();
+        let own = if shares { 0 } else { file.body().len() };
+        file.overhead() + own + rendition.size() + size_of::<Self>()
     }
 
     pub(super) fn due(
@@ -101,22 +136,44 @@ impl IndexEntry {
     }
 }
 
-/// Ties the memory to the bodies it was leased for and makes the rendition.
+/// Ties the memory to the bodies it was leased for and makes the rendition: of the file as it is, or of what is `shown` in its place. Takes a
+/// millisecond for small files and for large ones.
 pub(super) fn content(
     file: IndexFile,
     sha256: Sha256,
     modified: SystemTime,
+    shown: Option<Bytes>,
     mut lease: Lease,
 ) -> Arc<Content> {
-    let mut rendition = Rendition::new(file.body().clone(), &sha256, modified);
-    lease.shrink_to((rendition.size() + file.overhead()) as u64);
-    if let Some(gzip) = rendition.gzip.take() {
-        // A client may hold on to it for longer than the entry lives.
-        let part = lease.split(gzip.len() as u64);
-        rendition.gzip = Some(part.map_or(gzip.clone(), |part| part.hold(gzip)));
+    let own_body = shown.is_none();
+    let mut rendition = match shown {
+        None => Rendition::new(file.body().clone(), &sha256, Some(modified)),
+        // When what is shown of a file changed is another matter than when the file did.
+        Some(shown) => {
+            let sha256 = Sha256::of(&shown);
+            Rendition::new(shown, &sha256, None)
+        }
+    };
+    let held = match own_body {
+        true => 0,
+        false => file.body().len(),
+    };
+    lease.shrink_to((rendition.size() + file.overhead() + held) as u64);
+    // A client may hold on to a body for longer than the entry lives.
+    let mut part = |bytes: Bytes| match lease.split(bytes.len() as u64) {
+        Some(part) => part.hold(bytes),
+        None => bytes,
+    };
+    if let Some(twin) = rendition.twin_mut() {
+        *twin = part(std::mem::take(twin));
     }
-    let held = lease.hold(std::mem::take(&mut rendition.body));
-    rendition.body = held.clone();
+    if !own_body {
+        rendition.body = part(std::mem::take(&mut rendition.body));
+    }
+    let held = lease.hold(file.body().clone());
+    if own_body {
+        rendition.body = held.clone();
+    }
     Arc::new(Content {
         file: file.with_body(held),
         sha256,

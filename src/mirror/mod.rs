@@ -9,8 +9,15 @@ mod fetch;
 mod flight;
 mod index;
 mod memory;
+mod offline;
+pub mod prefetch;
+mod read_ahead;
+pub mod readiness;
+mod refresh;
+mod registry;
 mod rendition;
 mod saves;
+mod twin;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -20,30 +27,35 @@ pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
 pub use entry::IndexEntry;
 pub use evict::{Evicted, Target, evict};
-pub use rendition::Rendition;
+pub use registry::Registry;
+pub use rendition::{Modified, Rendition};
 
 use crate::{
     allowance::Allowance,
-    config::sections::Freshness,
+    config::sections::{Freshness, OfflineIndex, ReadAhead},
     domain::{CrateKey, IndexKey, Outcome, RegistryName},
     error::{Error, Result},
     metrics::Metrics,
     store::Store,
-    upstream::{Circuit, Upstream},
+    upstream::Circuit,
 };
 
 /// What a mirror is made of.
 pub struct Parts {
     /// How long copies are good for.
     pub freshness: Freshness,
+    /// How far to follow dependencies ahead of clients.
+    pub read_ahead: ReadAhead,
     /// How many bytes of objects to keep in memory.
     pub memory_budget: u64,
     /// The memory that bodies may take, cached ones included.
     pub allowance: Allowance,
     /// Where objects are kept.
     pub store: Store,
-    /// The registries, and which one is the default.
-    pub upstreams: Vec<Upstream>,
+    /// The registries.
+    pub registries: Vec<Registry>,
+    /// What is shown of the index of registries that are offline.
+    pub offline_index: OfflineIndex,
     /// The registry served when none is named.
     pub default: RegistryName,
     /// Where to count.
@@ -59,7 +71,9 @@ struct Inner {
     memory: memory::Memory,
     allowance: Allowance,
     store: Store,
-    registries: BTreeMap<RegistryName, Arc<Upstream>>,
+    registries: BTreeMap<RegistryName, Registry>,
+    offline_index: OfflineIndex,
+    read_ahead: read_ahead::ReadAhead,
     default: RegistryName,
     metrics: Arc<Metrics>,
     /// Refreshes under way.
@@ -72,6 +86,8 @@ struct Inner {
     saves: saves::Saves,
     /// Index records being read from the store and made ready; bounded, because each is in memory before it can be accounted for.
     readying: tokio::sync::Semaphore,
+    /// Gzip twins being made; bounded, because each keeps a core busy.
+    twins: tokio::sync::Semaphore,
     tasks: TaskTracker,
 }
 
@@ -90,16 +106,15 @@ const READYING: usize = 8;
 impl Mirror {
     /// A mirror made of `parts`. Nothing is contacted or scanned.
     pub fn new(parts: Parts) -> Self {
-        let registries = parts
-            .upstreams
-            .into_iter()
-            .map(|u| (u.registry(), Arc::new(u)));
+        let registries = parts.registries.into_iter().map(|r| (r.name(), r));
         Self(Arc::new(Inner {
             freshness: parts.freshness,
             memory: memory::Memory::new(parts.memory_budget),
             allowance: parts.allowance,
             store: parts.store,
             registries: registries.collect(),
+            offline_index: parts.offline_index,
+            read_ahead: read_ahead::ReadAhead::new(parts.read_ahead),
             default: parts.default,
             metrics: parts.metrics,
             refreshes: flight::Flights::default(),
@@ -107,6 +122,7 @@ impl Mirror {
             downloads: download::Downloads::default(),
             saves: saves::Saves::default(),
             readying: tokio::sync::Semaphore::new(READYING),
+            twins: tokio::sync::Semaphore::new(twin::TWINS_AT_ONCE),
             tasks: TaskTracker::new(),
         }))
     }
@@ -115,7 +131,7 @@ impl Mirror {
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::error::Kind::NotFound) when no such registry is configured.
-    pub fn registry(&self, name: Option<RegistryName>) -> Result<&Arc<Upstream>> {
+    pub fn registry(&self, name: Option<RegistryName>) -> Result<&Registry> {
         let name = name.unwrap_or(self.0.default);
         self.0.registries.get(&name).ok_or_else(|| {
             let known: Vec<_> = self.0.registries.keys().map(RegistryName::as_str).collect();
@@ -141,6 +157,15 @@ impl Mirror {
         let usage = self.0.memory.usage().await;
         self.0.metrics.memory_entries.set(usage.entries);
         self.0.metrics.memory_bytes.set(usage.bytes);
+        let metrics = &self.0.metrics;
+        let unasked = metrics.read_ahead_fetched.get()
+            - metrics
+                .read_ahead_useful
+                .get()
+                .min(metrics.read_ahead_fetched.get());
+        metrics
+            .read_ahead_unasked
+            .set(i64::try_from(unasked).unwrap_or(i64::MAX));
         for (registry, host, open) in self.circuits() {
             self.0.metrics.circuit(registry.as_str(), &host, open);
         }
@@ -149,10 +174,12 @@ impl Mirror {
 
     /// Every upstream host asked so far, by registry, and whether it is left alone at the moment because it keeps failing.
     pub fn circuits(&self) -> impl Iterator<Item = (RegistryName, String, bool)> {
-        self.0.registries.iter().flat_map(|(registry, upstream)| {
+        let upstreams = self.0.registries.values().filter_map(Registry::upstream);
+        upstreams.flat_map(|upstream| {
             let circuits = upstream.circuits().into_iter();
-            circuits.map(|(host, circuit)| {
-                (*registry, host, !matches!(circuit, Circuit::Closed { .. }))
+            let registry = upstream.registry();
+            circuits.map(move |(host, circuit)| {
+                (registry, host, !matches!(circuit, Circuit::Closed { .. }))
             })
         })
     }

@@ -1,6 +1,6 @@
 //! [`Rendition`]: an index file as it is served: its bytes, their gzip twin, and the validators we give out for them.
 
-use std::{io::Write, time::SystemTime};
+use std::{io::Write, sync::OnceLock, time::SystemTime};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -9,6 +9,8 @@ use crate::domain::Sha256;
 
 /// Bodies up to this size are sent as they are: gzip's own bytes and the client's work outweigh the gain.
 const COMPRESS_ABOVE: usize = 1 << 10;
+/// Bodies up to this size get their twin at once, which takes less than a millisecond; larger ones are served without it until it is made.
+const COMPRESS_AT_ONCE: usize = 32 << 10;
 /// Within 3 % of the best ratio on index files at a fifth of its time.
 const LEVEL: Compression = Compression::new(5);
 
@@ -17,41 +19,86 @@ const LEVEL: Compression = Compression::new(5);
 pub struct Rendition {
     /// The body.
     pub body: Bytes,
-    /// The body gzipped, if that makes it smaller and it is worth it.
-    pub gzip: Option<Bytes>,
+    /// The body gzipped, if that makes it smaller and it is worth it; not set while that isn't known yet.
+    twin: OnceLock<Option<Bytes>>,
     /// Our own weak ETag: a hash of the body as served, so that it changes when and only when the body does. Weak, because the gzipped body
     /// carries it as well (RFC 9110, section 8.8.3.3).
     pub etag: Bytes,
-    /// When the body last changed, in whole seconds, as HTTP counts.
-    pub modified: SystemTime,
-    /// The same as an HTTP date.
-    pub last_modified: Bytes,
+    /// When the body last changed, if that is known.
+    pub modified: Option<Modified>,
+}
+
+/// When a body last changed.
+#[derive(Clone, Debug)]
+pub struct Modified {
+    /// In whole seconds, as HTTP counts.
+    pub at: SystemTime,
+    /// As an HTTP date.
+    pub date: Bytes,
 }
 
 impl Rendition {
-    /// Makes the rendition of `body`, which hashes to `sha256` and last changed at `modified`. Takes milliseconds for large bodies.
-    pub fn new(body: Bytes, sha256: &Sha256, modified: SystemTime) -> Self {
+    /// Makes the rendition of `body`, which hashes to `sha256` and last changed at `modified`, if that is known. A small body has its twin then.
+    pub fn new(body: Bytes, sha256: &Sha256, modified: Option<SystemTime>) -> Self {
         let hash = sha256.to_string();
-        let modified = whole_seconds(modified);
+        let twin = match body.len() {
+            length if length <= COMPRESS_ABOVE => OnceLock::from(None),
+            length if length <= COMPRESS_AT_ONCE => OnceLock::from(gzip(&body)),
+            _ => OnceLock::new(),
+        };
         Self {
-            gzip: gzip(&body),
             body,
+            twin,
             etag: format!("W/\"{}\"", &hash[..32]).into(),
-            modified,
-            last_modified: httpdate::fmt_http_date(modified).into(),
+            modified: modified.map(Modified::new),
         }
+    }
+
+    /// The body gzipped, if there is such a twin by now.
+    pub fn gzip(&self) -> Option<&Bytes> {
+        self.twin.get().and_then(Option::as_ref)
+    }
+
+    /// Whether it is still to be found out what the twin is.
+    pub(super) fn lacks_twin(&self) -> bool {
+        self.twin.get().is_none()
+    }
+
+    /// Makes the twin of a large body. Takes milliseconds to tenths of a second.
+    pub(super) fn make_twin(&self) -> Option<Bytes> {
+        gzip(&self.body)
+    }
+
+    /// From now on the body goes out as `twin` to who takes gzip.
+    pub(super) fn set_twin(&self, twin: Option<Bytes>) {
+        // Two that were made of the same body are the same.
+        let _ = self.twin.set(twin);
+    }
+
+    /// The twin for a moment when nobody else knows this rendition yet.
+    pub(super) fn twin_mut(&mut self) -> Option<&mut Bytes> {
+        self.twin.get_mut().and_then(Option::as_mut)
     }
 
     /// About how many bytes of memory this takes.
     pub fn size(&self) -> usize {
-        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len) + size_of::<Self>() + 128
+        self.body.len() + self.gzip().map_or(0, Bytes::len) + size_of::<Self>() + 128
+    }
+}
+
+impl Modified {
+    fn new(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.unwrap_or_default().as_secs();
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        Self {
+            at,
+            date: httpdate::fmt_http_date(at).into(),
+        }
     }
 }
 
 fn gzip(body: &[u8]) -> Option<Bytes> {
-    if body.len() <= COMPRESS_ABOVE {
-        return None;
-    }
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 6), LEVEL);
     let mut twin = encoder
         .write_all(body)
@@ -59,11 +106,4 @@ fn gzip(body: &[u8]) -> Option<Bytes> {
         .ok()?;
     twin.shrink_to_fit();
     (twin.len() < body.len()).then(|| twin.into())
-}
-
-fn whole_seconds(time: SystemTime) -> SystemTime {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs())
 }

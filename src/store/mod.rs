@@ -12,6 +12,7 @@ mod objects;
 mod reader;
 mod record;
 mod spool;
+mod wishes;
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -47,6 +48,7 @@ pub struct Store {
     backend: Backend,
     metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
+    lately: Arc<wishes::Lately>,
     written: Arc<AtomicU64>,
 }
 
@@ -114,6 +116,7 @@ impl Store {
             backend: Backend::Fs(folder),
             metrics,
             complaints: Arc::default(),
+            lately: Arc::default(),
             written: Arc::default(),
         })
     }
@@ -124,14 +127,16 @@ impl Store {
             backend: Backend::Memory(Arc::default()),
             metrics,
             complaints: Arc::default(),
+            lately: Arc::default(),
             written: Arc::default(),
         }
     }
 
-    /// The index record under `key`. One that fails its check is dropped and reported as not there.
+    /// The index record under `key`. One that fails its check is dropped.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
     pub async fn load_index(&self, key: &IndexKey, now: SystemTime) -> Result<Option<IndexRecord>> {
         let path = key.path();
         let decode = |bytes: Vec<u8>| IndexRecord::decode(Bytes::from(bytes));
@@ -143,8 +148,7 @@ impl Store {
             Some(Checked::Good(record, ())) => Ok(Some(record)),
             Some(Checked::Large(_)) | None => Ok(None),
             Some(Checked::Corrupt(why, identity)) => {
-                self.drop_corrupt(path, identity, &why).await;
-                Ok(None)
+                Err(self.drop_corrupt(path, identity, &why).await)
             }
         }
     }
@@ -167,10 +171,11 @@ impl Store {
     }
 
     /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
-    /// a reader. One that fails its check is dropped and reported as not there.
+    /// a reader. One that fails its check is dropped.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
     pub async fn load_crate<L: Send + 'static>(
         &self,
         key: &CrateKey,
@@ -194,8 +199,7 @@ impl Store {
                 Ok(Some(StoredCrate::Large(Box::new(reader))))
             }
             Some(Checked::Corrupt(why, identity)) => {
-                self.drop_corrupt(path, identity, &why).await;
-                Ok(None)
+                Err(self.drop_corrupt(path, identity, &why).await)
             }
         }
     }
@@ -257,12 +261,15 @@ impl Store {
     }
 
     /// Removes the very object that failed its check, so that it is fetched again; by now another one may be in its place.
-    async fn drop_corrupt(&self, path: String, identity: Identity, why: &str) {
+    async fn drop_corrupt(&self, path: String, identity: Identity, why: &str) -> Error {
         tracing::warn!(
             object = path,
             "a stored object is corrupt and dropped: {why}"
         );
         self.metrics.corrupt.inc();
+        let error = Error::corrupt(format!(
+            "the stored {path} was corrupt and is dropped: {why}"
+        ));
         let removed = match &self.backend {
             Backend::Fs(folder) => folder.remove_if(path, identity).await,
             Backend::Memory(shelf) => {
@@ -271,6 +278,9 @@ impl Store {
             }
         };
         let _ = self.note(removed);
+        // Whoever shows what is stored shows it no longer.
+        let _ = self.announce_change().await;
+        error
     }
 
     /// Counts failures of the storage itself, and says so now and then: a full disk fails with every request.

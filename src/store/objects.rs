@@ -13,7 +13,7 @@ use std::{
 use bytes::Buf;
 use tempfile::NamedTempFile;
 
-use super::{Backend, Store, failed, fs::Folder};
+use super::{Backend, Store, Stored, failed, fs::Folder};
 use crate::{
     domain::{IndexKey, IndexPath, Key, RegistryName},
     error::Result,
@@ -68,10 +68,9 @@ impl Store {
                 Ok(())
             }
             Backend::Memory(shelf) => {
-                let paths = shelf.list().into_iter();
-                let keys = paths.filter_map(|(path, _)| Key::from_path(&path));
-                let all: BTreeSet<_> = keys
-                    .map(|key| match key {
+                let stored = shelf.below("").into_iter();
+                let all: BTreeSet<_> = stored
+                    .map(|stored| match stored.key {
                         Key::Index(key) => (key.registry, key.path.to_string()),
                         Key::Crate(key) => (key.registry, IndexPath::of(key.id.name).to_string()),
                     })
@@ -94,14 +93,12 @@ impl Store {
         match &self.backend {
             Backend::Fs(folder) => folder.holding(index),
             Backend::Memory(shelf) => {
-                let object = |(path, size): (String, u64)| {
-                    Some(Object {
-                        key: Key::from_path(&path)?,
-                        size,
-                        stored: SystemTime::UNIX_EPOCH,
-                    })
+                let object = |stored: Stored| Object {
+                    key: stored.key,
+                    size: stored.size,
+                    stored: stored.used,
                 };
-                let mut objects: Vec<_> = shelf.list().into_iter().filter_map(object).collect();
+                let mut objects: Vec<_> = shelf.below("").into_iter().map(object).collect();
                 objects.sort_by_key(|object| object.key.path());
                 let own = |object: &Object| match object.key {
                     Key::Index(_) => false,

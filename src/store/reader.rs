@@ -109,7 +109,7 @@ impl CrateReader {
         }
         let why = format!("its checksum is {actual}");
         let path = self.key.path();
-        self.store.drop_corrupt(path, self.identity, &why).await;
+        let _ = self.store.drop_corrupt(path, self.identity, &why).await;
         Some(Err(Error::store(format!(
             "the stored file of {} is corrupt and was dropped; ask again to have it fetched anew",
             self.key.id

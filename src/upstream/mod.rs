@@ -131,6 +131,15 @@ impl Upstream {
         Place(place.expect("the semaphore is never closed"))
     }
 
+    /// A place for what no client waits for, if there is one to spare: a quarter of all is left to clients, and nobody stands in line.
+    pub fn spare_place(&self) -> Option<Place> {
+        let reserve = self.settings.max_concurrent.get().div_ceil(4) as usize;
+        if self.line.available_permits() <= reserve {
+            return None;
+        }
+        self.line.clone().try_acquire_owned().ok().map(Place)
+    }
+
     /// Sends one request and waits for the answer's head.
     async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
@@ -251,6 +260,8 @@ fn word(kind: Kind) -> &'static str {
         | Kind::TooManyRequests { .. }
         | Kind::Overloaded
         | Kind::NotFound
+        | Kind::Offline
+        | Kind::Corrupt
         | Kind::Config
         | Kind::Store
         | Kind::Internal => "error",

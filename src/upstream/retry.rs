@@ -48,6 +48,8 @@ impl Attempts {
             | Kind::TooManyRequests { .. }
             | Kind::Overloaded
             | Kind::NotFound
+            | Kind::Offline
+            | Kind::Corrupt
             | Kind::Config
             | Kind::Store
             | Kind::Internal => return false,

@@ -1,0 +1,88 @@
+//! [`Wish`]: what a client asked an offline mirror for and didn't get.
+
+use std::fmt;
+
+use super::{CrateName, CrateVersion, RegistryName};
+
+/// A crate, or one version of it, that somebody asked for and that wasn't here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wish {
+    /// In which registry.
+    pub registry: RegistryName,
+    /// Which crate, as the asker spelled it.
+    pub name: CrateName,
+    /// Which version; any, when the crate as a whole isn't here.
+    pub version: Option<CrateVersion>,
+}
+
+impl Wish {
+    /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (registry, rest) = match text.split_once(':') {
+            Some((registry, rest)) => (RegistryName::parse(registry).ok()?, rest),
+            None => (RegistryName::crates_io(), text),
+        };
+        let (name, version) = match rest.split_once('@') {
+            Some((name, version)) => (name, Some(CrateVersion::parse(version).ok()?)),
+            None => (rest, None),
+        };
+        Some(Self {
+            registry,
+            name: CrateName::parse(name).ok()?,
+            version,
+        })
+    }
+
+    /// One text for all spellings of the same wish: cargo asks for `a-b_c` under all its variants, of which upstream has one.
+    pub fn folded(&self) -> String {
+        let name = self.name.to_lowercase().as_str().replace('_', "-");
+        let registry = self.registry;
+        match &self.version {
+            Some(version) => format!("{registry}:{name}@{version}"),
+            None => format!("{registry}:{name}"),
+        }
+    }
+}
+
+/// As `crate-mirror prefetch` takes it: `serde`, `serde@1.0.200`, and `internal:thing@1.0.0` for what isn't crates.io's.
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.registry != RegistryName::crates_io() {
+            write!(f, "{}:", self.registry)?;
+        }
+        write!(f, "{}", self.name)?;
+        match &self.version {
+            Some(version) => write!(f, "@{version}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in [
+            "serde",
+            "serde@1.0.200",
+            "internal:thing@0.1.0+a.b",
+            "internal:thing",
+        ] {
+            let wish = Wish::parse(text).expect(text);
+            assert_eq!(wish.to_string(), text);
+        }
+        for text in ["", "@1.0.0", "a@", "a@1", "a b", "A:b", ":a", "a@1.0.0@1"] {
+            assert_eq!(Wish::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn all_spellings_are_one_wish() {
+        let folded = |text| Wish::parse(text).expect(text).folded();
+        assert_eq!(folded("a-b_c"), folded("A_b-c"));
+        assert_ne!(folded("a-b@1.0.0"), folded("a-b"));
+        assert_ne!(folded("internal:a"), folded("a"));
+    }
+}

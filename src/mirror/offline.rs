@@ -1,0 +1,247 @@
+//! Offline: what is stored, shown so that a resolver picks only what can be downloaded, and what was asked for in vain.
+//!
+//! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which costs a request
+//! one `stat`, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
+
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Found, Inner,
+    crates::{CrateBody, found, key_in},
+    entry::{Ahead, Due, IndexEntry, content},
+    index::{Answer, make, shown},
+    memory::Resident,
+};
+use crate::{
+    config::sections::OfflineIndex,
+    domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, Outcome, Version, Wish},
+    error::{Error, Kind, Result},
+    policy::render,
+    store::IndexRecord,
+    upstream::ANSWER_WITHIN,
+};
+
+/// What is set aside of the memory for an index file: its body, what is shown in its place, and the gzipped twin with what is known of each
+/// version.
+const SHARE: u64 = 3;
+
+impl Inner {
+    /// The index file under `key`, from what is stored alone.
+    pub(super) async fn offline_index(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
+        match self.looked_up(key, now).await {
+            Ok(Found { value, outcome }) => shown(&key, value, outcome),
+            Err(e) if e.kind() == Kind::Offline => {
+                self.wish_for(Wish {
+                    registry: key.registry,
+                    name: key.name(),
+                    version: None,
+                });
+                Err(e)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The .crate file of `id`, whose index file is under `index`, from what is stored alone.
+    pub(super) async fn offline_crate(
+        self: &Arc<Self>,
+        index: &IndexKey,
+        id: &CrateId,
+        now: SystemTime,
+    ) -> Result<Found<CrateBody>> {
+        let key = match self.looked_up(*index, now).await {
+            // Also of a crate that upstream has withdrawn: what was served once is served again.
+            Ok(Found { value, .. }) => {
+                match (key_in(&value, index.registry, id), value.file().name()) {
+                    (None, canonical) if canonical != id.name => {
+                        return Err(other_spelling(index, id, canonical));
+                    }
+                    (key, _) => key,
+                }
+            }
+            Err(e) if e.kind() == Kind::Offline => None,
+            Err(e) => return Err(e),
+        };
+        let body = match &key {
+            Some(key) => self
+                .stored_crate(key, now)
+                .await
+                .map_err(|e| broken(id, &e))?,
+            None => None,
+        };
+        body.map(|body| found(body, Outcome::Hit)).ok_or_else(|| {
+            let wish = Wish {
+                registry: index.registry,
+                name: id.name,
+                version: Some(id.version),
+            };
+            self.wish_for(wish);
+            not_here(&wish)
+        })
+    }
+
+    /// The entry under `key`, from memory as long as the store is as it was when it was looked into.
+    async fn looked_up(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
+        if let Some(Resident::Index(entry)) = self.memory.index(&key).await
+            && entry.seen == self.store.change_mark()
+            && matches!(entry.due(&self.freshness, now), Due::Nothing)
+        {
+            return Ok(hit(entry));
+        }
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let flight = self.refreshes.join(key, &self.tasks, |_| {
+            let inner = self.clone();
+            async move { inner.look_up(key, now).await }
+        });
+        timeout_at(deadline, flight.result).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                Kind::Overloaded,
+                format!(
+                    "the index file of {} couldn't be read from this mirror's store in time; try again",
+                    key.name()
+                ),
+            ))
+        })
+    }
+
+    /// Looks into the store and keeps in memory what is to be shown of it.
+    async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
+        // Before looking: what changes meanwhile is looked at again.
+        let seen = self.store.change_mark();
+        let _turn = self.readying.acquire().await;
+        let record = match self.store.load_index(&key, now).await {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                return Err(not_here(&Wish {
+                    registry: key.registry,
+                    name: key.name(),
+                    version: None,
+                }));
+            }
+            Err(e) => return Err(broken(&key.name(), &e)),
+        };
+        let stored = match self.offline_index {
+            OfflineIndex::Stored => Some(self.store.crates_of(&key).await?),
+            OfflineIndex::Full => None,
+        };
+        let entry = self.entry_of(key, record, stored, now).await?;
+        let entry = Arc::new(IndexEntry { seen, ..entry });
+        self.memory
+            .keep_index(&key, Resident::Index(entry.clone()))
+            .await;
+        Ok(hit(entry))
+    }
+
+    /// Makes an entry of a record; with a list of what is `stored`, every other version is shown as yanked.
+    async fn entry_of(
+        self: &Arc<Self>,
+        key: IndexKey,
+        record: IndexRecord,
+        stored: Option<Vec<CrateKey>>,
+        now: SystemTime,
+    ) -> Result<IndexEntry> {
+        let lease = self
+            .allowance
+            .take(record.body.len() as u64 * SHARE)
+            .await?;
+        let IndexRecord {
+            body,
+            sha256,
+            validators,
+            fetched_at,
+            gone,
+            ..
+        } = record;
+        let made = make(move || {
+            let file = IndexFile::parse(key.path, body)?;
+            let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
+            Ok(content(file, sha256, fetched_at, shown, lease))
+        });
+        let content = made.await.map_err(|e| broken(&key.name(), &e))?;
+        self.make_twin(key, content.clone());
+        Ok(IndexEntry {
+            content,
+            validators,
+            fetched_at,
+            checked_at: now,
+            recorded_at: now,
+            failed_at: None,
+            gone,
+            seen: None,
+            ahead: Ahead::default(),
+        })
+    }
+
+    /// Remembers what was asked for in vain, beside the answer.
+    fn wish_for(self: &Arc<Self>, wish: Wish) {
+        let inner = self.clone();
+        self.detach(async move {
+            // Who can't write it down (a store on a read-only disk) still serves.
+            let _ = inner.store.note_wish(wish).await;
+        });
+    }
+}
+
+/// `file` with every version yanked whose .crate file isn't among `stored`; nothing when all are there.
+fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<bytes::Bytes> {
+    let stored: HashSet<String> = stored.iter().map(CrateKey::path).collect();
+    let (registry, name) = (key.registry, file.name());
+    let missing = |version: &Version| {
+        let id = CrateId {
+            name,
+            version: *version.version(),
+        };
+        let sha256 = version.sha256;
+        let key = CrateKey {
+            registry,
+            id,
+            sha256,
+        };
+        !stored.contains(&key.path())
+    };
+    render(file, missing)
+}
+
+fn hit(entry: Arc<IndexEntry>) -> Found<Arc<IndexEntry>> {
+    Found {
+        value: entry,
+        outcome: Outcome::Hit,
+    }
+}
+
+/// What to say to who asks for what isn't here: that nobody will fetch it, and who can bring it.
+fn not_here(wish: &Wish) -> Error {
+    let Wish { registry, name, .. } = wish;
+    let what = match wish.version {
+        Some(version) => format!("{name} {version}"),
+        None => format!("crate {name}"),
+    };
+    Error::offline(format!(
+        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and `crate-mirror export` where \
+         there is a network, and `crate-mirror import` here"
+    ))
+}
+
+/// What to say when a stored object fails its check or can't be read, and nobody can fetch it again.
+fn broken(what: &dyn std::fmt::Display, error: &Error) -> Error {
+    match error.kind() {
+        Kind::Corrupt | Kind::UpstreamFault => Error::corrupt(format!(
+            "what this mirror has stored of {what} is corrupt, and it is offline and can't fetch it again; import it anew"
+        )),
+        _ => Error::new(
+            Kind::Overloaded,
+            format!(
+                "what this mirror has stored of {what} can't be read at the moment ({error}); try again"
+            ),
+        ),
+    }
+}
+
+fn other_spelling(index: &IndexKey, id: &CrateId, canonical: CrateName) -> Error {
+    Error::absent(format!(
+        "{} has no crate {}; its name is {canonical}",
+        index.registry, id.name
+    ))
+}

@@ -1,0 +1,296 @@
+//! Refreshes: upstream asked whether an index file is current, and what it says kept.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Found, Inner,
+    entry::{Ahead, Due, IndexEntry, content},
+    flight::Interest,
+    index::{Answer, make, no_such_crate, shown},
+    memory::Resident,
+};
+use crate::{
+    allowance::Lease,
+    domain::{IndexFile, IndexKey, Outcome, Sha256, Validators},
+    error::{Error, Kind, Result},
+    upstream::{Fetched, Place, Upstream},
+};
+
+/// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
+/// let a restart during an outage take a copy for older than it is by more than this.
+const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+
+/// On whose behalf upstream is asked.
+pub(super) enum Asker {
+    /// Clients, as long as they wait.
+    Client(Interest<IndexKey, Found<Arc<IndexEntry>>>),
+    /// Nobody yet, in a place that no client waited for.
+    Ahead(Place),
+}
+
+impl Inner {
+    /// One refresh, shared by all who wait for it.
+    pub(super) async fn refresh(
+        self: Arc<Self>,
+        upstream: &Arc<Upstream>,
+        key: IndexKey,
+        now: SystemTime,
+        asker: Asker,
+    ) -> Answer {
+        let known = self.known_index(&key, now).await;
+        if let Some(known) = &known
+            && let Some(answer) = self.answer(&key, known.clone(), now)
+        {
+            return answer;
+        }
+        let known = match known {
+            Some(Resident::Index(entry)) => Some(entry),
+            Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
+        };
+        let (_place, ahead) = match asker {
+            Asker::Ahead(place) => (place, true),
+            Asker::Client(interest) => {
+                if let Some(entry) = &known {
+                    self.read_ahead(upstream, entry, now);
+                }
+                // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
+                tokio::select! {
+                    place = upstream.place() => (place, false),
+                    () = interest.lost() => return Err(Error::internal("nobody waits for this index file any more")),
+                }
+            }
+        };
+        let answer = self.ask(upstream, key, known, now).await;
+        if let Ok(found) = &answer
+            && matches!(found.outcome, Outcome::Miss | Outcome::Revalidated)
+        {
+            match ahead {
+                true => {
+                    self.metrics.read_ahead_fetched.inc();
+                    found.value.came_ahead();
+                }
+                false => self.read_ahead(upstream, &found.value, now),
+            }
+        }
+        answer
+    }
+
+    /// Asks upstream whether what is `known` is current, and keeps what it says.
+    async fn ask(
+        self: &Arc<Self>,
+        upstream: &Upstream,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        now: SystemTime,
+    ) -> Answer {
+        let nothing = Validators::default();
+        let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
+        let asked = Instant::now();
+        let fetched = upstream.fetch_index(key.path, validators).await;
+        // It may have taken long; what is learnt is from now.
+        let now = now + asked.elapsed();
+        match (fetched, known) {
+            (
+                Ok(Fetched::New {
+                    body,
+                    lease,
+                    validators,
+                }),
+                Some(entry),
+            ) if *entry.file().body() == body => {
+                drop(lease);
+                self.confirm(key, &entry, validators, now).await
+            }
+            (
+                Ok(Fetched::New {
+                    body,
+                    lease,
+                    validators,
+                }),
+                known,
+            ) => match self.ready(key, body, lease, validators, now).await {
+                Ok(entry) => self.replace(key, known, entry).await,
+                Err(e) => self.fall_back(key, known, e, now).await,
+            },
+            (Ok(Fetched::NotModified { validators }), Some(entry)) => {
+                self.confirm(key, &entry, validators, now).await
+            }
+            (Ok(Fetched::NotModified { .. }), None) => Err(Error::upstream_fault(
+                "upstream answered 304 to a request without conditions",
+            )),
+            (Ok(Fetched::Absent), known) => self.withdraw(key, known, now).await,
+            (Err(e), known) => self.fall_back(key, known, e, now).await,
+        }
+    }
+
+    /// Makes an entry of a body that came from upstream just now.
+    async fn ready(
+        self: &Arc<Self>,
+        key: IndexKey,
+        body: bytes::Bytes,
+        lease: Lease,
+        validators: Validators,
+        now: SystemTime,
+    ) -> Result<IndexEntry> {
+        let told = validators.last_modified.as_deref();
+        let modified = told
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .unwrap_or(now);
+        let content = make(move || {
+            let file = IndexFile::parse(key.path, body)?;
+            let sha256 = Sha256::of(file.body());
+            Ok(content(file, sha256, modified, None, lease))
+        })
+        .await?;
+        self.make_twin(key, content.clone());
+        if content.file.unreadable() > 0 {
+            let lines = content.file.unreadable();
+            tracing::warn!(name = %key.name(), lines, "upstream's index file has lines that can't be read; they are passed on");
+        }
+        Ok(IndexEntry {
+            content,
+            validators,
+            fetched_at: modified,
+            checked_at: now,
+            recorded_at: now,
+            failed_at: None,
+            gone: false,
+            seen: None,
+            ahead: Ahead::default(),
+        })
+    }
+
+    /// Upstream said, or its identical body shows, that `entry` is current.
+    async fn confirm(
+        self: &Arc<Self>,
+        key: IndexKey,
+        entry: &IndexEntry,
+        validators: Validators,
+        now: SystemTime,
+    ) -> Answer {
+        let confirmed = IndexEntry {
+            validators,
+            checked_at: now,
+            failed_at: None,
+            gone: false,
+            ..entry.clone()
+        };
+        let confirmed = self.keep(key, Some(entry), confirmed).await;
+        shown(&key, confirmed, Outcome::Revalidated)
+    }
+
+    /// A new body takes the place of what there was.
+    async fn replace(
+        self: &Arc<Self>,
+        key: IndexKey,
+        before: Option<Arc<IndexEntry>>,
+        entry: IndexEntry,
+    ) -> Answer {
+        if let Some(before) = before {
+            self.warn_of_changes(&key, before.file(), entry.file());
+        }
+        let entry = self.keep(key, None, entry).await;
+        shown(&key, entry, Outcome::Miss)
+    }
+
+    /// Upstream said that there is no such crate. What it had before is kept, marked as gone, so that neither an outage nor a restart brings it back.
+    async fn withdraw(
+        self: &Arc<Self>,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        now: SystemTime,
+    ) -> Answer {
+        match known {
+            None => self.memory.keep_index(&key, Resident::Absent(now)).await,
+            Some(entry) => {
+                let gone = IndexEntry {
+                    checked_at: now,
+                    failed_at: None,
+                    gone: true,
+                    ..(*entry).clone()
+                };
+                self.keep(key, Some(&entry), gone).await;
+            }
+        }
+        Err(no_such_crate(&key))
+    }
+
+    /// Puts an entry into memory and, unless it differs from `before` only by a recent check, into the store.
+    async fn keep(
+        self: &Arc<Self>,
+        key: IndexKey,
+        before: Option<&IndexEntry>,
+        mut entry: IndexEntry,
+    ) -> Arc<IndexEntry> {
+        let recorded = before.is_some_and(|before| {
+            let age = entry.checked_at.duration_since(before.recorded_at);
+            age.unwrap_or_default() < CONFIRMATION_GRAIN
+                && entry.validators == before.validators
+                && entry.gone == before.gone
+        });
+        if !recorded {
+            entry.recorded_at = entry.checked_at;
+        }
+        let entry = Arc::new(entry);
+        self.memory
+            .keep_index(&key, Resident::Index(entry.clone()))
+            .await;
+        if !recorded {
+            self.save_index(key, entry.clone());
+        }
+        entry
+    }
+
+    /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
+    fn warn_of_changes(&self, key: &IndexKey, before: &IndexFile, now: &IndexFile) {
+        let (registry, name) = (key.registry.as_str(), key.name());
+        let changes = now.changes_since(before);
+        for (change, versions) in [
+            ("vanished", &changes.vanished),
+            ("checksum", &changes.replaced),
+        ] {
+            if !versions.is_empty() {
+                self.metrics.index_changes(registry, change, versions.len());
+                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream");
+            }
+        }
+    }
+
+    /// Upstream failed: the copy we have, unless it is too old.
+    async fn fall_back(
+        self: &Arc<Self>,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        error: Error,
+        now: SystemTime,
+    ) -> Answer {
+        let Some(entry) = known else {
+            tracing::warn!(name = %key.name(), "no index file to serve: {error}");
+            return Err(error);
+        };
+        if matches!(entry.due(&self.freshness, now), Due::Replace) {
+            let kind = match error.kind() {
+                kind @ (Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. }) => kind,
+                _ => Kind::UpstreamUnavailable { retry_after: None },
+            };
+            return Err(Error::new(
+                kind,
+                format!("{error}, and the copy here is older than `freshness.max_stale` allows"),
+            ));
+        }
+        tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
+        let stale = Arc::new(IndexEntry {
+            failed_at: Some(now),
+            ..(*entry).clone()
+        });
+        self.memory
+            .keep_index(&key, Resident::Index(stale.clone()))
+            .await;
+        shown(&key, stale, Outcome::Stale)
+    }
+}

@@ -1,0 +1,158 @@
+//! How often answering a hit asks for memory: counted, not timed, so that it is the same on every machine.
+//!
+//! A test program of its own: it counts what the allocator is asked for by the thread that serves, and nobody else may serve there.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use crate_mirror::{app::App, config};
+
+struct Counting;
+
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static COUNTS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if COUNTS.try_with(Cell::get).unwrap_or(false) {
+        COUNTED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator is unsafe by its trait; this one passes everything on"
+)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(old, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+/// An upstream of one crate, `tiny`, whose answers are written by hand: one connection, one request after the other.
+fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer_all(stream));
+        }
+    });
+    address
+}
+
+fn answer_all(mut stream: TcpStream) {
+    let line = format!(
+        r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false,"more":"{}"}}"#,
+        "0".repeat(64),
+        "x".repeat(2000)
+    );
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while stream.read_exact(&mut byte).is_ok() {
+        request.push(byte[0]);
+        if request.ends_with(b"\r\n\r\n") {
+            request.clear();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", line.len());
+            if stream
+                .write_all(&[head.as_bytes(), line.as_bytes()].concat())
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A mirror on a thread of its own, whose allocations are counted.
+fn mirror(upstream: SocketAddr) -> SocketAddr {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        COUNTS.set(true);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let toml = format!(
+                "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {:?}\n[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = \"http://{upstream}/\"\n",
+                folder.path()
+            );
+            let app = App::start(config::parse(&toml).expect("settings")).await.expect("a mirror");
+            tell.send(app.address()).expect("the test waits");
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().expect("a mirror that starts")
+}
+
+/// How many allocations an answer to `request` costs, its client's own not counted.
+fn allocations(mirror: SocketAddr, request: &str) -> f64 {
+    const ROUNDS: u32 = 2_000;
+    let mut stream = TcpStream::connect(mirror).expect("a connection");
+    let mut answer = [0; 16 << 10];
+    let mut ask = |stream: &mut TcpStream| {
+        stream.write_all(request.as_bytes()).expect("sent");
+        // A hit goes out in one piece.
+        let length = stream.read(&mut answer).expect("an answer");
+        let head = String::from_utf8_lossy(&answer[..length.min(17)]);
+        assert!(
+            head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.1 304"),
+            "{head}"
+        );
+    };
+    for _ in 0..100 {
+        ask(&mut stream);
+    }
+    let before = COUNTED.load(Ordering::Relaxed);
+    for _ in 0..ROUNDS {
+        ask(&mut stream);
+    }
+    (COUNTED.load(Ordering::Relaxed) - before) as f64 / f64::from(ROUNDS)
+}
+
+/// Each allocation on this path is paid for by every request of every build.
+#[test]
+fn a_hit_costs_few_allocations() {
+    let mirror = mirror(upstream());
+    let headers = "host: mirror\r\naccept: text/plain\r\nuser-agent: cargo/1.95.0\r\n";
+    let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\n{headers}{more}\r\n");
+    let index = allocations(mirror, &get("/index/ti/ny/tiny", ""));
+    let gzip = allocations(
+        mirror,
+        &get("/index/ti/ny/tiny", "accept-encoding: gzip\r\n"),
+    );
+    let current = allocations(mirror, &get("/index/ti/ny/tiny", "if-none-match: *\r\n"));
+    let config = allocations(mirror, &get("/index/config.json", ""));
+    println!(
+        "allocations a request: index {index}, gzipped {gzip}, 304 {current}, config.json {config}"
+    );
+    assert!(
+        index < 20.0 && gzip < 20.0 && current < 20.0,
+        "{index} {gzip} {current}"
+    );
+}

@@ -1,0 +1,412 @@
+//! Offline: only what is stored is shown to a resolver, nobody is asked for anything, and who asks for what isn't there is told how to get it.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    Cargo, Mirror, MirrorBuilder, Package, Program, Upstream, index_path, stored::corrupt,
+};
+
+const OFFLINE: &str = "[offline]\nenabled = true";
+
+/// `app` in two versions, the newer of which needs `lib`, and `lib` in two versions.
+async fn upstream() -> Upstream {
+    Upstream::new()
+        .publish(Package::new("app", "1.0.0").dep("lib", "1.0.0"))
+        .publish(Package::new("app", "1.1.0").dep("lib", "1.1.0"))
+        .publish(Package::new("lib", "1.0.0"))
+        .publish(Package::new("lib", "1.1.0"))
+        .start()
+        .await
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", index_path(name))
+}
+
+fn download(name: &str, version: &str) -> String {
+    format!("/api/v1/crates/{name}/{version}/download")
+}
+
+/// A store filled by an online mirror with both index files and these crates.
+async fn filled(upstream: &Upstream, crates: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    add(upstream, folder.path(), crates).await;
+    folder
+}
+
+async fn add(upstream: &Upstream, store: &Path, crates: &[(&str, &str)]) {
+    let mirror = Mirror::of(upstream).store(store).start().await;
+    for name in ["app", "lib"] {
+        assert_eq!(mirror.get(&index(name)).await.status, 200);
+    }
+    for (name, version) in crates {
+        assert_eq!(mirror.get(&download(name, version)).await.status, 200);
+    }
+    mirror.stop().await;
+}
+
+fn offline(upstream: &Upstream, store: &TempDir) -> MirrorBuilder {
+    Mirror::of(upstream).store(store.path()).settings(OFFLINE)
+}
+
+/// The versions of an index file with whether they are yanked.
+fn shown(lines: &str) -> Vec<(String, bool)> {
+    let line = |line: &str| -> (String, bool) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let version = line["vers"].as_str().expect("a version").to_owned();
+        (version, line["yanked"].as_bool().expect("a boolean"))
+    };
+    lines.lines().map(line).collect()
+}
+
+fn pairs(versions: &[(&str, bool)]) -> Vec<(String, bool)> {
+    let owned = versions.iter();
+    owned
+        .map(|(v, yanked)| ((*v).to_owned(), *yanked))
+        .collect()
+}
+
+#[tokio::test]
+async fn offline_nobody_is_asked_for_anything() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0")]).await;
+    upstream.clear_log();
+    let mirror = offline(&upstream, &store).start().await;
+    for path in [
+        &index("app"),
+        &index("lib"),
+        &index("nosuch"),
+        &download("app", "1.0.0"),
+        &download("app", "1.1.0"),
+        &download("nosuch", "1.0.0"),
+        "/index/config.json",
+        "/api/v1/crates?q=app",
+        "/readyz",
+        "/metrics",
+        "/",
+    ] {
+        mirror.get(path).await;
+    }
+    mirror.stop().await;
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
+}
+
+/// Certificates that can't be read, or a proxy that can't be parsed, used to be reasons not to start.
+#[tokio::test]
+async fn offline_starts_with_no_upstream_configured_and_no_certificates() {
+    let program = Program::new(&["serve", "--offline", "--listen", "127.0.0.1:0"])
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent");
+    let running = program.start().await;
+    let reply = crate::support::client::get(running.addr(), &index("serde"), &[]).await;
+    assert_eq!(
+        (reply.status, reply.header("x-cache")),
+        (404, Some("offline"))
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_stored_is_shown_as_yanked_and_nothing_else_changes() {
+    let upstream = upstream().await;
+    let store = filled(
+        &upstream,
+        &[("app", "1.0.0"), ("lib", "1.0.0"), ("lib", "1.1.0")],
+    )
+    .await;
+    let mirror = offline(&upstream, &store).start().await;
+    let reply = mirror.get(&index("app")).await;
+    assert_eq!((reply.status, reply.header("x-cache")), (200, Some("hit")));
+    assert_eq!(
+        shown(&reply.text()),
+        pairs(&[("1.0.0", false), ("1.1.0", true)])
+    );
+    let unhidden = reply.text().replace("\"yanked\":true", "\"yanked\":false");
+    assert_eq!(unhidden, upstream.index_file("app"), "other bytes");
+    // All of it is there: the bytes are upstream's.
+    assert_eq!(
+        mirror.get(&index("lib")).await.text(),
+        upstream.index_file("lib")
+    );
+}
+
+#[tokio::test]
+async fn with_the_full_index_every_version_is_shown_as_upstream_had_it() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0")]).await;
+    let settings = "[offline]\nenabled = true\nindex = \"full\"";
+    let mirror = Mirror::of(&upstream).store(store.path()).settings(settings);
+    let mirror = mirror.start().await;
+    assert_eq!(
+        mirror.get(&index("app")).await.text(),
+        upstream.index_file("app")
+    );
+    let missing = mirror.get(&download("app", "1.1.0")).await;
+    assert_eq!(
+        (missing.status, missing.header("x-cache")),
+        (404, Some("offline"))
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_stored_is_404_with_the_way_to_get_it() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    for (path, wanted) in [
+        (download("app", "1.1.0"), "app@1.1.0"),
+        (download("nosuch", "2.0.0"), "nosuch@2.0.0"),
+        (index("nosuch"), "nosuch"),
+    ] {
+        let reply = mirror.get(&path).await;
+        assert_eq!(
+            (reply.status, reply.header("x-cache")),
+            (404, Some("offline"))
+        );
+        let text = reply.text();
+        for words in [
+            "offline",
+            &format!("crate-mirror prefetch {wanted}`"),
+            "import",
+        ] {
+            assert!(text.contains(words), "no {words:?} in {text}");
+        }
+        assert!(text.len() < 512, "cargo shows no more than that: {text}");
+        assert_eq!(
+            text.trim_end().matches(". ").count(),
+            0,
+            "one sentence: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn cargo_picks_the_newest_version_that_is_there() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let cargo = Cargo::new(&mirror.index_url()).project(&[("app", "1")]);
+    cargo.run(&["build"]).await.success();
+    for version in ["app\"\nversion = \"1.0.0", "lib\"\nversion = \"1.0.0"] {
+        assert!(cargo.lockfile().contains(version), "{}", cargo.lockfile());
+    }
+    // What it locked builds again, from nothing, and an update changes nothing.
+    let before = cargo.lockfile();
+    cargo.fresh_home();
+    cargo.run(&["build", "--locked"]).await.success();
+    cargo.run(&["update"]).await.success();
+    assert_eq!(cargo.lockfile(), before);
+}
+
+#[tokio::test]
+async fn cargo_add_and_install_work_for_what_is_there() {
+    let upstream = upstream().await;
+    upstream.publish(
+        Package::new("tool", "0.1.0")
+            .dep("lib", "1")
+            .file("src/main.rs", "fn main() {}"),
+    );
+    let store = filled(
+        &upstream,
+        &[("app", "1.0.0"), ("lib", "1.0.0"), ("tool", "0.1.0")],
+    )
+    .await;
+    let mirror = offline(&upstream, &store).start().await;
+    let cargo = Cargo::new(&mirror.index_url());
+    cargo.run(&["add", "app"]).await.success();
+    cargo.run(&["build"]).await.success();
+    let root = cargo.project_dir().join("installed");
+    let root = root.to_str().expect("UTF-8");
+    cargo
+        .run(&["install", "tool", "--root", root])
+        .await
+        .success();
+    assert!(Path::new(root).join("bin/tool").exists());
+}
+
+/// A lockfile of the world outside names what was never carried in.
+#[tokio::test]
+async fn a_lockfile_that_names_a_missing_version_is_told_so_by_cargo() {
+    let upstream = upstream().await;
+    let outside = Mirror::of(&upstream).start().await;
+    let cargo = Cargo::new(&outside.index_url()).project(&[("app", "1")]);
+    cargo.run(&["generate-lockfile"]).await.success();
+    let store = filled(&upstream, &[("app", "1.1.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let inside = Cargo::new(&mirror.index_url()).project(&[("app", "1")]);
+    inside.write("Cargo.lock", &cargo.lockfile());
+    let output = inside.run(&["build", "--locked"]).await;
+    output
+        .failure()
+        .stderr_contains("crate-mirror prefetch lib@1.1.0");
+}
+
+/// Whoever carried in the crate used to be told for another minute that it wasn't there.
+#[tokio::test]
+async fn what_an_import_brings_is_visible_at_once() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let before = mirror.get(&index("app")).await;
+    assert_eq!(shown(&before.text())[1], ("1.1.0".into(), true));
+    assert_eq!(mirror.get(&download("app", "1.1.0")).await.status, 404);
+    // Another process adds to the store and says so, as an import does.
+    add(&upstream, store.path(), &[("app", "1.1.0")]).await;
+    let metrics = std::sync::Arc::new(crate_mirror::metrics::Metrics::new());
+    let now = std::time::SystemTime::now();
+    let other = crate_mirror::store::Store::open(store.path(), true, metrics, now);
+    other
+        .expect("a store")
+        .announce_change()
+        .await
+        .expect("announced");
+    let tag = before.header("etag").expect("an ETag");
+    let after = mirror
+        .get_with(&index("app"), &[("if-none-match", tag)])
+        .await;
+    assert_eq!(
+        after.status, 200,
+        "a client with the old rendition gets the new one"
+    );
+    assert_eq!(after.text(), upstream.index_file("app"));
+    assert_eq!(mirror.get(&download("app", "1.1.0")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_rendition_has_its_own_validators() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let hidden = mirror.get(&index("app")).await;
+    let tag = hidden.header("etag").expect("an ETag").to_owned();
+    let again = mirror
+        .get_with(&index("app"), &[("if-none-match", &tag)])
+        .await;
+    assert_eq!(again.status, 304);
+    // When the index changed upstream says nothing of when a crate came or went here.
+    assert_eq!(hidden.header("last-modified"), None);
+    let since = [("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")];
+    assert_eq!(mirror.get_with(&index("app"), &since).await.status, 200);
+    let online = Mirror::of(&upstream).start().await.get(&index("app")).await;
+    assert_ne!(
+        online.header("etag"),
+        Some(&*tag),
+        "other bytes under one ETag"
+    );
+}
+
+#[tokio::test]
+async fn a_corrupt_crate_is_503_and_then_shown_as_what_is_not_there() {
+    let upstream = upstream().await;
+    for settings in ["", "[memory]\nbudget = \"1MiB\""] {
+        upstream.publish(Package::new("lib", "1.2.0").payload(100_000));
+        let store = filled(&upstream, &[("lib", "1.2.0")]).await;
+        let mirror = offline(&upstream, &store).settings(settings).start().await;
+        corrupt(&mirror.stored_crate("lib", "1.2.0"));
+        let reply = mirror.get(&download("lib", "1.2.0")).await;
+        match settings {
+            "" => {
+                assert_eq!(
+                    (reply.status, reply.header("x-cache")),
+                    (503, Some("offline"))
+                );
+                assert!(reply.text().contains("import it anew"), "{}", reply.text());
+            }
+            // Too large for memory, it is checked on its way out.
+            _ => assert!(!reply.complete),
+        }
+        let reply = mirror.get(&download("lib", "1.2.0")).await;
+        assert_eq!(
+            (reply.status, reply.header("x-cache")),
+            (404, Some("offline"))
+        );
+        let lines = mirror.get(&index("lib")).await.text();
+        assert_eq!(shown(&lines)[2], ("1.2.0".into(), true));
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_index_record_is_503() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    corrupt(&mirror.index_record("app"));
+    let reply = mirror.get(&index("app")).await;
+    assert_eq!(
+        (reply.status, reply.header("x-cache")),
+        (503, Some("offline"))
+    );
+    assert!(reply.text().contains("import it anew"), "{}", reply.text());
+}
+
+/// Offline nothing that goes can come back.
+#[tokio::test]
+async fn nothing_is_evicted_offline() {
+    let upstream = upstream().await;
+    upstream.publish(Package::new("lib", "2.0.0").payload(3_000_000));
+    let store = filled(&upstream, &[("lib", "2.0.0")]).await;
+    let limits = "max_size = \"1MiB\"\nmax_age = \"1m\"";
+    let mirror = offline(&upstream, &store).store_settings(limits);
+    let mirror = mirror.start().await;
+    let file = mirror.stored_crate("lib", "2.0.0");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let opened = fs::File::open(&file).expect("stored");
+    opened.set_modified(long_ago).expect("its time");
+    // Online the first look is 5 s after the start; what matters is that nobody ever looks.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert!(file.exists());
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_vain_is_wanted_until_it_comes() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    for path in [
+        download("app", "1.1.0"),
+        download("app", "1.1.0"),
+        // All spellings that cargo tries of one name.
+        index("a-b_c"),
+        index("a_b_c"),
+        index("a-b-c"),
+        index("app"),
+    ] {
+        mirror.get(&path).await;
+    }
+    mirror.stop().await;
+    let path = store.path().to_str().expect("UTF-8").to_owned();
+    let wanted = || Program::new(&["wanted", "--store", &path]).run();
+    let ended = wanted().await;
+    assert_eq!(
+        (ended.code, &*ended.stdout),
+        (Some(0), "a-b_c\napp@1.1.0\n"),
+        "{}",
+        ended.stderr
+    );
+    add(&upstream, store.path(), &[("app", "1.1.0")]).await;
+    assert_eq!(wanted().await.stdout, "a-b_c\n");
+}
+
+#[tokio::test]
+async fn a_registry_of_its_own_is_named_in_what_is_wanted() {
+    let upstream = upstream().await;
+    let store = TempDir::new().expect("a folder");
+    let internal = format!(
+        "[registries.internal]\nindex = \"{}\"",
+        upstream.index_url()
+    );
+    let mirror = offline(&upstream, &store).settings(&internal).start().await;
+    let reply = mirror
+        .get("/registries/internal/api/v1/crates/thing/1.0.0/download")
+        .await;
+    assert!(
+        reply.text().contains("prefetch internal:thing@1.0.0`"),
+        "{}",
+        reply.text()
+    );
+    mirror.stop().await;
+    let path = store.path().to_str().expect("UTF-8");
+    let ended = Program::new(&["wanted", "--store", path]).run().await;
+    assert_eq!(ended.stdout, "internal:thing@1.0.0\n");
+}
