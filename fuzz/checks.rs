@@ -15,7 +15,8 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{
         CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
-        RegistryName, Sha256, Want,
+        Lockfile, RegistryName, Sha256, Want,
+        lockfile::{Locked, Source},
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
     policy::render,
@@ -215,6 +216,37 @@ fn assert_nothing_vanished(before: &IndexFile, now: &IndexFile) {
         };
         assert_ne!(checksums(before), checksums(now), "{replaced}");
     }
+}
+
+/// A Cargo.lock is read or refused in one line; what is read is read the same in the words of another version.
+pub fn lockfile(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let read = match Lockfile::parse(text) {
+        Ok(read) => read,
+        Err(e) => {
+            assert!(!e.message().contains('\n'), "{e}");
+            return;
+        }
+    };
+    let again: String = read.packages.iter().map(written_again).collect();
+    let again = Lockfile::parse(&again).expect("what we wrote");
+    assert_eq!(again.packages, read.packages);
+}
+
+fn written_again(locked: &Locked) -> String {
+    let source = match &locked.source {
+        Source::CratesIo => "https://github.com/rust-lang/crates.io-index",
+        Source::Index(url) => url.as_str(),
+    };
+    let CrateId { name, version } = locked.id;
+    let checksum = locked.sha256.map(|sum| format!("checksum = \"{sum}\"\n"));
+    let checksum = checksum.unwrap_or_default();
+    format!(
+        "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = {:?}\n{checksum}",
+        format!("registry+{source}")
+    )
 }
 
 /// Conditional and accept headers mean what RFC 9110 has them mean, and no value of them does harm.

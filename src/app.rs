@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts, Registry},
+    mirror::{Mirror, Parts, Registry, prefetch},
     store::Store,
     upstream::Upstream,
 };
@@ -73,6 +73,13 @@ impl App {
             config.store.max_age.map(|age| *age),
         );
         let offline = config.offline.enabled;
+        let mut warm = prefetch::Warm {
+            settings: config.prefetch.clone(),
+            origins: config.origins(),
+        };
+        if offline {
+            warm.settings.lockfiles.clear();
+        }
         let mirror = mirror(config, store, metrics.clone())?;
         let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
@@ -82,6 +89,8 @@ impl App {
         if !offline {
             tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
         }
+        let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
         let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(http::serve(listener, service, stopped, grace));
         Ok(Self {
@@ -176,14 +185,16 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
+/// A mirror that nobody listens for: what the settings say, over `store`.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
+pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let allowance = Allowance::new(memory_budget + IN_FLIGHT);
     let registries = registries(&config, &allowance, &metrics)?;
-    let default = config.registries.iter().find(|(_, r)| r.default);
-    let (default, _) = default.ok_or_else(|| Error::config("no registry is the default one"))?;
     Ok(Mirror::new(Parts {
-        default: *default,
+        default: config.default_registry()?,
         freshness: config.freshness,
         read_ahead: config.read_ahead,
         memory_budget,

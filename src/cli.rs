@@ -26,8 +26,10 @@ struct Cli {
 enum Command {
     /// Serve cargo (what happens when no command is given).
     Serve,
-    /// Check the settings, the store and every upstream, without serving.
-    Check,
+    /// Check the settings, the store and every upstream, without serving; or whether Cargo.lock files can be built from the store alone.
+    Check(commands::check::Options),
+    /// Fill the store before anyone asks.
+    Prefetch(commands::prefetch::Options),
     /// Read everything stored and check it.
     Verify {
         /// Drop what is bad, so that it is fetched again when asked for.
@@ -42,6 +44,10 @@ enum Command {
         #[arg(long, value_name = "SIZE")]
         to: Option<String>,
     },
+    /// Make a bundle of what is stored, to be carried where no network leads.
+    Export(commands::export::Options),
+    /// Add what is in bundles to the store; also beside a running mirror, which sees it at once.
+    Import(commands::import::Options),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -61,9 +67,10 @@ struct Settings {
     /// How log lines look.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
-    /// What to log: a level (error, warn, info, debug, trace), or directives such as `warn,access=info`.
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// What to log: a level (error, warn, info, debug, trace), or directives such as `warn,access=info`; `info` if not said, `warn` while
+    /// prefetching.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -78,7 +85,7 @@ enum LogFormat {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     // The guard writes out what is still to be written when it is dropped.
-    let done = start_logging(&cli.settings).and_then(|_guard| block_on(&cli));
+    let done = start_logging(&cli).and_then(|_guard| block_on(&cli));
     match done {
         Ok(code) => code,
         Err(e) => {
@@ -107,10 +114,13 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
     let done = runtime.block_on(async {
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => commands::serve::run(&flags).await,
-            Command::Check => commands::check::run(&flags).await,
+            Command::Check(options) => commands::check::run(&flags, options).await,
+            Command::Prefetch(options) => commands::prefetch::run(&flags, options).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
             Command::Wanted => commands::wanted::run(&flags).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
+            Command::Export(options) => commands::export::run(&flags, options).await,
+            Command::Import(options) => commands::import::run(&flags, options).await,
         }
     });
     // What was not finished within the grace time is not waited for.
@@ -123,9 +133,15 @@ const LOG_BACKLOG: usize = 16_384;
 
 /// Log lines go to standard error; standard output is for what a command was asked to say. They are written by a thread of their own: a terminal
 /// that is stopped or a pipe that nobody reads must not hold up an answer.
-fn start_logging(settings: &Settings) -> Result<WorkerGuard> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|e| Error::config(format!("--log {:?} can't be understood: {e}", settings.log)))?;
+fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
+    let usual = match command {
+        // A line for every request would drown its own words.
+        Some(Command::Prefetch(_)) => "warn",
+        _ => "info",
+    };
+    let filter = settings.log.as_deref().unwrap_or(usual);
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| Error::config(format!("--log {filter:?} can't be understood: {e}")))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LOG_BACKLOG)
         .finish(std::io::stderr());

@@ -1,20 +1,104 @@
-//! `check`: would it serve? The settings, the store and every upstream, tried without starting.
+//! `check`: would it serve? The settings, the store and every upstream, tried without starting; or, of Cargo.lock files, whether the store alone is
+//! enough to build from them.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
+
+use clap::Args;
 
 use crate::{
     allowance::Allowance,
     app,
     config::{self, Flags},
-    error::Result,
+    error::{Error, Result},
     metrics::Metrics,
+    mirror::{
+        prefetch::{Aside, List, Missing},
+        readiness::{Look, lack},
+    },
 };
 
-/// Says for each part whether it can be used; exit code 1 when an upstream can't.
+/// What to check.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Cargo.lock files, or folders to search for them: can they be built from the store with no network at all? Without any, the settings, the store
+    /// and the upstreams are checked.
+    #[arg(value_name = "CARGO.LOCK")]
+    lockfiles: Vec<String>,
+    /// Also read every .crate file that is needed and check it.
+    #[arg(long, requires = "lockfiles")]
+    verify: bool,
+}
+
+/// Checks what `options` name.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
-pub async fn run(flags: &Flags) -> Result<ExitCode> {
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or a Cargo.lock can't be used.
+pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+    match options.lockfiles.is_empty() {
+        true => parts(flags).await,
+        false => lockfiles(flags, options).await,
+    }
+}
+
+/// Lists on standard output what the store lacks, each line beginning with what `prefetch` takes, and says the rest on standard error. No
+/// upstream is asked or even made ready. Exit code 1 when something is lacking.
+async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
+    let config = config::load(flags)?;
+    let list = List::read(&options.lockfiles, std::io::stdin())?;
+    if let Some(wanted) = list.wanted.first() {
+        return Err(Error::config(format!(
+            "{wanted} is no Cargo.lock and no folder; check takes nothing else"
+        )));
+    }
+    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let look = match options.verify {
+        true => Look::Whole,
+        false => Look::Glance,
+    };
+    let (needed, aside) = list.needed(&config.origins());
+    let mut missing = Vec::new();
+    for needed in &needed {
+        if let Some(why) = lack(&store, needed, look, SystemTime::now()).await? {
+            missing.push(Missing {
+                what: needed.label(),
+                why,
+                by: needed.by.clone(),
+            });
+        }
+    }
+    tell(needed.len(), &missing, &aside);
+    Ok(match missing.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// The table, and what is to be said of it.
+fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
+    for (what, why) in &aside.named {
+        eprintln!("not of this mirror  {what}: {why}");
+    }
+    let width = |column: fn(&Missing) -> &str| {
+        let widths = missing.iter().map(|m| column(m).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (what, why) = (width(|m| &m.what), width(|m| &m.why));
+    let rows = missing.iter().map(|row| {
+        let by = row.by.join(", ");
+        format!("{:what$}  {:why$}  {by}\n", row.what, row.why)
+    });
+    // Whoever started it may have stopped reading.
+    let _ = std::io::stdout().write_all(rows.collect::<String>().as_bytes());
+    match missing.len() {
+        0 => eprintln!("all {needed} packages are here"),
+        lacking => eprintln!(
+            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes"
+        ),
+    }
+}
+
+/// Says for each part whether it can be used; exit code 1 when an upstream can't.
+async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
     println!("ok      settings");
     let metrics = Arc::new(Metrics::new());

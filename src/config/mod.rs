@@ -1,6 +1,7 @@
 //! [`Config`]: what the operator wrote, typed. Defaults, then mirror.toml, then the environment, then flags; unknown keys are errors.
 
 mod load;
+mod origins;
 pub mod sections;
 pub mod units;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use load::{Flags, load, parse};
+pub use origins::Origins;
 pub use sections::Registry;
 pub use units::BaseUrl;
 
@@ -48,6 +50,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// The registry served when none is named.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when no registry is the default one, which loading doesn't let happen.
+    pub fn default_registry(&self) -> Result<RegistryName> {
+        let default = self.registries.iter().find(|(_, r)| r.default);
+        default
+            .map(|(name, _)| *name)
+            .ok_or_else(|| Error::config("no registry is the default one"))
+    }
+
     /// Makes crates.io known if nothing was said of it, and one registry the default one.
     fn complete(mut self) -> Result<Self> {
         let chosen: Vec<_> = self.registries.iter().filter(|(_, r)| r.default).collect();

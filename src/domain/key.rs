@@ -30,6 +30,14 @@ impl Key {
         };
         (key.path() == path).then_some(Self::Crate(key))
     }
+
+    /// The object's path.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Index(key) => key.path(),
+            Self::Crate(key) => key.path(),
+        }
+    }
 }
 
 /// The key of an index record: one crate's index file in one registry.

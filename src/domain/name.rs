@@ -71,6 +71,28 @@ impl CrateName {
             .filter_map(move |(from, to)| self.with_separator(from, to))
     }
 
+    /// Every other way to write the `-` and `_` of this name, the likelier ones first; beyond six of them, only the likeliest.
+    pub fn spellings(self) -> impl Iterator<Item = Self> {
+        const MOST: usize = 6;
+        let is_separator = |b: &u8| matches!(b, b'-' | b'_');
+        let count = self.0.bytes().filter(|b| is_separator(b)).count();
+        let all = if count > MOST { 0 } else { 1_u32 << count };
+        let mixed = (1..all.saturating_sub(1)).filter_map(move |choice| {
+            let mut place = 0;
+            let mut text = ArrayString::new();
+            for b in self.0.bytes() {
+                if is_separator(&b) {
+                    text.push(if choice >> place & 1 == 1 { '_' } else { '-' });
+                    place += 1;
+                } else {
+                    text.push(char::from(b));
+                }
+            }
+            (text != self.0).then_some(Self(text))
+        });
+        self.separator_variants().chain(mixed)
+    }
+
     fn with_separator(&self, from: u8, to: u8) -> Option<Self> {
         let mut text = ArrayString::new();
         for b in self.0.bytes() {
@@ -98,5 +120,23 @@ impl fmt::Display for CrateName {
 impl fmt::Debug for CrateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_comes_once() {
+        let spellings = |text| {
+            let all = CrateName::parse(text).expect("a name").spellings();
+            all.map(|name| name.to_string()).collect::<Vec<_>>()
+        };
+        assert!(spellings("abc").is_empty());
+        assert_eq!(spellings("a-b"), ["a_b"]);
+        assert_eq!(spellings("a-b_c"), ["a_b_c", "a-b-c", "a_b-c"]);
+        assert_eq!(spellings("a_b_c"), ["a-b-c", "a_b-c", "a-b_c"]);
+        assert_eq!(spellings("a-b-c-d-e-f-g-h"), ["a_b_c_d_e_f_g_h"]);
     }
 }

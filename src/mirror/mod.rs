@@ -1,5 +1,6 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
 
+pub mod bundle;
 mod crates;
 mod download;
 mod entry;
@@ -9,7 +10,9 @@ mod flight;
 mod index;
 mod memory;
 mod offline;
+pub mod prefetch;
 mod read_ahead;
+pub mod readiness;
 mod refresh;
 mod registry;
 mod rendition;

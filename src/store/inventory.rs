@@ -98,23 +98,34 @@ impl Store {
         Ok(crates.collect())
     }
 
+    /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn size_of(&self, key: &Key) -> Result<Option<u64>> {
+        let path = key.path();
+        let size = match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.open(&path).map(|bytes| bytes.len() as u64)),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(path);
+                blocking(move || match std::fs::metadata(&path) {
+                    Ok(meta) => Ok(meta.is_file().then_some(meta.len())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(e) => Err(failed("looking at", &path, &e)),
+                })
+                .await?
+            }
+        };
+        self.note(size)
+    }
+
     /// Whether there is a record under `key`; it isn't looked into.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn has_index(&self, key: &IndexKey) -> Result<bool> {
-        let path = key.path();
-        match &self.backend {
-            Backend::Memory(shelf) => Ok(shelf.open(&path).is_some()),
-            Backend::Fs(folder) => {
-                let path = folder.root().join(path);
-                let found = blocking(move || {
-                    path.try_exists()
-                        .map_err(|e| failed("looking for", &path, &e))
-                });
-                self.note(found.await?)
-            }
-        }
+        let size = self.size_of(&Key::Index(*key)).await?;
+        Ok(size.is_some())
     }
 
     /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for

@@ -54,3 +54,8 @@ fn headers_mean_what_the_rfc_has_them_mean() {
 fn nothing_decodes_to_more_than_was_allowed() {
     all_pass("gunzip", checks::gunzip);
 }
+
+#[test]
+fn a_lockfile_is_read_the_same_in_the_words_of_another_version() {
+    all_pass("lockfile", checks::lockfile);
+}

@@ -1,0 +1,123 @@
+//! What is to be seen of a run while it goes on: a bar on a terminal, a line now and then elsewhere.
+
+use std::{
+    io::IsTerminal,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use crate::mirror::prefetch::Progress;
+
+/// How often a bar moves.
+const TICK: Duration = Duration::from_millis(200);
+/// How often a line is said where no bar can be.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The show of a run; it ends when this is dropped.
+pub(super) struct Bar {
+    bar: ProgressBar,
+    task: JoinHandle<()>,
+}
+
+impl Bar {
+    /// Shows `progress` on standard error.
+    pub(super) fn of(progress: &Arc<Progress>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let (progress, started) = (progress.clone(), Instant::now());
+        let task = if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{bar:40} {pos} of {len}  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            tokio::spawn(draw(bar.clone(), progress, started))
+        } else {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+            tokio::spawn(speak(progress, started))
+        };
+        Self { bar, task }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn draw(bar: ProgressBar, progress: Arc<Progress>, started: Instant) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let now = State::of(&progress, started);
+        bar.set_length(now.total);
+        bar.set_position(now.done);
+        bar.set_message(now.words());
+    }
+}
+
+async fn speak(progress: Arc<Progress>, started: Instant) {
+    loop {
+        tokio::time::sleep(LINE_EVERY).await;
+        let now = State::of(&progress, started);
+        eprintln!("{} of {}  {}", now.done, now.total, now.words());
+    }
+}
+
+/// How far a run was at one moment.
+struct State {
+    total: u64,
+    done: u64,
+    bytes: u64,
+    elapsed: Duration,
+}
+
+impl State {
+    fn of(progress: &Progress, started: Instant) -> Self {
+        Self {
+            total: progress.total.load(Ordering::Relaxed),
+            done: progress.done.load(Ordering::Relaxed),
+            bytes: progress.bytes.load(Ordering::Relaxed),
+            elapsed: started.elapsed(),
+        }
+    }
+
+    /// Bytes, rate and time left.
+    fn words(&self) -> String {
+        let size = |bytes| ByteSize(bytes).display().iec();
+        let rate = (self.bytes as f64 / self.elapsed.as_secs_f64().max(0.001)) as u64;
+        let left = match self.left() {
+            Some(left) => humantime::format_duration(left).to_string(),
+            None => "?".to_owned(),
+        };
+        format!("{}  {}/s  {left} left", size(self.bytes), size(rate))
+    }
+
+    /// How long the rest takes if it goes on like this, in whole seconds.
+    fn left(&self) -> Option<Duration> {
+        let rest = self.total.saturating_sub(self.done) as f64;
+        let seconds = self.elapsed.as_secs_f64() * rest / self.done as f64;
+        let left = Duration::try_from_secs_f64(seconds).ok()?;
+        Some(Duration::from_secs(left.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_known_once_something_is_done() {
+        let state = |done, total| State {
+            total,
+            done,
+            bytes: 3 << 20,
+            elapsed: Duration::from_secs(6),
+        };
+        assert_eq!(state(2, 10).words(), "3.0 MiB  512.0 KiB/s  24s left");
+        assert_eq!(state(10, 10).words(), "3.0 MiB  512.0 KiB/s  0s left");
+        assert!(state(0, 10).words().ends_with("? left"));
+        assert!(state(0, 0).words().ends_with("? left"));
+    }
+}

@@ -1,0 +1,315 @@
+//! `prefetch`: the store filled before anyone asks.
+
+mod bar;
+mod deps;
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    num::NonZeroUsize,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::{
+    app::{self, App},
+    config::{self, Config, Flags, units::Span},
+    domain::{
+        Lockfile, Wanted,
+        wanted::{Range, parse_date},
+    },
+    error::{Error, Kind, Result},
+    metrics::Metrics,
+    mirror::{
+        Mirror,
+        prefetch::{
+            Aside, List, Missing, Needed, Prefetch, Report, lockfile, not_stored,
+            stored_index_files,
+        },
+    },
+    store::Store,
+};
+
+/// So many things are asked for at once, if `upstream.max_concurrent` allows.
+const MOST_AT_ONCE: u32 = 64;
+/// Writes may take as long as the disk needs.
+const WRITES: u64 = 3_600_000;
+
+/// What to fetch.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Cargo.lock files, folders to search for them, crates, files with a crate a line (# begins a comment), or - for standard input. A crate is
+    /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't crates.io's. What exists as a file
+    /// or folder is taken as that (./serde).
+    #[arg(value_name = "WHAT")]
+    what: Vec<String>,
+    /// Also what the crates given by name depend on, as the installed cargo resolves it (with their default features).
+    #[arg(long)]
+    deps: bool,
+    /// Of crates given by name, all versions (that are meant); without this, the newest.
+    #[arg(long, group = "range")]
+    all_versions: bool,
+    /// Of crates given by name, the newest N versions.
+    #[arg(long, group = "range", value_name = "N")]
+    latest: Option<NonZeroUsize>,
+    /// Of crates given by name, the versions published since, such as 2026-11-01.
+    #[arg(long, group = "range", value_name = "DATE")]
+    since: Option<String>,
+    /// Refresh the index files of all crates that are stored.
+    #[arg(long)]
+    update: bool,
+}
+
+/// Fetches what isn't stored yet and says what came of it. Exit code 1 when anything is missing.
+///
+/// # Errors
+/// [`Kind::Config`] when the settings, the store or what is asked for can't be used.
+pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+    let config = config::load(flags)?;
+    if config.offline.enabled {
+        return Err(Error::config(
+            "prefetch asks upstream, which `offline.enabled` forbids; run it where upstream can be reached",
+        ));
+    }
+    let range = options.range()?;
+    let list = options.list(&config)?;
+    let started = Instant::now();
+    let run = Run::begin(config, options).await?;
+    let outcome = run.all(list, range, options).await?;
+    let written = outcome.print(started.elapsed());
+    Ok(written)
+}
+
+impl Options {
+    fn range(&self) -> Result<Range> {
+        if self.all_versions {
+            return Ok(Range::All);
+        }
+        if let Some(most) = self.latest {
+            return Ok(Range::Latest(most.get()));
+        }
+        match &self.since {
+            Some(date) => parse_date(date)
+                .map(Range::Since)
+                .map_err(|e| Error::config(format!("--since: {e}"))),
+            None => Ok(Range::Newest),
+        }
+    }
+
+    /// What is asked for; without any word of it, what the settings name.
+    fn list(&self, config: &Config) -> Result<List> {
+        let configured = &config.prefetch.lockfiles;
+        if !self.what.is_empty() || self.update {
+            return List::read(&self.what, std::io::stdin());
+        }
+        if configured.is_empty() {
+            return Err(Error::config(
+                "nothing to prefetch: name Cargo.lock files, folders or crates, or say --update, or set `prefetch.lockfiles`",
+            ));
+        }
+        let mut list = List::default();
+        for path in configured {
+            let read = lockfile(&path.0)?;
+            let shown = path.0.display().to_string();
+            list.lockfiles.push((shown.into(), read));
+        }
+        Ok(list)
+    }
+}
+
+/// A mirror that works for one run.
+struct Run {
+    config: Config,
+    store: Store,
+    mirror: Mirror,
+    /// It listens only if cargo has to ask it.
+    app: Option<App>,
+    prefetch: Prefetch,
+}
+
+/// What came of it.
+struct Outcome {
+    updated: Option<Report>,
+    files: Report,
+    bytes: u64,
+    aside: Aside,
+    missing: Vec<Missing>,
+    notes: Vec<String>,
+}
+
+impl Run {
+    async fn begin(mut config: Config, options: &Options) -> Result<Self> {
+        // Nobody here would rather have an old copy soon.
+        config.freshness.patience = Span::millis(u64::MAX);
+        if options.update {
+            config.freshness.fresh_for = Span::millis(0);
+        }
+        config.server.listen.0 = ([127, 0, 0, 1], 0).into();
+        config.server.shutdown_grace = Span::millis(WRITES);
+        let metrics = Arc::new(Metrics::new());
+        let store = app::open_store(&config, &metrics)?;
+        let mut served = config.clone();
+        served.server.public_url = None;
+        served.prefetch.lockfiles.clear();
+        // cargo asks for what it depends on, file after file; who has a Cargo.lock knows already.
+        served.read_ahead.enabled &= options.deps;
+        let (mirror, app) = if options.deps {
+            let app = App::start_with(served, store.clone(), metrics).await?;
+            (app.mirror().clone(), Some(app))
+        } else {
+            (app::mirror(served, store.clone(), metrics)?, None)
+        };
+        let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);
+        let prefetch = Prefetch::new(mirror.clone(), at_once as usize, SystemTime::now);
+        Ok(Self {
+            config,
+            store,
+            mirror,
+            app,
+            prefetch,
+        })
+    }
+
+    /// All that was asked for, until it is written.
+    async fn all(self, mut list: List, range: Range, options: &Options) -> Result<Outcome> {
+        let bar = bar::Bar::of(self.prefetch.progress());
+        let updated = match options.update {
+            true => Some(self.update().await?),
+            false => None,
+        };
+        let wanted = std::mem::take(&mut list.wanted);
+        let mut choice = self.prefetch.pick(wanted, range).await?;
+        if let Some(app) = &self.app {
+            let base = app.base_url().to_owned();
+            let (lockfiles, unresolved) = self.resolve(base, choice.needed.clone()).await?;
+            list.lockfiles.extend(lockfiles);
+            choice.missing.extend(unresolved);
+        }
+        let (mut needed, mut aside) = list.needed(&self.config.origins());
+        if self.app.is_some() {
+            // cargo's project for resolving is nobody's.
+            aside.paths = aside.paths.saturating_sub(choice.needed.len());
+        }
+        let known: HashSet<_> = needed.iter().map(|n| (n.registry, n.id)).collect();
+        let named = choice.needed.into_iter();
+        needed.extend(named.filter(|n| !known.contains(&(n.registry, n.id))));
+        let files = self.prefetch.fetch(needed).await?;
+        let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
+        match self.app {
+            Some(app) => app.stop().await,
+            None => self.mirror.close(Duration::from_millis(WRITES)).await,
+        }
+        drop(bar);
+        let mut outcome = Outcome {
+            updated,
+            files,
+            bytes,
+            aside,
+            missing: choice.missing,
+            notes: choice.notes,
+        };
+        outcome.confirm(&self.store).await?;
+        Ok(outcome)
+    }
+
+    async fn update(&self) -> Result<Report> {
+        let registries = self.mirror.registries().collect();
+        let keys = stored_index_files(&self.store, registries).await?;
+        self.prefetch.refresh(keys).await
+    }
+
+    /// What cargo says that each of these depends on; those it can't resolve are missing.
+    async fn resolve(
+        &self,
+        base: String,
+        needed: Vec<Needed>,
+    ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
+        let config = self.config.clone();
+        let work = move || {
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            let resolver = deps::Resolver::new(&config, &base)?;
+            for needed in needed {
+                let label = needed.label();
+                match resolver.resolve(&needed) {
+                    Ok(lockfile) => found.push((format!("for {label}").into(), lockfile)),
+                    Err(e) if e.kind() == Kind::Absent => missing.push(Missing {
+                        what: label,
+                        why: e.to_string(),
+                        by: Vec::new(),
+                    }),
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok((found, missing))
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::internal(format!("resolving ended early: {e}")))?
+    }
+}
+
+impl Outcome {
+    /// Makes sure that what was fetched is in the store, and tells a mirror that serves from it.
+    async fn confirm(&mut self, store: &Store) -> Result<()> {
+        for key in not_stored(store, &self.files.kept).await? {
+            self.files.missing.push(Missing {
+                what: Wanted::exactly(key.registry, &key.id).to_string(),
+                why: "it was fetched, but the store didn't take it; the log says why".into(),
+                by: Vec::new(),
+            });
+        }
+        let updated = self.updated.as_ref().map_or(0, |report| report.fetched);
+        if self.files.fetched + updated > 0 {
+            store.announce_change().await?;
+        }
+        Ok(())
+    }
+
+    /// Says all of it, what is missing last but for the summary.
+    fn print(self, took: Duration) -> ExitCode {
+        let mut missing = self.missing;
+        missing.extend(self.files.missing);
+        let mut said = String::new();
+        let notes = self
+            .notes
+            .into_iter()
+            .map(|note| format!("note     {note}\n"));
+        let skipped = self.aside.named.iter();
+        said.extend(notes);
+        said.extend(skipped.map(|(what, why)| format!("skipped  {what}: {why}\n")));
+        if let Some(updated) = self.updated {
+            said.push_str(&format!(
+                "{} index files were out of date, {} were not\n",
+                updated.fetched, updated.here
+            ));
+            missing.extend(updated.missing);
+        }
+        said.extend(missing.iter().map(line));
+        said.push_str(&format!(
+            "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
+            self.files.fetched,
+            self.files.here,
+            self.aside.named.len() + self.aside.paths,
+            missing.len(),
+            ByteSize(self.bytes).display().iec(),
+            took.as_secs_f64()
+        ));
+        // Whoever started it may have stopped reading.
+        let _ = std::io::stdout().write_all(said.as_bytes());
+        match missing.is_empty() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn line(Missing { what, why, by }: &Missing) -> String {
+    match by.is_empty() {
+        true => format!("missing  {what}: {why}\n"),
+        false => format!("missing  {what}: {why} ({})\n", by.join(", ")),
+    }
+}

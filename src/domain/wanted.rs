@@ -1,0 +1,312 @@
+//! [`Wanted`]: a crate that somebody asks for by name, and which of its versions that comes to.
+
+use std::{fmt, time::SystemTime};
+
+use semver::VersionReq;
+use serde::Deserialize;
+
+use super::{CrateId, CrateName, CrateVersion, IndexFile, RegistryName, Version, name::shorten};
+use crate::error::{Error, Result};
+
+/// `serde`, `serde@1.0.200` or `serde@^1.0`, with `internal:` before it when it isn't crates.io's. It is written as it is read,
+/// a line of a list each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// Which registry; crates.io if it isn't said, whichever is the default one: lists are carried from one mirror to another.
+    pub registry: RegistryName,
+    /// Which crate; its case and its `-` and `_` may be another than the registry's.
+    pub name: CrateName,
+    /// Which versions may be meant.
+    pub which: Which,
+}
+
+/// Which versions of a crate may be meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// Any.
+    Any,
+    /// Exactly this one.
+    Exact(CrateVersion),
+    /// Those that cargo would take for this requirement.
+    Matching(VersionReq),
+}
+
+/// How many of the versions that may be meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Range {
+    /// The newest.
+    #[default]
+    Newest,
+    /// So many of the newest.
+    Latest(usize),
+    /// What was published since.
+    Since(SystemTime),
+    /// All, yanked ones and prereleases included.
+    All,
+}
+
+/// What a crate that is wanted comes to.
+#[derive(Debug, Default)]
+pub struct Picked<'a> {
+    /// The versions, newest first.
+    pub versions: Vec<&'a Version>,
+    /// How many were left out because the index doesn't say when they were published.
+    pub undated: usize,
+}
+
+impl Wanted {
+    /// Parses one; spaces around it don't matter.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with which part is wrong and why.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let (registry, rest) = match text.split_once(':') {
+            Some((registry, rest)) => (RegistryName::parse(registry)?, rest),
+            None => (RegistryName::crates_io(), text),
+        };
+        let (name, which) = match rest.split_once('@') {
+            Some((name, version)) => (name, Which::parse(version)?),
+            None => (rest, Which::Any),
+        };
+        Ok(Self {
+            registry,
+            name: CrateName::parse(name)?,
+            which,
+        })
+    }
+
+    /// Exactly one version of a crate.
+    pub fn exactly(registry: RegistryName, id: &CrateId) -> Self {
+        Self {
+            registry,
+            name: id.name,
+            which: Which::Exact(id.version),
+        }
+    }
+
+    /// The versions of `file`, which is this crate's, that are meant. Yanked ones only if they are meant exactly or by [`Range::All`], prereleases
+    /// only if there is nothing else or the requirement names one.
+    pub fn pick<'a>(&self, file: &'a IndexFile, range: Range) -> Picked<'a> {
+        let mut picked = Picked::default();
+        let listed = file.versions().iter().filter_map(|listed| {
+            let version = semver::Version::parse(listed.version().as_str()).ok()?;
+            Some((version, listed))
+        });
+        let mut candidates: Vec<_> = listed
+            .filter(|(version, listed)| match &self.which {
+                Which::Any => true,
+                Which::Exact(wanted) => listed.version() == wanted,
+                Which::Matching(req) => req.matches(version),
+            })
+            .collect();
+        candidates.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let exact = matches!(self.which, Which::Exact(_));
+        if !exact && range != Range::All {
+            candidates.retain(|(_, listed)| !listed.yanked);
+            if candidates.iter().any(|(version, _)| version.pre.is_empty()) {
+                let any = self.which == Which::Any;
+                candidates.retain(|(version, _)| !any || version.pre.is_empty());
+            }
+        }
+        let mut versions: Vec<_> = candidates.into_iter().map(|(_, listed)| listed).collect();
+        match range {
+            Range::All => {}
+            Range::Newest => versions.truncate(1),
+            Range::Latest(most) => versions.truncate(most),
+            Range::Since(_) if exact => {}
+            Range::Since(since) => {
+                versions.retain(|listed| match published(file, listed) {
+                    Some(at) => at >= since,
+                    None => {
+                        picked.undated += 1;
+                        false
+                    }
+                });
+            }
+        }
+        picked.versions = versions;
+        picked
+    }
+}
+
+impl Which {
+    fn parse(text: &str) -> Result<Self> {
+        if let Ok(version) = CrateVersion::parse(text) {
+            return Ok(Self::Exact(version));
+        }
+        VersionReq::parse(text).map(Self::Matching).map_err(|e| {
+            Error::bad_request(format!(
+                "{:?} is neither a version such as 1.0.200 nor a requirement such as ^1.0: {e}",
+                shorten(text)
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.registry != RegistryName::crates_io() {
+            write!(f, "{}:", self.registry)?;
+        }
+        write!(f, "{}", self.name)?;
+        match &self.which {
+            Which::Any => Ok(()),
+            Which::Exact(version) => write!(f, "@{version}"),
+            Which::Matching(req) => write!(f, "@{req}"),
+        }
+    }
+}
+
+/// The one field of a line that says when; the format is crates.io's.
+#[derive(Deserialize)]
+struct Line {
+    pubtime: Option<String>,
+}
+
+/// When a version was published, if its line says so.
+fn published(file: &IndexFile, listed: &Version) -> Option<SystemTime> {
+    let line = file.body().get(listed.line.clone())?;
+    let line: Line = serde_json::from_slice(line).ok()?;
+    humantime::parse_rfc3339(&line.pubtime?).ok()
+}
+
+/// Parses a day, `2026-11-01`, which begins at midnight UTC, or a moment, `2026-11-01T08:00:00Z`.
+///
+/// # Errors
+/// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when it is neither.
+pub fn parse_date(text: &str) -> Result<SystemTime> {
+    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z"));
+    humantime::parse_rfc3339(text)
+        .or_else(|_| day())
+        .map_err(|_| {
+            Error::bad_request(format!(
+                "{:?} is not a date; allowed is one such as 2026-11-01 or 2026-11-01T08:00:00Z",
+                shorten(text)
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{IndexPath, Sha256};
+
+    /// A crate with these versions; `!` before one is yanked, `=DATE` after one is when it was published.
+    fn file(versions: &str) -> IndexFile {
+        let lines = versions.split(' ').map(|text| {
+            let (version, date) = text.split_once('=').unwrap_or((text, ""));
+            let pubtime = match date {
+                "" => String::new(),
+                date => format!(",\"pubtime\":\"{date}T12:00:00Z\""),
+            };
+            format!(
+                "{{\"name\":\"a\",\"vers\":{:?},\"cksum\":\"{}\",\"yanked\":{}{pubtime}}}\n",
+                version.trim_start_matches('!'),
+                Sha256::of(b""),
+                version.starts_with('!')
+            )
+        });
+        let path = IndexPath::of(CrateName::parse("a").expect("a name"));
+        let body = Bytes::from(lines.collect::<String>());
+        IndexFile::parse(path, body).expect("an index file")
+    }
+
+    fn picked(wanted: &str, versions: &str, range: Range) -> (String, usize) {
+        let file = file(versions);
+        let picked = Wanted::parse(wanted).expect("wanted").pick(&file, range);
+        let versions = picked.versions.iter().map(|v| v.version().as_str());
+        (versions.collect::<Vec<_>>().join(" "), picked.undated)
+    }
+
+    #[test]
+    fn the_newest_is_by_number_stable_and_not_yanked() {
+        let versions = "1.9.0 1.10.0 1.11.0-rc.1 !2.0.0 3.0.0-alpha.1";
+        for (wanted, newest) in [
+            ("a", "1.10.0"),
+            ("a@1.9.0", "1.9.0"),
+            ("a@2.0.0", "2.0.0"),
+            ("a@<1.10", "1.9.0"),
+            ("a@1", "1.10.0"),
+            ("a@2", ""),
+            ("a@3.0.0-alpha", "3.0.0-alpha.1"),
+            ("a@4.0.0", ""),
+        ] {
+            assert_eq!(
+                picked(wanted, versions, Range::Newest).0,
+                newest,
+                "{wanted}"
+            );
+        }
+        let (only, _) = picked("a", "1.0.0-a !1.0.0-b", Range::Newest);
+        assert_eq!(only, "1.0.0-a", "rather a prerelease than nothing");
+    }
+
+    #[test]
+    fn more_than_the_newest_can_be_wanted() {
+        let versions =
+            "1.0.0=2024-01-01 1.1.0=2025-01-01 !1.2.0=2025-02-02 2.0.0-a=2025-03-03 2.0.0";
+        let since = Range::Since(parse_date("2025-01-01").expect("a date"));
+        for (wanted, range, expected) in [
+            ("a", Range::All, ("2.0.0 2.0.0-a 1.2.0 1.1.0 1.0.0", 0)),
+            ("a@1", Range::All, ("1.2.0 1.1.0 1.0.0", 0)),
+            ("a", Range::Latest(2), ("2.0.0 1.1.0", 0)),
+            ("a", since, ("1.1.0", 1)),
+            ("a@1.0.0", since, ("1.0.0", 0)),
+        ] {
+            let expected = (expected.0.to_owned(), expected.1);
+            assert_eq!(
+                picked(wanted, versions, range),
+                expected,
+                "{wanted} {range:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_name_is_said() {
+        for (text, words) in [
+            ("", "not a crate name"),
+            ("Inner:a", "not a registry name"),
+            ("a b", "not a crate name"),
+            ("a@", "neither a version"),
+            ("a@one", "neither a version"),
+        ] {
+            let error = Wanted::parse(text).expect_err("refused").to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_a_day_or_a_moment() {
+        let seconds = |text| {
+            let since = parse_date(text)
+                .ok()?
+                .duration_since(SystemTime::UNIX_EPOCH);
+            Some(since.ok()?.as_secs())
+        };
+        assert_eq!(seconds("1970-01-02"), Some(86_400));
+        assert_eq!(seconds("1970-01-01T00:01:00Z"), Some(60));
+        for wrong in ["", "yesterday", "2026-13-01", "2026-11", "01/11/2026"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_read_as_it_is_written(text in "([a-z]{1,3}:)?[a-zA-Z][a-z_-]{0,5}(@[=^~<>]{0,2}[0-9]{1,2}(\\.[0-9]{1,2}){0,2}([-+][a-z0-9.]{1,5})?)?") {
+            if let Ok(wanted) = Wanted::parse(&text) {
+                let again = Wanted::parse(&wanted.to_string());
+                prop_assert_eq!(again.ok(), Some(wanted));
+            }
+        }
+
+        #[test]
+        fn no_text_at_all_makes_it_panic(text in ".{0,40}") {
+            let _ = (Wanted::parse(&text).map(|wanted| wanted.to_string()), parse_date(&text));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! [`List`]: what somebody asks to be had, read from arguments: Cargo.lock files, folders with such files, names, and files of names.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::Needed;
+use crate::{
+    config::Origins,
+    domain::{
+        Lockfile, Wanted,
+        lockfile::{Foreign, Skipped},
+    },
+    error::{Error, Result},
+};
+
+/// No Cargo.lock and no list is larger; those of the largest projects have under 1 MB.
+const MAX_FILE: u64 = 64 << 20;
+
+/// What somebody asks to be had.
+#[derive(Debug, Default)]
+pub struct List {
+    /// Cargo.lock files, each with its path.
+    pub lockfiles: Vec<(Arc<str>, Lockfile)>,
+    /// Crates by name.
+    pub wanted: Vec<Wanted>,
+}
+
+/// What of a list no registry here has.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Packages from elsewhere, each as `name@version` with the reason.
+    pub named: Vec<(String, String)>,
+    /// How many packages are parts of the projects themselves or lie beside them.
+    pub paths: usize,
+}
+
+impl List {
+    /// Reads all arguments; `-` is `input`. What exists as a file or folder is that, whatever it is called; everything else is a name.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) with the argument, the line if it has lines, and what is wrong.
+    pub fn read(arguments: &[String], mut input: impl Read) -> Result<Self> {
+        let mut list = Self::default();
+        for argument in arguments {
+            let path = Path::new(argument);
+            match argument.as_str() {
+                "-" => {
+                    let text = text_of("standard input", &mut input)?;
+                    list.add_text("standard input", &text)?;
+                }
+                _ if path.is_dir() => list.add_folder(path)?,
+                _ if path.exists() => list.add_file(path)?,
+                name => {
+                    let wanted = Wanted::parse(name).map_err(|e| {
+                        Error::config(format!(
+                            "{name:?} is no file or folder, and as the name of a crate it is wrong: {e}"
+                        ))
+                    })?;
+                    list.wanted.push(wanted);
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    /// Every Cargo.lock below `folder`.
+    fn add_folder(&mut self, folder: &Path) -> Result<()> {
+        let before = self.lockfiles.len();
+        for entry in WalkDir::new(folder).into_iter().filter_entry(worth_a_look) {
+            let entry = entry.map_err(|e| {
+                Error::config(format!("{} can't be searched: {e}", folder.display()))
+            })?;
+            if entry.file_name() == "Cargo.lock" && entry.file_type().is_file() {
+                self.add_file(entry.path())?;
+            }
+        }
+        if self.lockfiles.len() == before {
+            return Err(Error::config(format!(
+                "there is no Cargo.lock in the folder {} or below",
+                folder.display()
+            )));
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<()> {
+        let shown = path.display().to_string();
+        if path.extension().is_some_and(|ext| ext == "lock") {
+            self.lockfiles.push((shown.into(), lockfile(path)?));
+            return Ok(());
+        }
+        let text = read(path)?;
+        self.add_text(&shown, &text)
+    }
+
+    /// A Cargo.lock under another name, or names, a line each.
+    fn add_text(&mut self, place: &str, text: &str) -> Result<()> {
+        if text.lines().any(|line| line.trim_end() == "[[package]]") {
+            let lockfile = Lockfile::parse(text);
+            let lockfile = lockfile.map_err(|e| Error::config(format!("{place}: {e}")))?;
+            self.lockfiles.push((place.into(), lockfile));
+            return Ok(());
+        }
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wanted = Wanted::parse(line)
+                .map_err(|e| Error::config(format!("{place}, line {}: {e}", at + 1)))?;
+            self.wanted.push(wanted);
+        }
+        Ok(())
+    }
+
+    /// What the Cargo.lock files need of our registries, each file once, and what they need from elsewhere.
+    pub fn needed(&self, origins: &Origins) -> (Vec<Needed>, Aside) {
+        let (mut needed, mut aside) = (Vec::<Needed>::new(), Aside::default());
+        let mut places = HashMap::new();
+        for (place, lockfile) in &self.lockfiles {
+            for locked in &lockfile.packages {
+                let Some(registry) = origins.registry(&locked.source) else {
+                    let why = format!("{} is no registry of this mirror", locked.source);
+                    let what = format!("{}@{}", locked.id.name, locked.id.version);
+                    aside.add(what, why);
+                    continue;
+                };
+                let at = *places
+                    .entry((registry, locked.id, locked.sha256))
+                    .or_insert(needed.len());
+                match needed.get_mut(at) {
+                    Some(known) => known.by.push(place.clone()),
+                    None => needed.push(Needed {
+                        registry,
+                        id: locked.id,
+                        sha256: locked.sha256,
+                        by: vec![place.clone()],
+                    }),
+                }
+            }
+            for Skipped { name, version, why } in &lockfile.skipped {
+                match why {
+                    Foreign::Path => aside.paths += 1,
+                    Foreign::Git(_) | Foreign::Replaced | Foreign::Unknown(_) => {
+                        aside.add(format!("{name}@{version}"), why.to_string());
+                    }
+                }
+            }
+        }
+        (needed, aside)
+    }
+}
+
+impl Aside {
+    fn add(&mut self, what: String, why: String) {
+        let entry = (what, why);
+        if !self.named.contains(&entry) {
+            self.named.push(entry);
+        }
+    }
+}
+
+/// The Cargo.lock at `path`.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) with the path when it can't be read or isn't one.
+pub fn lockfile(path: &Path) -> Result<Lockfile> {
+    let text = read(path)?;
+    Lockfile::parse(&text).map_err(|e| Error::config(format!("{}: {e}", path.display())))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let place = path.display().to_string();
+    let file = File::open(path);
+    let file = file.map_err(|e| Error::config(format!("{place} can't be read: {e}")))?;
+    text_of(&place, file)
+}
+
+fn text_of(place: &str, from: impl Read) -> Result<String> {
+    let mut text = String::new();
+    match from.take(MAX_FILE + 1).read_to_string(&mut text) {
+        Ok(length) if length as u64 > MAX_FILE => Err(Error::config(format!(
+            "{place} is larger than any Cargo.lock or list of crates"
+        ))),
+        Ok(_) => Ok(text),
+        Err(e) if e.kind() == ErrorKind::InvalidData => {
+            Err(Error::config(format!("{place} is no text")))
+        }
+        Err(e) => Err(Error::config(format!("{place} can't be read: {e}"))),
+    }
+}
+
+/// What cargo builds and what git keeps is passed over: crates unpacked there have a Cargo.lock of their own that nobody builds from.
+fn worth_a_look(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    entry.depth() == 0 || !entry.file_type().is_dir() || (name != "target" && name != ".git")
+}

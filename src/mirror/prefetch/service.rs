@@ -1,0 +1,77 @@
+//! The service: what the operator's Cargo.lock files need is kept in the store although nobody asks.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use super::{List, Prefetch, Report, lockfile};
+use crate::{
+    config::{Origins, sections},
+    error::{Error, Result},
+    mirror::Mirror,
+};
+
+/// So many things are asked for at once: few, because clients wait in the same line for upstream.
+const AT_ONCE: usize = 4;
+
+/// What to keep.
+pub struct Warm {
+    /// Which files, and how often they are looked at.
+    pub settings: sections::Prefetch,
+    /// Which registries they mean.
+    pub origins: Origins,
+}
+
+/// Fetches what the Cargo.lock files need and isn't here, at once and then again and again. A file that can't be read is looked at the next time. Never
+/// returns; does nothing if there are no files.
+pub async fn keep_warm(mirror: Mirror, warm: Warm, clock: fn() -> SystemTime) {
+    if warm.settings.lockfiles.is_empty() {
+        return;
+    }
+    loop {
+        match once(&mirror, &warm, clock).await {
+            Ok(report) => tell(&report),
+            Err(e) => tracing::error!("the lockfiles' packages weren't looked after: {e}"),
+        }
+        tokio::time::sleep(*warm.settings.every).await;
+    }
+}
+
+async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result<Report> {
+    let paths: Vec<PathBuf> = warm
+        .settings
+        .lockfiles
+        .iter()
+        .map(|p| p.0.clone())
+        .collect();
+    let list = tokio::task::spawn_blocking(move || readable(paths))
+        .await
+        .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
+    let (needed, _) = list.needed(&warm.origins);
+    let prefetch = Prefetch::new(mirror.clone(), AT_ONCE, clock);
+    prefetch.fetch(needed).await
+}
+
+/// Those of the files that can be read; the others are complained of.
+fn readable(paths: Vec<PathBuf>) -> List {
+    let mut list = List::default();
+    for path in paths {
+        match lockfile(&path) {
+            Ok(read) => list
+                .lockfiles
+                .push((path.display().to_string().into(), read)),
+            Err(e) => tracing::warn!("`prefetch.lockfiles`: {e}; it is looked at again later"),
+        }
+    }
+    list
+}
+
+fn tell(report: &Report) {
+    for missing in &report.missing {
+        tracing::warn!(package = missing.what, "not prefetched: {}", missing.why);
+    }
+    tracing::info!(
+        fetched = report.fetched,
+        here = report.here,
+        missing = report.missing.len(),
+        "looked after what the lockfiles need"
+    );
+}
