@@ -57,6 +57,11 @@ impl IndexKey {
     pub fn path(&self) -> String {
         format!("{}/index/{}", self.registry, self.path)
     }
+
+    /// `{registry}/crates/{prefix}/{name}`: the folder of the crate's .crate files.
+    pub fn crates_folder(&self) -> String {
+        format!("{}/crates/{}", self.registry, self.path)
+    }
 }
 
 /// The key of a .crate file: one version's content in one registry.

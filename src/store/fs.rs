@@ -149,6 +149,23 @@ impl Folder {
         Ok(state)
     }
 
+    /// The objects right in `folder`, in no particular order; none when it isn't there.
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Stored>> {
+        let entries = WalkDir::new(self.root.join(folder))
+            .min_depth(1)
+            .max_depth(1);
+        let mut found = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => found.extend(self.stored(&entry)),
+                // Also a file that was removed meanwhile.
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(failed("listing", &self.root.join(folder), &e.into())),
+            }
+        }
+        Ok(found)
+    }
+
     /// The object in a file, if a key makes that file's path.
     fn stored(&self, entry: &DirEntry) -> Option<Stored> {
         let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
@@ -205,6 +222,11 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+fn is_missing(error: &walkdir::Error) -> bool {
+    let error = error.io_error();
+    error.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Opens the file at `path` and reads it whole if `admit` grants the memory.

@@ -4,7 +4,7 @@ use std::{io, time::SystemTime};
 
 use super::{Backend, IndexRecord, Store, blocking};
 use crate::{
-    domain::{Hasher, IndexFile, Key},
+    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
     error::Result,
 };
 
@@ -57,23 +57,11 @@ impl Store {
     ) -> Result<V> {
         match &self.backend {
             Backend::Memory(shelf) => {
-                for (path, size) in shelf.list() {
-                    let Some(key) = Key::from_path(&path) else {
-                        continue;
-                    };
-                    let used = SystemTime::UNIX_EPOCH;
-                    let shown = path.clone();
-                    match visit(
-                        &mut state,
-                        Stored {
-                            key,
-                            path,
-                            size,
-                            used,
-                        },
-                    ) {
+                for stored in shelf.below("") {
+                    let path = stored.path.clone();
+                    match visit(&mut state, stored) {
                         Next::Go | Next::Touch => {}
-                        Next::Remove => shelf.remove(&shown),
+                        Next::Remove => shelf.remove(&path),
                         Next::Stop => break,
                     }
                 }
@@ -85,6 +73,29 @@ impl Store {
                 self.note(walked)
             }
         }
+    }
+
+    /// The .crate files stored of one crate, by names and versions in lower case, as paths have them; none of them is looked into. The one used
+    /// last comes first, as far as the storage knows: memory doesn't.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn crates_of(&self, index: &IndexKey) -> Result<Vec<CrateKey>> {
+        let path = index.crates_folder();
+        let listed = match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.below(&path)),
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || folder.list(&path)).await?
+            }
+        };
+        let mut stored = self.note(listed)?;
+        stored.sort_unstable_by(|a, b| b.used.cmp(&a.used).then_with(|| a.path.cmp(&b.path)));
+        let crates = stored.into_iter().filter_map(|stored| match stored.key {
+            Key::Crate(key) => Some(key),
+            Key::Index(_) => None,
+        });
+        Ok(crates.collect())
     }
 
     /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for
@@ -159,5 +170,54 @@ fn check(key: &Key, mut bytes: impl io::Read) -> Verdict {
     match found {
         Ok(()) => Verdict::Good,
         Err(why) => Verdict::Bad(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        domain::{CrateId, CrateName, RegistryName, Sha256},
+        metrics::Metrics,
+    };
+
+    fn key(name: &str, version: &str, content: &str) -> CrateKey {
+        CrateKey {
+            registry: RegistryName::crates_io(),
+            id: CrateId::parse(name, version).expect("valid"),
+            sha256: Sha256::of(content.as_bytes()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crates_files_are_those_of_exactly_that_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let metrics = Arc::new(Metrics::new());
+        let opened = Store::open(folder.path(), false, metrics.clone(), SystemTime::now());
+        for store in [opened.expect("a store"), Store::in_memory(metrics)] {
+            let index = |name| {
+                let name = CrateName::parse(name).expect("valid");
+                IndexKey::new(RegistryName::crates_io(), name)
+            };
+            assert_eq!(store.crates_of(&index("serde")).await.expect("none"), []);
+            let own = [
+                key("serde", "1.0.0", "a"),
+                key("serde", "1.0.0", "b"),
+                key("serde", "1.0.0+b.1", "c"),
+            ];
+            let others = [key("serde_json", "1.0.0", "d"), key("serd", "1.0.0", "e")];
+            for key in own.iter().chain(&others) {
+                let saved = store.save_crate(key, "".into()).await;
+                saved.expect("stored");
+            }
+            let mut found = store.crates_of(&index("Serde")).await.expect("three");
+            let mut expected = own.to_vec();
+            for keys in [&mut found, &mut expected] {
+                keys.sort_by_key(CrateKey::path);
+            }
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 
-use super::{Checked, Found, Identity, reader::Blocks};
-use crate::error::Result;
+use super::{Checked, Found, Identity, Stored, reader::Blocks};
+use crate::{domain::Key, error::Result};
 
 /// Objects by path.
 #[derive(Default)]
@@ -46,13 +47,23 @@ impl Shelf {
         self.objects().get(path).cloned()
     }
 
-    /// All paths and sizes.
-    pub(super) fn list(&self) -> Vec<(String, u64)> {
+    /// The objects in `folder`, or all of them when it has no name.
+    pub(super) fn below(&self, folder: &str) -> Vec<Stored> {
         let objects = self.objects();
-        objects
-            .iter()
-            .map(|(path, object)| (path.clone(), object.len() as u64))
-            .collect()
+        let inside = |path: &str| match path.strip_prefix(folder) {
+            Some(rest) => folder.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        let inside = objects.iter().filter(|(path, _)| inside(path));
+        let stored = inside.filter_map(|(path, object)| {
+            Some(Stored {
+                key: Key::from_path(path)?,
+                path: path.clone(),
+                size: object.len() as u64,
+                used: SystemTime::UNIX_EPOCH,
+            })
+        });
+        stored.collect()
     }
 
     /// Removes the object under `path` if it is still that one.
