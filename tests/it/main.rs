@@ -45,6 +45,7 @@ mod retries;
 mod seeds;
 mod served_again;
 mod settings;
+mod slow_readers;
 mod sparse_index;
 mod stale;
 mod startup;
