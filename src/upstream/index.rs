@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use reqwest::Response;
 
 use super::{
     Upstream,
+    answer::Answer,
     body::{Encoding, gunzip},
 };
 use crate::{
@@ -91,7 +91,7 @@ impl Upstream {
     }
 
     /// Reads and decodes the body once there is memory for it.
-    async fn read_index(&self, mut response: Response) -> Result<Fetched> {
+    async fn read_index(&self, mut response: Answer) -> Result<Fetched> {
         let encoding = Encoding::of(response.headers()).ok_or_else(|| {
             self.unexpected(&response, "an index file, in an encoding nobody offered")
         })?;

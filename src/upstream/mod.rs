@@ -1,5 +1,6 @@
 //! [`Upstream`]: one registry on the other side, asked politely: with conditional requests, limits, timeouts and a name.
 
+mod answer;
 mod body;
 mod breaker;
 mod config;
@@ -23,6 +24,7 @@ pub use index::Fetched;
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
 
+use self::answer::Answer;
 use crate::{
     allowance::Allowance,
     config::sections,
@@ -132,20 +134,13 @@ impl Upstream {
     }
 
     /// Sends one request and waits for the answer's head.
-    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Response> {
+    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
         let (client, request) = request.build_split();
         let request = request.map_err(|e| Error::internal(flatten(&e)))?;
         let url = request.url().clone();
         let pass = self.breaker.pass(url.authority(), Instant::now())?;
         let started = Instant::now();
         let answer = self.execute(&client, request).await;
-        match answer.as_ref().map_err(Error::kind) {
-            Err(Kind::UpstreamUnavailable { retry_after }) => {
-                pass.failed(retry_after, Instant::now())
-            }
-            Err(Kind::UpstreamTimeout) => pass.failed(None, Instant::now()),
-            Ok(_) | Err(_) => pass.succeeded(),
-        }
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err(e) => word(e.kind()).to_owned(),
@@ -156,7 +151,19 @@ impl Upstream {
             Ok(_) => tracing::info!(%url, result, duration_ms, "asked upstream"),
             Err(e) => tracing::warn!(%url, result, duration_ms, "upstream failed: {e}"),
         }
-        answer
+        match answer {
+            Ok(response) => Ok(Answer::new(response, pass)),
+            Err(e) => {
+                match e.kind() {
+                    Kind::UpstreamUnavailable { retry_after } => {
+                        pass.failed(retry_after, Instant::now());
+                    }
+                    Kind::UpstreamTimeout => pass.failed(None, Instant::now()),
+                    _ => pass.succeeded(),
+                }
+                Err(e)
+            }
+        }
     }
 
     async fn execute(
