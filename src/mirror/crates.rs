@@ -97,7 +97,9 @@ impl Mirror {
             Some(Resident::Index(entry)) => Some(entry),
             Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
-        let old_key = known.and_then(|entry| key_in(&entry, upstream, id));
+        let old_key = known
+            .as_deref()
+            .and_then(|entry| key_in(entry, upstream, id));
         if let Some(key) = old_key
             && let Some(body) = self.stored_crate(&key, now).await
         {
@@ -105,23 +107,30 @@ impl Mirror {
         }
         // A stale copy may do, but not for what was published since.
         let has_it = |entry: &IndexEntry| key_in(entry, upstream, id).is_some();
-        let Found {
-            value: entry,
-            outcome,
-        } = match self.refreshed(upstream, index, now, deadline, has_it).await {
-            Ok(entry) => entry,
-            Err(e) if e.kind() == Kind::Absent => {
-                return Err(self.unknown_crate(upstream, id, now, deadline).await);
+        let refreshed = self.refreshed(upstream, index, now, deadline, has_it).await;
+        let listed = refreshed.map(|found| (key_in(&found.value, upstream, id), found));
+        let key = match listed {
+            Ok((Some(key), _)) => key,
+            Ok((None, listing)) => {
+                let entry = listing.value;
+                let stored = self.withdrawn_crate(&index, id, Some(&entry), now).await;
+                return stored.ok_or_else(|| match listing.outcome {
+                    Outcome::Stale => not_known_yet(upstream, id),
+                    Outcome::Hit | Outcome::Revalidated | Outcome::Miss | Outcome::Absent => {
+                        unknown_version(&entry, upstream, id)
+                    }
+                });
             }
-            Err(e) => return Err(e),
-        };
-        let Some(key) = key_in(&entry, upstream, id) else {
-            return Err(match outcome {
-                Outcome::Stale => not_known_yet(upstream, id),
-                Outcome::Hit | Outcome::Revalidated | Outcome::Miss | Outcome::Absent => {
-                    unknown_version(&entry, upstream, id)
-                }
-            });
+            Err(e) => {
+                let known = known.as_deref();
+                return match (self.withdrawn_crate(&index, id, known, now).await, e.kind()) {
+                    (Some(stored), _) => Ok(stored),
+                    (None, Kind::Absent) => {
+                        Err(self.unknown_crate(upstream, id, now, deadline).await)
+                    }
+                    (None, _) => Err(e),
+                };
+            }
         };
         if old_key != Some(key)
             && let Some(body) = self.stored_crate(&key, now).await
@@ -132,7 +141,7 @@ impl Mirror {
     }
 
     /// What the store has under `key`, read once for all who ask. A store that can't be read is one that has nothing.
-    async fn stored_crate(&self, key: &CrateKey, now: SystemTime) -> Option<CrateBody> {
+    pub(super) async fn stored_crate(&self, key: &CrateKey, now: SystemTime) -> Option<CrateBody> {
         let load = self.0.loads.join(*key, &self.0.tasks, |_| {
             let (inner, key) = (self.0.clone(), *key);
             async move { inner.load_crate(&key, now).await }
@@ -234,7 +243,7 @@ fn unknown_version(entry: &IndexEntry, upstream: &Upstream, id: &CrateId) -> Err
     })
 }
 
-fn found(value: CrateBody, outcome: Outcome) -> Found<CrateBody> {
+pub(super) fn found(value: CrateBody, outcome: Outcome) -> Found<CrateBody> {
     Found { value, outcome }
 }
 

@@ -10,6 +10,7 @@ mod index;
 mod memory;
 mod rendition;
 mod saves;
+mod withdrawn;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

@@ -55,4 +55,5 @@ mod unread_output;
 mod unverified_bytes;
 mod unverified_crates;
 mod validators;
+mod withdrawn;
 mod within_memory;
