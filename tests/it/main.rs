@@ -10,6 +10,7 @@ mod circuit;
 mod corrupt_crates;
 mod corrupt_index;
 mod crate_files;
+mod disk_errors;
 mod download_urls;
 mod downloads;
 mod evict_and_verify;
