@@ -35,6 +35,7 @@ mod one_fetch;
 mod other_commands;
 mod over_http2;
 mod pages;
+mod panics;
 mod precedence;
 mod process;
 mod real_crates_io;
