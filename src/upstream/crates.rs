@@ -1,8 +1,7 @@
 //! .crate files: one download, chunk by chunk, from any offset on.
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use reqwest::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Upstream, answer::Answer};
 use crate::{
@@ -55,7 +54,7 @@ impl Upstream {
         let mut answer = self.send(UpstreamKind::Crate, request).await?;
         let (skip, length) = match answer.status() {
             StatusCode::OK => (resume.offset, answer.content_length()),
-            StatusCode::PARTIAL_CONTENT if starts_at(&answer) == Some(resume.offset) => (
+            StatusCode::PARTIAL_CONTENT if starts_at(answer.headers()) == Some(resume.offset) => (
                 0,
                 answer
                     .content_length()
@@ -112,13 +111,21 @@ impl CrateStream {
     }
 }
 
-/// Where the part in a 206 starts: `Content-Range: bytes 100-199/200`. Only ever asked for when something is there already, so never at zero.
-fn starts_at(response: &Response) -> Option<u64> {
-    let range = response
-        .headers()
-        .get(header::CONTENT_RANGE)?
-        .to_str()
-        .ok()?;
-    let (start, _) = range.strip_prefix("bytes ")?.split_once('-')?;
-    start.parse().ok().filter(|start| *start > 0)
+/// Where the part in a 206 starts: `Content-Range: bytes 100-199/200`, with `*` for a length nobody knows (RFC 9110, section 14.4). Only ever asked for
+/// when something is there already, so never at zero.
+pub fn starts_at(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (unit, range) = range.split_once(' ')?;
+    let (part, length) = range.split_once('/')?;
+    let (first, last) = part.split_once('-')?;
+    let (first, last) = (number(first)?, number(last)?);
+    let within = length == "*" || number(length).is_some_and(|length| last < length);
+    let valid = unit.eq_ignore_ascii_case("bytes") && first <= last && within;
+    (valid && first > 0).then_some(first)
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }

@@ -118,7 +118,7 @@ impl Upstream {
 }
 
 /// Upstream's validators, if they are fit to be sent back: an empty, a non-ASCII or an overlong one isn't.
-fn validators(headers: &HeaderMap) -> Validators {
+pub fn validators(headers: &HeaderMap) -> Validators {
     let text = |name: HeaderName| {
         let value = headers.get(name)?.to_str().ok()?;
         let fit = (1..=Validators::MAX_LEN).contains(&value.len());

@@ -8,7 +8,10 @@ mod crates;
 mod index;
 mod retry;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::StatusCode;
 use reqwest::{RequestBuilder, Response};
@@ -36,7 +39,7 @@ use crate::{
 /// What the fuzzers of this layer need to reach.
 #[doc(hidden)]
 pub mod parts {
-    pub use super::body::gunzip;
+    pub use super::{body::gunzip, crates::starts_at, index::validators, retry::retry_after};
 }
 
 /// Who we say we are; crates.io asks its clients to (its data access policy).
@@ -187,7 +190,7 @@ impl Upstream {
     fn judge_status(&self, response: Response) -> Result<Response> {
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-            let retry_after = retry::retry_after(response.headers());
+            let retry_after = retry::retry_after(response.headers(), SystemTime::now());
             return Err(Error::new(
                 Kind::UpstreamUnavailable { retry_after },
                 format!("{} answered {status}", self.host(response.url())),

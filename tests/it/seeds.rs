@@ -54,3 +54,8 @@ fn headers_mean_what_the_rfc_has_them_mean() {
 fn nothing_decodes_to_more_than_was_allowed() {
     all_pass("gunzip", checks::gunzip);
 }
+
+#[test]
+fn what_upstream_says_beside_its_bodies_is_understood_or_ignored() {
+    all_pass("answer_headers", checks::answer_headers);
+}
