@@ -18,6 +18,7 @@ mod registry;
 mod rendition;
 mod saves;
 mod twin;
+mod withdrawn;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

@@ -104,6 +104,11 @@ fn resting(host: &str, wait: Duration) -> Error {
 }
 
 impl Pass {
+    /// Whether the others wait for what becomes of this request.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The host has answered.
     pub(super) fn succeeded(mut self) {
         self.probe = false;
