@@ -15,10 +15,11 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{
         CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
-        Lockfile, RegistryName, Sha256,
+        Lockfile, RegistryName, Sha256, Want,
         lockfile::{Locked, Source},
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    policy::render,
     store::IndexRecord,
     upstream::parts::gunzip as decompress,
 };
@@ -176,6 +177,17 @@ pub fn index_file(input: &[u8]) {
         assert_eq!(versions, [listed.version()]);
     }
     assert_nothing_changed(&file, &file);
+    let want = Want::any(name);
+    if let Some(picked) = want.pick(&file) {
+        assert!(!picked.yanked, "no resolver picks a yanked version");
+        for next in want.next(&file, picked) {
+            assert!(next.req.is_some(), "a dependency says what it wants");
+        }
+    }
+    if let Some(shown) = render(&file, |_| true) {
+        let shown = parse(name, &shown).expect("still an index file");
+        assert!(shown.versions().iter().all(|version| version.yanked));
+    }
     let middle = body.len() / 2;
     let end = middle + part(&body[middle..], b"\n").0.len();
     if let Some(before) = parse(name, &body[..end]) {

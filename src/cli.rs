@@ -44,6 +44,10 @@ enum Command {
         #[arg(long, value_name = "SIZE")]
         to: Option<String>,
     },
+    /// Make a bundle of what is stored, to be carried where no network leads.
+    Export(commands::export::Options),
+    /// Add what is in bundles to the store; also beside a running mirror, which sees it at once.
+    Import(commands::import::Options),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -115,6 +119,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
             Command::Wanted => commands::wanted::run(&flags).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
+            Command::Export(options) => commands::export::run(&flags, options).await,
+            Command::Import(options) => commands::import::run(&flags, options).await,
         }
     });
     // What was not finished within the grace time is not waited for.

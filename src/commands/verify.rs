@@ -1,11 +1,12 @@
 //! `verify`: everything stored, read and checked.
 
-use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::{sync::mpsc, task::JoinSet};
 
+use super::bar;
 use crate::{
     app,
     config::{self, Flags},
@@ -40,7 +41,7 @@ pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
             Next::Go
         })
         .await?;
-    let bar = progress(size.1);
+    let bar = bar::of(size.1);
     let tally = check_all(&store, &bar, repair).await?;
     bar.finish_and_clear();
     println!(
@@ -114,18 +115,4 @@ async fn note(
         }
     }
     Ok(())
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let style = "{bar:40} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

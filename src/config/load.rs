@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 /// The file read when no other is named, if it is there.
 const DEFAULT_FILE: &str = "mirror.toml";
 const ENV_PREFIX: &str = "CRATE_MIRROR_";
+/// What `export --sign` reads by itself.
+const SIGN_PASSWORD: &str = "sign_password";
 
 /// What the command line said; it wins over everything else.
 #[derive(Clone, Debug, Default)]
@@ -84,10 +86,10 @@ fn file(flags: &Flags) -> Result<Option<PathBuf>> {
     }
 }
 
-/// `CRATE_MIRROR_SERVER__LISTEN` and so on. The tests' own switches share the prefix and are no settings.
+/// `CRATE_MIRROR_SERVER__LISTEN` and so on. The tests' own switches and the password of a signing key share the prefix and are no settings.
 fn environment() -> Env {
     Env::prefixed(ENV_PREFIX)
-        .filter(|key| !key.starts_with("test_"))
+        .filter(|key| !key.starts_with("test_") && key != SIGN_PASSWORD)
         .map(|key| key.as_str().replace("__", ".").into())
 }
 

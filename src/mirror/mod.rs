@@ -1,5 +1,6 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
 
+pub mod bundle;
 mod crates;
 mod download;
 mod entry;

@@ -187,6 +187,11 @@ impl Folder {
         &self.root
     }
 
+    /// Whether a write has to reach the disk before it counts.
+    pub(super) fn sync(&self) -> bool {
+        self.sync
+    }
+
     /// A new file with a name of its own. The folder is made again if somebody removed it.
     pub(super) fn temporary(&self) -> io::Result<NamedTempFile> {
         let folder = self.root.join(TEMPORARY);
@@ -261,7 +266,7 @@ fn find<L>(
 }
 
 /// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).
-fn set_readable(file: &NamedTempFile) -> io::Result<()> {
+pub(crate) fn set_readable(file: &NamedTempFile) -> io::Result<()> {
     file.as_file()
         .set_permissions(fs::Permissions::from_mode(0o644))
 }

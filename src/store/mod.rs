@@ -3,10 +3,12 @@
 //! The filesystem is the database: no index of what is stored is kept, so nothing has to be scanned at start and nothing can disagree
 //! with the files after a crash. Each object is written in one atomic step and checked whenever it is read.
 
+mod batch;
 mod change;
 mod fs;
 mod inventory;
 mod memory;
+mod objects;
 mod reader;
 mod record;
 mod spool;
@@ -24,8 +26,12 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use fs::set_readable;
+
+pub use batch::Batch;
 pub use change::Mark;
 pub use inventory::{Next, Stored, Verdict};
+pub use objects::{Holding, Incoming, Object};
 pub use reader::CrateReader;
 pub use record::IndexRecord;
 pub use spool::{Spool, SpoolReader};

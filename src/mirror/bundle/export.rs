@@ -1,0 +1,157 @@
+//! Exporting: what was picked, as bundles and manifests on a disk. Whatever happens, no file of the wished for name is half a one.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+use super::{
+    Entry, Head, Picked, SigningKey, Watch,
+    entry::Entries,
+    manifest,
+    write::{unwritable, write},
+};
+use crate::{
+    error::{Error, Result},
+    store::{Store, set_readable},
+};
+
+/// What is made of what was picked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One bundle of this name, and its manifest beside it.
+    Bundle(PathBuf),
+    /// Bundles named `NAME.1.tar.zst` and so on after this one, and one manifest of all of them.
+    Parts(PathBuf),
+    /// A manifest alone.
+    Manifest(PathBuf),
+    /// One bundle, on standard output.
+    Stdout,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its path.
+    pub path: PathBuf,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// Writes bundles and their manifest; with a `key`, signed ones.
+///
+/// # Errors
+/// [`Kind::Store`](crate::error::Kind::Store) when something can't be written, or when an object has vanished since it was picked.
+pub fn export(
+    store: &Store,
+    mut picked: Picked,
+    output: &Output,
+    key: Option<&SigningKey>,
+    watch: &Watch<'_>,
+) -> Result<Vec<Written>> {
+    (watch.total)(picked.entries.bytes);
+    let Picked { entries, parts, .. } = &mut picked;
+    let mut written = Vec::new();
+    let named: Vec<_> = match output {
+        Output::Manifest(_) => Vec::new(),
+        Output::Stdout => {
+            for part in parts.iter() {
+                write(store, entries, part, key, watch, io::stdout().lock())?;
+            }
+            return Ok(written);
+        }
+        Output::Bundle(path) => parts.iter().map(|part| (path.clone(), part)).collect(),
+        Output::Parts(path) => {
+            let names = (1..).map(|number| beside(path, &format!(".{number}{}", extension(path))));
+            names.zip(parts.iter()).collect()
+        }
+    };
+    for (path, part) in named {
+        let write =
+            |file: &mut BufWriter<NamedTempFile>| write(store, entries, part, key, watch, file);
+        written.push(atomically(&path, write)?);
+    }
+    let path = match output {
+        Output::Manifest(path) => path.clone(),
+        Output::Bundle(path) | Output::Parts(path) => beside(path, ".manifest.json"),
+        Output::Stdout => return Ok(written),
+    };
+    let (head, mut all) = together(store, &mut picked)?;
+    let lines = 0..all.length();
+    let count = all.count;
+    let mut text = manifest::bytes(&head, &mut all, lines, count)?;
+    written.push(atomically(&path, |file| {
+        io::copy(&mut text, file).map(drop).map_err(unwritable)
+    })?);
+    Ok(written)
+}
+
+/// The manifest of all parts; what is in more than one of them is in it once.
+fn together(store: &Store, picked: &mut Picked) -> Result<(Head, Entries)> {
+    let mut head = Head::new(None, Default::default());
+    for part in &picked.parts {
+        // Both are written alike, so that their order is that of time.
+        head.created = head.created.max(part.head.created.clone());
+        head.registries.extend(part.head.registries.clone());
+    }
+    let mut all = Entries::new(store.scratch()?);
+    let mut last: Option<Entry> = None;
+    for entry in picked.entries.read(0..picked.entries.length())? {
+        let entry = entry?;
+        if last
+            .as_ref()
+            .is_none_or(|last| last.place() < entry.place())
+        {
+            all.push(&entry)?;
+            last = Some(entry);
+        }
+    }
+    Ok((head, all))
+}
+
+const EXTENSIONS: [&str; 3] = [".tar.zst", ".tzst", ".zst"];
+
+/// What a bundle's name ends with.
+fn extension(path: &Path) -> &'static str {
+    let name = path.to_string_lossy();
+    let mut known = EXTENSIONS.into_iter();
+    known.find(|end| name.ends_with(end)).unwrap_or("")
+}
+
+/// The name of another file of this bundle: `end` in place of the extension.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(extension(path)).unwrap_or(&name);
+    path.with_file_name(format!("{stem}{end}"))
+}
+
+/// Fills a file under another name, brings it to the disk and then gives it its own.
+fn atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<()>,
+) -> Result<Written> {
+    let failed = |e: io::Error| Error::store(format!("{} can't be written: {e}", path.display()));
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut name = tempfile::Builder::new();
+    let file = name.prefix(".").suffix(".part").tempfile_in(folder);
+    let mut file = BufWriter::with_capacity(256 << 10, file.map_err(failed)?);
+    fill(&mut file)?;
+    let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+    let finish = || {
+        set_readable(&file)?;
+        file.as_file().sync_all()?;
+        let bytes = file.as_file().metadata()?.len();
+        file.persist(path).map_err(|e| e.error)?;
+        File::open(folder)?.sync_all()?;
+        Ok(bytes)
+    };
+    let bytes = finish().map_err(failed)?;
+    let path = path.to_owned();
+    Ok(Written { path, bytes })
+}

@@ -1,0 +1,223 @@
+//! Importing: a bundle's entries into a store, each checked against its index, none over something better.
+
+use std::{io::Read, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::{Content, Entry, Head, PublicKey, Sink, Watch, read};
+use crate::{
+    domain::{
+        CrateId, CrateKey, Hasher, IndexFile, IndexKey, IndexPath, Key, RegistryName, Sha256,
+        Version,
+    },
+    error::{Error, Result},
+    store::{Batch, IndexRecord, Store},
+};
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Entries written.
+    pub written: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Entries that were there already, or newer.
+    pub skipped: u64,
+    /// The registries in the bundle.
+    pub registries: Vec<String>,
+}
+
+/// Reads a bundle into `store`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
+/// there. When this returns without an error, everything is durable, if the store is synced.
+///
+/// # Errors
+/// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong with the bundle and at which entry, [`Kind::Store`](crate::error::Kind::Store)
+/// when the store can't be written. What was done until then is in `done`.
+pub fn import(
+    source: impl Read,
+    key: Option<&PublicKey>,
+    store: &Store,
+    watch: &Watch<'_>,
+    done: &mut Imported,
+) -> Result<()> {
+    let mut import = Import {
+        store,
+        watch,
+        batch: store.batch(),
+        index: None,
+        done,
+    };
+    let read = read(source, key, || store.scratch(), &mut import);
+    // Also after an error: what has been checked is good.
+    let finished = import.batch.finish();
+    read.and(finished)
+}
+
+struct Import<'a> {
+    store: &'a Store,
+    watch: &'a Watch<'a>,
+    batch: Batch,
+    /// The index of the crate whose entries come at the moment.
+    index: Option<(IndexKey, IndexFile)>,
+    done: &'a mut Imported,
+}
+
+impl Sink for Import<'_> {
+    fn begin(&mut self, head: &Head, _entries: u64, bytes: u64) -> Result<()> {
+        let known = &mut self.done.registries;
+        known.extend(head.registries.keys().cloned());
+        known.sort_unstable();
+        known.dedup();
+        (self.watch.total)(bytes);
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry, key: &Key, content: Content<'_>) -> Result<()> {
+        let written = match key {
+            Key::Index(key) => self.record(entry, key, content)?,
+            Key::Crate(key) => self.crate_file(entry, key, content)?,
+        };
+        match written {
+            Written::New => {
+                self.done.written += 1;
+                self.done.bytes += entry.size;
+            }
+            Written::Skipped => self.done.skipped += 1,
+        }
+        (self.watch.bytes)(entry.size);
+        Ok(())
+    }
+}
+
+/// What became of an entry.
+enum Written {
+    New,
+    Skipped,
+}
+
+impl Import<'_> {
+    fn record(&mut self, entry: &Entry, key: &IndexKey, content: Content<'_>) -> Result<Written> {
+        let wrong = |why: &str| {
+            let path = &entry.path;
+            Error::bad_request(format!("{path} is not a stored index file: {why}"))
+        };
+        let bytes = Bytes::from(content.into_bytes()?);
+        let record = IndexRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
+        let body = (!record.gone).then_some(record.sha256);
+        if entry.body != body {
+            return Err(wrong("the manifest says something else of it"));
+        }
+        let file =
+            IndexFile::parse(key.path, record.body.clone()).map_err(|e| wrong(e.message()))?;
+        self.index = Some((*key, file));
+        let there = stored_record(self.store, key)?;
+        if there.is_some_and(|there| age(&there) >= age(&record)) {
+            return Ok(Written::Skipped);
+        }
+        let mut incoming = self.store.incoming()?;
+        std::io::Write::write_all(&mut incoming, &bytes).map_err(super::entry::scratch)?;
+        self.batch.stage(&Key::Index(*key), incoming)?;
+        Ok(Written::New)
+    }
+
+    fn crate_file(
+        &mut self,
+        entry: &Entry,
+        key: &CrateKey,
+        content: Content<'_>,
+    ) -> Result<Written> {
+        self.find_index(key)?;
+        let listed = self
+            .index
+            .as_ref()
+            .is_some_and(|(_, file)| lists(file, key));
+        if !listed {
+            return Err(Error::bad_request(format!(
+                "{} is in no index: neither the bundle nor the store has an index record that lists it with that checksum",
+                entry.path
+            )));
+        }
+        if is_good(self.store, key, entry.size)? {
+            content.check()?;
+            return Ok(Written::Skipped);
+        }
+        let mut incoming = self.store.incoming()?;
+        content.copy_to(&mut incoming)?;
+        self.batch.stage(&Key::Crate(*key), incoming)?;
+        Ok(Written::New)
+    }
+
+    /// Makes sure that `index` is the crate's own: the one that came just before, else the store's. Where both exist, the one that came is the one
+    /// the bundle was made by.
+    fn find_index(&mut self, key: &CrateKey) -> Result<()> {
+        let wanted = IndexKey::new(key.registry, key.id.name);
+        if self.index.as_ref().is_some_and(|(key, _)| *key == wanted) {
+            return Ok(());
+        }
+        self.index = stored_record(self.store, &wanted)?.and_then(|record| {
+            let file = IndexFile::parse(wanted.path, record.body).ok()?;
+            Some((wanted, file))
+        });
+        Ok(())
+    }
+}
+
+/// Whether an index has exactly this version with exactly this content. Keys made of paths have no capitals.
+pub(super) fn lists(file: &IndexFile, key: &CrateKey) -> bool {
+    let path = key.path();
+    IndexPath::of(file.name()) == IndexPath::of(key.id.name)
+        && file.versions().iter().any(|version| {
+            version.sha256 == key.sha256 && crate_key(file, key.registry, version).path() == path
+        })
+}
+
+/// The key of the .crate file of a version.
+pub(super) fn crate_key(file: &IndexFile, registry: RegistryName, version: &Version) -> CrateKey {
+    CrateKey {
+        registry,
+        id: CrateId {
+            name: file.name(),
+            version: *version.version(),
+        },
+        sha256: version.sha256,
+    }
+}
+
+fn age(record: &IndexRecord) -> (SystemTime, SystemTime) {
+    (record.checked_at, record.fetched_at)
+}
+
+/// The stored record, unless it is damaged.
+pub(super) fn stored_record(store: &Store, key: &IndexKey) -> Result<Option<IndexRecord>> {
+    let Some((mut file, size)) = store.open_object(&Key::Index(*key))? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(super::MAX_RECORD)).unwrap_or(0));
+    let read = (&mut file)
+        .take(super::MAX_RECORD + 1)
+        .read_to_end(&mut bytes);
+    read.map_err(|e| Error::store(format!("reading {} failed: {e}", key.path())))?;
+    Ok(IndexRecord::decode(bytes.into()).ok())
+}
+
+/// Whether the store has this file, whole.
+fn is_good(store: &Store, key: &CrateKey, size: u64) -> Result<bool> {
+    match store.open_object(&Key::Crate(*key))? {
+        Some((file, there)) if there == size => {
+            Ok(digest(file).is_ok_and(|digest| digest == key.sha256))
+        }
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// The digest of all that can be read.
+pub(super) fn digest(mut file: impl Read) -> std::io::Result<Sha256> {
+    let mut hasher = Hasher::default();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}

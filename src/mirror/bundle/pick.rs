@@ -1,0 +1,193 @@
+//! Picking: the entries of a bundle, or of several no larger than what they are carried on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::SystemTime,
+};
+
+use super::{
+    Entry, Head, Selection, Since,
+    entry::{self, Entries},
+    survey::{Found, Survey, Trouble, Watch},
+};
+use crate::{
+    domain::RegistryName,
+    error::{Error, Result},
+    store::Store,
+};
+
+/// What is to be picked.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Which crates.
+    pub selection: Selection,
+    /// What needn't be carried.
+    pub since: Vec<Since>,
+    /// Only this registry, if one is said.
+    pub registry: Option<RegistryName>,
+    /// How large one bundle may be, in bytes.
+    pub limit: Option<u64>,
+    /// Where the registries' indexes are, for the manifest.
+    pub indexes: BTreeMap<RegistryName, String>,
+}
+
+/// What was picked.
+pub struct Picked {
+    pub(super) entries: Entries,
+    pub(super) parts: Vec<Part>,
+    /// What didn't go.
+    pub trouble: Trouble,
+}
+
+/// One bundle's share.
+pub(super) struct Part {
+    /// Where its entries' lines are in the list.
+    pub(super) lines: Range<u64>,
+    pub(super) count: u64,
+    pub(super) head: Head,
+}
+
+/// Picks what is stored, good and wished for; a part of several takes a crate whole, as long as there is room.
+///
+/// # Errors
+/// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, [`Kind::Config`](crate::error::Kind::Config) when a manifest to go on from can't,
+/// or when an entry is larger than a part may be.
+pub fn pick(store: &Store, wish: &Wish, watch: &Watch<'_>) -> Result<Picked> {
+    let opened = wish.since.iter().map(|since| since.open(store));
+    let mut known = opened.collect::<Result<Vec<_>>>()?;
+    let mut packer = Packer {
+        entries: Entries::new(store.scratch()?),
+        room: wish.limit.map_or(u64::MAX, |limit| room(limit, wish)),
+        indexes: &wish.indexes,
+        parts: Vec::new(),
+        open: Open::default(),
+    };
+    let mut survey = Survey {
+        store,
+        watch,
+        registry: wish.registry,
+        trouble: Trouble::default(),
+    };
+    survey.run(
+        &wish.selection,
+        |entry, stored| {
+            // Each is asked: they go through their lists in step.
+            let mut has = false;
+            for known in &mut known {
+                has |= known.has(entry, stored)?;
+            }
+            Ok(has)
+        },
+        |found| packer.add(&found),
+    )?;
+    let trouble = survey.trouble;
+    packer.close();
+    Ok(Picked {
+        entries: packer.entries,
+        parts: packer.parts,
+        trouble,
+    })
+}
+
+impl Picked {
+    /// How many entries there are, and their bytes; in parts, some index records are there more than once.
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.count, self.entries.bytes)
+    }
+}
+
+/// What a bundle takes beside its entries: the manifest's first and last line, a signature, blocks of tar, a frame of zstd.
+const BESIDE: u64 = 8 << 10;
+/// What an entry takes beside its bytes: its header, a long name's header and block, and what fills its last block.
+const BESIDE_ENTRY: u64 = 3 * 512 + 511;
+
+/// What entries may take together in a bundle of `limit` bytes. Nothing is counted on to get smaller, and what can't be compressed gets larger, by less
+/// than 1 in 256 (`ZSTD_compressBound`).
+fn room(limit: u64, wish: &Wish) -> u64 {
+    let registries: usize = wish.indexes.iter().map(|(_, url)| 40 + url.len()).sum();
+    limit.saturating_sub(limit / 256 + BESIDE + registries as u64)
+}
+
+fn cost(entry: &Entry) -> u64 {
+    entry.size + BESIDE_ENTRY + entry::line(entry).len() as u64 + 2
+}
+
+/// Puts entries into parts.
+struct Packer<'a> {
+    entries: Entries,
+    room: u64,
+    indexes: &'a BTreeMap<RegistryName, String>,
+    parts: Vec<Part>,
+    open: Open,
+}
+
+/// The part that is being filled.
+#[derive(Default)]
+struct Open {
+    start: u64,
+    count: u64,
+    cost: u64,
+    created: Option<SystemTime>,
+    registries: BTreeSet<RegistryName>,
+}
+
+impl Packer<'_> {
+    fn add(&mut self, found: &Found) -> Result<()> {
+        let index = found.index.iter();
+        let entries = || {
+            index
+                .clone()
+                .chain(found.crates.iter().map(|(_, entry)| entry))
+        };
+        let together: u64 = entries().map(cost).sum();
+        if self.open.count > 0 && self.open.cost.saturating_add(together) > self.room {
+            self.close();
+        }
+        for entry in entries() {
+            if self.open.count > 0 && self.open.cost + cost(entry) > self.room {
+                self.close();
+                // So that this part, too, can be imported alone.
+                if let Some(index) = &found.index {
+                    self.push(found, index)?;
+                }
+            }
+            self.push(found, entry)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, found: &Found, entry: &Entry) -> Result<()> {
+        let open = &mut self.open;
+        if open.cost + cost(entry) > self.room {
+            return Err(Error::config(format!(
+                "--split: {} has {} bytes, which is more than one part has room for; choose a larger size",
+                entry.path, entry.size
+            )));
+        }
+        open.cost += cost(entry);
+        open.count += 1;
+        if found.index.as_ref() == Some(entry) {
+            open.created = open.created.max(Some(found.record.checked_at));
+        }
+        open.registries.insert(found.key.registry);
+        self.entries.push(entry)
+    }
+
+    /// Ends the part that is being filled; the first one is there even if it is empty.
+    fn close(&mut self) {
+        let end = self.entries.length();
+        let open = std::mem::take(&mut self.open);
+        self.open.start = end;
+        if open.count == 0 && !self.parts.is_empty() {
+            return;
+        }
+        let index = |name: RegistryName| (name.to_string(), self.indexes.get(&name).cloned());
+        let registries = open.registries.into_iter().map(index).collect();
+        self.parts.push(Part {
+            lines: open.start..end,
+            count: open.count,
+            head: Head::new(open.created, registries),
+        });
+    }
+}

@@ -1,0 +1,124 @@
+//! Signatures in minisign's format: Ed25519 over a manifest's exact bytes, so that the standard tool verifies them, too.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use minisign::{PError, SecretKey, SecretKeyBox, SignatureBox};
+
+use crate::error::{Error, Result};
+
+/// What is written beside a signature, for people; this program doesn't go by it.
+const TRUSTED_COMMENT: &str = "file:manifest.json\thashed";
+const COMMENT: &str = "signature of a crate-mirror bundle's manifest.json";
+
+/// A key that signs.
+pub struct SigningKey(SecretKey);
+
+/// A key that verifies.
+#[derive(Clone)]
+pub struct PublicKey(minisign::PublicKey);
+
+impl SigningKey {
+    /// Reads a key made by `minisign -G`; `password` is asked if the key is encrypted. Decrypting takes as much memory and time as whoever made the
+    /// key chose: minisign's own choice is 1 GiB and a second.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when there is no such key or the password is wrong, and those of `password`.
+    pub fn load(file: &Path, password: impl FnOnce() -> Result<String>) -> Result<Self> {
+        let wrong = |why: String| {
+            Error::config(format!(
+                "--sign: {} {why}; it takes the secret key that `minisign -G` makes",
+                file.display()
+            ))
+        };
+        let text = fs::read_to_string(file).map_err(|e| wrong(format!("can't be read: {e}")))?;
+        let written = text.lines().nth(1).unwrap_or_default().trim();
+        let key = STANDARD.decode(written).ok();
+        let key = key.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
+        let key = key.ok_or_else(|| wrong("is not a secret key".into()))?;
+        let boxed = SecretKeyBox::from(text);
+        let opened = match key.is_encrypted() {
+            true => boxed.into_secret_key(Some(password()?)),
+            false => boxed.into_unencrypted_secret_key(),
+        };
+        let opened = opened.map_err(|e| wrong(format!("can't be used: {}", sentence(&e))))?;
+        Ok(Self(opened))
+    }
+
+    /// The text of a `.minisig` file for `data`.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when `data` can't be read.
+    pub fn sign(&self, data: impl Read) -> Result<String> {
+        let signed = minisign::sign(None, &self.0, data, Some(TRUSTED_COMMENT), Some(COMMENT));
+        let signed =
+            signed.map_err(|e| Error::store(format!("signing failed: {}", sentence(&e))))?;
+        Ok(signed.into_string())
+    }
+}
+
+impl PublicKey {
+    /// Reads a key from a `.pub` file of that name, or else takes the text for the key itself.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when it is neither.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (file, key);
+        let found = match fs::read_to_string(text) {
+            Ok(content) => {
+                (file, key) = (true, content);
+                key.lines()
+                    .rfind(|line| !line.trim().is_empty())
+                    .unwrap_or_default()
+                    .trim()
+            }
+            Err(_) => {
+                file = false;
+                text.trim()
+            }
+        };
+        let bytes = STANDARD
+            .decode(found)
+            .ok()
+            .filter(|bytes| bytes.len() == 42);
+        let bytes = bytes.filter(|bytes| bytes.starts_with(b"Ed"));
+        let key = bytes.and_then(|bytes| minisign::PublicKey::from_bytes(&bytes).ok());
+        key.map(Self).ok_or_else(|| {
+            let what = if file { "is not a public key" } else { "is neither a file nor a public key" };
+            Error::config(format!(
+                "--require-signature: {text:?} {what}; it takes minisign.pub, or the line in it that starts with RW"
+            ))
+        })
+    }
+
+    /// Checks that `signature`, the text of a `.minisig` file, is this key's for all of `data`.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when it isn't.
+    pub fn verify(&self, data: File, signature: &[u8]) -> Result<()> {
+        let wrong = |why: &str| Error::bad_request(format!("its signature is not right: {why}"));
+        let text = std::str::from_utf8(signature).map_err(|_| wrong("it is not text"))?;
+        // The library takes signatures of any length and trusts them to be whole.
+        let lengths = [(1, 74), (3, 64)].map(|(line, length)| {
+            let line = text.lines().nth(line).unwrap_or_default().trim();
+            STANDARD
+                .decode(line)
+                .is_ok_and(|bytes| bytes.len() == length)
+        });
+        if lengths != [true, true] || text.lines().count() != 4 {
+            return Err(wrong("it is not one of minisign's"));
+        }
+        let signature = SignatureBox::from_string(text).map_err(|e| wrong(&sentence(&e)))?;
+        minisign::verify(&self.0, &signature, data, true, false, false)
+            .map_err(|e| wrong(&sentence(&e)))
+    }
+}
+
+/// The library's words as the end of a sentence of ours.
+fn sentence(e: &PError) -> String {
+    e.to_string().trim_end_matches('.').to_owned()
+}

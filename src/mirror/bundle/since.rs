@@ -1,0 +1,117 @@
+//! [`Since`]: what the other side has already, and so needn't be carried.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{Entry, MAX_MANIFEST, entry::Entries, manifest, read};
+use crate::{
+    error::{Error, Result},
+    store::Store,
+};
+
+/// zstd's magic number (RFC 8878, section 3.1.1): a bundle, not a manifest.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Where to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// What was stored before has been carried.
+    Time(SystemTime),
+    /// What this manifest, or this bundle, names is there.
+    File(PathBuf),
+}
+
+impl Since {
+    /// Parses a date (`2026-11-01`, which is its midnight in UTC), a time (`2026-11-01T12:00:00Z`) or a file's path.
+    pub fn parse(text: &str) -> Self {
+        let midnight = format!("{text}T00:00:00Z");
+        let time = humantime::parse_rfc3339(&midnight).or_else(|_| humantime::parse_rfc3339(text));
+        match time {
+            Ok(time) => Self::Time(time),
+            Err(_) => Self::File(text.into()),
+        }
+    }
+
+    /// Opens what it names.
+    pub(super) fn open(&self, store: &Store) -> Result<Known> {
+        match self {
+            Self::Time(time) => Ok(Known::Before(*time)),
+            Self::File(path) => {
+                let mut entries = Entries::new(store.scratch()?);
+                let parsed = read_entries(path, store, &mut entries);
+                parsed.map_err(|e| {
+                    Error::new(e.kind(), format!("--since {}: {e}", path.display()))
+                })?;
+                let entries = entries.read(0..entries.length())?;
+                Ok(Known::Listed(Listed {
+                    entries: Box::new(entries),
+                    next: None,
+                }))
+            }
+        }
+    }
+}
+
+/// Fills `entries` from a manifest or a bundle.
+fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()> {
+    let no_file = |e: std::io::Error| {
+        Error::config(format!(
+            "it can't be read: {e}; allowed is a manifest, a bundle or a date such as 2026-11-01"
+        ))
+    };
+    let mut file = File::open(path).map_err(no_file)?;
+    let mut magic = Vec::new();
+    (&mut file)
+        .take(4)
+        .read_to_end(&mut magic)
+        .map_err(no_file)?;
+    file.rewind().map_err(no_file)?;
+    match magic == ZSTD {
+        true => read::read_manifest(file, store.scratch()?, entries)?,
+        false => manifest::parse(file.take(MAX_MANIFEST), entries)?,
+    };
+    Ok(())
+}
+
+/// What is known to be there; asked for entry by entry, in the order of a bundle.
+pub(super) enum Known {
+    Before(SystemTime),
+    Listed(Listed),
+}
+
+pub(super) struct Listed {
+    entries: Box<dyn Iterator<Item = Result<Entry>>>,
+    /// The first one that hasn't been passed.
+    next: Option<Entry>,
+}
+
+impl Known {
+    /// Whether the other side has `entry`, which has been stored here at `stored`.
+    pub(super) fn has(&mut self, entry: &Entry, stored: SystemTime) -> Result<bool> {
+        match self {
+            Self::Before(time) => Ok(stored < *time),
+            Self::Listed(listed) => listed.has(entry),
+        }
+    }
+}
+
+impl Listed {
+    fn has(&mut self, entry: &Entry) -> Result<bool> {
+        while self
+            .next
+            .as_ref()
+            .is_none_or(|next| next.place() < entry.place())
+        {
+            self.next = self.entries.next().transpose()?;
+            if self.next.is_none() {
+                return Ok(false);
+            }
+        }
+        let next = self.next.as_ref();
+        Ok(next.is_some_and(|next| next.path == entry.path && entry.is_known_as(next)))
+    }
+}

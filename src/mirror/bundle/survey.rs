@@ -1,0 +1,264 @@
+//! The survey: what of a selection is stored and good, crate by crate. Everything that is to be carried is read and checked here, because the manifest, which
+//! comes first, must not promise what can't be kept.
+
+use std::time::SystemTime;
+
+use super::{
+    Entry, MAX_CRATE, Selection,
+    import::{crate_key, digest, lists},
+    select::Want,
+};
+use crate::{
+    domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Sha256},
+    error::{Error, Result},
+    store::{Holding, IndexRecord, Object, Store},
+};
+
+/// Who watches a long job.
+pub struct Watch<'a> {
+    /// Told how many bytes there are to do, when that is known.
+    pub total: &'a dyn Fn(u64),
+    /// Told how many more bytes have been done.
+    pub bytes: &'a dyn Fn(u64),
+    /// Given a line about something that is wrong and doesn't end the job.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// What a survey found that doesn't go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stored objects that are damaged.
+    pub bad: u64,
+    /// Versions that are wanted and not stored.
+    pub missing: u64,
+    /// .crate files that no stored index lists, because upstream has replaced them or the record is gone: nobody can ask for them.
+    pub unlisted: u64,
+}
+
+/// One crate's objects, checked.
+pub(super) struct Found {
+    pub(super) key: IndexKey,
+    pub(super) record: IndexRecord,
+    pub(super) file: IndexFile,
+    /// The entry of the index record, unless the other side has it.
+    pub(super) index: Option<Entry>,
+    /// The .crate files, except for those that the other side has.
+    pub(super) crates: Vec<(CrateKey, Entry)>,
+}
+
+/// Looks at every crate of a selection, in the order of a bundle.
+pub(super) struct Survey<'a> {
+    pub(super) store: &'a Store,
+    pub(super) watch: &'a Watch<'a>,
+    /// Only this one, if any is said.
+    pub(super) registry: Option<RegistryName>,
+    pub(super) trouble: Trouble,
+}
+
+impl Survey<'_> {
+    /// Shows each crate to `visit`; `known` says of an entry, and when it was stored, whether the other side has it.
+    pub(super) fn run(
+        &mut self,
+        selection: &Selection,
+        mut known: impl FnMut(&Entry, SystemTime) -> Result<bool>,
+        mut visit: impl FnMut(Found) -> Result<()>,
+    ) -> Result<()> {
+        let store = self.store;
+        match selection {
+            Selection::Whole => store.holdings(|holding| {
+                if self
+                    .registry
+                    .is_none_or(|only| only == holding.index.registry)
+                {
+                    let found = self.examine(holding, None, &mut known)?;
+                    found.map_or(Ok(()), &mut visit)?;
+                }
+                Ok(())
+            }),
+            Selection::Wanted(wants) => {
+                for (key, wants) in wants.crates() {
+                    if self.registry.is_none_or(|only| only == key.registry) {
+                        let found = self.examine(store.holding(key)?, Some(wants), &mut known)?;
+                        found.map_or(Ok(()), &mut visit)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn examine(
+        &mut self,
+        holding: Holding,
+        wants: Option<&[Want]>,
+        known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
+    ) -> Result<Option<Found>> {
+        let key = holding.index;
+        let Some((index, stored, record, file)) = self.record(&holding)? else {
+            for want in wants.unwrap_or_default() {
+                self.missing(key, want, "its index file is not stored");
+            }
+            if wants.is_none() {
+                self.trouble.unlisted += holding.crates.len() as u64;
+            }
+            return Ok(None);
+        };
+        let index = (!known(&index, stored)?).then_some(index);
+        let chosen = match wants {
+            Some(wants) => self.chosen(wants, &holding, &file),
+            None => self.listed(&holding, &file),
+        };
+        let mut crates = Vec::with_capacity(chosen.len());
+        for object in chosen {
+            crates.extend(self.crate_file(object, known)?);
+        }
+        Ok(Some(Found {
+            key,
+            record,
+            file,
+            index,
+            crates,
+        }))
+    }
+
+    /// The index record, if it is there and good.
+    fn record(
+        &mut self,
+        holding: &Holding,
+    ) -> Result<Option<(Entry, SystemTime, IndexRecord, IndexFile)>> {
+        let Some(object) = &holding.record else {
+            return Ok(None);
+        };
+        let Some((mut file, _)) = self.store.open_object(&object.key)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let read = std::io::Read::read_to_end(&mut file, &mut bytes);
+        let checked = read.map_err(|e| e.to_string()).and_then(|_| {
+            let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+            let record = IndexRecord::decode(bytes.into())?;
+            let file = IndexFile::parse(holding.index.path, record.body.clone());
+            let file = file.map_err(|e| e.to_string())?;
+            let entry = Entry {
+                path: object.key.path(),
+                size,
+                sha256,
+                body: (!record.gone).then_some(record.sha256),
+            };
+            entry.key().map_err(|e| e.to_string())?;
+            Ok((entry, object.stored, record, file))
+        });
+        (self.watch.bytes)(object.size);
+        match checked {
+            Ok(found) => Ok(Some(found)),
+            Err(why) => {
+                self.bad(object, &why);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The stored files that the index lists.
+    fn listed<'a>(&mut self, holding: &'a Holding, file: &IndexFile) -> Vec<&'a Object> {
+        let is_listed = |object: &&Object| match &object.key {
+            Key::Crate(key) => lists(file, key),
+            Key::Index(_) => false,
+        };
+        let listed: Vec<_> = holding.crates.iter().filter(is_listed).collect();
+        self.trouble.unlisted += (holding.crates.len() - listed.len()) as u64;
+        listed
+    }
+
+    /// The stored files that are wanted.
+    fn chosen<'a>(
+        &mut self,
+        wants: &[Want],
+        holding: &'a Holding,
+        file: &IndexFile,
+    ) -> Vec<&'a Object> {
+        let mut chosen = Vec::new();
+        for want in wants {
+            let Some(version) = file.find(&want.id) else {
+                self.missing(holding.index, want, "the stored index file doesn't list it");
+                continue;
+            };
+            if want.sha256.is_some_and(|sha256| sha256 != version.sha256) {
+                self.missing(
+                    holding.index,
+                    want,
+                    "the stored index file lists it with another checksum than the Cargo.lock",
+                );
+                continue;
+            }
+            let path = crate_key(file, holding.index.registry, version).path();
+            match holding
+                .crates
+                .iter()
+                .find(|object| object.key.path() == path)
+            {
+                Some(object) => chosen.push(object),
+                None => self.missing(holding.index, want, "its .crate file is not stored"),
+            }
+        }
+        chosen.sort_by_key(|object| object.key.path());
+        chosen.dedup_by_key(|object| object.key);
+        chosen
+    }
+
+    /// A .crate file's entry, if the file is good and the other side doesn't have it. Whether it has it is in the name: nothing is read for that.
+    fn crate_file(
+        &mut self,
+        object: &Object,
+        known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
+    ) -> Result<Option<(CrateKey, Entry)>> {
+        let Key::Crate(key) = object.key else {
+            return Ok(None);
+        };
+        let entry = Entry {
+            path: key.path(),
+            size: object.size,
+            sha256: key.sha256,
+            body: None,
+        };
+        if known(&entry, object.stored)? {
+            return Ok(None);
+        }
+        if object.size > MAX_CRATE {
+            self.bad(object, "it is larger than 2 GiB, which no bundle carries");
+            return Ok(None);
+        }
+        let checked = match self.store.open_object(&object.key)? {
+            None => Err("it has vanished meanwhile".to_owned()),
+            Some((file, _)) => match digest(file) {
+                Ok(actual) if actual == key.sha256 => Ok(()),
+                Ok(actual) => Err(format!("its checksum is {actual}")),
+                Err(e) => Err(format!("it can't be read: {e}")),
+            },
+        };
+        (self.watch.bytes)(object.size);
+        match checked {
+            Ok(()) => Ok(Some((key, entry))),
+            Err(why) => {
+                self.bad(object, &why);
+                Ok(None)
+            }
+        }
+    }
+
+    fn bad(&mut self, object: &Object, why: &str) {
+        self.trouble.bad += 1;
+        (self.watch.say)(&format!("bad      {}: {why}", object.key.path()));
+    }
+
+    fn missing(&mut self, key: IndexKey, want: &Want, why: &str) {
+        self.trouble.missing += 1;
+        (self.watch.say)(&format!("missing  {} of {}: {why}", want.id, key.registry));
+    }
+}
+
+/// An object that the survey found good has changed since: evicted, or replaced by a running mirror.
+pub(super) fn changed(path: &str) -> Error {
+    Error::store(format!(
+        "{path} has changed or vanished since it was looked at, because a running mirror replaces and evicts; run the export again"
+    ))
+}

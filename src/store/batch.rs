@@ -1,0 +1,130 @@
+//! [`Batch`]: many objects made durable together.
+//!
+//! Syncing file by file costs two waits for the disk an object, and a bundle has a hundred thousand of them. Here the whole file system is synced, once
+//! before a few hundred finished files are renamed into place and once at the end: no name ever stands for bytes that a power cut could take,
+//! and when [`Batch::finish`] returns, the names are on the disk, too.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use tempfile::TempPath;
+
+use super::{
+    Backend, Store, failed,
+    fs::{Folder, set_readable},
+    objects::{Incoming, Pieces},
+};
+use crate::{domain::Key, error::Result};
+
+/// How much is staged before it is renamed into place.
+const OBJECTS: usize = 1_024;
+const BYTES: u64 = 256 << 20;
+
+/// Objects on their way into the store. What was staged is put into place now and then, and all of it by [`Batch::finish`]; what a dropped batch
+/// still holds is gone.
+pub struct Batch {
+    store: Store,
+    staged: Vec<(TempPath, String)>,
+    bytes: u64,
+    /// Renamed since the file system was last synced.
+    unsynced: bool,
+}
+
+impl Store {
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
+        Batch {
+            store: self.clone(),
+            staged: Vec::new(),
+            bytes: 0,
+            unsynced: false,
+        }
+    }
+}
+
+impl Batch {
+    /// Makes what was written the object under `key`, soon. The caller has checked its bytes against the key. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub fn stage(&mut self, key: &Key, incoming: Incoming) -> Result<()> {
+        let size = incoming.length();
+        match (incoming.into_pieces(), &self.store.backend) {
+            (Pieces::Memory(bytes), Backend::Memory(shelf)) => {
+                shelf.save(key.path(), &[bytes.into()]);
+            }
+            (Pieces::File(file), Backend::Fs(folder)) => {
+                set_readable(&file).map_err(|e| failed("writing", file.path(), &e))?;
+                self.staged.push((file.into_temp_path(), key.path()));
+                self.bytes += size;
+                if self.staged.len() >= OBJECTS || self.bytes >= BYTES {
+                    let folder = folder.clone();
+                    self.put_into_place(&folder)?;
+                }
+            }
+            (Pieces::Memory(_), Backend::Fs(_)) | (Pieces::File(_), Backend::Memory(_)) => {
+                debug_assert!(false, "an incoming object of another store");
+            }
+        }
+        self.store.count(size);
+        Ok(())
+    }
+
+    /// Puts everything into place; durable when this returns, if the store is synced. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub fn finish(mut self) -> Result<()> {
+        if let Backend::Fs(folder) = &self.store.backend {
+            let folder = folder.clone();
+            self.put_into_place(&folder)?;
+            if self.unsynced {
+                folder.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_into_place(&mut self, folder: &Arc<Folder>) -> Result<()> {
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        // This makes the renames of the batch before durable as well.
+        folder.sync_all()?;
+        for (file, path) in self.staged.drain(..) {
+            let target = folder.root().join(&path);
+            rename(file, &target).map_err(|e| failed("writing", &target, &e))?;
+        }
+        (self.bytes, self.unsynced) = (0, true);
+        Ok(())
+    }
+}
+
+fn rename(file: TempPath, target: &Path) -> io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    file.persist(target).map_err(|e| e.error)
+}
+
+impl Folder {
+    /// Brings everything written so far to the disk, whoever wrote it.
+    fn sync_all(&self) -> Result<()> {
+        if !self.sync() {
+            return Ok(());
+        }
+        let synced = fs::File::open(self.root()).and_then(|root| sync_file_system(&root));
+        synced.map_err(|e| failed("syncing", self.root(), &e))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(root: &fs::File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(root)?)
+}
+
+/// Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(root: &fs::File) -> io::Result<()> {
+    rustix::fs::sync();
+    root.sync_all()
+}
