@@ -184,7 +184,7 @@ pub struct Prefetch {
     /// The Cargo.lock files whose packages are kept.
     pub lockfiles: Vec<Folder>,
     /// How often that is looked after.
-    pub every: Span<{ 10 * SECOND }, { 365 * DAY }>,
+    pub every: Span<SECOND, { 365 * DAY }>,
 }
 
 impl Default for Prefetch {

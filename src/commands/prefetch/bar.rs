@@ -1,7 +1,7 @@
 //! What is to be seen of a run while it goes on: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -61,7 +61,9 @@ async fn speak(progress: Arc<Progress>, started: Instant) {
     loop {
         tokio::time::sleep(LINE_EVERY).await;
         let now = State::of(&progress, started);
-        eprintln!("{} of {}  {}", now.done, now.total, now.words());
+        let line = format!("{} of {}  {}\n", now.done, now.total, now.words());
+        // Whoever started it may have stopped reading.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
