@@ -8,6 +8,7 @@ mod fetch;
 mod flight;
 mod index;
 mod memory;
+mod not_here;
 mod rendition;
 mod saves;
 mod withdrawn;

@@ -33,6 +33,7 @@ mod names;
 mod one_connection;
 mod one_fetch;
 mod other_commands;
+mod outage_told;
 mod over_http2;
 mod pages;
 mod panics;
