@@ -16,7 +16,13 @@ use crate::{
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
 pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    println!("ok      settings");
+    match config::file(flags)? {
+        Some(file) => println!("ok      settings {}", file.display()),
+        None => println!(
+            "ok      settings, without a file: there is no {} here",
+            config::DEFAULT_FILE
+        ),
+    }
     let metrics = Arc::new(Metrics::new());
     app::open_store(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());
