@@ -337,7 +337,7 @@ fn content_range(value: &[u8]) -> Option<u64> {
     let (last, length) = part(rest, b"/");
     let (first, last) = (digits(first)?, digits(last)?);
     let fits = length == b"*" || digits(length)? > last;
-    let well_formed = unit.to_ascii_lowercase() == b"bytes" && first <= last && fits;
+    let well_formed = unit.eq_ignore_ascii_case(b"bytes") && first <= last && fits;
     (well_formed && first != 0).then_some(u64::try_from(first).ok()?)
 }
 

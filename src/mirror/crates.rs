@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Found, IndexEntry, Inner, Mirror, Registry, download::Reader, fetch::Fetch, memory::Resident,
+    not_here::not_here,
 };
 use crate::{
     allowance::Lease,
@@ -172,12 +173,13 @@ impl Mirror {
             self.0.detach(fetch.run(now));
         });
         let begun = timeout_at(deadline, reader.begun()).await;
-        let length = begun.unwrap_or_else(|_| {
-            Err(Error::upstream_timeout(format!(
+        let length = match begun {
+            Ok(begun) => begun.map_err(|e| not_here(&key.id.to_string(), &e)),
+            Err(_) => Err(Error::upstream_timeout(format!(
                 "{} didn't arrive from {} in time; try again, it may be here by then",
                 key.id, key.registry
-            )))
-        })?;
+            ))),
+        }?;
         Ok(found(CrateBody::Arriving(reader, length), Outcome::Miss))
     }
 

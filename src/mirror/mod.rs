@@ -9,6 +9,7 @@ mod fetch;
 mod flight;
 mod index;
 mod memory;
+mod not_here;
 mod offline;
 pub mod prefetch;
 mod read_ahead;

@@ -121,6 +121,15 @@ impl Store {
         Ok(Self::over(Backend::Fs(folder), metrics))
     }
 
+    /// The store in the folder `path`, which must be there: to be looked through, not to be served from. Nothing is created, removed or tried.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when it isn't there, is no folder or can't be read.
+    pub fn existing(path: &Path, sync: bool, metrics: Arc<Metrics>) -> Result<Self> {
+        let folder = Arc::new(fs::Folder::existing(path, sync)?);
+        Ok(Self::over(Backend::Fs(folder), metrics))
+    }
+
     /// A store that forgets everything when dropped, for tests and for mirrors that need no disk.
     pub fn in_memory(metrics: Arc<Metrics>) -> Self {
         Self::over(Backend::Memory(Arc::default()), metrics)

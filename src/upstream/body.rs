@@ -46,10 +46,10 @@ impl Upstream {
             }
             Piece::End => Ok(None),
             Piece::BrokenOff(e) => Err(Error::upstream_unavailable(format!(
-                "{} broke off its answer: {}",
-                self.host(answer.url()),
-                super::flatten(&e)
-            ))),
+                "{} broke off its answer",
+                self.host(answer.url())
+            ))
+            .because(Some(&super::flatten(&e)))),
             Piece::Silence => Err(Error::upstream_timeout(format!(
                 "{} fell silent for {} in the middle of its answer",
                 self.host(answer.url()),

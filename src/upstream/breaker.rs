@@ -97,9 +97,7 @@ impl Breaker {
 fn resting(host: &str, wait: Duration) -> Error {
     Error::new(
         Kind::UpstreamResting { retry_after: wait },
-        format!(
-            "upstream {host} has failed too often lately and is not asked again yet; try again in a moment"
-        ),
+        format!("upstream {host} has failed too often lately and isn't asked at the moment"),
     )
 }
 

@@ -213,12 +213,11 @@ impl Upstream {
         let host = error
             .url()
             .map_or_else(|| self.registry.to_string(), |url| self.host(url));
-        let why = flatten(error);
-        if error.is_timeout() {
-            Error::upstream_timeout(format!("connecting to {host} took too long: {why}"))
-        } else {
-            Error::upstream_unavailable(format!("{host} can't be reached: {why}"))
-        }
+        let said = match error.is_timeout() {
+            true => Error::upstream_timeout(format!("connecting to {host} took too long")),
+            false => Error::upstream_unavailable(format!("{host} can't be reached")),
+        };
+        said.because(Some(&flatten(error)))
     }
 
     /// An answer that makes no sense for what was asked.

@@ -277,6 +277,9 @@ async fn a_host_that_asks_to_be_left_alone_is_at_once_and_for_that_long() {
     }
 }
 
+/// A way in which an answer breaks off.
+type Way = (&'static str, fn(When<'_>) -> Rule);
+
 /// Downloads every one of `OTHERS` once, from an upstream whose answers break off as `happens` has it.
 async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirror, Rule) {
     let impatient = "[upstream]\nretries = 0\nstall_timeout = \"200ms\"";
@@ -296,14 +299,14 @@ async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirro
 /// A host that answers every head and then stalls used to be asked for ever, and to cost each client the whole stall.
 #[tokio::test]
 async fn a_host_whose_answers_break_off_is_left_alone_too() {
-    let ways: [(&str, fn(When<'_>) -> Rule); 3] = [
+    let ways: &[Way] = &[
         ("silent", |on| on.hang_after(100)),
         ("reset", |on| on.reset_after(100)),
         ("closed", |on| on.truncate(100)),
     ];
     for (what, happens) in ways {
         let upstream = upstream().await;
-        let (mirror, failing) = break_off(&upstream, happens).await;
+        let (mirror, failing) = break_off(&upstream, *happens).await;
         assert_eq!(failing.hits(), FAILURES, "{what}");
         assert_eq!(gauge(&mirror, &upstream).await, 1.0, "{what}");
         told_to_wait(&resting(&mirror, DOWNLOAD).await);

@@ -80,11 +80,11 @@ async fn on(disk: &SmallDisk, upstream: &Upstream) -> Mirror {
 }
 
 /// A file system of 2 MiB; unmounted when dropped.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, and a line that says so, where the test may not mount.
-    fn mount() -> Option<SmallDisk> {
+    pub(crate) fn mount() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().expect("a folder");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
@@ -99,12 +99,12 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Mounts it anew with these options, as the system does by itself when a disk fails: `ro`.
-    fn remount(&self, options: &str) {
+    pub(crate) fn remount(&self, options: &str) {
         let mut mount = Command::new("mount");
         mount.args(["-o", &format!("remount,{options}")]);
         let done = mount.arg(self.path()).status();

@@ -39,6 +39,7 @@ mod offline;
 mod one_connection;
 mod one_fetch;
 mod other_commands;
+mod outage_told;
 mod over_http2;
 mod pages;
 mod panics;
