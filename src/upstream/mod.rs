@@ -166,13 +166,12 @@ impl Upstream {
         match answer {
             Ok(response) => Ok(Answer::new(response, pass)),
             Err(e) => {
-                match e.kind() {
-                    Kind::UpstreamUnavailable { retry_after } => {
-                        pass.failed(retry_after, Instant::now());
-                    }
-                    Kind::UpstreamTimeout => pass.failed(None, Instant::now()),
-                    _ => pass.succeeded(),
-                }
+                // What comes this far without a status to be judged is silence, or says "not now".
+                let asked_for = match e.kind() {
+                    Kind::UpstreamUnavailable { retry_after } => retry_after,
+                    _ => None,
+                };
+                pass.failed(asked_for, Instant::now());
                 Err(e)
             }
         }

@@ -122,7 +122,7 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         let key = content.split_once(" = ").map(|(key, _)| key);
         let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let is_setting = key.is_some_and(is_key) || content.starts_with('[');
-        let example = in_example || matches!(key, Some("public_url" | "max_age"));
+        let example = in_example || matches!(key, Some("public_url" | "max_age" | "lockfiles"));
         if commented && is_setting && (with_examples || !example) {
             keys += 1;
             toml.push_str(content);
