@@ -5,6 +5,9 @@
 //!
 //! Inputs of more than one part are lines of text, so that seeds can be read and written by hand.
 
+#[path = "bundle.rs"]
+mod bundle_checks;
+
 use std::{
     io,
     pin::{Pin, pin},
@@ -26,6 +29,8 @@ use crate_mirror::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::io::{AsyncRead, ReadBuf};
+
+pub use bundle_checks::{bundle, manifest, stored_of};
 
 /// Splits `input` at the first `separator`, which may be missing.
 fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {

@@ -50,7 +50,13 @@ impl Log {
         }));
         let log = self.clone();
         let lines = tracing_subscriber::fmt().with_writer(move || log.clone());
-        tracing::subscriber::set_default(lines.with_ansi(false).finish())
+        let logging = tracing::subscriber::set_default(lines.with_ansi(false).finish());
+        // Whether anybody wants a line is asked of the thread that first comes by it, and remembered: another test's panic may have been first, on a
+        // thread without a log. So the line is made known here, and everybody asked anew.
+        let _ = panic::catch_unwind(|| panic!("to be known"));
+        tracing::callsite::rebuild_interest_cache();
+        self.0.lock().expect("the log").clear();
+        logging
     }
 
     fn text(&self) -> String {

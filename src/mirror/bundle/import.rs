@@ -4,7 +4,7 @@ use std::{io::Read, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{Content, Entry, Head, PublicKey, Sink, Watch, read};
+use super::{Content, Entry, Head, PublicKey, Sink, Watch, read, read_archive};
 use crate::{
     domain::{
         CrateId, CrateKey, Hasher, IndexFile, IndexKey, IndexPath, Key, RegistryName, Sha256,
@@ -40,6 +40,33 @@ pub fn import(
     watch: &Watch<'_>,
     done: &mut Imported,
 ) -> Result<()> {
+    with(store, watch, done, |import| {
+        read(source, key, || store.scratch(), import)
+    })
+}
+
+/// The same as [`import`] for an archive that isn't compressed.
+///
+/// # Errors
+/// As for [`import`].
+pub fn import_archive(
+    source: impl Read,
+    key: Option<&PublicKey>,
+    store: &Store,
+    watch: &Watch<'_>,
+    done: &mut Imported,
+) -> Result<()> {
+    with(store, watch, done, |import| {
+        read_archive(source, key, || store.scratch(), import)
+    })
+}
+
+fn with(
+    store: &Store,
+    watch: &Watch<'_>,
+    done: &mut Imported,
+    read: impl FnOnce(&mut Import<'_>) -> Result<()>,
+) -> Result<()> {
     let mut import = Import {
         store,
         watch,
@@ -47,7 +74,7 @@ pub fn import(
         index: None,
         done,
     };
-    let read = read(source, key, || store.scratch(), &mut import);
+    let read = read(&mut import);
     // Also after an error: what has been checked is good.
     let finished = import.batch.finish();
     read.and(finished)

@@ -24,7 +24,7 @@ mod write;
 
 pub use entry::Entry;
 pub use export::{Output, Written, export};
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_archive};
 pub use manifest::Head;
 pub use pick::{Picked, Wish, pick};
 pub use read::{Content, Sink, read, read_archive};
