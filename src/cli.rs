@@ -152,10 +152,14 @@ fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    // A panic is logged where everything else is, with its place; what it takes down is contained elsewhere.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    log_panics();
     match started {
         Ok(()) => Ok(guard),
         Err(e) => Err(Error::internal(format!("logging can't start: {e}"))),
     }
+}
+
+/// Has a panic logged where everything else is, with its place, once and for all threads; what it takes down is contained elsewhere.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }

@@ -101,7 +101,13 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
 /// Says for each part whether it can be used; exit code 1 when an upstream can't.
 async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    println!("ok      settings");
+    match config::file(flags)? {
+        Some(file) => println!("ok      settings {}", file.display()),
+        None => println!(
+            "ok      settings, without a file: there is no {} here",
+            config::DEFAULT_FILE
+        ),
+    }
     let metrics = Arc::new(Metrics::new());
     app::open_store(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());

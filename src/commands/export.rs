@@ -1,7 +1,7 @@
 //! `export`: what is stored, made into something that can be carried: bundles, or a folder that cargo reads without this program.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -18,8 +18,12 @@ use crate::{
     domain::RegistryName,
     error::{Error, Result},
     metrics::Metrics,
-    mirror::bundle::{
-        self, Layout, Output, Selection, SigningKey, Since, Tree, Trouble, Watch, Wish, Written,
+    mirror::{
+        bundle::{
+            self, Layout, Output, Selection, SigningKey, Since, Tree, Trouble, Wants, Watch, Wish,
+            Written,
+        },
+        prefetch::List,
     },
     store::Store,
 };
@@ -32,9 +36,9 @@ const LEAST_PART: u64 = 1 << 20;
 /// What `export` is told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Only what these Cargo.lock files need; without any, everything that is stored.
+    /// Only what these Cargo.lock files need (a folder is searched for them); without any, everything that is stored.
     #[arg(value_name = "CARGO.LOCK")]
-    lockfiles: Vec<PathBuf>,
+    lockfiles: Vec<String>,
     /// The bundle to write, such as bundle.tar.zst (`-` is standard output), or the folder.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -120,10 +124,11 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     let summary = format!("{summary} in {seconds:.1} s{}", said_of(trouble));
-    match to_stdout {
-        true => eprintln!("{summary}"),
-        false => println!("{summary}"),
-    }
+    // Whoever started it may have stopped reading.
+    let _ = match to_stdout {
+        true => writeln!(std::io::stderr(), "{summary}"),
+        false => writeln!(std::io::stdout(), "{summary}"),
+    };
     Ok(match trouble.bad + trouble.missing {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -267,8 +272,25 @@ impl Options {
             .map(Some)
     }
 
-    fn selection(&self, _config: &Config) -> Result<Selection> {
-        Ok(Selection::Whole)
+    fn selection(&self, config: &Config) -> Result<Selection> {
+        if self.lockfiles.is_empty() {
+            return Ok(Selection::Whole);
+        }
+        let list = List::read(&self.lockfiles, std::io::stdin())?;
+        if let Some(name) = list.wanted.first() {
+            return Err(Error::config(format!(
+                "{name} is the name of a crate; export takes Cargo.lock files and folders with such files"
+            )));
+        }
+        let (needed, aside) = list.needed(&config.origins());
+        for (what, why) in &aside.named {
+            eprintln!("skipped  {what}: {why}");
+        }
+        let mut wants = Wants::default();
+        for needed in needed {
+            wants.add(needed.registry, needed.id, needed.sha256);
+        }
+        Ok(Selection::Wanted(wants))
     }
 }
 

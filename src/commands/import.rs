@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -62,10 +62,11 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
         done.skipped,
         started.elapsed().as_secs_f64()
     );
-    match ended {
-        Ok(()) => println!("{summary}"),
-        Err(_) => eprintln!("{summary}; what follows stopped it"),
-    }
+    // Whoever started it may have stopped reading.
+    let _ = match ended {
+        Ok(()) => writeln!(io::stdout(), "{summary}"),
+        Err(_) => writeln!(io::stderr(), "{summary}, and then something was wrong"),
+    };
     ended.map(|()| ExitCode::SUCCESS)
 }
 
@@ -80,7 +81,7 @@ fn import_all(
         let watch = Watch {
             total: &|bytes| bar::know(&progress, bytes),
             bytes: &|bytes| progress.inc(bytes),
-            say: &|line| progress.suspend(|| println!("{line}")),
+            say: &|line| progress.suspend(|| eprintln!("{line}")),
         };
         let source = open(path)?;
         let imported = bundle::import(source, key, store, &watch, done);

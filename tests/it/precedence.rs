@@ -50,6 +50,14 @@ async fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(store_with("", &["by-variable"], &[]).await, "by-variable");
 }
 
+/// `2026` used to be a number, and a number no path.
+#[tokio::test]
+async fn a_folder_in_the_environment_may_be_called_anything() {
+    for name in ["2026", "1.50", "true", "[a]", "{a}", "\"a\"", " b"] {
+        assert_eq!(store_with("", &[name], &[]).await, name);
+    }
+}
+
 #[tokio::test]
 async fn the_address_to_listen_on_follows_the_same_order() {
     let upstream = upstream().await;

@@ -59,3 +59,8 @@ fn nothing_decodes_to_more_than_was_allowed() {
 fn a_lockfile_is_read_the_same_in_the_words_of_another_version() {
     all_pass("lockfile", checks::lockfile);
 }
+
+#[test]
+fn what_upstream_says_beside_its_bodies_is_understood_or_ignored() {
+    all_pass("answer_headers", checks::answer_headers);
+}

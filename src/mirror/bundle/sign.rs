@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     path::Path,
 };
 
@@ -40,10 +40,12 @@ impl SigningKey {
         let key = STANDARD.decode(written).ok();
         let key = key.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
         let key = key.ok_or_else(|| wrong("is not a secret key".into()))?;
-        let boxed = SecretKeyBox::from(text);
         let opened = match key.is_encrypted() {
-            true => boxed.into_secret_key(Some(password()?)),
-            false => boxed.into_unencrypted_secret_key(),
+            true => SecretKeyBox::from(text).into_secret_key(Some(password()?)),
+            // The standard tool writes no checksum into these; a signature tells whether the halves of the key belong together.
+            false => minisign::PublicKey::from_secret_key(&key)
+                .and_then(|public| minisign::sign(Some(&public), &key, io::empty(), None, None))
+                .map(|_| key),
         };
         let opened = opened.map_err(|e| wrong(format!("can't be used: {}", sentence(&e))))?;
         Ok(Self(opened))

@@ -24,8 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub mod bundle;
 pub mod cargo;
 pub mod client;
+pub mod files;
 pub mod fortress;
 pub mod frames;
 pub mod headers;
