@@ -287,6 +287,28 @@ async fn update_brings_every_stored_index_file_up_to_date() {
     );
 }
 
+/// Said to be current, an old copy would be carried away as news.
+#[tokio::test]
+async fn an_upstream_that_cannot_be_asked_is_not_taken_for_current() {
+    let upstream = a_registry().await;
+    let ended = prefetching(&upstream, "leaf").run().await;
+    upstream.stop().await;
+    let ended = prefetching(&upstream, "--update leaf").in_folder(ended.folder);
+    let settings = format!(
+        "[upstream]\nretries = 0\n[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let ended = ended.settings(&settings).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for words in [
+        "note     crates-io couldn't say whether there are newer versions of leaf",
+        "missing  crates-io/le/af/leaf: crates-io couldn't say",
+        "0 fetched, 1 already here, 0 skipped, 1 missing",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {ended:?}");
+    }
+}
+
 fn lockfile(upstream: &Upstream, version: &str) -> String {
     let sum = crate::support::sha256(&upstream.crate_file("leaf", version));
     format!(

@@ -18,6 +18,8 @@ pub use list::{Aside, List, lockfile};
 pub use pick::Choice;
 pub use service::{Warm, keep_warm};
 
+use patience::{Patience, Tries};
+
 use super::{CrateBody, Found, IndexEntry, Mirror};
 use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted},
@@ -80,7 +82,7 @@ pub struct Prefetch {
     at_once: usize,
     clock: fn() -> SystemTime,
     progress: Arc<Progress>,
-    patience: Arc<patience::Patience>,
+    patience: Arc<Patience>,
 }
 
 /// One thing fetched.
@@ -133,21 +135,31 @@ impl Prefetch {
     /// [`Kind::Internal`] when a task panics; what can't be had is in the report.
     pub async fn refresh(&self, keys: Vec<IndexKey>) -> Result<Report> {
         self.all(keys, |this, key| async move {
-            let got = match this.index(key.registry, key.name()).await {
-                Ok(found) => match found.outcome {
-                    Outcome::Miss => {
-                        let bytes = found.value.file().body().len() as u64;
-                        this.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
-                        Ok(Got::Fetched(None))
-                    }
-                    _ => Ok(Got::Here(None)),
-                },
-                Err(e) if e.kind() == Kind::Absent => Ok(Got::Here(None)),
-                Err(e) => Err(e),
-            };
+            let got = this.refreshed(key).await;
             (got, format!("{}/{}", key.registry, key.path), Vec::new())
         })
         .await
+    }
+
+    /// One index file that upstream has confirmed or replaced just now.
+    async fn refreshed(&self, key: IndexKey) -> Result<Got> {
+        let found = match self.index(key.registry, key.name()).await {
+            Err(e) if e.kind() == Kind::Absent => return Ok(Got::Here(None)),
+            done => done?,
+        };
+        match found.outcome {
+            Outcome::Miss => {
+                self.count(found.value.file().body().len());
+                Ok(Got::Fetched(None))
+            }
+            Outcome::Stale => Err(Error::upstream_unavailable(format!(
+                "{} couldn't say whether the copy here is current",
+                key.registry
+            ))),
+            Outcome::Hit | Outcome::Revalidated | Outcome::Absent | Outcome::Offline => {
+                Ok(Got::Here(None))
+            }
+        }
     }
 
     /// Does all of something, keeping count.
@@ -198,23 +210,23 @@ impl Prefetch {
         registry: RegistryName,
         name: CrateName,
     ) -> Result<Found<Arc<IndexEntry>>> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
             let upstream = self.mirror.registry(Some(registry))?;
             match self.mirror.index(upstream, name, (self.clock)()).await {
                 Err(e) if self.patience.again(&mut tries, &e).await => {}
-                done => return self.patience.noted(done),
+                done => return self.patience.settle(tries, done),
             }
         }
     }
 
     /// One file, fetched if it isn't here.
     async fn file(&self, needed: &Needed) -> Result<Got> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
             match self.try_file(needed).await {
                 Err(e) if self.patience.again(&mut tries, &e).await => {}
-                done => return self.patience.noted(done),
+                done => return self.patience.settle(tries, done),
             }
         }
     }
@@ -228,7 +240,11 @@ impl Prefetch {
             return Err(match found.outcome {
                 // Published since, perhaps.
                 Outcome::Stale => Error::upstream_unavailable(format!("{what} that is known here")),
-                _ => Error::absent(what),
+                Outcome::Hit
+                | Outcome::Revalidated
+                | Outcome::Miss
+                | Outcome::Absent
+                | Outcome::Offline => Error::absent(what),
             });
         };
         let sha256 = listed.sha256;
@@ -248,8 +264,17 @@ impl Prefetch {
         self.drain(body.value).await?;
         Ok(match body.outcome {
             Outcome::Miss => Got::Fetched(Some(key)),
-            _ => Got::Here(Some(key)),
+            Outcome::Hit
+            | Outcome::Revalidated
+            | Outcome::Stale
+            | Outcome::Absent
+            | Outcome::Offline => Got::Here(Some(key)),
         })
+    }
+
+    fn count(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Reads to the end, which is where the checksum is checked.
@@ -259,8 +284,7 @@ impl Prefetch {
             CrateBody::Stored(mut reader) => while reader.next().await.transpose()?.is_some() {},
             CrateBody::Arriving(mut reader, _) => {
                 while let Some(bytes) = reader.next().await.transpose()? {
-                    let length = bytes.len() as u64;
-                    self.progress.bytes.fetch_add(length, Ordering::Relaxed);
+                    self.count(bytes.len());
                 }
             }
         }

@@ -21,33 +21,50 @@ pub(super) struct Patience {
     failures: AtomicU32,
 }
 
+/// The attempts made for one thing.
+#[derive(Default)]
+pub(super) struct Tries {
+    made: u32,
+    /// What upstream really answered last; that it is left alone for a while since says nothing to whoever asks why.
+    cause: Option<Error>,
+}
+
 impl Patience {
     /// Waits until it is worth to ask again after `error`; false when it isn't.
-    pub(super) async fn again(&self, tries: &mut u32, error: &Error) -> bool {
-        let hopeless = self.failures.load(Ordering::Relaxed) >= HOPELESS;
-        if !passes(error) || *tries == REPETITIONS || hopeless {
-            return false;
-        }
-        let wish = match error.kind() {
-            Kind::UpstreamUnavailable { retry_after } => retry_after,
+    pub(super) async fn again(&self, tries: &mut Tries, error: &Error) -> bool {
+        let resting = match error.kind() {
             Kind::UpstreamResting { retry_after } => Some(retry_after),
             _ => None,
         };
-        let wait = wish.unwrap_or(Duration::from_secs(1 << *tries));
-        *tries += 1;
+        if resting.is_none() {
+            tries.cause = Some(error.clone());
+        }
+        let hopeless = self.failures.load(Ordering::Relaxed) >= HOPELESS;
+        if !passes(error) || tries.made == REPETITIONS || hopeless {
+            return false;
+        }
+        let usual = Duration::from_secs(1 << tries.made);
+        let wait = match error.kind() {
+            Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or(usual),
+            _ => resting.unwrap_or(usual),
+        };
+        tries.made += 1;
         tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
         true
     }
 
-    /// Keeps count of what fails in a row for reasons that pass.
-    pub(super) fn noted<T>(&self, done: Result<T>) -> Result<T> {
+    /// What came of it in the end; keeps count of what fails in a row for reasons that pass.
+    pub(super) fn settle<T>(&self, tries: Tries, done: Result<T>) -> Result<T> {
         match &done {
             Err(e) if passes(e) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
             }
             Ok(_) | Err(_) => self.failures.store(0, Ordering::Relaxed),
         }
-        done
+        done.map_err(|e| match e.kind() {
+            Kind::UpstreamResting { .. } => tries.cause.unwrap_or(e),
+            _ => e,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Missing, Needed, Prefetch, parallel};
 use crate::{
     domain::{
-        CrateId, CrateName, RegistryName, Wanted,
+        CrateId, CrateName, Outcome, RegistryName, Wanted,
         wanted::{Range, Which},
     },
     error::{Error, Kind, Result},
@@ -39,12 +39,12 @@ impl Prefetch {
         let (mut choice, mut seen) = (Choice::default(), HashSet::new());
         for (wanted, picked) in parallel::each(wanted, self.at_once, work).await? {
             match picked {
-                Ok((needed, note)) => {
+                Ok((needed, notes)) => {
                     let new = needed
                         .into_iter()
                         .filter(|needed| seen.insert((needed.registry, needed.id)));
                     choice.needed.extend(new);
-                    choice.notes.extend(note);
+                    choice.notes.extend(notes);
                 }
                 Err(e) => choice.missing.push(Missing {
                     what: wanted.to_string(),
@@ -57,11 +57,7 @@ impl Prefetch {
     }
 
     /// The files that one name comes to, and what should be known of it.
-    async fn pick_one(
-        &self,
-        wanted: &Wanted,
-        range: Range,
-    ) -> Result<(Vec<Needed>, Option<String>)> {
+    async fn pick_one(&self, wanted: &Wanted, range: Range) -> Result<(Vec<Needed>, Vec<String>)> {
         let registry = wanted.registry;
         let entry = self.spelt_anyhow(registry, wanted.name).await?;
         let file = entry.value.file();
@@ -76,12 +72,18 @@ impl Prefetch {
                 }
             }));
         }
-        let note = (picked.undated > 0).then(|| {
-            format!(
+        let mut notes = Vec::new();
+        if entry.outcome == Outcome::Stale {
+            notes.push(format!(
+                "{registry} couldn't say whether there are newer versions of {name}; these are by the copy of the index here"
+            ));
+        }
+        if picked.undated > 0 {
+            notes.push(format!(
                 "{} versions of {name} are left out: {registry} doesn't say when they were published",
                 picked.undated
-            )
-        });
+            ));
+        }
         let needed = picked.versions.iter().map(|listed| Needed {
             registry,
             id: CrateId {
@@ -91,7 +93,7 @@ impl Prefetch {
             sha256: Some(listed.sha256),
             by: Vec::new(),
         });
-        Ok((needed.collect(), note))
+        Ok((needed.collect(), notes))
     }
 
     /// The index file of a crate whose `-` and `_` may be the other way round.
