@@ -1,5 +1,6 @@
 //! Integration tests: the real server over real sockets, with real cargo where cargo is the judge. One file per promise.
 
+mod air_gap;
 mod any_input;
 mod bad_days;
 mod bad_frames;

@@ -201,6 +201,7 @@ fn the_example_files_are_valid() {
     for (name, toml) in [
         ("minimal.toml", include_str!("../../examples/minimal.toml")),
         ("ci.toml", include_str!("../../examples/ci.toml")),
+        ("airgap.toml", include_str!("../../examples/airgap.toml")),
     ] {
         let parsed = config::parse(toml);
         assert!(parsed.is_ok(), "{name}: {}", parsed.expect_err("refused"));
