@@ -50,7 +50,7 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
             "{wanted} is no Cargo.lock and no folder; check takes nothing else"
         )));
     }
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let look = match options.verify {
         true => Look::Whole,
         false => Look::Glance,

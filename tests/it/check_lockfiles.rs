@@ -83,7 +83,9 @@ async fn a_store_that_has_everything_passes_and_upstream_hears_nothing() {
 async fn an_empty_store_lacks_everything_and_upstream_hears_nothing() {
     let upstream = a_registry().await;
     let program = Program::serving(&upstream, "").file("Cargo.lock", &lockfile(&upstream, ALL));
-    let ended = program.command("check").arg(".").run().await;
+    let program = program.command("check").arg(".");
+    fs::create_dir(program.folder().join("cache")).expect("a store");
+    let ended = program.run().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let row = |what| vec![what, "its index file isn't here", "./Cargo.lock"];
     let all = ["leaf@1.0.0", "leaf@1.2.0", "tree@0.3.0"].map(row);
@@ -162,6 +164,16 @@ async fn the_first_column_is_what_prefetch_takes() {
     assert!(ended.stdout.contains("1 fetched"), "{ended:?}");
     let program = Program::new(&["check", "Cargo.lock"]).in_folder(ended.folder);
     assert_eq!(program.run().await.code, Some(0));
+}
+
+/// Everything missing is what a misspelt store would come to.
+#[tokio::test]
+async fn a_store_that_is_not_there_is_named_and_not_made() {
+    let upstream = a_registry().await;
+    let program = Program::serving(&upstream, "").file("Cargo.lock", "");
+    let ended = program.command("check").arg("Cargo.lock").run().await;
+    ended.refused(&["cache"]);
+    assert!(!ended.folder.path().join("cache").exists());
 }
 
 #[tokio::test]
