@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream};
+use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream, cargo};
 
 /// More packages than most projects have; each needs two before it, so that the graph is deep.
 const PACKAGES: usize = 160;
@@ -40,9 +40,8 @@ impl Side<'_> {
         let config = self.folder.join("mirror.toml");
         fs::write(&config, &self.settings).expect("settings");
         let config = config.to_str().expect("UTF-8");
-        Program::new(&[words, &["--config", config]].concat())
-            .run()
-            .await
+        let program = Program::new(&[words, &["--config", config]].concat());
+        program.with_cargo().run().await
     }
 
     async fn done(&self, words: &[&str]) -> Ended {

@@ -180,16 +180,6 @@ async fn what_the_store_did_not_take_is_missing() {
     assert!(ended.stdout.contains(words), "{ended:?}");
 }
 
-/// Lets a program find cargo, and the toolchain that is behind it.
-fn with_cargo(mut program: Program) -> Program {
-    for name in ["PATH", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
-        if let Ok(value) = std::env::var(name) {
-            program = program.env(name, &value);
-        }
-    }
-    program
-}
-
 #[tokio::test]
 async fn deps_are_those_that_cargo_resolves() {
     let inner = Upstream::new()
@@ -211,7 +201,7 @@ async fn deps_are_those_that_cargo_resolves() {
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("CARGO_NET_OFFLINE", "true")
         .env("NO_PROXY", "127.0.0.1");
-    let ended = with_cargo(program).run().await;
+    let ended = program.with_cargo().run().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let why = "missing  wrong@1.0.0: cargo can't tell its dependencies: failed to select a version";
     assert!(ended.stdout.contains(why), "{ended:?}");

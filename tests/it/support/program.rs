@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::Upstream;
+use super::{Upstream, cargo};
 
 /// Nothing a test starts takes longer to end or to say something; what does hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,6 +92,15 @@ impl Program {
 
     pub fn env(mut self, name: &str, value: &str) -> Program {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Lets it find cargo, and the toolchain that is behind it.
+    pub fn with_cargo(mut self) -> Program {
+        let needed = cargo::inherited().into_iter();
+        let needed =
+            needed.filter_map(|(name, value)| Some((name.to_owned(), value.into_string().ok()?)));
+        self.env.extend(needed);
         self
     }
 
