@@ -84,7 +84,8 @@ impl Mirror {
                 Registry::Offline(_) => self.0.offline_crate(&index, id, now).await,
             }
         };
-        timeout_at(deadline + GRACE, found)
+        // In a box of its own, so that a hit, which doesn't get here, isn't a large future that is moved about.
+        Box::pin(timeout_at(deadline + GRACE, found))
             .await
             .unwrap_or_else(|_| {
                 Err(Error::new(

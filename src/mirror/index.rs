@@ -29,14 +29,15 @@ impl Mirror {
         let key = IndexKey::new(registry.name(), name);
         let upstream = match registry {
             Registry::Online(upstream) => upstream,
-            Registry::Offline(_) => return self.0.offline_index(key, now).await,
+            Registry::Offline(_) => return Box::pin(self.0.offline_index(key, now)).await,
         };
         let known = self.0.memory.index(&key).await;
         let answer = match known.and_then(|known| self.0.answer(&key, known, now)) {
             Some(answer) => answer,
             None => {
                 let deadline = Instant::now() + ANSWER_WITHIN;
-                self.refreshed(upstream, key, now, deadline, |_| true).await
+                // In a box of its own, so that a hit, which doesn't get here, isn't a large future that is moved about.
+                Box::pin(self.refreshed(upstream, key, now, deadline, |_| true)).await
             }
         };
         if let Ok(found) = &answer
