@@ -1,10 +1,8 @@
 //! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
 
-use std::{
-    convert::Infallible, fmt::Display, future::Future, io, net::IpAddr, pin::pin, sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Display, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
@@ -21,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     body::Body,
     h2c::{Offer, Upgraded},
-    service::{Client, Service},
+    service::{Answering, Client, Service},
     watch::{Activity, Watched},
 };
 
@@ -129,15 +127,9 @@ impl Server {
     }
 
     async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr, open: Arc<Open>) {
-        let (stream, activity) = Watched::new(stream);
+        let (stream, activity) = Watched::new(stream, self.service.metrics().clone());
         let client = Client { address, activity };
-        let service = service_fn(|request| {
-            let (server, client, open) = (self.clone(), client.clone(), open.clone());
-            async move {
-                let answer = server.answer_or_upgrade(request, &client, open).await;
-                Ok::<_, Infallible>(answer)
-            }
-        });
+        let service = service_fn(|request| self.answer_or_upgrade(request, &client, &open));
         let connection = self
             .any_protocol
             .serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -145,31 +137,37 @@ impl Server {
     }
 
     async fn run_http2(self: &Arc<Self>, stream: Upgraded<Watched<TcpStream>>, client: &Client) {
-        let service = service_fn(|request: Request<Incoming>| {
-            let (service, client) = (self.service.clone(), client.clone());
-            async move { Ok::<_, Infallible>(answer(&service, request, &client).await) }
-        });
+        let service = service_fn(|request| answer(&self.service, request, client));
         let connection = self
             .only_http2
             .serve_connection(TokioIo::new(stream), service);
         self.drive(connection, client).await;
     }
 
-    /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out, and a client
-    /// that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
+    /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out,
+    /// and a client that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
     async fn drive<C: GracefulConnection<Error: Display>>(&self, connection: C, client: &Client) {
         let mut connection = pin!(connection);
+        let stalled = client.activity.stalls_for(self.service.limits().idle);
+        let stalled = stalled.map(|()| Interruption::Stalled).left_future();
+        let stopping = self.stopping.cancelled();
+        let stopping = stopping.map(|()| Interruption::Stopping).right_future();
+        // Polled only when one of them has something to say, and not with every request.
+        let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
-            () = client.activity.stalls_for(self.service.limits().idle) => {
-                tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
-                return;
-            }
-            () = self.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = client.activity.ends_for(QUIET) => return,
+            Some(interruption) = interruptions.next() => match interruption {
+                Interruption::Stalled => {
+                    tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
+                    return;
+                }
+                Interruption::Stopping => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection => ended,
+                        () = client.activity.ends_for(QUIET) => return,
+                    }
                 }
             }
         };
@@ -179,23 +177,28 @@ impl Server {
     }
 
     /// Answers a request, or a valid offer to go on in HTTP/2 with the request in it.
-    async fn answer_or_upgrade(
+    fn answer_or_upgrade(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         client: &Client,
-        open: Arc<Open>,
-    ) -> Response<Body> {
+        open: &Arc<Open>,
+    ) -> Answering {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
         if !wanted || self.stopping.is_cancelled() {
-            return answer(&self.service, request, client).await;
+            return answer(&self.service, request, client);
         }
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         match Offer::of(&head) {
-            Some(offer) => self.switch_protocols(on_upgrade, offer, client.address, open),
-            None => answer(&self.service, Request::from_parts(head, body), client).await,
+            Some(offer) => Answering::now(self.switch_protocols(
+                on_upgrade,
+                offer,
+                client.address,
+                open.clone(),
+            )),
+            None => answer(&self.service, Request::from_parts(head, body), client),
         }
     }
 
@@ -228,10 +231,18 @@ impl Server {
     }
 }
 
-async fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Response<Body> {
+fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Answering {
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
-    service.answer(&head, has_body, client).await
+    service.answer(head, has_body, client)
+}
+
+/// What ends a connection that hasn't ended by itself.
+enum Interruption {
+    /// Nothing gets on.
+    Stalled,
+    /// It is time to stop.
+    Stopping,
 }
 
 /// Tells a client that there are too many, without waiting for anything: it may be one of thousands.

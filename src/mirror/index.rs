@@ -26,25 +26,35 @@ impl Mirror {
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
     /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub async fn index(&self, registry: &Registry, name: CrateName, now: SystemTime) -> Answer {
+        if let Some(answer) = self.index_at_once(registry, name, now) {
+            return answer;
+        }
         let key = IndexKey::new(registry.name(), name);
         let upstream = match registry {
             Registry::Online(upstream) => upstream,
             Registry::Offline(_) => return self.0.offline_index(key, now).await,
         };
-        let known = self.0.memory.index(&key).await;
-        let answer = match known.and_then(|known| self.0.answer(&key, known, now)) {
-            Some(answer) => answer,
-            None => {
-                let deadline = Instant::now() + ANSWER_WITHIN;
-                self.refreshed(upstream, key, now, deadline, |_| true).await
-            }
-        };
-        if let Ok(found) = &answer
-            && found.value.was_ahead()
-        {
-            self.0.metrics.read_ahead_useful.inc();
-        }
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let answer = self.refreshed(upstream, key, now, deadline, |_| true).await;
+        self.0.note_asked(&answer);
         answer
+    }
+
+    /// The same if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn index_at_once(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Option<Answer> {
+        let key = IndexKey::new(registry.name(), name);
+        let known = self.0.memory.index(&key)?;
+        let answer = match registry {
+            Registry::Online(_) => self.0.answer(&key, known, now)?,
+            Registry::Offline(_) => self.0.offline_answer(&key, known, now)?,
+        };
+        self.0.note_asked(&answer);
+        Some(answer)
     }
 
     /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for and `will_do` accepts the copy.
@@ -68,7 +78,7 @@ impl Mirror {
             return result;
         }
         // The flight puts the copy it found in the store into memory before it asks upstream.
-        if let Some(Resident::Index(entry)) = self.0.memory.index(&key).await
+        if let Some(Resident::Index(entry)) = self.0.memory.index(&key)
             && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
             && will_do(&entry)
         {
@@ -88,6 +98,15 @@ impl Mirror {
 }
 
 impl Inner {
+    /// Notes that what was fetched ahead was worth it.
+    fn note_asked(&self, answer: &Answer) {
+        if let Ok(found) = answer
+            && found.value.was_ahead()
+        {
+            self.metrics.read_ahead_useful.inc();
+        }
+    }
+
     /// The answer that what is in memory allows without asking upstream, if it does.
     pub(super) fn answer(
         &self,
@@ -119,22 +138,20 @@ impl Inner {
         key: &IndexKey,
         now: SystemTime,
     ) -> Option<Resident> {
-        if let Some(resident) = self.memory.index(key).await {
+        if let Some(resident) = self.memory.index(key) {
             return Some(resident);
         }
         let _turn = self.readying.acquire().await;
         // Others may have loaded it while this one waited for its turn.
-        if let Some(resident) = self.memory.index(key).await {
+        if let Some(resident) = self.memory.index(key) {
             return Some(resident);
         }
         let entry = self.stored_index(key, now).await?;
         // A refresh may have brought a newer one meanwhile.
-        if let Some(resident) = self.memory.index(key).await {
+        if let Some(resident) = self.memory.index(key) {
             return Some(resident);
         }
-        self.memory
-            .keep_index(key, Resident::Index(entry.clone()))
-            .await;
+        self.memory.keep_index(key, Resident::Index(entry.clone()));
         Some(Resident::Index(entry))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use moka::{future::Cache, policy::EvictionPolicy};
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::IndexEntry;
 use crate::domain::{CrateKey, IndexKey, Key};
@@ -44,26 +44,26 @@ impl Memory {
         Self { cache, budget }
     }
 
-    pub(super) async fn index(&self, key: &IndexKey) -> Option<Resident> {
-        self.cache.get(&Key::Index(*key)).await
+    pub(super) fn index(&self, key: &IndexKey) -> Option<Resident> {
+        self.cache.get(&Key::Index(*key))
     }
 
-    pub(super) async fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
-        self.cache.get(&Key::Crate(*key)).await
+    pub(super) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
+        self.cache.get(&Key::Crate(*key))
     }
 
-    pub(super) async fn keep_index(&self, key: &IndexKey, resident: Resident) {
-        self.keep(Key::Index(*key), resident).await;
+    pub(super) fn keep_index(&self, key: &IndexKey, resident: Resident) {
+        self.keep(Key::Index(*key), resident);
     }
 
-    pub(super) async fn keep_crate(&self, key: &CrateKey, resident: Resident) {
-        self.keep(Key::Crate(*key), resident).await;
+    pub(super) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
+        self.keep(Key::Crate(*key), resident);
     }
 
-    async fn keep(&self, key: Key, resident: Resident) {
-        self.cache.insert(key, resident).await;
+    fn keep(&self, key: Key, resident: Resident) {
+        self.cache.insert(key, resident);
         // moka evicts in batches; with large objects a batch would overshoot the budget by gigabytes.
-        self.cache.run_pending_tasks().await;
+        self.cache.run_pending_tasks();
     }
 
     /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
@@ -86,8 +86,8 @@ impl Memory {
         .collect()
     }
 
-    pub(super) async fn usage(&self) -> Usage {
-        self.cache.run_pending_tasks().await;
+    pub(super) fn usage(&self) -> Usage {
+        self.cache.run_pending_tasks();
         Usage {
             entries: i64::try_from(self.cache.entry_count()).unwrap_or(i64::MAX),
             bytes: i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX),

@@ -155,8 +155,8 @@ impl Mirror {
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.
-    pub async fn metrics(&self) -> &Metrics {
-        let usage = self.0.memory.usage().await;
+    pub fn metrics(&self) -> &Metrics {
+        let usage = self.0.memory.usage();
         self.0.metrics.memory_entries.set(usage.entries);
         self.0.metrics.memory_bytes.set(usage.bytes);
         let metrics = &self.0.metrics;

@@ -83,11 +83,31 @@ impl Inner {
         })
     }
 
+    /// The answer that what is in memory allows, if the store is as it was when it was looked into.
+    pub(super) fn offline_answer(
+        &self,
+        key: &IndexKey,
+        known: Resident,
+        now: SystemTime,
+    ) -> Option<Answer> {
+        let entry = self.unchanged(known, now)?;
+        Some(shown(key, entry, Outcome::Hit))
+    }
+
+    fn unchanged(&self, known: Resident, now: SystemTime) -> Option<Arc<IndexEntry>> {
+        let Resident::Index(entry) = known else {
+            return None;
+        };
+        let is_due = !matches!(entry.due(&self.freshness, now), Due::Nothing);
+        (!is_due && entry.seen == self.store.change_mark()).then_some(entry)
+    }
+
     /// The entry under `key`, from memory as long as the store is as it was when it was looked into.
     async fn looked_up(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
-        if let Some(Resident::Index(entry)) = self.memory.index(&key).await
-            && entry.seen == self.store.change_mark()
-            && matches!(entry.due(&self.freshness, now), Due::Nothing)
+        if let Some(entry) = self
+            .memory
+            .index(&key)
+            .and_then(|known| self.unchanged(known, now))
         {
             return Ok(hit(entry));
         }
@@ -129,9 +149,7 @@ impl Inner {
         };
         let entry = self.entry_of(key, record, stored, now).await?;
         let entry = Arc::new(IndexEntry { seen, ..entry });
-        self.memory
-            .keep_index(&key, Resident::Index(entry.clone()))
-            .await;
+        self.memory.keep_index(&key, Resident::Index(entry.clone()));
         Ok(hit(entry))
     }
 

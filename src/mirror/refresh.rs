@@ -207,7 +207,7 @@ impl Inner {
         now: SystemTime,
     ) -> Answer {
         match known {
-            None => self.memory.keep_index(&key, Resident::Absent(now)).await,
+            None => self.memory.keep_index(&key, Resident::Absent(now)),
             Some(entry) => {
                 let gone = IndexEntry {
                     checked_at: now,
@@ -238,9 +238,7 @@ impl Inner {
             entry.recorded_at = entry.checked_at;
         }
         let entry = Arc::new(entry);
-        self.memory
-            .keep_index(&key, Resident::Index(entry.clone()))
-            .await;
+        self.memory.keep_index(&key, Resident::Index(entry.clone()));
         if !recorded {
             self.save_index(key, entry.clone());
         }
@@ -288,9 +286,7 @@ impl Inner {
             failed_at: Some(now),
             ..(*entry).clone()
         });
-        self.memory
-            .keep_index(&key, Resident::Index(stale.clone()))
-            .await;
+        self.memory.keep_index(&key, Resident::Index(stale.clone()));
         shown(&key, stale, Outcome::Stale)
     }
 }

@@ -41,7 +41,7 @@ impl Inner {
     /// Has the next confirmation of an entry that couldn't be written try again.
     async fn note_unsaved(&self, key: &IndexKey, entry: Arc<IndexEntry>) {
         tracing::debug!(name = %key.name(), "not stored; it will be tried again");
-        if let Some(Resident::Index(current)) = self.memory.index(key).await
+        if let Some(Resident::Index(current)) = self.memory.index(key)
             && Arc::ptr_eq(&current, &entry)
         {
             let unsaved = IndexEntry {
@@ -49,8 +49,7 @@ impl Inner {
                 ..(*entry).clone()
             };
             self.memory
-                .keep_index(key, Resident::Index(Arc::new(unsaved)))
-                .await;
+                .keep_index(key, Resident::Index(Arc::new(unsaved)));
         }
     }
 

@@ -35,10 +35,10 @@ impl Inner {
 
     /// Has memory notice that an entry has grown.
     async fn weigh_again(&self, key: &IndexKey, content: &Arc<Content>) {
-        if let Some(Resident::Index(current)) = self.memory.index(key).await
+        if let Some(Resident::Index(current)) = self.memory.index(key)
             && Arc::ptr_eq(&current.content, content)
         {
-            self.memory.keep_index(key, Resident::Index(current)).await;
+            self.memory.keep_index(key, Resident::Index(current));
         }
     }
 }
