@@ -12,18 +12,20 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use crate_mirror::{
     domain::{
         CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
-        Lockfile, RegistryName, Sha256,
+        Lockfile, RegistryName, Sha256, Validators, Want,
         lockfile::{Locked, Source},
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    policy::render,
     store::IndexRecord,
-    upstream::parts::gunzip as decompress,
+    upstream::parts::{gunzip as decompress, retry_after, starts_at, validators},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -181,6 +183,17 @@ pub fn index_file(input: &[u8]) {
         assert_eq!(versions, [listed.version()]);
     }
     assert_nothing_changed(&file, &file);
+    let want = Want::any(name);
+    if let Some(picked) = want.pick(&file) {
+        assert!(!picked.yanked, "no resolver picks a yanked version");
+        for next in want.next(&file, picked) {
+            assert!(next.req.is_some(), "a dependency says what it wants");
+        }
+    }
+    if let Some(shown) = render(&file, |_| true) {
+        let shown = parse(name, &shown).expect("still an index file");
+        assert!(shown.versions().iter().all(|version| version.yanked));
+    }
     let middle = body.len() / 2;
     let end = middle + part(&body[middle..], b"\n").0.len();
     if let Some(before) = parse(name, &body[..end]) {
@@ -302,6 +315,66 @@ fn gzip_however_listed(values: &[&[u8]]) {
     assert!(!accepts(&[&refused]), "gzip was refused by name");
     let accepted = [&b"gzip"[..], &joined].join(&b","[..]);
     assert!(accepts(&[&accepted]), "gzip was named");
+}
+
+/// What upstream says beside its bodies is understood as RFC 9110 has it or not at all: where a part starts, how long to wait, what to ask with next
+/// time.
+///
+/// The input is header values, a line each.
+pub fn answer_headers(input: &[u8]) {
+    for value in input.split(|&b| b == b'\n') {
+        let Ok(value) = HeaderValue::from_bytes(value) else {
+            continue;
+        };
+        let named = |name| HeaderMap::from_iter([(name, value.clone())]);
+        let start = starts_at(&named(header::CONTENT_RANGE));
+        assert_eq!(start, content_range(value.as_bytes()), "{value:?}");
+        assert_wait(&named(header::RETRY_AFTER), value.as_bytes());
+        assert_sent_back(&named(header::ETAG), |kept| kept.etag);
+        assert_sent_back(&named(header::LAST_MODIFIED), |kept| kept.last_modified);
+    }
+}
+
+/// The first position of a well-formed `Content-Range` that isn't zero; an independent reading of section 14.4.
+fn content_range(value: &[u8]) -> Option<u64> {
+    let (unit, rest) = part(value, b" ");
+    let (first, rest) = part(rest, b"-");
+    let (last, length) = part(rest, b"/");
+    let (first, last) = (digits(first)?, digits(last)?);
+    let fits = length == b"*" || digits(length)? > last;
+    let well_formed = unit.eq_ignore_ascii_case(b"bytes") && first <= last && fits;
+    (well_formed && first != 0).then_some(u64::try_from(first).ok()?)
+}
+
+/// A number that fits into 64 bits.
+fn digits(text: &[u8]) -> Option<u128> {
+    let number = text.iter().try_fold(0_u128, |number, &b| {
+        let digit = b.is_ascii_digit().then(|| u128::from(b - b'0'))?;
+        Some(number * 10 + digit).filter(|&n| n <= u128::from(u64::MAX))
+    });
+    number.filter(|_| !text.is_empty())
+}
+
+/// Section 10.2.3: seconds, or a date to wait for. Nobody is believed who wants to be left alone for more than ten minutes.
+fn assert_wait(headers: &HeaderMap, value: &[u8]) {
+    const LONGEST: Duration = Duration::from_secs(600);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let wait = retry_after(headers, now);
+    assert!(wait.is_none_or(|wait| wait <= LONGEST));
+    let Some(seconds) = digits(value.trim_ascii()).and_then(|n| u64::try_from(n).ok()) else {
+        return;
+    };
+    let expected = Duration::from_secs(seconds).min(LONGEST);
+    assert_eq!(wait, Some(expected), "{value:?}");
+}
+
+/// A validator is forgotten, or goes back as it came: visible, short, and a header value.
+fn assert_sent_back(headers: &HeaderMap, kept: fn(Validators) -> Option<String>) {
+    if let Some(kept) = kept(validators(headers)) {
+        assert!((1..=Validators::MAX_LEN).contains(&kept.len()));
+        let back = HeaderValue::from_str(&kept).expect("it came as one");
+        assert!(headers.values().any(|value| value == back));
+    }
 }
 
 /// What is no gzip is refused, nothing decodes to more than was allowed, and what was encoded comes back.

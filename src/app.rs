@@ -144,6 +144,15 @@ pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
     )
 }
 
+/// The store that the settings name as somebody left it, for commands that look through it.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when there is none, or it can't be read.
+pub fn existing_store(config: &Config) -> Result<Store> {
+    let metrics = Arc::new(Metrics::new());
+    Store::existing(&config.store.path.0, config.store.sync, metrics)
+}
+
 /// The registries that the settings name.
 ///
 /// # Errors

@@ -67,7 +67,7 @@ struct Settings {
     /// How log lines look.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
-    /// What to log: a level (error, warn, info, debug, trace), or directives such as `warn,access=info`; `info` if not said, `warn` while
+    /// What to log: a level (error, warn, info, debug, trace), or directives such as `warn,access=info`; `info` if not said, `error` while
     /// prefetching.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -135,8 +135,8 @@ const LOG_BACKLOG: usize = 16_384;
 /// that is stopped or a pipe that nobody reads must not hold up an answer.
 fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
     let usual = match command {
-        // A line for every request would drown its own words.
-        Some(Command::Prefetch(_)) => "warn",
+        // It says itself what came of each thing.
+        Some(Command::Prefetch(_)) => "error",
         _ => "info",
     };
     let filter = settings.log.as_deref().unwrap_or(usual);
@@ -152,10 +152,14 @@ fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    // A panic is logged where everything else is, with its place; what it takes down is contained elsewhere.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    log_panics();
     match started {
         Ok(()) => Ok(guard),
         Err(e) => Err(Error::internal(format!("logging can't start: {e}"))),
     }
+}
+
+/// Has a panic logged where everything else is, with its place, once and for all threads; what it takes down is contained elsewhere.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }

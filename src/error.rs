@@ -52,7 +52,7 @@ pub enum Kind {
     Internal,
 }
 
-/// One failure: its [`Kind`] and one sentence for people.
+/// One failure: its [`Kind`] and one sentence for people. Displayed, as in logs, it ends with its cause.
 #[derive(Clone, Debug)]
 pub struct Error(Arc<Inner>);
 
@@ -60,6 +60,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: Kind,
     message: String,
+    cause: Option<String>,
 }
 
 impl Error {
@@ -68,6 +69,17 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             message: message.into(),
+            cause: None,
+        }))
+    }
+
+    /// The same with what a library or the system said of it: it helps who reads the log, and not who waits for an answer.
+    #[must_use]
+    pub fn because(self, cause: Option<&str>) -> Self {
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            cause: cause.map(str::to_owned),
         }))
     }
 
@@ -131,7 +143,12 @@ impl Error {
         self.0.kind
     }
 
-    /// The sentence, without a full stop at its end.
+    /// What lies behind it, if a library or the system has said so.
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The sentence, without a full stop at its end and without its cause.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -139,7 +156,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        match &self.0.cause {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
             "{wanted} is no Cargo.lock and no folder; check takes nothing else"
         )));
     }
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let look = match options.verify {
         true => Look::Whole,
         false => Look::Glance,
@@ -73,11 +73,8 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// The table, and what is to be said of it.
+/// The table, and what is to be said of it. Whoever started it may have stopped reading, which is no failure.
 fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
-    for (what, why) in &aside.named {
-        eprintln!("not of this mirror  {what}: {why}");
-    }
     let width = |column: fn(&Missing) -> &str| {
         let widths = missing.iter().map(|m| column(m).chars().count());
         widths.max().unwrap_or(0)
@@ -87,20 +84,30 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
         let by = row.by.join(", ");
         format!("{:what$}  {:why$}  {by}\n", row.what, row.why)
     });
-    // Whoever started it may have stopped reading.
     let _ = std::io::stdout().write_all(rows.collect::<String>().as_bytes());
-    match missing.len() {
-        0 => eprintln!("all {needed} packages are here"),
-        lacking => eprintln!(
-            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes"
+    let elsewhere = aside.named.iter();
+    let mut said: String = elsewhere
+        .map(|(what, why)| format!("not of this mirror  {what}: {why}\n"))
+        .collect();
+    said.push_str(&match missing.len() {
+        0 => format!("all {needed} packages are here\n"),
+        lacking => format!(
+            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes\n"
         ),
-    }
+    });
+    let _ = std::io::stderr().write_all(said.as_bytes());
 }
 
 /// Says for each part whether it can be used; exit code 1 when an upstream can't.
 async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    println!("ok      settings");
+    match config::file(flags)? {
+        Some(file) => println!("ok      settings {}", file.display()),
+        None => println!(
+            "ok      settings, without a file: there is no {} here",
+            config::DEFAULT_FILE
+        ),
+    }
     let metrics = Arc::new(Metrics::new());
     app::open_store(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());

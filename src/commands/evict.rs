@@ -1,6 +1,6 @@
 //! `evict`: the store made smaller by hand, also beside a running mirror.
 
-use std::{collections::HashSet, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, process::ExitCode, time::SystemTime};
 
 use bytesize::ByteSize;
 
@@ -8,7 +8,6 @@ use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
-    metrics::Metrics,
     mirror::{Target, evict},
 };
 
@@ -29,7 +28,7 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
     };
     let age = config.store.max_age.map(|age| *age);
     let oldest = age.and_then(|age| SystemTime::now().checked_sub(age));
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let done = evict(&store, Target { size, oldest }, HashSet::new()).await?;
     println!(
         "{} objects of {} removed, {} left",

@@ -1,6 +1,6 @@
 //! `verify`: everything stored, read and checked.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use bytesize::ByteSize;
 use indicatif::ProgressBar;
@@ -11,7 +11,6 @@ use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
-    metrics::Metrics,
     store::{Next, Store, Stored, Verdict},
 };
 
@@ -34,7 +33,7 @@ struct Tally {
 /// object can't be dropped.
 pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let size = store
         .each((0, 0), |sum: &mut (u64, u64), stored| {
             *sum = (sum.0 + 1, sum.1 + stored.size);

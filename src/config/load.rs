@@ -3,16 +3,17 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use figment::{
-    Figment, Source,
-    error::Kind,
+    Figment, Metadata, Profile, Provider, Source,
+    error::{Actual, Kind},
     providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Map},
 };
 
 use super::Config;
 use crate::error::{Error, Result};
 
 /// The file read when no other is named, if it is there.
-const DEFAULT_FILE: &str = "mirror.toml";
+pub const DEFAULT_FILE: &str = "mirror.toml";
 const ENV_PREFIX: &str = "CRATE_MIRROR_";
 /// What `export --sign` reads by itself.
 const SIGN_PASSWORD: &str = "sign_password";
@@ -40,7 +41,7 @@ pub fn load(flags: &Flags) -> Result<Config> {
     if let Some(file) = &file {
         figment = figment.merge(Toml::file_exact(file));
     }
-    figment = figment.merge(environment());
+    figment = figment.merge(environment()).merge(FolderVariable);
     if let Some(listen) = flags.listen {
         figment = figment.merge(Serialized::global("server.listen", listen.to_string()));
     }
@@ -67,8 +68,11 @@ pub fn parse(text: &str) -> Result<Config> {
     config.complete()
 }
 
-/// The file to read: the named one, which must be readable, or the usual one if it is there.
-fn file(flags: &Flags) -> Result<Option<PathBuf>> {
+/// The file that [`load`] reads: the named one, which must be readable, or the usual one if it is there.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when the named one can't be read.
+pub fn file(flags: &Flags) -> Result<Option<PathBuf>> {
     let Some(named) = &flags.config else {
         let usual = PathBuf::from(DEFAULT_FILE);
         return Ok(usual.exists().then_some(usual));
@@ -91,6 +95,23 @@ fn environment() -> Env {
     Env::prefixed(ENV_PREFIX)
         .filter(|key| !key.starts_with("test_") && key != SIGN_PASSWORD)
         .map(|key| key.as_str().replace("__", ".").into())
+}
+
+/// A folder's path as the environment has it, to the letter: figment reads `2026` as a number and `"a"` without its quotes.
+struct FolderVariable;
+
+impl Provider for FolderVariable {
+    fn metadata(&self) -> Metadata {
+        environment().metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let variables = environment();
+        let path = variables.iter().find(|(key, _)| key == "store.path");
+        let store = path.map(|(_, path)| Dict::from([("path".to_owned(), path.into())]));
+        let data = store.map(|store| Dict::from([("store".to_owned(), store.into())]));
+        Ok(Map::from([(Profile::Default, data.unwrap_or_default())]))
+    }
 }
 
 /// The flag that sets `key`.
@@ -139,12 +160,28 @@ fn explain(errors: &figment::Error) -> Error {
             let expected = expected.to_string();
             let expected = match expected.starts_with("struct ") {
                 true => "a table",
+                false if expected == "a boolean" => "true or false",
                 false => &expected,
             };
+            let found = in_words(found);
             format!("{place}: `{key}` is {found}, allowed is {expected}")
         }
         Kind::Message(why) if key.is_empty() => format!("{place}: {}", why.trim_end()),
         Kind::Message(why) => format!("{place}: `{key}`: {}", why.trim_end()),
         other => format!("{place}: `{key}`: {other}"),
     })
+}
+
+/// What was found, in the operator's words and not a library's.
+fn in_words(found: &Actual) -> String {
+    match found {
+        Actual::Bool(truth) => truth.to_string(),
+        Actual::Unsigned(number) => format!("the number {number}"),
+        Actual::Signed(number) => format!("the number {number}"),
+        Actual::Float(number) => format!("the number {number}"),
+        Actual::Str(text) => format!("{text:?}"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
 }

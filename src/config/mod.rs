@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use load::{Flags, load, parse};
+pub use load::{DEFAULT_FILE, Flags, file, load, parse};
 pub use origins::Origins;
 pub use sections::Registry;
 pub use units::BaseUrl;

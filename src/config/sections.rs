@@ -21,8 +21,8 @@ pub struct Server {
     pub shutdown_grace: Span<0, { 3_600 * SECOND }>,
     /// How many connections may be open at once; more are told so and closed.
     pub max_connections: Count<1, 1_000_000>,
-    /// How long a connection may be open without a byte moving on it, in either direction.
-    pub idle_timeout: Span<{ 30 * SECOND }, { DAY }>,
+    /// How long a connection may be open without a byte moving on it, in either direction, and how long a client may take over 64 KiB of an answer.
+    pub idle_timeout: Span<{ SECOND }, { DAY }>,
     /// How many requests a second one client address may make; 0 is without limit.
     pub max_requests_per_second: Count<0, 1_000_000>,
 }
@@ -184,7 +184,7 @@ pub struct Prefetch {
     /// The Cargo.lock files whose packages are kept.
     pub lockfiles: Vec<Folder>,
     /// How often that is looked after.
-    pub every: Span<{ 10 * SECOND }, { 365 * DAY }>,
+    pub every: Span<SECOND, { 365 * DAY }>,
 }
 
 impl Default for Prefetch {

@@ -34,13 +34,30 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Span<MIN, MAX> {
         let limits = (Duration::from_millis(MIN), Duration::from_millis(MAX));
         let expected = format!(
             "a time such as \"60s\", \"10m\" or \"30d\", from {} to {}",
-            humantime::format_duration(limits.0),
-            humantime::format_duration(limits.1)
+            in_one_unit(MIN),
+            in_one_unit(MAX)
         );
         parse_with(deserializer, &expected, |text| {
             let span = humantime::parse_duration(text).ok()?;
             (limits.0..=limits.1).contains(&span).then_some(Self(span))
         })
+    }
+}
+
+/// So many milliseconds in the largest unit that has no remainder: `365 days`, and not `11months 30days 2h 4m 48s`.
+fn in_one_unit(millis: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (24 * 3_600_000, " days"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let fits = |(size, _): &&(u64, &str)| millis.is_multiple_of(*size) && millis >= *size;
+    match UNITS.iter().find(fits) {
+        Some((size, " days")) if millis == *size => "1 day".to_owned(),
+        Some((size, unit)) => format!("{}{unit}", millis / size),
+        None if millis == 0 => "0s".to_owned(),
+        None => format!("{millis}ms"),
     }
 }
 

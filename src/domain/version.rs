@@ -36,6 +36,11 @@ impl CrateVersion {
         &self.0
     }
 
+    /// Whether stored paths write both alike: equal but for case.
+    pub fn is_same_path(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+
     /// The text in lower case, as stored paths use it.
     pub(super) fn to_lowercase(mut self) -> Self {
         self.0.make_ascii_lowercase();

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
-use super::watch::InFlight;
+use super::{pieces::PIECE, watch::InFlight};
 use crate::{
     domain::Outcome,
     metrics::{Metrics, Protocol, RouteLabel},
@@ -27,7 +28,7 @@ pub(super) struct Access {
     pub(super) bytes: u64,
     /// Whether the answer went out whole.
     pub(super) complete: bool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Access {
@@ -51,7 +52,20 @@ impl Access {
             outcome: Outcome::Hit,
             bytes: 0,
             complete: true,
-            _in_flight: in_flight,
+            in_flight,
+        }
+    }
+}
+
+impl Access {
+    /// The next bytes of the answer, taken off the front of `waiting`, in the form and size that the protocol is to be given them.
+    pub(super) fn hand_over(&self, waiting: &mut Bytes) -> Bytes {
+        match self.protocol {
+            Protocol::Http1 => std::mem::take(waiting),
+            Protocol::Http2 => {
+                let piece = waiting.split_to(waiting.len().min(PIECE));
+                self.in_flight.hand_over(piece)
+            }
         }
     }
 }

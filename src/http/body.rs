@@ -26,7 +26,9 @@ pub(super) enum Source {
     /// Chunk by chunk; an error cuts the client off.
     Chunks {
         chunks: Chunks,
-        /// How many bytes are still to come, if that is known.
+        /// What has come and isn't handed over yet.
+        waiting: Bytes,
+        /// How many bytes are still to be handed over, if that is known.
         left: Option<u64>,
     },
 }
@@ -69,7 +71,11 @@ impl From<CrateBody> for Source {
                 }))
             }
         };
-        Self::Chunks { chunks, left }
+        Self::Chunks {
+            chunks,
+            waiting: Bytes::new(),
+            left,
+        }
     }
 }
 
@@ -81,16 +87,29 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let polled = match &mut self.source {
+        let Self { source, access } = &mut *self;
+        let polled = match source {
             Source::Empty => Poll::Ready(None),
-            Source::Full(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-            Source::Chunks { chunks, .. } => chunks.as_mut().poll_next(context),
+            Source::Full(waiting) => Poll::Ready(Some(Ok(waiting))),
+            Source::Chunks {
+                chunks, waiting, ..
+            } => match waiting.is_empty() {
+                true => chunks.as_mut().poll_next(context).map_ok(|chunk| {
+                    *waiting = chunk;
+                    waiting
+                }),
+                false => Poll::Ready(Some(Ok(waiting))),
+            },
         };
         match polled {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(chunk))) => {
-                self.sent(chunk.len() as u64);
-                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            Poll::Ready(Some(Ok(waiting))) => {
+                let piece = match access {
+                    Some(access) => access.hand_over(waiting),
+                    None => std::mem::take(waiting),
+                };
+                self.sent(piece.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Some(Err(e))) => {
                 tracing::warn!("a client is cut off in the middle of its answer: {e}");
@@ -130,9 +149,11 @@ impl Body {
         }
         match &mut self.source {
             Source::Empty => {}
-            Source::Full(_) => {
-                self.source = Source::Empty;
-                self.complete();
+            Source::Full(waiting) => {
+                if waiting.is_empty() {
+                    self.source = Source::Empty;
+                    self.complete();
+                }
             }
             Source::Chunks { left, .. } => {
                 *left = left.map(|left| left.saturating_sub(count));

@@ -155,13 +155,16 @@ impl Server {
         self.drive(connection, client).await;
     }
 
-    /// Lets a connection go on until it ends, falls silent for too long, or it is time to stop: then what is outstanding goes out, and a client
+    /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out, and a client
     /// that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
     async fn drive<C: GracefulConnection<Error: Display>>(&self, connection: C, client: &Client) {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = client.activity.ceases_for(self.service.limits().idle) => return,
+            () = client.activity.stalls_for(self.service.limits().idle) => {
+                tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
+                return;
+            }
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {

@@ -11,6 +11,7 @@ mod index;
 mod limits;
 mod negotiate;
 mod pages;
+mod pieces;
 mod respond;
 mod route;
 mod service;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Found, IndexEntry, Inner, Mirror, Registry, download::Reader, fetch::Fetch, memory::Resident,
+    not_here::not_here,
 };
 use crate::{
     allowance::Lease,
@@ -106,7 +107,9 @@ impl Mirror {
             Some(Resident::Index(entry)) => Some(entry),
             Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
-        let old_key = known.and_then(|entry| key_in(&entry, index.registry, id));
+        let old_key = known
+            .as_deref()
+            .and_then(|entry| key_in(entry, index.registry, id));
         if let Some(key) = old_key
             && let Some(body) = self.0.crate_if_stored(&key, now).await
         {
@@ -114,25 +117,35 @@ impl Mirror {
         }
         // A stale copy may do, but not for what was published since.
         let has_it = |entry: &IndexEntry| key_in(entry, index.registry, id).is_some();
-        let Found {
-            value: entry,
-            outcome,
-        } = match self.refreshed(upstream, index, now, deadline, has_it).await {
-            Ok(entry) => entry,
-            Err(e) if e.kind() == Kind::Absent => {
-                return Err(self.unknown_crate(upstream, id, now, deadline).await);
+        let refreshed = self.refreshed(upstream, index, now, deadline, has_it).await;
+        let listed = refreshed.map(|found| (key_in(&found.value, index.registry, id), found));
+        let key = match listed {
+            Ok((Some(key), _)) => key,
+            Ok((None, listing)) => {
+                let entry = listing.value;
+                let stored = self.0.withdrawn_crate(&index, id, Some(&entry), now).await;
+                return stored.ok_or_else(|| match listing.outcome {
+                    Outcome::Stale => not_known_yet(upstream, id),
+                    Outcome::Hit
+                    | Outcome::Revalidated
+                    | Outcome::Miss
+                    | Outcome::Absent
+                    | Outcome::Offline => unknown_version(&entry, index.registry, id),
+                });
             }
-            Err(e) => return Err(e),
-        };
-        let Some(key) = key_in(&entry, index.registry, id) else {
-            return Err(match outcome {
-                Outcome::Stale => not_known_yet(upstream, id),
-                Outcome::Hit
-                | Outcome::Revalidated
-                | Outcome::Miss
-                | Outcome::Absent
-                | Outcome::Offline => unknown_version(&entry, index.registry, id),
-            });
+            Err(e) => {
+                let known = known.as_deref();
+                return match (
+                    self.0.withdrawn_crate(&index, id, known, now).await,
+                    e.kind(),
+                ) {
+                    (Some(stored), _) => Ok(stored),
+                    (None, Kind::Absent) => {
+                        Err(self.unknown_crate(upstream, id, now, deadline).await)
+                    }
+                    (None, _) => Err(e),
+                };
+            }
         };
         if old_key != Some(key)
             && let Some(body) = self.0.crate_if_stored(&key, now).await
@@ -160,12 +173,13 @@ impl Mirror {
             self.0.detach(fetch.run(now));
         });
         let begun = timeout_at(deadline, reader.begun()).await;
-        let length = begun.unwrap_or_else(|_| {
-            Err(Error::upstream_timeout(format!(
+        let length = match begun {
+            Ok(begun) => begun.map_err(|e| not_here(&key.id.to_string(), &e)),
+            Err(_) => Err(Error::upstream_timeout(format!(
                 "{} didn't arrive from {} in time; try again, it may be here by then",
                 key.id, key.registry
-            )))
-        })?;
+            ))),
+        }?;
         Ok(found(CrateBody::Arriving(reader, length), Outcome::Miss))
     }
 
@@ -254,7 +268,7 @@ impl Inner {
     }
 
     /// The same when upstream can still be asked: a store that can't be read is one that has nothing.
-    async fn crate_if_stored(
+    pub(super) async fn crate_if_stored(
         self: &Arc<Self>,
         key: &CrateKey,
         now: SystemTime,

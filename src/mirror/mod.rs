@@ -9,6 +9,7 @@ mod fetch;
 mod flight;
 mod index;
 mod memory;
+mod not_here;
 mod offline;
 pub mod prefetch;
 mod read_ahead;
@@ -18,6 +19,7 @@ mod registry;
 mod rendition;
 mod saves;
 mod twin;
+mod withdrawn;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

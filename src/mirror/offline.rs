@@ -51,25 +51,26 @@ impl Inner {
         id: &CrateId,
         now: SystemTime,
     ) -> Result<Found<CrateBody>> {
-        let key = match self.looked_up(*index, now).await {
-            // Also of a crate that upstream has withdrawn: what was served once is served again.
-            Ok(Found { value, .. }) => {
-                match (key_in(&value, index.registry, id), value.file().name()) {
-                    (None, canonical) if canonical != id.name => {
-                        return Err(other_spelling(index, id, canonical));
-                    }
-                    (key, _) => key,
-                }
-            }
+        let entry = match self.looked_up(*index, now).await {
+            Ok(found) => Some(found.value),
             Err(e) if e.kind() == Kind::Offline => None,
             Err(e) => return Err(e),
         };
-        let body = match &key {
-            Some(key) => self
-                .stored_crate(key, now)
-                .await
-                .map_err(|e| broken(id, &e))?,
-            None => None,
+        let canonical = entry.as_ref().map(|entry| entry.file().name());
+        if let Some(canonical) = canonical.filter(|name| *name != id.name) {
+            return Err(other_spelling(index, id, canonical));
+        }
+        // Also of a crate that upstream has withdrawn: what was served once is served again.
+        let listed = entry.as_deref();
+        let body = match listed.and_then(|entry| key_in(entry, index.registry, id)) {
+            Some(key) => {
+                let stored = self.stored_crate(&key, now).await;
+                stored.map_err(|e| broken(id, &e))?
+            }
+            None => {
+                let stored = self.withdrawn_crate(index, id, listed, now).await;
+                stored.map(|found| found.value)
+            }
         };
         body.map(|body| found(body, Outcome::Hit)).ok_or_else(|| {
             let wish = Wish {

@@ -21,7 +21,7 @@ pub enum Look {
 /// Why a package can't be had from `store` without any network; `None` when it can.
 ///
 /// # Errors
-/// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+/// [`Kind::Store`] when the storage can't be read.
 pub async fn lack(
     store: &Store,
     needed: &Needed,

@@ -13,6 +13,7 @@ use super::{
     flight::Interest,
     index::{Answer, make, no_such_crate, shown},
     memory::Resident,
+    not_here::{not_here, too_old},
 };
 use crate::{
     allowance::Lease,
@@ -269,19 +270,18 @@ impl Inner {
         error: Error,
         now: SystemTime,
     ) -> Answer {
+        let what = format!("the index file of {}", key.name());
         let Some(entry) = known else {
             tracing::warn!(name = %key.name(), "no index file to serve: {error}");
-            return Err(error);
+            return Err(not_here(&what, &error));
         };
         if matches!(entry.due(&self.freshness, now), Due::Replace) {
-            let kind = match error.kind() {
-                kind @ (Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. }) => kind,
-                _ => Kind::UpstreamUnavailable { retry_after: None },
+            tracing::warn!(name = %key.name(), "no index file young enough to serve: {error}");
+            let error = match error.kind() {
+                Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } => error,
+                _ => Error::upstream_unavailable(error.message()).because(error.cause()),
             };
-            return Err(Error::new(
-                kind,
-                format!("{error}, and the copy here is older than `freshness.max_stale` allows"),
-            ));
+            return Err(too_old(&what, &error));
         }
         tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
         let stale = Arc::new(IndexEntry {

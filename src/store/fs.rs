@@ -38,6 +38,25 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// A folder that is there, to be looked through; nothing is written to find out whether that is possible.
+    pub(super) fn existing(root: &Path, sync: bool) -> Result<Self> {
+        let why = match fs::read_dir(root) {
+            Ok(_) => {
+                let root = root.to_owned();
+                return Ok(Self { root, sync });
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                "there is no such folder; a mirror makes it when it first serves".to_owned()
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => "it is not a folder".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        Err(Error::config(format!(
+            "`store.path`: the folder {} can't be looked through: {why}",
+            root.display()
+        )))
+    }
+
     pub(super) fn open(root: &Path, sync: bool, now: SystemTime) -> Result<Self> {
         let temporary = root.join(TEMPORARY);
         let writable = fs::create_dir_all(&temporary).and_then(|()| {

@@ -2,7 +2,7 @@
 
 use std::{io, time::SystemTime};
 
-use super::{Backend, IndexRecord, Store, blocking, failed};
+use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
 use crate::{
     domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
     error::Result,
@@ -82,6 +82,7 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn crates_of(&self, index: &IndexKey) -> Result<Vec<CrateKey>> {
         let path = index.crates_folder();
+        self.touch(Touch::List, &path)?;
         let listed = match &self.backend {
             Backend::Memory(shelf) => Ok(shelf.below(&path)),
             Backend::Fs(folder) => {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod change;
+mod fault;
 mod fs;
 mod inventory;
 mod memory;
@@ -12,6 +13,7 @@ mod objects;
 mod reader;
 mod record;
 mod spool;
+mod unreadable;
 mod wishes;
 
 use std::{
@@ -30,6 +32,8 @@ pub(crate) use fs::set_readable;
 
 pub use batch::Batch;
 pub use change::Mark;
+#[doc(hidden)]
+pub use fault::{Fault, Touch};
 pub use inventory::{Next, Stored, Verdict};
 pub use objects::{Holding, Incoming, Object};
 pub use reader::CrateReader;
@@ -50,6 +54,8 @@ pub struct Store {
     complaints: Arc<Complaints>,
     lately: Arc<wishes::Lately>,
     written: Arc<AtomicU64>,
+    unreadable: Arc<unreadable::Unreadable>,
+    fault: Option<Fault>,
 }
 
 /// When the store's failures were last spoken of.
@@ -112,24 +118,51 @@ impl Store {
     /// [`Kind::Config`](crate::error::Kind::Config) when it can't be created, is no folder or can't be written to.
     pub fn open(path: &Path, sync: bool, metrics: Arc<Metrics>, now: SystemTime) -> Result<Self> {
         let folder = Arc::new(fs::Folder::open(path, sync, now)?);
-        Ok(Self {
-            backend: Backend::Fs(folder),
-            metrics,
-            complaints: Arc::default(),
-            lately: Arc::default(),
-            written: Arc::default(),
-        })
+        Ok(Self::over(Backend::Fs(folder), metrics))
+    }
+
+    /// The store in the folder `path`, which must be there: to be looked through, not to be served from. Nothing is created, removed or tried.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when it isn't there, is no folder or can't be read.
+    pub fn existing(path: &Path, sync: bool, metrics: Arc<Metrics>) -> Result<Self> {
+        let folder = Arc::new(fs::Folder::existing(path, sync)?);
+        Ok(Self::over(Backend::Fs(folder), metrics))
     }
 
     /// A store that forgets everything when dropped, for tests and for mirrors that need no disk.
     pub fn in_memory(metrics: Arc<Metrics>) -> Self {
+        Self::over(Backend::Memory(Arc::default()), metrics)
+    }
+
+    fn over(backend: Backend, metrics: Arc<Metrics>) -> Self {
         Self {
-            backend: Backend::Memory(Arc::default()),
+            backend,
             metrics,
             complaints: Arc::default(),
             lately: Arc::default(),
             written: Arc::default(),
+            unreadable: Arc::default(),
+            fault: None,
         }
+    }
+
+    /// The same store with a fault that a test has control of.
+    #[doc(hidden)]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self {
+            fault: Some(fault),
+            ..self
+        }
+    }
+
+    /// Meets the fault, where there is one.
+    fn touch(&self, what: Touch, path: &str) -> Result<()> {
+        let met = match &self.fault {
+            Some(fault) => fault(what).map_err(|e| failed("touching", Path::new(path), &e)),
+            None => Ok(()),
+        };
+        self.note(met)
     }
 
     /// The index record under `key`. One that fails its check is dropped.
@@ -139,6 +172,7 @@ impl Store {
     /// check.
     pub async fn load_index(&self, key: &IndexKey, now: SystemTime) -> Result<Option<IndexRecord>> {
         let path = key.path();
+        self.touch(Touch::Load, &path)?;
         let decode = |bytes: Vec<u8>| IndexRecord::decode(Bytes::from(bytes));
         let found = match &self.backend {
             Backend::Fs(folder) => folder.load(path.clone(), now, |_| Some(()), decode).await,
@@ -158,6 +192,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn save_index(&self, key: &IndexKey, record: &IndexRecord) -> Result<()> {
+        self.touch(Touch::Save, &key.path())?;
         let [header, body] = record.encode();
         self.count((header.len() + body.len()) as u64);
         let written = match &self.backend {
@@ -183,6 +218,10 @@ impl Store {
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
     ) -> Result<Option<StoredCrate<L>>> {
         let (path, sha256) = (key.path(), key.sha256);
+        self.touch(Touch::Load, &path)?;
+        if self.unreadable.contains(key, Instant::now()) {
+            return Ok(None);
+        }
         let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
             actual if actual == sha256 => Ok(Bytes::from(bytes)),
             actual => Err(format!("its checksum is {actual}")),
@@ -209,6 +248,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn save_crate(&self, key: &CrateKey, bytes: Bytes) -> Result<()> {
+        self.touch(Touch::Save, &key.path())?;
         self.count(bytes.len() as u64);
         let written = match &self.backend {
             Backend::Fs(folder) => folder.save(key.path(), vec![bytes]).await,
@@ -217,7 +257,7 @@ impl Store {
                 Ok(())
             }
         };
-        self.note(written)
+        self.replaced(key, written)
     }
 
     /// A place for a .crate file that is too large for memory, to be filled while it arrives.
@@ -225,6 +265,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn spool(&self) -> Result<Spool> {
+        self.touch(Touch::Save, "a temporary file")?;
         let spool = match &self.backend {
             Backend::Fs(folder) => Spool::in_folder(folder.clone()).await,
             Backend::Memory(_) => Spool::anywhere().await,
@@ -237,6 +278,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
+        self.touch(Touch::Save, &key.path())?;
         self.count(spool.length());
         let committed = match &self.backend {
             Backend::Fs(folder) => spool.persist(folder.clone(), key.path()).await,
@@ -248,7 +290,15 @@ impl Store {
                 Err(e) => Err(e),
             },
         };
-        self.note(committed)
+        self.replaced(key, committed)
+    }
+
+    /// What a write of a .crate file came to; once there is a new file, nothing is held against the one before.
+    fn replaced(&self, key: &CrateKey, written: Result<()>) -> Result<()> {
+        if written.is_ok() {
+            self.unreadable.remove(key);
+        }
+        self.note(written)
     }
 
     /// How many bytes have been given to this store since it was opened.

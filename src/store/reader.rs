@@ -1,10 +1,10 @@
 //! [`CrateReader`]: a stored .crate file read block by block, its last block held back until the checksum holds.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, time::Instant};
 
 use bytes::Bytes;
 
-use super::{Identity, Store, blocking};
+use super::{Identity, Store, Touch, blocking};
 use crate::{
     domain::{CrateKey, Hasher},
     error::{Error, Result},
@@ -82,9 +82,16 @@ impl CrateReader {
             else {
                 return None;
             };
-            let (blocks, block) = match blocks.next().await {
+            let read = match self.store.touch(Touch::Read, &self.key.path()) {
+                Ok(()) => self.store.note(blocks.next().await),
+                Err(e) => Err(e),
+            };
+            let (blocks, block) = match read {
                 Ok(read) => read,
-                Err(e) => return Some(Err(e)),
+                Err(e) => {
+                    self.store.unreadable.add(self.key, Instant::now());
+                    return Some(Err(e));
+                }
             };
             let Some(block) = block else {
                 return self.release(hasher, held).await;

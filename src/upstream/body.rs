@@ -7,7 +7,10 @@ use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, header};
 use reqwest::Response;
 
-use super::Upstream;
+use super::{
+    Upstream,
+    answer::{Answer, Piece},
+};
 use crate::error::{Error, Result};
 
 /// How a body is encoded on the wire; we only ever offer gzip.
@@ -34,34 +37,34 @@ impl Encoding {
 
 impl Upstream {
     /// The next piece of a body; `None` at its end.
-    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>> {
+    pub(super) async fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>> {
         let silence: Duration = *self.settings.stall_timeout;
-        match tokio::time::timeout(silence, response.chunk()).await {
-            Ok(Ok(chunk)) => {
-                let length = chunk.as_ref().map_or(0, Bytes::len);
-                self.metrics.fetched_bytes.inc_by(length as u64);
-                Ok(chunk)
+        match answer.next(silence).await {
+            Piece::Here(chunk) => {
+                self.metrics.fetched_bytes.inc_by(chunk.len() as u64);
+                Ok(Some(chunk))
             }
-            Ok(Err(e)) => Err(Error::upstream_unavailable(format!(
-                "{} broke off its answer: {}",
-                self.host(response.url()),
-                super::flatten(&e)
-            ))),
-            Err(_) => Err(Error::upstream_timeout(format!(
+            Piece::End => Ok(None),
+            Piece::BrokenOff(e) => Err(Error::upstream_unavailable(format!(
+                "{} broke off its answer",
+                self.host(answer.url())
+            ))
+            .because(Some(&super::flatten(&e)))),
+            Piece::Silence => Err(Error::upstream_timeout(format!(
                 "{} fell silent for {} in the middle of its answer",
-                self.host(response.url()),
+                self.host(answer.url()),
                 humantime::format_duration(silence)
             ))),
         }
     }
 
     /// A whole body of at most `limit` bytes as it came over the wire.
-    pub(super) async fn whole(&self, response: &mut Response, limit: usize) -> Result<Bytes> {
-        let expected = response.content_length().unwrap_or(0);
+    pub(super) async fn whole(&self, answer: &mut Answer, limit: usize) -> Result<Bytes> {
+        let expected = answer.content_length().unwrap_or(0);
         let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0).min(limit));
-        while let Some(chunk) = self.chunk(response).await? {
+        while let Some(chunk) = self.chunk(answer).await? {
             if body.len() + chunk.len() > limit {
-                return Err(self.too_large(response, limit));
+                return Err(self.too_large(answer, limit));
             }
             body.extend_from_slice(&chunk);
         }

@@ -97,13 +97,16 @@ impl Breaker {
 fn resting(host: &str, wait: Duration) -> Error {
     Error::new(
         Kind::UpstreamResting { retry_after: wait },
-        format!(
-            "upstream {host} has failed too often lately and is not asked again yet; try again in a moment"
-        ),
+        format!("upstream {host} has failed too often lately and isn't asked at the moment"),
     )
 }
 
 impl Pass {
+    /// Whether the others wait for what becomes of this request.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The host has answered.
     pub(super) fn succeeded(mut self) {
         self.probe = false;

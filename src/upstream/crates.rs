@@ -1,10 +1,9 @@
 //! .crate files: one download, chunk by chunk, from any offset on.
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use reqwest::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::Upstream;
+use super::{Upstream, answer::Answer};
 use crate::{
     domain::{CrateId, Sha256},
     error::{Error, Result},
@@ -13,7 +12,7 @@ use crate::{
 
 /// A .crate file on its way from upstream.
 pub struct CrateStream {
-    response: Response,
+    answer: Answer,
     /// How many bytes of the body still belong to what the asker has already.
     skip: u64,
     /// The whole file's size, if upstream says it.
@@ -52,12 +51,12 @@ impl Upstream {
                 .header(header::RANGE, format!("bytes={}-", resume.offset))
                 .header(header::IF_RANGE, validator);
         }
-        let response = self.send(UpstreamKind::Crate, request).await?;
-        let (skip, length) = match response.status() {
-            StatusCode::OK => (resume.offset, response.content_length()),
-            StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(resume.offset) => (
+        let mut answer = self.send(UpstreamKind::Crate, request).await?;
+        let (skip, length) = match answer.status() {
+            StatusCode::OK => (resume.offset, answer.content_length()),
+            StatusCode::PARTIAL_CONTENT if starts_at(answer.headers()) == Some(resume.offset) => (
                 0,
-                response
+                answer
                     .content_length()
                     .map(|rest| resume.offset.saturating_add(rest)),
             ),
@@ -68,14 +67,15 @@ impl Upstream {
             | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
                 return Err(Error::absent(format!(
                     "{} answered {} for the file of {id}, although its index lists this version",
-                    self.host(response.url()),
-                    response.status()
+                    self.host(answer.url()),
+                    answer.status()
                 )));
             }
-            _ => return Err(self.unexpected(&response, &format!("the file of {id}"))),
+            _ => return Err(self.unexpected(&answer, &format!("the file of {id}"))),
         };
+        answer.repeats(skip);
         Ok(CrateStream {
-            response,
+            answer,
             skip,
             length,
         })
@@ -86,7 +86,7 @@ impl Upstream {
     /// # Errors
     /// One of the upstream kinds when the download breaks off or stalls.
     pub async fn next(&self, stream: &mut CrateStream) -> Result<Option<Bytes>> {
-        while let Some(mut chunk) = self.chunk(&mut stream.response).await? {
+        while let Some(mut chunk) = self.chunk(&mut stream.answer).await? {
             let skipped = stream.skip.min(chunk.len() as u64);
             stream.skip -= skipped;
             let rest = chunk.split_off(usize::try_from(skipped).unwrap_or(chunk.len()));
@@ -106,18 +106,26 @@ impl CrateStream {
 
     /// What can prove later that a part asked for belongs to the same file: a strong ETag.
     pub fn validator(&self) -> Option<HeaderValue> {
-        let etag = self.response.headers().get(header::ETAG)?;
+        let etag = self.answer.headers().get(header::ETAG)?;
         etag.as_bytes().starts_with(b"\"").then(|| etag.clone())
     }
 }
 
-/// Where the part in a 206 starts: `Content-Range: bytes 100-199/200`. Only ever asked for when something is there already, so never at zero.
-fn starts_at(response: &Response) -> Option<u64> {
-    let range = response
-        .headers()
-        .get(header::CONTENT_RANGE)?
-        .to_str()
-        .ok()?;
-    let (start, _) = range.strip_prefix("bytes ")?.split_once('-')?;
-    start.parse().ok().filter(|start| *start > 0)
+/// Where the part in a 206 starts: `Content-Range: bytes 100-199/200`, with `*` for a length nobody knows (RFC 9110, section 14.4). Only ever asked for
+/// when something is there already, so never at zero.
+pub fn starts_at(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (unit, range) = range.split_once(' ')?;
+    let (part, length) = range.split_once('/')?;
+    let (first, last) = part.split_once('-')?;
+    let (first, last) = (number(first)?, number(last)?);
+    let within = length == "*" || number(length).is_some_and(|length| last < length);
+    let valid = unit.eq_ignore_ascii_case("bytes") && first <= last && within;
+    (valid && first > 0).then_some(first)
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use reqwest::Response;
 
 use super::{
     Upstream,
+    answer::Answer,
     body::{Encoding, gunzip},
 };
 use crate::{
@@ -91,7 +91,7 @@ impl Upstream {
     }
 
     /// Reads and decodes the body once there is memory for it.
-    async fn read_index(&self, mut response: Response) -> Result<Fetched> {
+    async fn read_index(&self, mut response: Answer) -> Result<Fetched> {
         let encoding = Encoding::of(response.headers()).ok_or_else(|| {
             self.unexpected(&response, "an index file, in an encoding nobody offered")
         })?;
@@ -118,7 +118,7 @@ impl Upstream {
 }
 
 /// Upstream's validators, if they are fit to be sent back: an empty, a non-ASCII or an overlong one isn't.
-fn validators(headers: &HeaderMap) -> Validators {
+pub fn validators(headers: &HeaderMap) -> Validators {
     let text = |name: HeaderName| {
         let value = headers.get(name)?.to_str().ok()?;
         let fit = (1..=Validators::MAX_LEN).contains(&value.len());

@@ -1,5 +1,6 @@
 //! [`Upstream`]: one registry on the other side, asked politely: with conditional requests, limits, timeouts and a name.
 
+mod answer;
 mod body;
 mod breaker;
 mod config;
@@ -7,7 +8,10 @@ mod crates;
 mod index;
 mod retry;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::StatusCode;
 use reqwest::{RequestBuilder, Response};
@@ -23,6 +27,7 @@ pub use index::Fetched;
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
 
+use self::answer::Answer;
 use crate::{
     allowance::Allowance,
     config::sections,
@@ -34,7 +39,7 @@ use crate::{
 /// What the fuzzers of this layer need to reach.
 #[doc(hidden)]
 pub mod parts {
-    pub use super::body::gunzip;
+    pub use super::{body::gunzip, crates::starts_at, index::validators, retry::retry_after};
 }
 
 /// Who we say we are; crates.io asks its clients to (its data access policy).
@@ -141,20 +146,13 @@ impl Upstream {
     }
 
     /// Sends one request and waits for the answer's head.
-    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Response> {
+    async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
         let (client, request) = request.build_split();
         let request = request.map_err(|e| Error::internal(flatten(&e)))?;
         let url = request.url().clone();
         let pass = self.breaker.pass(url.authority(), Instant::now())?;
         let started = Instant::now();
         let answer = self.execute(&client, request).await;
-        match answer.as_ref().map_err(Error::kind) {
-            Err(Kind::UpstreamUnavailable { retry_after }) => {
-                pass.failed(retry_after, Instant::now())
-            }
-            Err(Kind::UpstreamTimeout) => pass.failed(None, Instant::now()),
-            Ok(_) | Err(_) => pass.succeeded(),
-        }
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err(e) => word(e.kind()).to_owned(),
@@ -165,7 +163,18 @@ impl Upstream {
             Ok(_) => tracing::info!(%url, result, duration_ms, "asked upstream"),
             Err(e) => tracing::warn!(%url, result, duration_ms, "upstream failed: {e}"),
         }
-        answer
+        match answer {
+            Ok(response) => Ok(Answer::new(response, pass)),
+            Err(e) => {
+                // What comes this far without a status to be judged is silence, or says "not now".
+                let asked_for = match e.kind() {
+                    Kind::UpstreamUnavailable { retry_after } => retry_after,
+                    _ => None,
+                };
+                pass.failed(asked_for, Instant::now());
+                Err(e)
+            }
+        }
     }
 
     async fn execute(
@@ -189,7 +198,7 @@ impl Upstream {
     fn judge_status(&self, response: Response) -> Result<Response> {
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-            let retry_after = retry::retry_after(response.headers());
+            let retry_after = retry::retry_after(response.headers(), SystemTime::now());
             return Err(Error::new(
                 Kind::UpstreamUnavailable { retry_after },
                 format!("{} answered {status}", self.host(response.url())),
@@ -203,12 +212,11 @@ impl Upstream {
         let host = error
             .url()
             .map_or_else(|| self.registry.to_string(), |url| self.host(url));
-        let why = flatten(error);
-        if error.is_timeout() {
-            Error::upstream_timeout(format!("connecting to {host} took too long: {why}"))
-        } else {
-            Error::upstream_unavailable(format!("{host} can't be reached: {why}"))
-        }
+        let said = match error.is_timeout() {
+            true => Error::upstream_timeout(format!("connecting to {host} took too long")),
+            false => Error::upstream_unavailable(format!("{host} can't be reached")),
+        };
+        said.because(Some(&flatten(error)))
     }
 
     /// An answer that makes no sense for what was asked.

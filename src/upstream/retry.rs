@@ -70,15 +70,14 @@ impl Attempts {
 /// The longest that a host's wish to be left alone is heeded.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3); `now` is what a date is counted from.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds).min(LONGEST)),
-        Err(_) => {
-            let at = httpdate::parse_http_date(value).ok()?;
-            let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
-            Some(wait.min(LONGEST))
-        }
-    }
+    let wait = match httpdate::parse_http_date(value) {
+        Ok(at) => at.duration_since(now).unwrap_or_default(),
+        Err(_) if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) => return None,
+        // More digits than fit are a long time too.
+        Err(_) => Duration::from_secs(value.parse().unwrap_or(u64::MAX)),
+    };
+    Some(wait.min(LONGEST))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::support::{Mirror, MirrorBuilder, Package, Reply, Rule, Upstream};
+use crate::support::{Mirror, MirrorBuilder, Package, Reply, Rule, Upstream, When};
 
 const SERDE: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
@@ -275,4 +275,63 @@ async fn a_host_that_asks_to_be_left_alone_is_at_once_and_for_that_long() {
         let pause = asked[1].at - asked[0].at;
         assert!(pause > Duration::from_millis(1900), "{pause:?}");
     }
+}
+
+/// A way in which an answer breaks off.
+type Way = (&'static str, fn(When<'_>) -> Rule);
+
+/// Downloads every one of `OTHERS` once, from an upstream whose answers break off as `happens` has it.
+async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirror, Rule) {
+    let impatient = "[upstream]\nretries = 0\nstall_timeout = \"200ms\"";
+    let mirror = Mirror::of(upstream).settings(impatient).start().await;
+    for name in OTHERS {
+        assert_eq!(mirror.get(&index(name)).await.status, 200);
+    }
+    let failing = happens(upstream.on_crate_files());
+    for name in OTHERS {
+        let path = format!("/api/v1/crates/{name}/1.0.0/download");
+        let reply = mirror.get(&path).await;
+        assert!(!(reply.status == 200 && reply.complete), "{name} is whole");
+    }
+    (mirror, failing)
+}
+
+/// A host that answers every head and then stalls used to be asked for ever, and to cost each client the whole stall.
+#[tokio::test]
+async fn a_host_whose_answers_break_off_is_left_alone_too() {
+    let ways: &[Way] = &[
+        ("silent", |on| on.hang_after(100)),
+        ("reset", |on| on.reset_after(100)),
+        ("closed", |on| on.truncate(100)),
+    ];
+    for (what, happens) in ways {
+        let upstream = upstream().await;
+        let (mirror, failing) = break_off(&upstream, *happens).await;
+        assert_eq!(failing.hits(), FAILURES, "{what}");
+        assert_eq!(gauge(&mirror, &upstream).await, 1.0, "{what}");
+        told_to_wait(&resting(&mirror, DOWNLOAD).await);
+        pause(&mirror, DOWNLOAD, &failing).await;
+        let reply = mirror.get(DOWNLOAD).await;
+        assert!(reply.complete && reply.body == upstream.crate_file("serde", "1.0.0"));
+        assert_eq!(gauge(&mirror, &upstream).await, 0.0, "{what}");
+    }
+}
+
+/// A long download over a bad line breaks off again and again; the host is there.
+#[tokio::test]
+async fn a_large_download_that_gets_on_between_its_breaks_does_not_open_the_circuit() {
+    let large = Package::new("large", "1.0.0").payload(1_000_000);
+    let small = Package::new("small", "1.0.0");
+    let upstream = Upstream::new().ranges().publish(large).publish(small);
+    let upstream = upstream.start().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let breaking = upstream.on("/large/1.0.0").times(2 * FAILURES);
+    let breaking = breaking.truncate(80_000);
+    let reply = mirror.get("/api/v1/crates/large/1.0.0/download").await;
+    assert!(reply.complete && reply.body == upstream.crate_file("large", "1.0.0"));
+    assert_eq!(breaking.hits(), 2 * FAILURES);
+    assert_eq!(upstream.crate_requests().len(), 2 * FAILURES + 1);
+    let reply = mirror.get("/api/v1/crates/small/1.0.0/download").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(gauge(&mirror, &upstream).await, 0.0);
 }

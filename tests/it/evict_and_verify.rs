@@ -9,6 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::failing_disk::SmallDisk;
 use crate::support::{
     Mirror, Output, Package, Upstream, command, index_path,
     stored::{corrupt, flip},
@@ -130,6 +131,43 @@ async fn a_clean_store_is_found_clean_and_counted() {
     let empty = tempfile::tempdir().expect("a folder");
     let ran = verify(empty.path(), &[]).await;
     ran.code(0).stdout_contains("0 objects of");
+}
+
+/// A path that is misspelt would be made, found empty, and called clean.
+#[tokio::test]
+async fn a_store_that_is_not_there_is_not_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("misspelt");
+    fs::write(folder.path().join("file"), "").expect("write");
+    for args in [&["verify"][..], &["verify", "--repair"], &["evict"]] {
+        let ran = command(args, &store, "").await;
+        ran.code(2)
+            .stderr_contains("`store.path`")
+            .stderr_contains("misspelt")
+            .stderr_contains("there is no such folder");
+        assert!(!store.exists(), "{args:?} made it");
+        let ran = command(args, &folder.path().join("file"), "").await;
+        ran.code(2).stderr_contains("not a folder");
+    }
+}
+
+/// On a copy, a snapshot, a disk that Linux doesn't write to any more.
+#[tokio::test]
+async fn verifying_writes_nothing_and_needs_no_leave_to() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let (upstream, names) = upstream(2, 10_000).await;
+    let store = disk.path().join("cache");
+    let mirror = Mirror::of(&upstream).store(&store).start().await;
+    fetch_all(&mirror, &upstream, &names).await;
+    mirror.stop().await;
+    fs::remove_dir_all(store.join(".tmp")).expect("remove");
+    verify(&store, &[]).await.code(0);
+    assert!(!store.join(".tmp").exists(), "it was written to");
+    disk.remount("ro");
+    let ran = verify(&store, &[]).await;
+    ran.code(0).stdout_contains("4 objects of");
 }
 
 /// Something that happens to the first file; the second one is another object of the same kind.

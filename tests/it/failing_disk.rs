@@ -12,11 +12,11 @@ use tempfile::TempDir;
 use crate::support::{Connection, Mirror, Package, Process, Reply, Upstream, index_path, until};
 
 /// Crates above 64 KiB go through a file then.
-const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
+pub(crate) const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
 const FAILURES: &str = "crate_mirror_store_failures_total";
 
 /// Two small crates, three that go through a file, and one that is larger than the disk.
-async fn upstream() -> Upstream {
+pub(crate) async fn upstream() -> Upstream {
     let sizes = [
         ("small", 0),
         ("small-2", 0),
@@ -37,12 +37,12 @@ fn index(name: &str) -> String {
     format!("/index/{}", index_path(name))
 }
 
-fn download(name: &str) -> String {
+pub(crate) fn download(name: &str) -> String {
     format!("/api/v1/crates/{name}/1.0.0/download")
 }
 
 #[track_caller]
-fn assert_right(reply: &Reply, upstream: &Upstream, name: &str) {
+pub(crate) fn assert_right(reply: &Reply, upstream: &Upstream, name: &str) {
     let seen = (reply.status, reply.complete);
     assert_eq!(seen, (200, true), "{name}: {:.200}", reply.text());
     let right = reply.body == upstream.crate_file(name, "1.0.0");
@@ -50,7 +50,7 @@ fn assert_right(reply: &Reply, upstream: &Upstream, name: &str) {
 }
 
 /// The index file and the crate, right and complete.
-async fn assert_served(mirror: &Mirror, upstream: &Upstream, name: &str) {
+pub(crate) async fn assert_served(mirror: &Mirror, upstream: &Upstream, name: &str) {
     let reply = mirror.get(&index(name)).await;
     assert_eq!(reply.text(), upstream.index_file(name));
     let reply = mirror.get(&download(name)).await;
@@ -58,7 +58,7 @@ async fn assert_served(mirror: &Mirror, upstream: &Upstream, name: &str) {
 }
 
 /// Waits until the mirror has counted so many failures of the store; it writes beside its answers.
-async fn until_failures(mirror: &Mirror, at_least: u32) {
+pub(crate) async fn until_failures(mirror: &Mirror, at_least: u32) {
     let start = format!("{FAILURES} ");
     let enough = |reply: &Reply| {
         let text = reply.text();
@@ -68,7 +68,7 @@ async fn until_failures(mirror: &Mirror, at_least: u32) {
     mirror.get_until("/metrics", enough).await;
 }
 
-fn is_stored(mirror: &Mirror, name: &str) -> bool {
+pub(crate) fn is_stored(mirror: &Mirror, name: &str) -> bool {
     let start = format!("crates-io/crates/{}/", index_path(name));
     let found = |path: &String| path.starts_with(&start);
     mirror.stored().iter().any(found) && mirror.index_record(name).exists()
@@ -80,11 +80,11 @@ async fn on(disk: &SmallDisk, upstream: &Upstream) -> Mirror {
 }
 
 /// A file system of 2 MiB; unmounted when dropped.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, and a line that says so, where the test may not mount.
-    fn mount() -> Option<SmallDisk> {
+    pub(crate) fn mount() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().expect("a folder");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
@@ -99,8 +99,16 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Mounts it anew with these options, as the system does by itself when a disk fails: `ro`.
+    pub(crate) fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{options}")]);
+        let done = mount.arg(self.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "{options}");
     }
 
     /// Fills it to the last byte.
@@ -200,6 +208,37 @@ async fn a_disk_that_fills_in_the_middle_of_a_download_cuts_nobody_off() {
     assert_eq!(left.count(), 0, "temporary files are left");
 }
 
+/// What Linux makes of a disk that fails.
+#[tokio::test]
+async fn a_disk_that_becomes_read_only_is_read_and_written_to_again_when_it_may_be() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    let mirror = on(&disk, &upstream).await;
+    for name in ["small", "large"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored", || is_stored(&mirror, name)).await;
+    }
+    disk.remount("ro");
+    for name in ["small-2", "large-2", "huge", "small", "large", "large-2"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    until_failures(&mirror, 1).await;
+    assert_eq!(mirror.get("/readyz").await.status, 200);
+    upstream.stop().await;
+    for name in ["small", "large"] {
+        let reply = mirror.get(&download(name)).await;
+        assert_right(&reply, &upstream, name);
+    }
+    upstream.restart().await;
+    disk.remount("rw");
+    for name in ["small-3", "large-3"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored again", || is_stored(&mirror, name)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_store_folder_that_vanishes_is_made_again() {
     let upstream = upstream().await;
@@ -293,6 +332,26 @@ async fn log_without_a_store(size: usize) -> String {
         assert_right(&reply, &upstream, name);
     }
     mirror.stop().await
+}
+
+/// A read-only disk fails with every request as well, and its errors are others.
+#[tokio::test]
+async fn a_read_only_disk_is_spoken_of_once() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    let store = disk.path().join("cache");
+    let mirror = Process::start(&upstream, &store, LITTLE_MEMORY).await;
+    disk.remount("ro");
+    for name in ["small", "small-2", "small-3", "large", "large-2"] {
+        let reply = mirror.get(&download(name)).await;
+        assert_right(&reply, &upstream, name);
+    }
+    let log = mirror.stop().await;
+    assert!(log.contains("Read-only file system"), "{log}");
+    assert_eq!(log.matches("the store has failed").count(), 1, "{log}");
+    assert!(log.lines().count() <= 2, "{log}");
 }
 
 /// A full disk fails with every request; a log that says so every time fills the next disk.

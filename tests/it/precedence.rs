@@ -50,6 +50,14 @@ async fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(store_with("", &["by-variable"], &[]).await, "by-variable");
 }
 
+/// `2026` used to be a number, and a number no path.
+#[tokio::test]
+async fn a_folder_in_the_environment_may_be_called_anything() {
+    for name in ["2026", "1.50", "true", "[a]", "{a}", "\"a\"", " b"] {
+        assert_eq!(store_with("", &[name], &[]).await, name);
+    }
+}
+
 #[tokio::test]
 async fn the_address_to_listen_on_follows_the_same_order() {
     let upstream = upstream().await;
@@ -114,7 +122,7 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         let key = content.split_once(" = ").map(|(key, _)| key);
         let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let is_setting = key.is_some_and(is_key) || content.starts_with('[');
-        let example = in_example || matches!(key, Some("public_url" | "max_age"));
+        let example = in_example || matches!(key, Some("public_url" | "max_age" | "lockfiles"));
         if commented && is_setting && (with_examples || !example) {
             keys += 1;
             toml.push_str(content);
@@ -193,6 +201,7 @@ fn the_example_files_are_valid() {
     for (name, toml) in [
         ("minimal.toml", include_str!("../../examples/minimal.toml")),
         ("ci.toml", include_str!("../../examples/ci.toml")),
+        ("airgap.toml", include_str!("../../examples/airgap.toml")),
     ] {
         let parsed = config::parse(toml);
         assert!(parsed.is_ok(), "{name}: {}", parsed.expect_err("refused"));

@@ -61,6 +61,11 @@ fn a_lockfile_is_read_the_same_in_the_words_of_another_version() {
 }
 
 #[test]
+fn what_upstream_says_beside_its_bodies_is_understood_or_ignored() {
+    all_pass("answer_headers", checks::answer_headers);
+}
+
+#[test]
 fn only_what_is_good_gets_from_a_bundle_into_a_store() {
     all_pass("bundle", checks::bundle);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");

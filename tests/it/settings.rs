@@ -63,7 +63,7 @@ async fn a_value_of_the_wrong_type_is_named_with_what_is_allowed() {
             "`upstream.retries`",
             "from 0 to 10",
         ),
-        ("[store]\nsync = \"yes\"", "`store.sync`", "a boolean"),
+        ("[store]\nsync = \"yes\"", "`store.sync`", "true or false"),
         ("[store]\npath = 5", "`store.path`", "folder"),
         (
             "[server]\nlisten = 8080",
@@ -180,6 +180,62 @@ async fn an_impossible_value_is_named_with_what_is_allowed() {
         ),
     ] {
         file_refused(toml, &[key, allowed]).await;
+    }
+}
+
+/// It used to say "is unsigned int `11`" and "from 0s to 11months 30days 2h 4m 48s".
+#[tokio::test]
+async fn what_was_found_and_what_is_allowed_are_said_in_the_operators_words() {
+    for (toml, found, allowed) in [
+        (
+            "[upstream]\nretries = 11",
+            "is the number 11,",
+            "from 0 to 10",
+        ),
+        (
+            "[upstream]\nretries = -1",
+            "is the number -1,",
+            "from 0 to 10",
+        ),
+        (
+            "[upstream]\nretries = 1.5",
+            "is the number 1.5,",
+            "from 0 to 10",
+        ),
+        ("[upstream]\nretries = true", "is true,", "from 0 to 10"),
+        ("[upstream]\nretries = [1]", "is a list,", "from 0 to 10"),
+        (
+            "[store]\nsync = 1",
+            "is the number 1,",
+            "allowed is true or false",
+        ),
+        (
+            "[store]\npath = { a = 1 }",
+            "is a table,",
+            "the path of a folder",
+        ),
+        (
+            "[freshness]\nfresh_for = \"2y\"",
+            "is \"2y\",",
+            "from 0s to 365 days",
+        ),
+        (
+            "[server]\nidle_timeout = \"2d\"",
+            "is \"2d\",",
+            "from 1s to 1 day",
+        ),
+        (
+            "[server]\nshutdown_grace = \"2h\"",
+            "is \"2h\",",
+            "from 0s to 1h",
+        ),
+        (
+            "[upstream]\nstall_timeout = \"0s\"",
+            "is \"0s\",",
+            "from 1ms to 5m",
+        ),
+    ] {
+        file_refused(toml, &[found, allowed]).await;
     }
 }
 

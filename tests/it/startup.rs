@@ -4,6 +4,9 @@ use std::net::TcpListener;
 
 use crate::support::{Ended, Package, Program, Upstream};
 
+/// What `check` says of settings where there is no file.
+const WITHOUT_FILE: &str = "ok      settings, without a file: there is no mirror.toml here\n";
+
 #[tokio::test]
 async fn usage_that_is_not_understood_exits_with_2_and_says_what_would_be() {
     for (args, word) in [
@@ -51,13 +54,32 @@ async fn a_store_that_cannot_be_used_is_refused_with_the_reason() {
             let said = ended.stderr.clone();
             let ended = Ended {
                 // `check` says before what was right.
-                stdout: ended.stdout.replace("ok      settings\n", ""),
+                stdout: ended.stdout.replace(WITHOUT_FILE, ""),
                 ..ended
             };
             ended.refused(&["`store.path`", store, reason]);
             assert!(!said.contains("listens"), "{said}");
         }
     }
+}
+
+/// Which of two files was it, or none at all?
+#[tokio::test]
+async fn check_says_which_settings_it_read() {
+    let upstream = Upstream::new().start().await;
+    let toml = format!(
+        "[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let program = Program::new(&["check", "--config", "other.toml"]);
+    let ended = program.file("other.toml", &toml).settings("").run().await;
+    let line = ended.stdout.lines().next();
+    assert_eq!(
+        line,
+        Some("ok      settings other.toml"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]
@@ -83,7 +105,7 @@ async fn check_says_of_each_part_whether_it_can_be_used() {
         "{parts:?}"
     );
     for words in [
-        "settings",
+        "settings mirror.toml",
         "store here",
         &upstream.index_url(),
         &other.index_url(),

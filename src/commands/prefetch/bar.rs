@@ -1,7 +1,7 @@
 //! What is to be seen of a run while it goes on: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -29,7 +29,7 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let (progress, started) = (progress.clone(), Instant::now());
         let task = if std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{bar:40} {pos} of {len}  {msg}");
+            let style = ProgressStyle::with_template("{bar:40} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             tokio::spawn(draw(bar.clone(), progress, started))
         } else {
@@ -61,7 +61,9 @@ async fn speak(progress: Arc<Progress>, started: Instant) {
     loop {
         tokio::time::sleep(LINE_EVERY).await;
         let now = State::of(&progress, started);
-        eprintln!("{} of {}  {}", now.done, now.total, now.words());
+        let line = format!("{}\n", now.words());
+        // Whoever started it may have stopped reading.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
@@ -83,15 +85,20 @@ impl State {
         }
     }
 
-    /// Bytes, rate and time left.
+    /// Counts, bytes, rate and time left.
     fn words(&self) -> String {
+        if self.total == 0 {
+            return "looking up what to fetch".to_owned();
+        }
         let size = |bytes| ByteSize(bytes).display().iec();
         let rate = (self.bytes as f64 / self.elapsed.as_secs_f64().max(0.001)) as u64;
         let left = match self.left() {
             Some(left) => humantime::format_duration(left).to_string(),
             None => "?".to_owned(),
         };
-        format!("{}  {}/s  {left} left", size(self.bytes), size(rate))
+        let (done, total) = (self.done, self.total);
+        let (bytes, rate) = (size(self.bytes), size(rate));
+        format!("{done} of {total}  {bytes}  {rate}/s  {left} left")
     }
 
     /// How long the rest takes if it goes on like this, in whole seconds.
@@ -115,9 +122,15 @@ mod tests {
             bytes: 3 << 20,
             elapsed: Duration::from_secs(6),
         };
-        assert_eq!(state(2, 10).words(), "3.0 MiB  512.0 KiB/s  24s left");
-        assert_eq!(state(10, 10).words(), "3.0 MiB  512.0 KiB/s  0s left");
+        assert_eq!(
+            state(2, 10).words(),
+            "2 of 10  3.0 MiB  512.0 KiB/s  24s left"
+        );
+        assert_eq!(
+            state(10, 10).words(),
+            "10 of 10  3.0 MiB  512.0 KiB/s  0s left"
+        );
         assert!(state(0, 10).words().ends_with("? left"));
-        assert!(state(0, 0).words().ends_with("? left"));
+        assert_eq!(state(0, 0).words(), "looking up what to fetch");
     }
 }

@@ -2,34 +2,31 @@
 
 mod bar;
 mod deps;
+mod outcome;
 
 use std::{
     collections::HashSet,
-    io::Write,
     num::NonZeroUsize,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-use bytesize::ByteSize;
 use clap::Args;
+use outcome::Outcome;
 
 use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
     domain::{
-        Lockfile, Wanted,
+        Lockfile,
         wanted::{Range, parse_date},
     },
     error::{Error, Kind, Result},
     metrics::Metrics,
     mirror::{
         Mirror,
-        prefetch::{
-            Aside, List, Missing, Needed, Prefetch, Report, lockfile, not_stored,
-            stored_index_files,
-        },
+        prefetch::{List, Missing, Needed, Prefetch, Report, lockfile, stored_index_files},
     },
     store::Store,
 };
@@ -44,7 +41,7 @@ const WRITES: u64 = 3_600_000;
 pub struct Options {
     /// Cargo.lock files, folders to search for them, crates, files with a crate a line (# begins a comment), or - for standard input. A crate is
     /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't crates.io's. What exists as a file
-    /// or folder is taken as that (./serde).
+    /// or folder is taken as that; crates-io:serde is always the crate.
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
     /// Also what the crates given by name depend on, as the installed cargo resolves it (with their default features).
@@ -131,16 +128,6 @@ struct Run {
     prefetch: Prefetch,
 }
 
-/// What came of it.
-struct Outcome {
-    updated: Option<Report>,
-    files: Report,
-    bytes: u64,
-    aside: Aside,
-    missing: Vec<Missing>,
-    notes: Vec<String>,
-}
-
 impl Run {
     async fn begin(mut config: Config, options: &Options) -> Result<Self> {
         // Nobody here would rather have an old copy soon.
@@ -183,17 +170,17 @@ impl Run {
         };
         let wanted = std::mem::take(&mut list.wanted);
         let mut choice = self.prefetch.pick(wanted, range).await?;
+        let mut projects = 0;
         if let Some(app) = &self.app {
             let base = app.base_url().to_owned();
             let (lockfiles, unresolved) = self.resolve(base, choice.needed.clone()).await?;
+            projects = lockfiles.len();
             list.lockfiles.extend(lockfiles);
             choice.missing.extend(unresolved);
         }
         let (mut needed, mut aside) = list.needed(&self.config.origins());
-        if self.app.is_some() {
-            // cargo's project for resolving is nobody's.
-            aside.paths = aside.paths.saturating_sub(choice.needed.len());
-        }
+        // Those made for cargo to resolve are nobody's.
+        aside.paths = aside.paths.saturating_sub(projects);
         let known: HashSet<_> = needed.iter().map(|n| (n.registry, n.id)).collect();
         let named = choice.needed.into_iter();
         needed.extend(named.filter(|n| !known.contains(&(n.registry, n.id))));
@@ -212,7 +199,7 @@ impl Run {
             missing: choice.missing,
             notes: choice.notes,
         };
-        outcome.confirm(&self.store).await?;
+        outcome.confirm(&self.store).await;
         Ok(outcome)
     }
 
@@ -249,67 +236,5 @@ impl Run {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| Error::internal(format!("resolving ended early: {e}")))?
-    }
-}
-
-impl Outcome {
-    /// Makes sure that what was fetched is in the store, and tells a mirror that serves from it.
-    async fn confirm(&mut self, store: &Store) -> Result<()> {
-        for key in not_stored(store, &self.files.kept).await? {
-            self.files.missing.push(Missing {
-                what: Wanted::exactly(key.registry, &key.id).to_string(),
-                why: "it was fetched, but the store didn't take it; the log says why".into(),
-                by: Vec::new(),
-            });
-        }
-        let updated = self.updated.as_ref().map_or(0, |report| report.fetched);
-        if self.files.fetched + updated > 0 {
-            store.announce_change().await?;
-        }
-        Ok(())
-    }
-
-    /// Says all of it, what is missing last but for the summary.
-    fn print(self, took: Duration) -> ExitCode {
-        let mut missing = self.missing;
-        missing.extend(self.files.missing);
-        let mut said = String::new();
-        let notes = self
-            .notes
-            .into_iter()
-            .map(|note| format!("note     {note}\n"));
-        let skipped = self.aside.named.iter();
-        said.extend(notes);
-        said.extend(skipped.map(|(what, why)| format!("skipped  {what}: {why}\n")));
-        if let Some(updated) = self.updated {
-            said.push_str(&format!(
-                "{} index files were out of date, {} were not\n",
-                updated.fetched, updated.here
-            ));
-            missing.extend(updated.missing);
-        }
-        said.extend(missing.iter().map(line));
-        said.push_str(&format!(
-            "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
-            self.files.fetched,
-            self.files.here,
-            self.aside.named.len() + self.aside.paths,
-            missing.len(),
-            ByteSize(self.bytes).display().iec(),
-            took.as_secs_f64()
-        ));
-        // Whoever started it may have stopped reading.
-        let _ = std::io::stdout().write_all(said.as_bytes());
-        match missing.is_empty() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        }
-    }
-}
-
-fn line(Missing { what, why, by }: &Missing) -> String {
-    match by.is_empty() {
-        true => format!("missing  {what}: {why}\n"),
-        false => format!("missing  {what}: {why} ({})\n", by.join(", ")),
     }
 }

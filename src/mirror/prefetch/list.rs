@@ -1,10 +1,10 @@
 //! [`List`]: what somebody asks to be had, read from arguments: Cargo.lock files, folders with such files, names, and files of names.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{ErrorKind, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -30,6 +30,8 @@ pub struct List {
     pub lockfiles: Vec<(Arc<str>, Lockfile)>,
     /// Crates by name.
     pub wanted: Vec<Wanted>,
+    /// The files read so far: a Cargo.lock and the folder it is in may both be given.
+    seen: HashSet<PathBuf>,
 }
 
 /// What of a list no registry here has.
@@ -72,25 +74,33 @@ impl List {
 
     /// Every Cargo.lock below `folder`.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        let before = self.lockfiles.len();
+        let mut found = false;
         for entry in WalkDir::new(folder).into_iter().filter_entry(worth_a_look) {
             let entry = entry.map_err(|e| {
                 Error::config(format!("{} can't be searched: {e}", folder.display()))
             })?;
             if entry.file_name() == "Cargo.lock" && entry.file_type().is_file() {
                 self.add_file(entry.path())?;
+                found = true;
             }
         }
-        if self.lockfiles.len() == before {
+        if !found {
+            let folder = folder.display().to_string();
+            let hint = match Wanted::parse(&folder) {
+                Ok(_) => format!("; the crate of that name is written crates-io:{folder}"),
+                Err(_) => String::new(),
+            };
             return Err(Error::config(format!(
-                "there is no Cargo.lock in the folder {} or below",
-                folder.display()
+                "there is no Cargo.lock in the folder {folder} or below{hint}"
             )));
         }
         Ok(())
     }
 
     fn add_file(&mut self, path: &Path) -> Result<()> {
+        if !self.seen.insert(path.canonicalize().unwrap_or_default()) {
+            return Ok(());
+        }
         let shown = path.display().to_string();
         if path.extension().is_some_and(|ext| ext == "lock") {
             self.lockfiles.push((shown.into(), lockfile(path)?));

@@ -2,36 +2,30 @@
 
 mod list;
 mod parallel;
+mod patience;
+mod pick;
 mod service;
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 pub use list::{Aside, List, lockfile};
+pub use pick::Choice;
 pub use service::{Warm, keep_warm};
+
+use patience::{Patience, Tries};
 
 use super::{CrateBody, Found, IndexEntry, Mirror};
 use crate::{
-    domain::{
-        CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted,
-        wanted::{Range, Which},
-    },
+    domain::{CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted},
     error::{Error, Kind, Result},
     store::{Next, Store},
 };
-
-/// How often one thing is asked for again when upstream fails for reasons that pass; the first wait is a second, and each one is twice as long.
-const REPETITIONS: u32 = 4;
-/// The longest wait, whatever upstream wishes.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// When so many things in a row couldn't be had, upstream is down, and waiting for each one in turn would take hours.
-const HOPELESS: u32 = 16;
 
 /// One .crate file that has to be here.
 #[derive(Clone, Debug)]
@@ -81,17 +75,6 @@ pub struct Report {
     pub kept: Vec<CrateKey>,
 }
 
-/// What names come to.
-#[derive(Debug, Default)]
-pub struct Choice {
-    /// The files, each once.
-    pub needed: Vec<Needed>,
-    /// The names that come to nothing.
-    pub missing: Vec<Missing>,
-    /// What should be known of the others.
-    pub notes: Vec<String>,
-}
-
 /// Whoever fills the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Prefetch {
@@ -99,8 +82,7 @@ pub struct Prefetch {
     at_once: usize,
     clock: fn() -> SystemTime,
     progress: Arc<Progress>,
-    /// How many things in a row couldn't be had although they may exist.
-    failures: Arc<AtomicU32>,
+    patience: Arc<Patience>,
 }
 
 /// One thing fetched.
@@ -126,45 +108,13 @@ impl Prefetch {
             at_once: at_once.max(1),
             clock,
             progress: Arc::default(),
-            failures: Arc::default(),
+            patience: Arc::default(),
         }
     }
 
     /// How far it is.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
-    }
-
-    /// Looks up in the index which files are meant by names.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`] when a task panics.
-    pub async fn pick(&self, wanted: Vec<Wanted>, range: Range) -> Result<Choice> {
-        let work = |wanted: Wanted| {
-            let this = self.clone();
-            async move {
-                let picked = this.pick_one(&wanted, range).await;
-                (wanted, picked)
-            }
-        };
-        let (mut choice, mut seen) = (Choice::default(), HashSet::new());
-        for (wanted, picked) in parallel::each(wanted, self.at_once, work).await? {
-            match picked {
-                Ok((needed, note)) => {
-                    let new = needed
-                        .into_iter()
-                        .filter(|needed| seen.insert((needed.registry, needed.id)));
-                    choice.needed.extend(new);
-                    choice.notes.extend(note);
-                }
-                Err(e) => choice.missing.push(Missing {
-                    what: wanted.to_string(),
-                    why: e.to_string(),
-                    by: Vec::new(),
-                }),
-            }
-        }
-        Ok(choice)
     }
 
     /// Fetches what isn't here.
@@ -185,21 +135,31 @@ impl Prefetch {
     /// [`Kind::Internal`] when a task panics; what can't be had is in the report.
     pub async fn refresh(&self, keys: Vec<IndexKey>) -> Result<Report> {
         self.all(keys, |this, key| async move {
-            let got = match this.index(key.registry, key.name()).await {
-                Ok(found) => match found.outcome {
-                    Outcome::Miss => {
-                        let bytes = found.value.file().body().len() as u64;
-                        this.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
-                        Ok(Got::Fetched(None))
-                    }
-                    _ => Ok(Got::Here(None)),
-                },
-                Err(e) if e.kind() == Kind::Absent => Ok(Got::Here(None)),
-                Err(e) => Err(e),
-            };
+            let got = this.refreshed(key).await;
             (got, format!("{}/{}", key.registry, key.path), Vec::new())
         })
         .await
+    }
+
+    /// One index file that upstream has confirmed or replaced just now.
+    async fn refreshed(&self, key: IndexKey) -> Result<Got> {
+        let found = match self.index(key.registry, key.name()).await {
+            Err(e) if e.kind() == Kind::Absent => return Ok(Got::Here(None)),
+            done => done?,
+        };
+        match found.outcome {
+            Outcome::Miss => {
+                self.count(found.value.file().body().len());
+                Ok(Got::Fetched(None))
+            }
+            Outcome::Stale => Err(Error::upstream_unavailable(format!(
+                "{} couldn't say whether the copy here is current",
+                key.registry
+            ))),
+            Outcome::Hit | Outcome::Revalidated | Outcome::Absent | Outcome::Offline => {
+                Ok(Got::Here(None))
+            }
+        }
     }
 
     /// Does all of something, keeping count.
@@ -244,86 +204,29 @@ impl Prefetch {
         Ok(report)
     }
 
-    /// The files that one name comes to, and what should be known of it.
-    async fn pick_one(
-        &self,
-        wanted: &Wanted,
-        range: Range,
-    ) -> Result<(Vec<Needed>, Option<String>)> {
-        let registry = wanted.registry;
-        let entry = self.spelt_anyhow(registry, wanted.name).await?;
-        let file = entry.value.file();
-        let picked = wanted.pick(file, range);
-        let name = file.name();
-        if picked.versions.is_empty() && !matches!(range, Range::Since(_)) {
-            return Err(Error::absent(match &wanted.which {
-                Which::Any => format!("{registry} has only yanked versions of {name}"),
-                Which::Exact(version) => format!("{registry} has no version {version} of {name}"),
-                Which::Matching(req) => {
-                    format!("{registry} has no version of {name} that {req} allows")
-                }
-            }));
-        }
-        let note = (picked.undated > 0).then(|| {
-            format!(
-                "{} versions of {name} are left out: {registry} doesn't say when they were published",
-                picked.undated
-            )
-        });
-        let needed = picked.versions.iter().map(|listed| Needed {
-            registry,
-            id: CrateId {
-                name,
-                version: *listed.version(),
-            },
-            sha256: Some(listed.sha256),
-            by: Vec::new(),
-        });
-        Ok((needed.collect(), note))
-    }
-
-    /// The index file of a crate whose `-` and `_` may be the other way round.
-    async fn spelt_anyhow(
-        &self,
-        registry: RegistryName,
-        name: CrateName,
-    ) -> Result<Found<Arc<IndexEntry>>> {
-        let absent = match self.index(registry, name).await {
-            Err(e) if e.kind() == Kind::Absent => e,
-            done => return done,
-        };
-        for spelling in name.spellings() {
-            match self.index(registry, spelling).await {
-                Err(e) if e.kind() == Kind::Absent => {}
-                done => return done,
-            }
-        }
-        Err(absent)
-    }
-
     /// An index file that upstream has confirmed as lately as it must be.
     async fn index(
         &self,
         registry: RegistryName,
         name: CrateName,
     ) -> Result<Found<Arc<IndexEntry>>> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
             let upstream = self.mirror.registry(Some(registry))?;
             match self.mirror.index(upstream, name, (self.clock)()).await {
-                Err(e) if self.again(&mut tries, &e).await => {}
-                done => return self.noted(done),
+                Err(e) if self.patience.again(&mut tries, &e).await => {}
+                done => return self.patience.settle(tries, done),
             }
         }
     }
 
     /// One file, fetched if it isn't here.
     async fn file(&self, needed: &Needed) -> Result<Got> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
             match self.try_file(needed).await {
-                Err(e) if self.again(&mut tries, &e).await => {}
-                done => return self.noted(done),
+                Err(e) if self.patience.again(&mut tries, &e).await => {}
+                done => return self.patience.settle(tries, done),
             }
         }
     }
@@ -337,7 +240,11 @@ impl Prefetch {
             return Err(match found.outcome {
                 // Published since, perhaps.
                 Outcome::Stale => Error::upstream_unavailable(format!("{what} that is known here")),
-                _ => Error::absent(what),
+                Outcome::Hit
+                | Outcome::Revalidated
+                | Outcome::Miss
+                | Outcome::Absent
+                | Outcome::Offline => Error::absent(what),
             });
         };
         let sha256 = listed.sha256;
@@ -357,8 +264,17 @@ impl Prefetch {
         self.drain(body.value).await?;
         Ok(match body.outcome {
             Outcome::Miss => Got::Fetched(Some(key)),
-            _ => Got::Here(Some(key)),
+            Outcome::Hit
+            | Outcome::Revalidated
+            | Outcome::Stale
+            | Outcome::Absent
+            | Outcome::Offline => Got::Here(Some(key)),
         })
+    }
+
+    fn count(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Reads to the end, which is where the checksum is checked.
@@ -368,61 +284,11 @@ impl Prefetch {
             CrateBody::Stored(mut reader) => while reader.next().await.transpose()?.is_some() {},
             CrateBody::Arriving(mut reader, _) => {
                 while let Some(bytes) = reader.next().await.transpose()? {
-                    let length = bytes.len() as u64;
-                    self.progress.bytes.fetch_add(length, Ordering::Relaxed);
+                    self.count(bytes.len());
                 }
             }
         }
         Ok(())
-    }
-
-    /// Waits until it is worth to ask again after `error`; false when it isn't.
-    async fn again(&self, tries: &mut u32, error: &Error) -> bool {
-        let hopeless = self.failures.load(Ordering::Relaxed) >= HOPELESS;
-        if !passes(error) || *tries == REPETITIONS || hopeless {
-            return false;
-        }
-        let wish = match error.kind() {
-            Kind::UpstreamUnavailable { retry_after } => retry_after,
-            Kind::UpstreamResting { retry_after } => Some(retry_after),
-            _ => None,
-        };
-        let wait = wish.unwrap_or(Duration::from_secs(1 << *tries));
-        *tries += 1;
-        tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
-        true
-    }
-
-    /// Keeps count of what fails in a row for reasons that pass.
-    fn noted<T>(&self, done: Result<T>) -> Result<T> {
-        match &done {
-            Err(e) if passes(e) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(_) | Err(_) => self.failures.store(0, Ordering::Relaxed),
-        }
-        done
-    }
-}
-
-/// Whether the same question may get another answer a moment later.
-fn passes(error: &Error) -> bool {
-    match error.kind() {
-        Kind::UpstreamUnavailable { .. }
-        | Kind::UpstreamResting { .. }
-        | Kind::UpstreamTimeout
-        | Kind::Overloaded
-        | Kind::Store
-        | Kind::Corrupt => true,
-        Kind::UpstreamFault
-        | Kind::Absent
-        | Kind::Offline
-        | Kind::BadRequest
-        | Kind::MethodNotAllowed
-        | Kind::TooManyRequests { .. }
-        | Kind::NotFound
-        | Kind::Config
-        | Kind::Internal => false,
     }
 }
 
@@ -444,18 +310,17 @@ pub async fn stored_index_files(store: &Store, of: Vec<RegistryName>) -> Result<
 
 /// Those of the files fetched that didn't make it into the store: a full disk stops nobody who asks for them, but whoever carries the store away
 /// has to know.
-///
-/// # Errors
-/// [`Kind::Store`] when the storage can't be read.
-pub async fn not_stored(store: &Store, kept: &[CrateKey]) -> Result<Vec<CrateKey>> {
+pub async fn not_stored(store: &Store, kept: &[CrateKey]) -> Vec<CrateKey> {
     let mut lost = Vec::new();
     for key in kept {
         let index = Key::Index(IndexKey::new(key.registry, key.id.name));
-        let here = store.size_of(&Key::Crate(*key)).await?.is_some()
-            && store.size_of(&index).await?.is_some();
-        if !here {
-            lost.push(*key);
+        for part in [Key::Crate(*key), index] {
+            // What can't be looked at can't be carried away either.
+            if !matches!(store.size_of(&part).await, Ok(Some(_))) {
+                lost.push(*key);
+                break;
+            }
         }
     }
-    Ok(lost)
+    lost
 }

@@ -155,7 +155,7 @@ impl Cargo {
 }
 
 /// What cargo, rustup and the linker need from outside.
-fn inherited() -> BTreeMap<&'static str, OsString> {
+pub(super) fn inherited() -> BTreeMap<&'static str, OsString> {
     let kept = [
         "PATH",
         "TMPDIR",

@@ -3,6 +3,7 @@
 //!
 //! Header blocks are written as literals and read no further than their `:status`.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -122,6 +123,18 @@ impl Frames {
 
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.send_bytes(&frame(kind, flags, stream, payload)).await;
+    }
+
+    /// The same where the other side may have closed.
+    pub async fn try_send(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let frame = frame(kind, flags, stream, payload);
+        self.stream.write_all(&frame).await
     }
 
     /// A request on a stream of its own.

@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate_mirror::{app::App, config};
+use crate_mirror::{
+    app::{self, App},
+    config,
+    metrics::Metrics,
+    store::Fault,
+};
 use tempfile::TempDir;
 
 use super::{Upstream, client, client::Reply};
@@ -17,6 +22,7 @@ pub struct MirrorBuilder {
     index: Option<String>,
     settings: Settings,
     store: Option<PathBuf>,
+    fault: Option<Fault>,
 }
 
 /// What is written into mirror.toml beside where it listens and what it keeps where.
@@ -59,6 +65,7 @@ impl Mirror {
             index: None,
             settings: Settings::default(),
             store: None,
+            fault: None,
         }
     }
 
@@ -141,6 +148,7 @@ impl Mirror {
             index,
             settings,
             store: Some(store),
+            fault: None,
         };
         let mut next = builder.start().await;
         next.temporary = temporary;
@@ -178,6 +186,12 @@ impl MirrorBuilder {
         self
     }
 
+    /// Its store meets this fault before whatever it does. A restarted one is well.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
     pub async fn start(self) -> Mirror {
         let (store, temporary) = match self.store {
             Some(store) => (store, None),
@@ -198,8 +212,14 @@ impl MirrorBuilder {
             "[server]\nlisten = \"127.0.0.1:0\"\n{server}[store]\npath = {store:?}\nsync = false\n{keeps}{crates_io}{tables}"
         );
         let config = config::parse(&toml).expect("valid settings");
+        let metrics = Arc::new(Metrics::new());
+        let mut opened = app::open_store(&config, &metrics).expect("a store");
+        if let Some(fault) = self.fault {
+            opened = opened.with_fault(fault);
+        }
+        let app = App::start_with(config, opened, metrics).await;
         Mirror {
-            app: App::start(config).await.expect("a mirror that starts"),
+            app: app.expect("a mirror that starts"),
             index: self.index,
             settings: self.settings,
             store,

@@ -12,10 +12,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::Upstream;
+use super::{Upstream, cargo};
 
 /// Nothing a test starts takes longer to end or to say something; what does hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a program's standard input is kept.
+const INPUT: &str = "standard input";
 
 /// Where cargo has put the program for the tests; an example that shares this kit has to find it itself.
 pub fn binary() -> &'static str {
@@ -47,8 +50,27 @@ impl Program {
         ))
     }
 
+    /// Another command than the one it was made with.
+    pub fn command(mut self, command: &str) -> Program {
+        self.args = vec![command.to_owned()];
+        self
+    }
+
     pub fn arg(mut self, arg: &str) -> Program {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// With as many arguments more as there are words.
+    pub fn words(mut self, words: &str) -> Program {
+        let words = words.split_whitespace().map(str::to_owned);
+        self.args.extend(words);
+        self
+    }
+
+    /// Runs in this folder, where another one has run.
+    pub fn in_folder(mut self, folder: TempDir) -> Program {
+        self.folder = folder;
         self
     }
 
@@ -63,8 +85,22 @@ impl Program {
         self
     }
 
+    /// What it can read from standard input; nothing if not said.
+    pub fn input(self, text: &str) -> Program {
+        self.file(INPUT, text)
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Program {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Lets it find cargo, and the toolchain that is behind it.
+    pub fn with_cargo(mut self) -> Program {
+        let needed = cargo::inherited().into_iter();
+        let needed =
+            needed.filter_map(|(name, value)| Some((name.to_owned(), value.into_string().ok()?)));
+        self.env.extend(needed);
         self
     }
 
@@ -75,7 +111,7 @@ impl Program {
 
     /// Runs it to its end.
     pub async fn run(self) -> Ended {
-        let output = timeout(PATIENCE, self.command().output()).await;
+        let output = timeout(PATIENCE, self.process().output()).await;
         let output = output.unwrap_or_else(|_| panic!("{:?} didn't end", self.args));
         let output = output.expect("the program runs");
         Ended {
@@ -88,7 +124,7 @@ impl Program {
 
     /// Runs it until it says how it is used, which is when it serves.
     pub async fn start(self) -> Running {
-        let mut child = self.command().spawn().expect("the program runs");
+        let mut child = self.process().spawn().expect("the program runs");
         let stdout = child.stdout.take().expect("a pipe");
         let stderr = child.stderr.take().expect("a pipe");
         let mut process = Running {
@@ -105,7 +141,7 @@ impl Program {
         process
     }
 
-    fn command(&self) -> Command {
+    fn process(&self) -> Command {
         let mut command = Command::new(binary());
         command
             .args(&self.args)
@@ -114,7 +150,10 @@ impl Program {
             // Fake upstreams speak plain HTTP; whoever forgets to name one asks nobody outside.
             .env("HTTPS_PROXY", "http://127.0.0.1:1")
             .envs(&self.env)
-            .stdin(Stdio::null())
+            .stdin(
+                std::fs::File::open(self.folder().join(INPUT))
+                    .map_or_else(|_| Stdio::null(), Stdio::from),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);

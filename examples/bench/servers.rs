@@ -1,0 +1,213 @@
+//! [`Servers`]: all that is measured, running side by side in front of one origin.
+
+use std::{net::SocketAddr, path::Path};
+
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    Result,
+    child::Child,
+    nginx::Nginx,
+    origin::{COUNTS, DELAY},
+    tools::Bench,
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(crate) enum Server {
+    /// This product.
+    Mirror,
+    /// nginx `proxy_cache` with `gzip on`.
+    ProxyCache,
+    /// nginx `proxy_cache` that keeps the gzip which upstream sends.
+    ProxyCacheKeeping,
+    /// nginx, files.
+    Static,
+    /// Bare hyper.
+    Floor,
+}
+
+impl Server {
+    /// In the order of their turns.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Mirror,
+        Self::ProxyCache,
+        Self::ProxyCacheKeeping,
+        Self::Static,
+        Self::Floor,
+    ];
+
+    /// What tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::ProxyCache => "nginx proxy_cache",
+            Self::ProxyCacheKeeping => "nginx proxy_cache, upstream's gzip kept",
+            Self::Static => "nginx static",
+            Self::Floor => "bare hyper",
+        }
+    }
+}
+
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, connections kept.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+}
+
+impl Protocol {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// What tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// The upstream.
+pub(crate) struct Origin(Child);
+
+impl Origin {
+    /// Starts one for the files below `www`.
+    pub(crate) async fn start(bench: &Bench, www: &Path) -> Result<Self> {
+        Ok(Self(role(bench, "origin", www).await?))
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// From now on it answers this much later.
+    pub(crate) async fn delay(&self, ms: u64) -> Result<()> {
+        self.ask(&format!("{DELAY}{ms}")).await.map(drop)
+    }
+
+    /// How often each path was asked for since the last time.
+    pub(crate) async fn counts(&self) -> Result<Vec<(String, u64)>> {
+        let json = self.ask(COUNTS).await?;
+        let counts: serde_json::Map<_, _> =
+            serde_json::from_str(&json).map_err(|e| format!("the origin's counts: {e}"))?;
+        let count = |(path, n): (String, serde_json::Value)| (path, n.as_u64().unwrap_or(0));
+        Ok(counts.into_iter().map(count).collect())
+    }
+
+    async fn ask(&self, path: &str) -> Result<String> {
+        let answer = reqwest::get(format!("http://{}{path}", self.address())).await;
+        let text = answer.map_err(|e| format!("the origin: {e}"))?.text().await;
+        text.map_err(|e| format!("the origin: {e}"))
+    }
+}
+
+/// A mirror with an empty store.
+pub(crate) struct Mirror {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Mirror {
+    /// Starts one in front of `origin`. It asks again after an hour, as nginx does here, and logs no requests.
+    pub(crate) async fn start(bench: &Bench, origin: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
+        let index = format!("sparse+http://{origin}/index/");
+        let child = mirror(bench, folder.path(), &folder.path().join("store"), &index).await?;
+        Ok(Self {
+            child,
+            _folder: folder,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.child.address()
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+}
+
+/// A mirror of `index` on that store, with its settings in `folder`.
+pub(crate) async fn mirror(
+    bench: &Bench,
+    folder: &Path,
+    store: &Path,
+    index: &str,
+) -> Result<Child> {
+    let file = folder.join("mirror.toml");
+    let settings =
+        format!("[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = {index:?}\n");
+    std::fs::write(&file, settings).map_err(|e| format!("mirror.toml can't be written: {e}"))?;
+    let mut command = Command::new(&bench.mirror);
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "warn",
+            "--config",
+        ])
+        .arg(&file)
+        .arg("--store")
+        .arg(store);
+    if index.contains("//127.0.0.1:") {
+        // The machine may have a proxy.
+        command.env_clear();
+    }
+    Child::that_says_where(command).await
+}
+
+/// This program in another role.
+pub(crate) async fn role(bench: &Bench, role: &str, www: &Path) -> Result<Child> {
+    let mut command = Command::new(&bench.me);
+    command.arg(role).arg(www);
+    Child::that_says_where(command).await
+}
+
+/// Everything side by side.
+pub(crate) struct Servers {
+    _origin: Origin,
+    pub(crate) mirror: Mirror,
+    pub(crate) nginx: Option<Nginx>,
+    pub(crate) floor: Child,
+}
+
+impl Servers {
+    /// Starts them all for the files below `www`.
+    pub(crate) async fn start(bench: &Bench, www: &Path) -> Result<Self> {
+        let origin = Origin::start(bench, www).await?;
+        Ok(Self {
+            mirror: Mirror::start(bench, origin.address()).await?,
+            nginx: Nginx::start(bench, origin.address(), www).await?,
+            floor: role(bench, "floor", www).await?,
+            _origin: origin,
+        })
+    }
+
+    /// Where a server listens for a protocol, and its number; nothing for one that isn't installed.
+    pub(crate) fn find(&self, server: Server, protocol: Protocol) -> Option<(SocketAddr, u32)> {
+        let ports = match server {
+            Server::Mirror => return Some((self.mirror.address(), self.mirror.pid())),
+            Server::Floor => return Some((self.floor.address(), self.floor.pid())),
+            Server::ProxyCache => self.nginx.as_ref()?.compressing,
+            Server::ProxyCacheKeeping => self.nginx.as_ref()?.keeping,
+            Server::Static => self.nginx.as_ref()?.files,
+        };
+        let address = match protocol {
+            Protocol::Http1 => ports.http1,
+            Protocol::Http2 => ports.http2,
+        };
+        Some((address, self.nginx.as_ref()?.pid()))
+    }
+}

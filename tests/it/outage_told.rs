@@ -1,0 +1,82 @@
+//! An outage, told: who can't be served learns what isn't here, why, and when to try again, and not what a library calls it; that is in the log.
+
+use crate::support::{Cargo, Mirror, Package, Process, Rule, Upstream, When, client};
+
+const INDEX: &str = "/index/se/rd/serde";
+const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
+const ONCE: &str =
+    "[upstream]\nretries = 0\nfirst_byte_timeout = \"200ms\"\nstall_timeout = \"200ms\"";
+
+async fn upstream() -> Upstream {
+    let serde = Package::new("serde", "1.0.0");
+    Upstream::new().publish(serde).start().await
+}
+
+#[track_caller]
+fn assert_told(text: &str, what: &str) {
+    let start = format!("{what} isn't in this mirror yet, and ");
+    assert!(text.starts_with(&start), "{text}");
+    assert!(text.contains("; try again in "), "{text}");
+    for word in ["os error", "error sending", "hyper", "refused", "reset by"] {
+        assert!(!text.contains(word), "{word} helps nobody: {text}");
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_served_is_told_what_is_missing_and_when_to_try_again() {
+    let faults: [fn(When<'_>) -> Rule; 6] = [
+        |on| on.fail(503),
+        |on| on.fail_with(429, &[("retry-after", "7")], ""),
+        |on| on.reset(),
+        |on| on.garbage(),
+        |on| on.hang(),
+        |on| on.hang_after(10),
+    ];
+    for fault in faults {
+        let upstream = upstream().await;
+        let mirror = Mirror::of(&upstream).settings(ONCE).start().await;
+        let rule = fault(upstream.on_index_files());
+        let reply = mirror.get(INDEX).await;
+        reply.assert_unavailable("a fault");
+        assert_told(&reply.text(), "the index file of serde");
+        if let Some(seconds) = reply.header("retry-after") {
+            let when = format!("try again in {seconds} seconds.");
+            assert!(reply.text().contains(&when), "{}", reply.text());
+        }
+        rule.lift();
+        let mirror = mirror.restart().await;
+        assert_eq!(mirror.get(INDEX).await.status, 200);
+        let rule = fault(upstream.on_crate_files());
+        let reply = mirror.get(DOWNLOAD).await;
+        // Or it is cut off: its head was out before the fault.
+        if reply.status != 200 {
+            reply.assert_unavailable("a fault");
+            assert_told(&reply.text(), "serde 1.0.0");
+        }
+        rule.lift();
+    }
+}
+
+#[tokio::test]
+async fn what_a_library_says_of_it_is_in_the_log() {
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mirror = Process::start(&upstream, folder.path(), ONCE).await;
+    upstream.stop().await;
+    let reply = client::get(mirror.addr(), INDEX, &[]).await;
+    assert_told(&reply.text(), "the index file of serde");
+    let log = mirror.stop().await;
+    assert!(log.contains("Connection refused"), "{log}");
+}
+
+#[tokio::test]
+async fn cargo_shows_it() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).settings(ONCE).start().await;
+    upstream.stop().await;
+    let cargo = Cargo::new(&mirror.index_url()).project(&[("serde", "1")]);
+    let cargo = cargo.config("[net]\nretry = 0");
+    let ran = cargo.run(&["fetch"]).await;
+    ran.failure()
+        .stderr_contains("the index file of serde isn't in this mirror yet, and crates-io (");
+}

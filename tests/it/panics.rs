@@ -1,0 +1,149 @@
+//! Panics: a fault of this program's own is a 500 for who met it, a line in the log that says where, and nothing to anybody else.
+
+use std::{
+    io::Write,
+    panic,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate_mirror::{
+    cli,
+    store::{Fault, Touch},
+};
+use tracing::subscriber::DefaultGuard;
+
+use crate::support::{Connection, Frames, Mirror, Package, Upstream};
+
+const SERDE: &str = "/index/se/rd/serde";
+const HELD: &str = "/index/he/ld/held";
+/// It looks into the store in the handler itself.
+const DOWNLOAD: &str = "/api/v1/crates/tokio/1.0.0/download";
+/// Its work is done in a task of its own.
+const INDEX: &str = "/index/to/ki/tokio";
+
+/// A log in memory, for what is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("the log").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Logs as the program does. Other tests' panics are still told to who runs them.
+    fn start(&self) -> DefaultGuard {
+        let others = panic::take_hook();
+        cli::log_panics();
+        let ours = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            ours(panic);
+            others(panic);
+        }));
+        let log = self.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || log.clone());
+        let logging = tracing::subscriber::set_default(lines.with_ansi(false).finish());
+        // Whether anybody wants a line is asked of the thread that first comes by it, and remembered: another test's panic may have been first, on a
+        // thread without a log. So the line is made known here, and everybody asked anew.
+        let _ = panic::catch_unwind(|| panic!("to be known"));
+        tracing::callsite::rebuild_interest_cache();
+        self.0.lock().expect("the log").clear();
+        logging
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("the log")).into_owned()
+    }
+}
+
+/// A store that panics once for every time the switch is put on.
+fn fault() -> (Arc<AtomicBool>, Fault) {
+    let switch = Arc::new(AtomicBool::new(false));
+    let on = switch.clone();
+    let fault = move |touch| {
+        let met = touch == Touch::Load && on.swap(false, Ordering::Relaxed);
+        assert!(!met, "on purpose");
+        Ok(())
+    };
+    (switch, Arc::new(fault))
+}
+
+async fn start(fault: Fault) -> (Upstream, Mirror) {
+    let names = ["serde", "tokio", "held"];
+    let packages = names.map(|name| Package::new(name, "1.0.0"));
+    let upstream = packages
+        .into_iter()
+        .fold(Upstream::new(), |u, p| u.publish(p));
+    let upstream = upstream.start().await;
+    let mirror = Mirror::of(&upstream).fault(fault).start().await;
+    assert_eq!(mirror.get(SERDE).await.status, 200);
+    (upstream, mirror)
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_its_place_is_logged() {
+    let (log, (switch, fault)) = (Log::default(), fault());
+    let _logging = log.start();
+    let (upstream, mirror) = start(fault).await;
+    let mut client = Connection::open(mirror.addr()).await;
+    for path in [DOWNLOAD, INDEX] {
+        switch.store(true, Ordering::Relaxed);
+        client.ask("GET", path, &[]).await.expect("a request sent");
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.complete), (500, true), "{path}");
+        let text = reply.text();
+        assert!(text.ends_with(".\n") && text.contains("log"), "{text}");
+        assert!(!text.contains("on purpose"), "that is for the log: {text}");
+        assert!(!switch.load(Ordering::Relaxed), "there was no panic");
+    }
+    let (text, here) = (log.text(), file!());
+    let lines = text.lines().filter(|line| line.contains("ERROR"));
+    let places = lines.filter(|line| line.contains("panicked at") && line.contains(here));
+    assert_eq!(places.count(), 2, "{here} in {text}");
+    // On the same connection, and with what it was about.
+    for path in [DOWNLOAD, INDEX, SERDE] {
+        client.ask("GET", path, &[]).await.expect("a request sent");
+        assert_eq!(client.reply().await.status, 200, "{path}");
+    }
+    assert_eq!(upstream.crate_requests().len(), 1);
+}
+
+/// Over HTTP/2 it used to end every other request on the connection.
+#[tokio::test]
+async fn a_panic_harms_no_other_request_on_its_connection() {
+    let (switch, fault) = fault();
+    let (upstream, mirror) = start(fault).await;
+    let gate = upstream.gate(HELD);
+    let mut client = Frames::upgrade(mirror.addr(), HELD).await;
+    let authority = mirror.addr().to_string();
+    let mut elsewhere = Connection::open(mirror.addr()).await;
+    let asked = elsewhere.ask("GET", HELD, &[]).await;
+    asked.expect("a request sent");
+    gate.await_waiting(1).await;
+    for (stream, path) in [(3, DOWNLOAD), (5, INDEX)] {
+        switch.store(true, Ordering::Relaxed);
+        client.ask(stream, "GET", &authority, path).await;
+        let response = client.response(stream).await;
+        assert_eq!(response.status, 500, "{path}");
+        assert!(!switch.load(Ordering::Relaxed), "there was no panic");
+    }
+    client.ask(7, "GET", &authority, SERDE).await;
+    assert_eq!(client.response(7).await.status, 200);
+    gate.open();
+    let held = client.response(1).await;
+    assert_eq!(held.status, 200);
+    assert_eq!(held.body, upstream.index_file("held").as_bytes());
+    assert_eq!(elsewhere.reply().await.text(), upstream.index_file("held"));
+    for (stream, path) in [(9, DOWNLOAD), (11, INDEX)] {
+        client.ask(stream, "GET", &authority, path).await;
+        assert_eq!(client.response(stream).await.status, 200, "{path}");
+    }
+}

@@ -1,0 +1,349 @@
+//! Prefetch: what is asked for by name, by lockfile or by setting is in the store before anyone asks, each file fetched once, and what can't be had
+//! is said.
+
+use std::{fs, path::Path};
+
+use crate_mirror::domain::Key;
+use tempfile::TempDir;
+
+use crate::support::{
+    Cargo, Ended, Mirror, Package, Process, Program, Upstream, process, stored::corrupt, until,
+};
+
+async fn a_registry() -> Upstream {
+    Upstream::new()
+        .publish(Package::new("leaf", "1.0.0").pubtime("2024-01-01T00:00:00Z"))
+        .publish(Package::new("leaf", "1.2.0").pubtime("2025-01-01T00:00:00Z"))
+        .publish(
+            Package::new("leaf", "1.3.0")
+                .yanked(true)
+                .pubtime("2025-02-02T00:00:00Z"),
+        )
+        .publish(Package::new("leaf", "2.0.0-rc.1"))
+        .publish(Package::new("a_b-c", "0.1.0"))
+        .publish(Package::new("tree", "0.3.0").dep("leaf", "1.0"))
+        .start()
+        .await
+}
+
+/// `prefetch` in a folder of its own, with these words after it.
+fn prefetching(upstream: &Upstream, words: &str) -> Program {
+    Program::serving(upstream, "")
+        .command("prefetch")
+        .words(words)
+}
+
+/// The same in a folder where it has run before.
+async fn again(upstream: &Upstream, folder: TempDir, words: &str) -> Ended {
+    upstream.clear_log();
+    let program = prefetching(upstream, words).in_folder(folder);
+    program.run().await
+}
+
+/// The versions stored, as `name version`, sorted.
+fn stored(folder: &Path) -> Vec<String> {
+    let store = folder.join("cache");
+    let files = walkdir::WalkDir::new(&store).into_iter().flatten();
+    let keys = files.filter_map(|file| {
+        let path = file.path().strip_prefix(&store).ok()?.to_str()?.to_owned();
+        match Key::from_path(&path)? {
+            Key::Crate(key) => Some(key.id.to_string()),
+            Key::Index(_) => None,
+        }
+    });
+    let mut versions: Vec<_> = keys.collect();
+    versions.sort();
+    versions
+}
+
+#[tokio::test]
+async fn a_name_brings_the_versions_that_are_meant() {
+    let upstream = a_registry().await;
+    for (words, versions) in [
+        ("leaf", &["leaf 1.2.0"][..]),
+        ("leaf@1.0.0 leaf@1.3.0", &["leaf 1.0.0", "leaf 1.3.0"]),
+        ("leaf@<1.2 crates-io:tree", &["leaf 1.0.0", "tree 0.3.0"]),
+        ("leaf --latest 2", &["leaf 1.0.0", "leaf 1.2.0"]),
+        ("leaf --since 2025-01-01", &["leaf 1.2.0"]),
+        (
+            "leaf@1 --all-versions",
+            &["leaf 1.0.0", "leaf 1.2.0", "leaf 1.3.0"],
+        ),
+        // Case and separators as somebody remembers them.
+        ("A-B_c LEAF a-b-c", &["a_b-c 0.1.0", "leaf 1.2.0"]),
+    ] {
+        let ended = prefetching(&upstream, words).run().await;
+        assert_eq!(ended.code, Some(0), "{words}: {ended:?}");
+        assert_eq!(stored(ended.folder.path()), versions, "{words}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_come_from_files_and_standard_input_too() {
+    let upstream = a_registry().await;
+    let program = prefetching(&upstream, "list - ./leaf")
+        .file("list", "# what we need\n\n  tree@0.3.0  \n")
+        .file("leaf", "a_b-c")
+        .input("leaf@1.0.0\r\nleaf@1\n");
+    let ended = program.run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let all = ["a_b-c 0.1.0", "leaf 1.0.0", "leaf 1.2.0", "tree 0.3.0"];
+    assert_eq!(stored(ended.folder.path()), all);
+}
+
+#[tokio::test]
+async fn what_is_stored_is_not_fetched_again() {
+    let upstream = a_registry().await;
+    let first = prefetching(&upstream, "leaf tree").run().await;
+    assert!(
+        first.stdout.contains("2 fetched, 0 already here"),
+        "{first:?}"
+    );
+    let second = again(&upstream, first.folder, "leaf tree leaf@1.0.0").await;
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(
+        second.stdout.contains("1 fetched, 2 already here"),
+        "{second:?}"
+    );
+    assert_eq!(upstream.crate_requests().len(), 1);
+    // Unless it went bad meanwhile.
+    let sums = crate::support::sha256(&upstream.crate_file("tree", "0.3.0"));
+    let path = format!("cache/crates-io/crates/tr/ee/tree/0.3.0.{sums}.crate");
+    corrupt(&second.folder.path().join(path));
+    let third = again(&upstream, second.folder, "leaf tree").await;
+    assert!(
+        third.stdout.contains("1 fetched, 1 already here"),
+        "{third:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_is_listed_and_all_else_is_fetched() {
+    let upstream = a_registry().await;
+    upstream.publish(Package::new("lie", "1.0.0").checksum(&"ab".repeat(32)));
+    let words = "leaf nothing leaf@9.0.0 leaf@^7 inner:x lie";
+    let ended = prefetching(&upstream, words).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(stored(ended.folder.path()), ["leaf 1.2.0"]);
+    for words in [
+        "missing  nothing: crates-io has no crate nothing\n",
+        "missing  leaf@9.0.0: crates-io has no version 9.0.0 of leaf\n",
+        "missing  leaf@^7: crates-io has no version of leaf that ^7 allows\n",
+        "missing  inner:x: this mirror has no registry inner",
+        "missing  lie@1.0.0: crates-io sent a file for lie 1.0.0 whose checksum is",
+        "1 fetched, 0 already here, 0 skipped, 5 missing",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {ended:?}");
+    }
+}
+
+/// A minute of trouble must not cost an hour's run.
+#[tokio::test]
+async fn trouble_that_passes_is_waited_out() {
+    let upstream = a_registry().await;
+    // More than a request of a client would be repeated.
+    let trouble = upstream.on_crate_files().times(4).fail(503);
+    let ended = prefetching(&upstream, "leaf").run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(trouble.hits(), 4);
+}
+
+#[tokio::test]
+async fn several_are_fetched_at_once_but_no_more_than_upstream_may_be_asked() {
+    let upstream = a_registry().await;
+    let gate = upstream.gate("/dl/");
+    let program = Program::serving(&upstream, "[upstream]\nmax_concurrent = 2\n");
+    let program = program
+        .command("prefetch")
+        .words("leaf@1 leaf@1.0.0 tree a_b-c");
+    let held = async {
+        upstream.await_requests(2, "/dl/").await;
+        let waiting = upstream.crate_requests().len();
+        gate.open();
+        waiting
+    };
+    let (ended, waiting) = tokio::join!(program.run(), held);
+    assert_eq!((ended.code, waiting), (Some(0), 2), "{ended:?}");
+}
+
+/// Whoever carries the store away counts on it.
+#[tokio::test]
+async fn what_the_store_did_not_take_is_missing() {
+    let upstream = a_registry().await;
+    let program = prefetching(&upstream, "leaf");
+    let folder = program.folder().join("cache/crates-io");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("crates"), "in the way").expect("a file");
+    let ended = program.run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let words = "missing  leaf@1.2.0: it was fetched, but the store didn't take it";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+#[tokio::test]
+async fn deps_are_those_that_cargo_resolves() {
+    let inner = Upstream::new()
+        .publish(Package::new("other", "1.0.0"))
+        .start()
+        .await;
+    let upstream = a_registry().await;
+    upstream.publish(
+        Package::new("root", "1.0.0")
+            .dep("tree", "0.3")
+            .build_dep("a_b-c", "0.1"),
+    );
+    upstream.publish(Package::new("wrong", "1.0.0").dep("tree", "9"));
+    let settings = format!("[registries.inner]\nindex = \"{}\"\n", inner.index_url());
+    let program = Program::serving(&upstream, &settings).command("prefetch");
+    let program = program
+        .words("--deps root leaf@1.0.0 inner:other wrong")
+        // Not even what the machine says of cargo and of proxies is in the way.
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("NO_PROXY", "127.0.0.1");
+    let ended = program.with_cargo().run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let why = "missing  wrong@1.0.0: cargo can't tell its dependencies: failed to select a version";
+    assert!(ended.stdout.contains(why), "{ended:?}");
+    let all = [
+        "a_b-c 0.1.0",
+        "leaf 1.0.0",
+        "leaf 1.2.0",
+        "other 1.0.0",
+        "root 1.0.0",
+        "tree 0.3.0",
+        "wrong 1.0.0",
+    ];
+    assert_eq!(stored(ended.folder.path()), all, "{ended:?}");
+    assert!(ended.stdout.contains("0 skipped"), "{ended:?}");
+    // And cargo builds from that alone.
+    let store = ended.folder.path().join("cache");
+    upstream.stop().await;
+    let mirror = Mirror::of(&upstream).store(&store).start().await;
+    let cargo = Cargo::new(&mirror.index_url()).project(&[("root", "1")]);
+    cargo.run(&["build"]).await.success();
+}
+
+#[tokio::test]
+async fn deps_without_a_cargo_is_refused() {
+    let upstream = a_registry().await;
+    let program = prefetching(&upstream, "--deps leaf").env("PATH", "/nowhere");
+    program.run().await.refused(&["--deps needs cargo", "PATH"]);
+}
+
+#[tokio::test]
+async fn nothing_to_do_is_refused_unless_the_settings_say_what() {
+    let upstream = a_registry().await;
+    let ended = prefetching(&upstream, "").run().await;
+    ended.refused(&["nothing to prefetch", "prefetch.lockfiles"]);
+    for (words, why) in [
+        ("leaf --since soon", "--since"),
+        ("leaf --offline", "offline.enabled"),
+    ] {
+        prefetching(&upstream, words).run().await.refused(&[why]);
+    }
+    let settings = "[prefetch]\nlockfiles = [\"app.lock\"]\n";
+    let program = Program::serving(&upstream, settings).command("prefetch");
+    let lockfile = "[[package]]\nname = \"leaf\"\nversion = \"1.0.0\"\nsource = \"sparse+https://index.crates.io/\"\n";
+    let ended = program.file("app.lock", lockfile).run().await;
+    assert_eq!(
+        (ended.code, &*stored(ended.folder.path())),
+        (Some(0), &["leaf 1.0.0".to_owned()][..])
+    );
+}
+
+#[tokio::test]
+async fn update_brings_every_stored_index_file_up_to_date() {
+    let upstream = a_registry().await;
+    let ended = prefetching(&upstream, "leaf tree a_b-c").run().await;
+    upstream.publish(Package::new("leaf", "1.4.0"));
+    upstream.delete("a_b-c");
+    let ended = again(&upstream, ended.folder, "--update").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let words = "1 index files were out of date, 2 were not";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+    assert_eq!(
+        (
+            upstream.index_requests().len(),
+            upstream.crate_requests().len()
+        ),
+        (3, 0)
+    );
+    let index = ended.folder.path().join("cache/crates-io/index/le/af/leaf");
+    assert!(
+        fs::read_to_string(&index)
+            .expect("a record")
+            .contains("1.4.0")
+    );
+}
+
+/// Said to be current, an old copy would be carried away as news.
+#[tokio::test]
+async fn an_upstream_that_cannot_be_asked_is_not_taken_for_current() {
+    let upstream = a_registry().await;
+    let ended = prefetching(&upstream, "leaf").run().await;
+    upstream.stop().await;
+    let ended = prefetching(&upstream, "--update leaf").in_folder(ended.folder);
+    let settings = format!(
+        "[upstream]\nretries = 0\n[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let ended = ended.settings(&settings).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for words in [
+        "note     crates-io couldn't say whether there are newer versions of leaf",
+        "missing  crates-io/le/af/leaf: crates-io couldn't say",
+        "0 fetched, 1 already here, 0 skipped, 1 missing",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {ended:?}");
+    }
+}
+
+fn lockfile(upstream: &Upstream, version: &str) -> String {
+    let sum = crate::support::sha256(&upstream.crate_file("leaf", version));
+    format!(
+        "version = 4\n\n[[package]]\nname = \"leaf\"\nversion = \"{version}\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{sum}\"\n"
+    )
+}
+
+/// A lockfile that isn't there yet must not end the service for those that are.
+#[tokio::test]
+async fn a_server_keeps_what_its_lockfiles_need_without_being_asked() {
+    let upstream = a_registry().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name| folder.path().join(name);
+    fs::write(path("one.lock"), lockfile(&upstream, "1.0.0")).expect("a lockfile");
+    let settings = format!(
+        "[prefetch]\nevery = \"1s\"\nlockfiles = [{:?}, {:?}]\n",
+        path("late.lock"),
+        path("one.lock")
+    );
+    let process = Process::start(&upstream, &path("cache"), &settings).await;
+    upstream.await_requests(1, "leaf/1.0.0").await;
+    fs::write(path("late.lock"), lockfile(&upstream, "1.2.0")).expect("a lockfile");
+    upstream.await_requests(1, "leaf/1.2.0").await;
+    let both = ["leaf 1.0.0", "leaf 1.2.0"];
+    until("stored", || stored(folder.path()) == both).await;
+    let log = process.stop().await;
+    assert!(log.contains("late.lock can't be read"), "{log}");
+    assert_eq!(upstream.crate_requests().len(), 2, "each once");
+}
+
+/// A running mirror remembers what it has looked up; it is told to look again.
+#[tokio::test]
+async fn a_run_beside_a_server_is_seen_by_it() {
+    let upstream = a_registry().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("cache");
+    let settings = format!(
+        "[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let server = Process::start(&upstream, &store, "[offline]\nenabled = true").await;
+    assert_eq!(server.get("/index/le/af/leaf").await.status, 404);
+    process::command(&["prefetch", "leaf"], &store, &settings)
+        .await
+        .success();
+    let reply = server.get("/index/le/af/leaf").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
