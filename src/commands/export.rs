@@ -105,25 +105,26 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         bytes: &|bytes| progress.inc(bytes),
         say: &|line| progress.suspend(|| eprintln!("{line}")),
     };
-    let (trouble, summary) = match job {
+    let (trouble, summary, files) = match job {
         Job::Bundle(wish, output, key) => {
             let picked = bundle::pick(store, &wish, &watch)?;
             let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
             let written = bundle::export(store, picked, &output, key.as_ref(), &watch)?;
             let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
-            (trouble, what + &list(&written))
+            (trouble, what, list(&written))
         }
         Job::Tree(tree) => {
             let made = bundle::plant(store, &tree, &watch)?;
             let bytes = ByteSize(made.bytes).display().iec();
             let (files, crates) = (made.index_files, made.crates);
             let what = format!("{files} index files and {crates} crates of {bytes}");
-            (made.trouble, format!("{what} in {}", tree.folder.display()))
+            let what = format!("{what} in {}", tree.folder.display());
+            (made.trouble, what, String::new())
         }
     };
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
-    let summary = format!("{summary} in {seconds:.1} s{}", said_of(trouble));
+    let summary = format!("{summary}, in {seconds:.1} s{}{files}", said_of(trouble));
     // Whoever started it may have stopped reading.
     let _ = match to_stdout {
         true => writeln!(std::io::stderr(), "{summary}"),
@@ -140,7 +141,7 @@ fn list(written: &[Written]) -> String {
         let size = ByteSize(file.bytes).display().iec();
         format!("\n  {} ({size})", file.path.display())
     };
-    written.iter().map(file).collect::<String>() + if written.is_empty() { "" } else { "\n" }
+    written.iter().map(file).collect()
 }
 
 fn said_of(trouble: Trouble) -> String {

@@ -226,7 +226,8 @@ async fn a_crate_must_be_in_an_index() {
     // A version that is listed, with another content.
     let path = format!("crates-io/crates/be/ta/beta/1.0.0.{}.crate", sha256(b"x"));
     let mut other = forged.clone();
-    (other.entries.pop(), other.members.pop());
+    other.entries.pop();
+    other.members.pop();
     let other = other.with(&path, b"x");
     refused(&other.bundle(), &[&path, "is in no index"]);
     // The index may be in the store already, but it must be there.

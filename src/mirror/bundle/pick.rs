@@ -105,7 +105,7 @@ const BESIDE_ENTRY: u64 = 3 * 512 + 511;
 /// What entries may take together in a bundle of `limit` bytes. Nothing is counted on to get smaller, and what can't be compressed gets larger, by less
 /// than 1 in 256 (`ZSTD_compressBound`).
 fn room(limit: u64, wish: &Wish) -> u64 {
-    let registries: usize = wish.indexes.iter().map(|(_, url)| 40 + url.len()).sum();
+    let registries: usize = wish.indexes.values().map(|url| 40 + url.len()).sum();
     limit.saturating_sub(limit / 256 + BESIDE + registries as u64)
 }
 

@@ -17,8 +17,8 @@ use crate::{
     store::Store,
 };
 
-/// Crates are compressed already; what gets smaller is index records. Measured on 1 GB of crates: level 1 is three times as fast as level 3, and the
-/// bundle is 1 in 1,000 larger.
+/// Crates are compressed already; what gets smaller is index records. Measured on 1.3 GB: level 3 takes 1.6 times the processor time of level 1 and
+/// level 6 nine times, and the bundle is smaller by less than 1 in 5,000.
 const LEVEL: i32 = 1;
 /// When every file in a bundle was last modified, so that equal contents are equal bytes: the beginning of 2000.
 const MODIFIED: u64 = 946_684_800;
@@ -78,7 +78,8 @@ fn append(archive: &mut Builder<impl Write>, path: &str, size: u64, data: impl R
     header.set_size(size);
     header.set_mode(0o644);
     header.set_mtime(MODIFIED);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     archive
         .append_data(&mut header, path, data)
         .map_err(unwritable)
