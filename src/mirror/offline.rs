@@ -1,7 +1,7 @@
 //! Offline: what is stored, shown so that a resolver picks only what can be downloaded, and what was asked for in vain.
 //!
-//! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which costs a request
-//! one `stat`, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
+//! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which is looked for every
+//! ten milliseconds at most, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
@@ -99,7 +99,7 @@ impl Inner {
             return None;
         };
         let is_due = !matches!(entry.due(&self.freshness, now), Due::Nothing);
-        (!is_due && entry.seen == self.store.change_mark()).then_some(entry)
+        (!is_due && entry.seen == Some(self.store.change_mark())).then_some(entry)
     }
 
     /// The entry under `key`, from memory as long as the store is as it was when it was looked into.
@@ -130,7 +130,7 @@ impl Inner {
     /// Looks into the store and keeps in memory what is to be shown of it.
     async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
         // Before looking: what changes meanwhile is looked at again.
-        let seen = self.store.change_mark();
+        let seen = Some(self.store.change_mark());
         let _turn = self.readying.acquire().await;
         let record = match self.store.load_index(&key, now).await {
             Ok(Some(record)) => record,

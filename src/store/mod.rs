@@ -53,6 +53,7 @@ pub struct Store {
     metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
     lately: Arc<wishes::Lately>,
+    glance: Arc<change::Glance>,
     written: Arc<AtomicU64>,
     unreadable: Arc<unreadable::Unreadable>,
     fault: Option<Fault>,
@@ -141,6 +142,7 @@ impl Store {
             metrics,
             complaints: Arc::default(),
             lately: Arc::default(),
+            glance: Arc::default(),
             written: Arc::default(),
             unreadable: Arc::default(),
             fault: None,
@@ -329,7 +331,7 @@ impl Store {
         };
         let _ = self.note(removed);
         // Whoever shows what is stored shows it no longer.
-        let _ = self.announce_change().await;
+        let _ = self.announce_here().await;
         error
     }
 
