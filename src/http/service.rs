@@ -231,6 +231,10 @@ impl Asked {
 }
 
 /// An answer that is there, or on its way.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed, what is there at once would cost each hit an allocation"
+)]
 pub(super) enum Answering {
     /// There; taken once.
     Now(Option<Response<Body>>),
