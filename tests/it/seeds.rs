@@ -33,6 +33,9 @@ fn every_path_and_dl_understood_is_written_the_same() {
 #[test]
 fn what_can_be_read_from_the_store_can_be_stored_again() {
     all_pass("index_record", checks::index_record);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index_record");
+    let seed = fs::read(folder.join("whole")).expect("a seed");
+    assert!(checks::record_of(&seed).is_some(), "the check gets nowhere");
 }
 
 #[test]
