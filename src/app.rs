@@ -44,7 +44,7 @@ impl App {
     /// [`Kind::Config`](crate::error::Kind::Config) when the store can't be used or the address can't be bound.
     pub async fn start(config: Config) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let store = open_store(&config, &metrics)?;
+        let store = store_to_serve(&config, &metrics)?;
         Self::start_with(config, store, metrics).await
     }
 
@@ -142,6 +142,23 @@ pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
         metrics.clone(),
         now,
     )
+}
+
+/// The store to serve from. Offline it may be on a disk that can't be written to: what is served was put there elsewhere.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
+pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
+    open_store(config, metrics).or_else(|unwritable| {
+        let path = &config.store.path.0;
+        match Store::existing(path, config.store.sync, metrics.clone()) {
+            Ok(store) if config.offline.enabled => {
+                tracing::warn!("{unwritable}; it is served from all the same, but what is asked for in vain is only logged");
+                Ok(store)
+            }
+            Ok(_) | Err(_) => Err(unwritable),
+        }
+    })
 }
 
 /// The store that the settings name as somebody left it, for commands that look through it.

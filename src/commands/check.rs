@@ -109,7 +109,7 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         ),
     }
     let metrics = Arc::new(Metrics::new());
-    app::open_store(&config, &metrics)?;
+    app::store_to_serve(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());
     let allowance = Allowance::new(config.memory.budget.get());
     let mut code = ExitCode::SUCCESS;

@@ -1,12 +1,11 @@
 //! `wanted`: what clients of an offline mirror asked for and didn't find, as `prefetch` takes it.
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode};
 
 use crate::{
     app,
     config::{self, Flags},
     error::Result,
-    metrics::Metrics,
 };
 
 /// Prints one line for each thing that was asked for in vain and still isn't here: `serde@1.0.200`, or `serde` where the crate as a whole is missing.
@@ -16,7 +15,7 @@ use crate::{
 /// store can't be read.
 pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let mut out = std::io::stdout().lock();
     for wish in store.wishes().await? {
         // A reader that has seen enough (`head`) is no failure.

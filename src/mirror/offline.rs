@@ -195,6 +195,7 @@ impl Inner {
 
     /// Remembers what was asked for in vain, beside the answer.
     fn wish_for(self: &Arc<Self>, wish: Wish) {
+        tracing::info!(wanted = %wish, "asked for and not here");
         let inner = self.clone();
         self.detach(async move {
             // Who can't write it down (a store on a read-only disk) still serves.

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
+use super::failing_disk::SmallDisk;
 use crate::support::{
     Cargo, Mirror, MirrorBuilder, Package, Program, Upstream, index_path, stored::corrupt,
 };
@@ -356,6 +357,32 @@ async fn nothing_is_evicted_offline() {
     // Online the first look is 5 s after the start; what matters is that nobody ever looks.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     assert!(file.exists());
+}
+
+/// A disk that was written outside and is only read inside.
+#[tokio::test]
+async fn a_store_that_cannot_be_written_to_is_served_from() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    add(&upstream, disk.path(), &[("app", "1.0.0")]).await;
+    disk.remount("ro");
+    let mirror = Mirror::of(&upstream).store(disk.path()).settings(OFFLINE);
+    let mirror = mirror.start().await;
+    let file = mirror.get(&download("app", "1.0.0")).await;
+    assert!(
+        file.body == upstream.crate_file("app", "1.0.0"),
+        "other bytes"
+    );
+    let lines = mirror.get(&index("app")).await.text();
+    assert_eq!(shown(&lines), pairs(&[("1.0.0", false), ("1.1.0", true)]));
+    assert_eq!(mirror.get(&download("app", "1.1.0")).await.status, 404);
+    mirror.stop().await;
+    // Online there would be no end of writes that fail.
+    let path = disk.path().to_str().expect("UTF-8");
+    let ended = Program::new(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
+    ended.run().await.refused(&["`store.path`", "may write"]);
 }
 
 #[tokio::test]
