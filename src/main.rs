@@ -15,9 +15,11 @@ fn main() -> std::process::ExitCode {
 fn give_memory_back() {
     const HEAPS: libc::c_int = 2;
     const KEPT_BELOW: libc::c_int = 128 << 10;
+    const KEPT_FREE: libc::c_int = 4 << 20;
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, HEAPS);
         libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BELOW);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_FREE);
     }
 }
 

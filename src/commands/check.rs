@@ -111,6 +111,12 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     app::store_to_serve(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());
+    if config.offline.enabled {
+        for name in config.registries.keys() {
+            println!("ok      registry {name}: offline, so it isn't asked");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let allowance = Allowance::new(config.memory.budget.get());
     let mut code = ExitCode::SUCCESS;
     for upstream in app::upstreams(&config, &allowance, &metrics)? {

@@ -1,6 +1,15 @@
 //! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
 
-use std::{fmt::Display, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -18,9 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
+    gather::Gathered,
     h2c::{Offer, Upgraded},
     service::{Answering, Client, Service},
-    watch::{Activity, Watched},
+    watch::Watched,
 };
 
 /// How long a client may take to send a request's head.
@@ -35,6 +45,9 @@ const MAX_STREAMS: u32 = 256;
 const QUIET: Duration = Duration::from_millis(500);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A client's connection.
+type Stream = Gathered<Watched<TcpStream>>;
 
 /// What every connection needs.
 struct Server {
@@ -128,26 +141,41 @@ impl Server {
 
     async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr, open: Arc<Open>) {
         let (stream, activity) = Watched::new(stream, self.service.metrics().clone());
+        let stream = Gathered::new(stream);
         let client = Client { address, activity };
         let service = service_fn(|request| self.answer_or_upgrade(request, &client, &open));
         let connection = self
             .any_protocol
-            .serve_connection_with_upgrades(TokioIo::new(stream), service);
-        self.drive(connection, &client).await;
+            .serve_connection_with_upgrades(TokioIo::new(stream.clone()), service);
+        self.drive(connection, stream, &client).await;
     }
 
-    async fn run_http2(self: &Arc<Self>, stream: Upgraded<Watched<TcpStream>>, client: &Client) {
+    async fn run_http2(
+        self: &Arc<Self>,
+        upgraded: Upgraded<Stream>,
+        stream: Stream,
+        client: &Client,
+    ) {
         let service = service_fn(|request| answer(&self.service, request, client));
         let connection = self
             .only_http2
-            .serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, client).await;
+            .serve_connection(TokioIo::new(upgraded), service);
+        self.drive(connection, stream, client).await;
     }
 
     /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out,
     /// and a client that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
-    async fn drive<C: GracefulConnection<Error: Display>>(&self, connection: C, client: &Client) {
-        let mut connection = pin!(connection);
+    async fn drive<C: GracefulConnection<Error: Display + Unpin>>(
+        &self,
+        connection: C,
+        stream: Stream,
+        client: &Client,
+    ) {
+        let mut turns = Turns {
+            connection: pin!(connection),
+            stream,
+            ended: None,
+        };
         let stalled = client.activity.stalls_for(self.service.limits().idle);
         let stalled = stalled.map(|()| Interruption::Stalled).left_future();
         let stopping = self.stopping.cancelled();
@@ -156,16 +184,16 @@ impl Server {
         let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
         let ended = tokio::select! {
             biased;
-            ended = connection.as_mut() => ended,
+            ended = &mut turns => ended,
             Some(interruption) = interruptions.next() => match interruption {
                 Interruption::Stalled => {
                     tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
                     return;
                 }
                 Interruption::Stopping => {
-                    connection.as_mut().graceful_shutdown();
+                    turns.connection.as_mut().graceful_shutdown();
                     tokio::select! {
-                        ended = connection => ended,
+                        ended = turns => ended,
                         () = client.activity.ends_for(QUIET) => return,
                     }
                 }
@@ -195,7 +223,7 @@ impl Server {
             Some(offer) => Answering::now(self.switch_protocols(
                 on_upgrade,
                 offer,
-                client.address,
+                client.clone(),
                 open.clone(),
             )),
             None => answer(&self.service, Request::from_parts(head, body), client),
@@ -207,7 +235,7 @@ impl Server {
         self: &Arc<Self>,
         on_upgrade: OnUpgrade,
         offer: Offer,
-        address: IpAddr,
+        client: Client,
         open: Arc<Open>,
     ) -> Response<Body> {
         let server = self.clone();
@@ -215,11 +243,10 @@ impl Server {
             // The connection keeps its place among all.
             let _open = open;
             match upgraded(on_upgrade, &offer).await {
-                Ok((stream, activity)) => {
-                    let client = Client { address, activity };
-                    server.run_http2(stream, &client).await;
+                Ok((upgraded, stream)) => server.run_http2(upgraded, stream, &client).await,
+                Err(e) => {
+                    tracing::debug!(client = %client.address, "an upgrade to HTTP/2 failed: {e}");
                 }
-                Err(e) => tracing::debug!(client = %address, "an upgrade to HTTP/2 failed: {e}"),
             }
         });
         let mut response = Response::new(Body::nothing());
@@ -256,17 +283,42 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-/// The connection once hyper has let go of it.
-async fn upgraded(
-    on_upgrade: OnUpgrade,
-    offer: &Offer,
-) -> io::Result<(Upgraded<Watched<TcpStream>>, Activity)> {
+/// The connection once hyper has let go of it, twice: as its client goes on, and as it goes out.
+async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<(Upgraded<Stream>, Stream)> {
     let upgraded = on_upgrade.await.map_err(io::Error::other)?;
-    let parts = auto::upgrade::downcast::<TokioIo<Watched<TcpStream>>>(upgraded)
+    let parts = auto::upgrade::downcast::<TokioIo<Stream>>(upgraded)
         .map_err(|_| io::Error::other("not a TCP connection"))?;
     let stream = parts.io.into_inner();
-    let activity = stream.activity();
-    Ok((Upgraded::new(stream, offer, &parts.read_buf)?, activity))
+    stream.gather();
+    Ok((
+        Upgraded::new(stream.clone(), offer, &parts.read_buf)?,
+        stream,
+    ))
+}
+
+/// A connection that takes its turns; what it writes in one goes out at its end.
+struct Turns<'c, C: GracefulConnection> {
+    connection: Pin<&'c mut C>,
+    stream: Stream,
+    /// How the connection ended, while the last of it goes out.
+    ended: Option<Result<(), C::Error>>,
+}
+
+impl<C: GracefulConnection<Error: Unpin>> Future for Turns<'_, C> {
+    type Output = Result<(), C::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.ended.is_none()
+            && let Poll::Ready(ended) = self.connection.as_mut().poll(context)
+        {
+            self.ended = Some(ended);
+        }
+        match ready!(self.stream.poll_send(context)) {
+            Ok(()) => self.ended.take().map_or(Poll::Pending, Poll::Ready),
+            // The client is gone. That is no news to a connection that has ended, and to others it is all there is to know.
+            Err(_) => Poll::Ready(self.ended.take().unwrap_or(Ok(()))),
+        }
+    }
 }
 
 /// An open connection, counted as long as this lives.

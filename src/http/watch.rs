@@ -143,11 +143,6 @@ impl<S> Watched<S> {
         (watched, activity)
     }
 
-    /// The activity of this connection, which goes on after an upgrade.
-    pub(super) fn activity(&self) -> Activity {
-        self.activity.clone()
-    }
-
     /// What a client sends counts as movement only while it takes what it is sent.
     fn read<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if matches!(polled, Poll::Ready(Ok(_))) && !self.activity.0.full.load(Ordering::Relaxed) {

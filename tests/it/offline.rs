@@ -108,6 +108,20 @@ async fn offline_starts_with_no_upstream_configured_and_no_certificates() {
     );
 }
 
+/// It used to try every upstream although the settings forbid it.
+#[tokio::test]
+async fn check_asks_nobody_offline() {
+    let upstream = upstream().await;
+    let program = Program::serving(&upstream, OFFLINE).command("check");
+    let ended = program.run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stdout.contains("registry crates-io: offline"),
+        "{ended:?}"
+    );
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
+}
+
 #[tokio::test]
 async fn a_version_that_is_not_stored_is_shown_as_yanked_and_nothing_else_changes() {
     let upstream = upstream().await;
