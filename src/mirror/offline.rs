@@ -33,11 +33,12 @@ impl Inner {
         match self.looked_up(key, now).await {
             Ok(Found { value, outcome }) => shown(&key, value, outcome),
             Err(e) if e.kind() == Kind::Offline => {
-                self.wish_for(Wish {
+                let wish = Wish {
                     registry: key.registry,
                     name: key.name(),
                     version: None,
-                });
+                };
+                self.wish_for(wish, now);
                 Err(e)
             }
             Err(e) => Err(e),
@@ -78,7 +79,7 @@ impl Inner {
                 name: id.name,
                 version: Some(id.version),
             };
-            self.wish_for(wish);
+            self.wish_for(wish, now);
             not_here(&wish)
         })
     }
@@ -194,12 +195,12 @@ impl Inner {
     }
 
     /// Remembers what was asked for in vain, beside the answer.
-    fn wish_for(self: &Arc<Self>, wish: Wish) {
+    fn wish_for(self: &Arc<Self>, wish: Wish, now: SystemTime) {
         tracing::info!(wanted = %wish, "asked for and not here");
         let inner = self.clone();
         self.detach(async move {
             // Who can't write it down (a store on a read-only disk) still serves.
-            let _ = inner.store.note_wish(wish).await;
+            let _ = inner.store.note_wish(wish, now).await;
         });
     }
 }

@@ -427,6 +427,10 @@ async fn what_was_asked_for_in_vain_is_wanted_until_it_comes() {
     );
     add(&upstream, store.path(), &[("app", "1.1.0")]).await;
     assert_eq!(wanted().await.stdout, "a-b_c\n");
+    // Typing errors never come.
+    let forget = Program::new(&["wanted", "--forget", "--store", &path]).run();
+    assert_eq!(forget.await.stdout, "a-b_c\n", "said for the last time");
+    assert_eq!(wanted().await.stdout, "");
 }
 
 #[tokio::test]
