@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts, Registry, prefetch},
+    mirror::{Mirror, Parts, Registry, Twins, prefetch},
     store::Store,
     upstream::Upstream,
 };
@@ -80,7 +80,7 @@ impl App {
         if offline {
             warm.settings.lockfiles.clear();
         }
-        let mirror = mirror(config, store, metrics.clone())?;
+        let mirror = mirror(config, store, metrics.clone(), Twins::Made)?;
         let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
         let keeper = mirror.clone();
@@ -215,7 +215,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
-pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
+pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let allowance = Allowance::new(memory_budget + IN_FLIGHT);
     let registries = registries(&config, &allowance, &metrics)?;
@@ -225,6 +225,7 @@ pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mir
         read_ahead: config.read_ahead,
         memory_budget,
         allowance,
+        twins,
         store,
         registries,
         offline_index: config.offline.index,

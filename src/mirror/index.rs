@@ -8,7 +8,7 @@ use super::{
     Found, Inner, Mirror, Registry,
     entry::{Ahead, Due, IndexEntry, content},
     memory::Resident,
-    refresh::Asker,
+    refresh::{Asker, Interested},
 };
 use crate::{
     domain::{CrateName, IndexFile, IndexKey, Outcome},
@@ -26,6 +26,29 @@ impl Mirror {
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
     /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub async fn index(&self, registry: &Registry, name: CrateName, now: SystemTime) -> Answer {
+        self.index_for(registry, name, now, Asker::Client).await
+    }
+
+    /// The same for who knows already what else it needs: no dependency is read ahead.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index).
+    pub async fn index_alone(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Answer {
+        self.index_for(registry, name, now, Asker::Alone).await
+    }
+
+    async fn index_for(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+        asker: fn(Interested) -> Asker,
+    ) -> Answer {
         if let Some(answer) = self.index_at_once(registry, name, now) {
             return answer;
         }
@@ -35,7 +58,9 @@ impl Mirror {
             Registry::Offline(_) => return self.0.offline_index(key, now).await,
         };
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let answer = self.refreshed(upstream, key, now, deadline, |_| true).await;
+        let answer = self
+            .refreshed_for(asker, upstream, key, now, deadline, |_| true)
+            .await;
         self.0.note_asked(&answer);
         answer
     }
@@ -66,12 +91,22 @@ impl Mirror {
         deadline: Instant,
         will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Answer {
+        self.refreshed_for(Asker::Client, upstream, key, now, deadline, will_do)
+            .await
+    }
+
+    async fn refreshed_for(
+        &self,
+        asker: fn(Interested) -> Asker,
+        upstream: &Arc<Upstream>,
+        key: IndexKey,
+        now: SystemTime,
+        deadline: Instant,
+        will_do: impl Fn(&IndexEntry) -> bool,
+    ) -> Answer {
         let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
-            async move {
-                let asker = Asker::Client(interest);
-                inner.refresh(&upstream, key, now, asker).await
-            }
+            async move { inner.refresh(&upstream, key, now, asker(interest)).await }
         });
         let patience_ends = flight.started + *self.0.freshness.patience;
         if let Ok(result) = timeout_at(patience_ends.min(deadline), flight.result.clone()).await {

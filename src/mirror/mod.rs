@@ -31,6 +31,7 @@ pub use entry::IndexEntry;
 pub use evict::{Evicted, Target, evict};
 pub use registry::Registry;
 pub use rendition::{Modified, Rendition};
+pub use twin::Twins;
 
 use crate::{
     allowance::Allowance,
@@ -52,6 +53,8 @@ pub struct Parts {
     pub memory_budget: u64,
     /// The memory that bodies may take, cached ones included.
     pub allowance: Allowance,
+    /// Whether large index files are gzipped.
+    pub twins: Twins,
     /// Where objects are kept.
     pub store: Store,
     /// The registries.
@@ -75,6 +78,7 @@ struct Inner {
     store: Store,
     registries: BTreeMap<RegistryName, Registry>,
     offline_index: OfflineIndex,
+    gzip: Twins,
     read_ahead: read_ahead::ReadAhead,
     default: RegistryName,
     metrics: Arc<Metrics>,
@@ -116,6 +120,7 @@ impl Mirror {
             store: parts.store,
             registries: registries.collect(),
             offline_index: parts.offline_index,
+            gzip: parts.twins,
             read_ahead: read_ahead::ReadAhead::new(parts.read_ahead),
             default: parts.default,
             metrics: parts.metrics,

@@ -8,10 +8,19 @@ use crate::domain::IndexKey;
 /// How many twins are made at once: they cost computing that requests want too.
 pub(super) const TWINS_AT_ONCE: usize = 1;
 
+/// Whether large index files get a gzip twin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twins {
+    /// They do: clients take them.
+    Made,
+    /// They don't: nobody is served.
+    Never,
+}
+
 impl Inner {
-    /// Has the twin of `content` made if it isn't known yet.
+    /// Has the twin of `content` made if it isn't known yet and somebody may want it.
     pub(super) fn make_twin(self: &Arc<Self>, key: IndexKey, content: Arc<Content>) {
-        if !content.rendition.lacks_twin() {
+        if self.gzip == Twins::Never || !content.rendition.lacks_twin() {
             return;
         }
         let inner = self.clone();

@@ -120,6 +120,20 @@ impl Store {
         self.note(size)
     }
 
+    /// The same, with the object counted as used at `now`.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn mark_used(&self, key: &Key, now: SystemTime) -> Result<Option<u64>> {
+        match &self.backend {
+            Backend::Memory(_) => self.size_of(key).await,
+            Backend::Fs(folder) => {
+                let size = folder.mark_used(key.path(), now).await;
+                self.note(size)
+            }
+        }
+    }
+
     /// Whether there is a record under `key`; it isn't looked into.
     ///
     /// # Errors

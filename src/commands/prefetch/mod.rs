@@ -25,8 +25,9 @@ use crate::{
     error::{Error, Kind, Result},
     metrics::Metrics,
     mirror::{
-        Mirror,
+        Mirror, Twins,
         prefetch::{List, Missing, Needed, Prefetch, Report, lockfile, stored_index_files},
+        readiness::Look,
     },
     store::Store,
 };
@@ -148,10 +149,12 @@ impl Run {
             let app = App::start_with(served, store.clone(), metrics).await?;
             (app.mirror().clone(), Some(app))
         } else {
-            (app::mirror(served, store.clone(), metrics)?, None)
+            let mirror = app::mirror(served, store.clone(), metrics, Twins::Never)?;
+            (mirror, None)
         };
         let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);
-        let prefetch = Prefetch::new(mirror.clone(), at_once as usize, SystemTime::now);
+        let (at_once, clock) = (at_once as usize, SystemTime::now);
+        let prefetch = Prefetch::new(mirror.clone(), at_once, Look::Whole, clock);
         Ok(Self {
             config,
             store,
