@@ -5,7 +5,7 @@ use std::{io, time::SystemTime};
 use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
 use crate::{
     domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
-    error::Result,
+    error::{Error, Result},
 };
 
 /// A stored object, as the inventory sees it.
@@ -132,6 +132,30 @@ impl Store {
                 self.note(size)
             }
         }
+    }
+
+    /// The index record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
+    pub async fn peek_index(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
+        let path = key.path();
+        self.touch(Touch::Load, &path)?;
+        let read = match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.open(&path)),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(&path);
+                blocking(move || match std::fs::read(&path) {
+                    Ok(bytes) => Ok(Some(bytes.into())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(e) => Err(failed("reading", &path, &e)),
+                })
+                .await?
+            }
+        };
+        let record = self.note(read)?.map(IndexRecord::decode).transpose();
+        record.map_err(|why| Error::corrupt(format!("the stored {path} is corrupt: {why}")))
     }
 
     /// Whether there is a record under `key`; it isn't looked into.
