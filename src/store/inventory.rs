@@ -75,6 +75,18 @@ impl Store {
         }
     }
 
+    /// How many bytes all stored objects have together. Walks over all of them.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn size(&self) -> Result<u64> {
+        let add = |sum: &mut u64, stored: Stored| {
+            *sum += stored.size;
+            Next::Go
+        };
+        self.each(0, add).await
+    }
+
     /// The .crate files stored of one crate, by names and versions in lower case, as paths have them; none of them is looked into. The one used
     /// last comes first, as far as the storage knows: memory doesn't.
     ///

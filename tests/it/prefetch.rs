@@ -229,6 +229,39 @@ async fn deps_are_those_that_cargo_resolves() {
 }
 
 #[tokio::test]
+async fn several_cargos_resolve_at_once() {
+    let upstream = a_registry().await;
+    for name in ["a", "b"] {
+        let dep = format!("gated-{name}");
+        upstream.publish(Package::new(&dep, "1.0.0"));
+        upstream.publish(Package::new(&format!("root-{name}"), "1.0.0").dep(&dep, "1"));
+    }
+    let gate = upstream.gate("/ga/te/");
+    let program = prefetching(&upstream, "--deps root-a root-b").with_cargo();
+    let held = async {
+        upstream.await_requests(2, "/ga/te/").await;
+        gate.open();
+    };
+    let (ended, ()) = tokio::join!(program.run(), held);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(stored(ended.folder.path()).len(), 4, "{ended:?}");
+}
+
+/// What would be evicted as soon as somebody serves from it isn't there.
+#[tokio::test]
+async fn a_store_that_has_become_too_large_is_told_of() {
+    let upstream = a_registry().await;
+    upstream.publish(Package::new("large", "1.0.0").payload(1_200_000));
+    let words = "now, more than `store.max_size`";
+    for (what, told) in [("leaf", false), ("large", true)] {
+        let program = Program::serving(&upstream, "[store]\nmax_size = \"1MiB\"\n");
+        let ended = program.command("prefetch").arg(what).run().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stdout.contains(words), told, "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn deps_without_a_cargo_is_refused() {
     let upstream = a_registry().await;
     let program = prefetching(&upstream, "--deps leaf").env("PATH", "/nowhere");
