@@ -62,7 +62,7 @@ pub struct Options {
 /// Fetches what isn't stored yet and says what came of it. Exit code 1 when anything is missing.
 ///
 /// # Errors
-/// [`Kind::Config`] when the settings, the store or what is asked for can't be used.
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or what is asked for can't be used.
 pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
     if config.offline.enabled {
