@@ -5,7 +5,7 @@ use std::{io, time::SystemTime};
 use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
 use crate::{
     domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
-    error::Result,
+    error::{Error, Result},
 };
 
 /// A stored object, as the inventory sees it.
@@ -97,6 +97,28 @@ impl Store {
             Key::Index(_) => None,
         });
         Ok(crates.collect())
+    }
+
+    /// Whether the storage is there at all.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it isn't.
+    pub async fn require(&self) -> Result<()> {
+        let there = match &self.backend {
+            Backend::Memory(_) => Ok(()),
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || match folder.is_there() {
+                    true => Ok(()),
+                    false => Err(Error::store(format!(
+                        "the folder {} is gone",
+                        folder.root().display()
+                    ))),
+                })
+                .await?
+            }
+        };
+        self.note(there)
     }
 
     /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
