@@ -217,7 +217,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
 pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
-    let allowance = Allowance::new(memory_budget + IN_FLIGHT);
+    let allowance = Allowance::new(memory_budget + IN_FLIGHT, IN_FLIGHT / 4);
     let registries = registries(&config, &allowance, &metrics)?;
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,

@@ -114,7 +114,7 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let allowance = Allowance::new(config.memory.budget.get());
+    let allowance = Allowance::new(config.memory.budget.get(), 0);
     let mut code = ExitCode::SUCCESS;
     for upstream in app::upstreams(&config, &allowance, &metrics)? {
         let name = upstream.registry();

@@ -56,9 +56,10 @@ impl Access {
             started: Instant::now(),
             route: RouteLabel::Unknown,
             status: StatusCode::OK,
-            outcome: Outcome::Hit,
+            // Until there is an answer: a client may go away before.
+            outcome: Outcome::Miss,
             bytes: 0,
-            complete: true,
+            complete: false,
             in_flight,
         }
     }

@@ -308,9 +308,14 @@ impl<C: GracefulConnection<Error: Unpin>> Future for Turns<'_, C> {
     type Output = Result<(), C::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let gathers = self.stream.gathers();
         if self.ended.is_none()
             && let Poll::Ready(ended) = self.connection.as_mut().poll(context)
         {
+            if !gathers {
+                // All is out. After an upgrade the stream is another task's by now, and waits on its behalf.
+                return Poll::Ready(ended);
+            }
             self.ended = Some(ended);
         }
         match ready!(self.stream.poll_send(context)) {

@@ -183,11 +183,8 @@ impl Inner {
         }
         let entry = self.stored_index(key, now).await?;
         // A refresh may have brought a newer one meanwhile.
-        if let Some(resident) = self.memory.index(key) {
-            return Some(resident);
-        }
-        self.memory.keep_index(key, Resident::Index(entry.clone()));
-        Some(Resident::Index(entry))
+        let entry = Resident::Index(entry);
+        Some(self.memory.keep_index_unless_known(key, entry))
     }
 
     /// What the store has of an index file. A store that can't be read is one that has nothing: upstream may still answer.
@@ -213,7 +210,7 @@ impl Inner {
         });
         match made.await {
             Ok((content, validators)) => {
-                self.make_twin(*key, content.clone());
+                self.make_twin(*key, &content);
                 Some(Arc::new(IndexEntry {
                     content,
                     validators,

@@ -1,6 +1,10 @@
 //! [`Memory`]: what can be served without touching the disk, within a budget of bytes.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use moka::{policy::EvictionPolicy, sync::Cache};
@@ -26,6 +30,8 @@ pub(super) enum Resident {
 pub(super) struct Memory {
     cache: Cache<Key, Resident>,
     budget: u64,
+    /// Held while an index entry is changed, never while one is read.
+    changes: Mutex<()>,
 }
 
 /// How much is in memory.
@@ -41,7 +47,11 @@ impl Memory {
             .weigher(|_, resident: &Resident| weigh(resident))
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { cache, budget }
+        Self {
+            cache,
+            budget,
+            changes: Mutex::default(),
+        }
     }
 
     pub(super) fn index(&self, key: &IndexKey) -> Option<Resident> {
@@ -53,11 +63,40 @@ impl Memory {
     }
 
     pub(super) fn keep_index(&self, key: &IndexKey, resident: Resident) {
+        let _one_at_a_time = self.lock();
         self.keep(Key::Index(*key), resident);
     }
 
     pub(super) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
         self.keep(Key::Crate(*key), resident);
+    }
+
+    /// Puts it in only if nothing is there; gives what is there then.
+    pub(super) fn keep_index_unless_known(&self, key: &IndexKey, resident: Resident) -> Resident {
+        let _one_at_a_time = self.lock();
+        if let Some(known) = self.index(key) {
+            return known;
+        }
+        self.keep(Key::Index(*key), resident.clone());
+        resident
+    }
+
+    /// Puts what `change` makes of an entry into its place, in one step: looked at and put back apart, it could undo what came between.
+    pub(super) fn change_index(
+        &self,
+        key: &IndexKey,
+        change: impl FnOnce(&Arc<IndexEntry>) -> Option<Arc<IndexEntry>>,
+    ) {
+        let _one_at_a_time = self.lock();
+        if let Some(Resident::Index(entry)) = self.index(key)
+            && let Some(changed) = change(&entry)
+        {
+            self.keep(Key::Index(*key), Resident::Index(changed));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, key: Key, resident: Resident) {

@@ -23,7 +23,7 @@ mod withdrawn;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
@@ -94,6 +94,8 @@ struct Inner {
     readying: tokio::sync::Semaphore,
     /// Gzip twins being made; bounded, because each keeps a core busy.
     twins: tokio::sync::Semaphore,
+    /// Cancelled when it is time to stop: what nobody waits for isn't begun any more.
+    stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -130,6 +132,7 @@ impl Mirror {
             saves: saves::Saves::default(),
             readying: tokio::sync::Semaphore::new(READYING),
             twins: tokio::sync::Semaphore::new(twin::TWINS_AT_ONCE),
+            stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -193,6 +196,7 @@ impl Mirror {
 
     /// Waits until what is being fetched and written is in the store, at most `grace`.
     pub async fn close(&self, grace: Duration) {
+        self.0.stopping.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(grace, self.0.tasks.wait())
             .await

@@ -155,7 +155,6 @@ impl Inner {
             Ok(content(file, sha256, modified, None, lease))
         })
         .await?;
-        self.make_twin(key, content.clone());
         if content.file.unreadable() > 0 {
             let lines = content.file.unreadable();
             tracing::warn!(name = %key.name(), lines, "upstream's index file has lines that can't be read; they are passed on");
@@ -245,6 +244,7 @@ impl Inner {
             entry.recorded_at = entry.checked_at;
         }
         let entry = Arc::new(entry);
+        self.make_twin(key, &entry.content);
         self.memory.keep_index(&key, Resident::Index(entry.clone()));
         if !recorded {
             self.save_index(key, entry.clone());

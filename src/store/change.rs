@@ -8,7 +8,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::MetadataExt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,8 @@ pub(super) struct Glance {
     /// Until when it holds, in microseconds after `opened`.
     holds_until: AtomicU64,
     mark: AtomicU64,
+    /// Held while another look takes its place, so that an older one never does.
+    changing: Mutex<()>,
 }
 
 impl Default for Glance {
@@ -51,23 +56,37 @@ impl Default for Glance {
             opened: Instant::now(),
             holds_until: AtomicU64::new(0),
             mark: AtomicU64::new(Mark::NONE.0),
+            changing: Mutex::default(),
         }
     }
 }
 
 impl Glance {
-    /// The mark as it was seen a moment ago, or as `look` sees it now.
-    fn mark(&self, look: impl FnOnce() -> Mark) -> Mark {
-        let now = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if now < self.holds_until.load(Ordering::Acquire) {
-            return Mark(self.mark.load(Ordering::Relaxed));
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What was seen, if that is no longer ago than it holds.
+    fn current(&self) -> Option<Mark> {
+        let holds = self.now() < self.holds_until.load(Ordering::Acquire);
+        holds.then(|| self.last())
+    }
+
+    fn last(&self) -> Mark {
+        Mark(self.mark.load(Ordering::Relaxed))
+    }
+
+    /// Takes what a look that began `then` saw, if there was no later one; gives the latest.
+    fn take(&self, then: u64, seen: Option<Mark>) -> Mark {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = then + GLANCE.as_micros() as u64;
+        if until > self.holds_until.load(Ordering::Relaxed) {
+            // A storage that can't say has not changed for all we know.
+            self.mark
+                .store(seen.unwrap_or(self.last()).0, Ordering::Relaxed);
+            self.holds_until.store(until, Ordering::Release);
         }
-        let mark = look();
-        self.mark.store(mark.0, Ordering::Relaxed);
-        // Counted from before the look.
-        let until = now + GLANCE.as_micros() as u64;
-        self.holds_until.store(until, Ordering::Release);
-        mark
+        self.last()
     }
 
     fn forget(&self) {
@@ -107,20 +126,38 @@ impl Store {
         self.note(announced)
     }
 
-    /// The mark as it was ten milliseconds ago at the earliest. Cheap enough for every request: one in many is a `stat`, which blocks as long as the
-    /// storage does.
-    pub fn change_mark(&self) -> Mark {
-        self.glance.mark(|| match &self.backend {
+    /// The mark as it was ten milliseconds ago at the earliest, if somebody has looked since; costs nothing.
+    pub fn change_mark_at_once(&self) -> Option<Mark> {
+        self.glance.current()
+    }
+
+    /// The mark as it was ten milliseconds ago at the earliest: as it was seen, or as it is now.
+    pub async fn change_mark(&self) -> Mark {
+        if let Some(mark) = self.glance.current() {
+            return mark;
+        }
+        let then = self.glance.now();
+        let seen = match &self.backend {
             Backend::Fs(folder) => {
-                let meta = fs::metadata(folder.root().join(MARK));
-                meta.map_or(Mark::NONE, |meta| Mark::of(&meta))
+                let folder = folder.clone();
+                blocking(move || folder.mark()).await.ok().flatten()
             }
-            Backend::Memory(shelf) => shelf.announced().map_or(Mark::NONE, Mark),
-        })
+            Backend::Memory(shelf) => Some(shelf.announced().map_or(Mark::NONE, Mark)),
+        };
+        self.glance.take(then, seen)
     }
 }
 
 impl Folder {
+    /// The mark as it is; `None` when the storage can't say, because it fails or isn't there.
+    fn mark(&self) -> Option<Mark> {
+        match fs::metadata(self.root().join(MARK)) {
+            Ok(meta) => Some(Mark::of(&meta)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_there() => Some(Mark::NONE),
+            Err(_) => None,
+        }
+    }
+
     /// Puts a new file into the mark's place. It isn't synced: after a crash nobody is left who remembers.
     fn announce(&self) -> io::Result<()> {
         let mut file = self.temporary()?;
@@ -138,12 +175,12 @@ mod tests {
     use crate::{metrics::Metrics, store::Next};
 
     async fn every_announcement_is_a_change(store: &Store) {
-        assert_eq!(store.change_mark(), Mark::NONE);
+        assert_eq!(store.change_mark().await, Mark::NONE);
         let mut seen = Vec::new();
         for _ in 0..20 {
             store.announce_change().await.expect("announced");
-            let mark = store.change_mark();
-            assert_eq!(store.change_mark(), mark, "nothing has changed since");
+            let mark = store.change_mark().await;
+            assert_eq!(store.change_mark().await, mark, "nothing has changed since");
             assert_ne!(seen.last(), Some(&mark));
             seen.push(mark);
         }
@@ -158,7 +195,7 @@ mod tests {
         };
         let (here, there) = (open(), open());
         every_announcement_is_a_change(&here).await;
-        assert_eq!(there.change_mark(), here.change_mark());
+        assert_eq!(there.change_mark().await, here.change_mark().await);
         let objects = here.each(0, |objects, _| {
             *objects += 1;
             Next::Go

@@ -216,6 +216,11 @@ impl Folder {
         })
     }
 
+    /// Whether the folder is there; a disk that has been taken away leaves none.
+    pub(super) fn is_there(&self) -> bool {
+        self.root.is_dir()
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

@@ -111,6 +111,28 @@ impl Store {
         Ok(crates.collect())
     }
 
+    /// Whether the storage is there at all.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it isn't.
+    pub async fn require(&self) -> Result<()> {
+        let there = match &self.backend {
+            Backend::Memory(_) => Ok(()),
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || match folder.is_there() {
+                    true => Ok(()),
+                    false => Err(Error::store(format!(
+                        "the folder {} is gone",
+                        folder.root().display()
+                    ))),
+                })
+                .await?
+            }
+        };
+        self.note(there)
+    }
+
     /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
     ///
     /// # Errors

@@ -222,7 +222,9 @@ impl Store {
         let (path, sha256) = (key.path(), key.sha256);
         self.touch(Touch::Load, &path)?;
         if self.unreadable.contains(key, Instant::now()) {
-            return Ok(None);
+            return Err(Error::store(format!(
+                "{path} couldn't be read a moment ago"
+            )));
         }
         let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
             actual if actual == sha256 => Ok(Bytes::from(bytes)),

@@ -373,6 +373,54 @@ async fn nothing_is_evicted_offline() {
     assert!(file.exists());
 }
 
+/// It used to be told that nothing is there, and the folder made anew where the disk had been.
+#[tokio::test]
+async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let lines = mirror.get(&index("app")).await.text();
+    assert_eq!(mirror.get(&download("app", "1.0.0")).await.status, 200);
+    let elsewhere = TempDir::new().expect("a folder");
+    fs::rename(store.path(), elsewhere.path().join("moved")).expect("moved");
+    for _ in 0..2 {
+        assert_eq!(mirror.get(&index("app")).await.text(), lines);
+        assert_eq!(mirror.get(&download("app", "1.0.0")).await.status, 200);
+        // Nobody can say that these aren't there.
+        for path in [
+            index("lib"),
+            download("app", "1.1.0"),
+            download("lib", "1.0.0"),
+        ] {
+            mirror.get(&path).await.assert_unavailable(&path);
+        }
+        // Long enough for another look at the store.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(!store.path().exists(), "the folder was made anew");
+    fs::rename(elsewhere.path().join("moved"), store.path()).expect("moved back");
+    assert_eq!(mirror.get(&download("lib", "1.0.0")).await.status, 200);
+}
+
+/// What was evicted or dropped by hand used to be offered until its index file was due.
+#[tokio::test]
+async fn what_is_removed_by_hand_is_not_offered_any_more() {
+    let upstream = upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
+    let mirror = offline(&upstream, &store).start().await;
+    let app = || async { mirror.get(&index("app")).await };
+    assert_eq!(app().await.status, 200);
+    let path = store.path().to_str().expect("UTF-8");
+    let ended = Program::new(&["evict", "--to", "1B", "--store", path])
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(
+        (app().await.status, app().await.header("x-cache")),
+        (404, Some("offline"))
+    );
+}
+
 /// A disk that was written outside and is only read inside.
 #[tokio::test]
 async fn a_store_that_cannot_be_written_to_is_served_from() {
