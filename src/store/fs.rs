@@ -102,7 +102,10 @@ impl Folder {
     ) -> Result<Option<u64>> {
         let path = self.root.join(path);
         blocking(move || match open_to_use(&path, now) {
-            Ok(opened) => Ok(opened.map(|(_, meta)| meta.len())),
+            Ok(opened) => {
+                let file = opened.filter(|(_, meta)| meta.is_file());
+                Ok(file.map(|(_, meta)| meta.len()))
+            }
             Err(e) => Err(failed("looking at", &path, &e)),
         })
         .await?
