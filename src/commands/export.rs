@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     mirror::{
         bundle::{
-            self, Layout, Output, Selection, SigningKey, Since, Tree, Trouble, Wants, Watch, Wish,
+            self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
             Written,
         },
         prefetch::List,
@@ -78,7 +78,7 @@ enum Format {
 
 /// What there is to do, once all that was said makes sense.
 enum Job {
-    Bundle(Wish, Output, Option<SigningKey>),
+    Bundle(Order, Output, Option<SigningKey>),
     Tree(Tree),
 }
 
@@ -106,8 +106,8 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         say: &|line| progress.suspend(|| eprintln!("{line}")),
     };
     let (trouble, summary, files) = match job {
-        Job::Bundle(wish, output, key) => {
-            let picked = bundle::pick(store, &wish, &watch)?;
+        Job::Bundle(order, output, key) => {
+            let picked = bundle::pick(store, &order, &watch)?;
             let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
             let written = bundle::export(store, picked, &output, key.as_ref(), &watch)?;
             let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
@@ -169,14 +169,14 @@ impl Options {
             if self.url.is_some() {
                 return Err(Error::config("--url goes with --format static only"));
             }
-            let wish = Wish {
+            let order = Order {
                 selection,
                 since: self.since.iter().map(|text| Since::parse(text)).collect(),
                 registry,
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
             };
-            return Ok(Job::Bundle(wish, self.output()?, self.key()?));
+            return Ok(Job::Bundle(order, self.output()?, self.key()?));
         }
         let bundles_only = [
             ("--since", !self.since.is_empty()),
@@ -287,11 +287,11 @@ impl Options {
         for (what, why) in &aside.named {
             eprintln!("skipped  {what}: {why}");
         }
-        let mut wants = Wants::default();
+        let mut picks = Picks::default();
         for needed in needed {
-            wants.add(needed.registry, needed.id, needed.sha256);
+            picks.add(needed.registry, needed.id, needed.sha256);
         }
-        Ok(Selection::Wanted(wants))
+        Ok(Selection::Wanted(picks))
     }
 }
 

@@ -17,6 +17,7 @@ mod disk_errors;
 mod download_urls;
 mod downloads;
 mod evict_and_verify;
+mod exports;
 mod failing_disk;
 mod floods;
 mod found_by_chaos;

@@ -53,13 +53,25 @@ pub fn export(
     watch: &Watch<'_>,
 ) -> Result<Vec<Written>> {
     (watch.total)(picked.entries.bytes);
-    let Picked { entries, parts, .. } = &mut picked;
+    let Picked {
+        entries,
+        records,
+        parts,
+        ..
+    } = &mut picked;
     let mut written = Vec::new();
     let named: Vec<_> = match output {
         Output::Manifest(_) => Vec::new(),
         Output::Stdout => {
             for part in parts.iter() {
-                write(store, entries, part, key, watch, io::stdout().lock())?;
+                write(
+                    store,
+                    (entries, records),
+                    part,
+                    key,
+                    watch,
+                    io::stdout().lock(),
+                )?;
             }
             return Ok(written);
         }
@@ -70,8 +82,9 @@ pub fn export(
         }
     };
     for (path, part) in named {
-        let write =
-            |file: &mut BufWriter<NamedTempFile>| write(store, entries, part, key, watch, file);
+        let write = |file: &mut BufWriter<NamedTempFile>| {
+            write(store, (entries, records), part, key, watch, file)
+        };
         written.push(atomically(&path, write)?);
     }
     let path = match output {

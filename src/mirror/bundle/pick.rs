@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Entry, Head, Selection, Since,
-    entry::{self, Entries},
+    entry::{self, Entries, Records},
     survey::{Found, Survey, Trouble, Watch},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 
 /// What is to be picked.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct Order {
     /// Which crates.
     pub selection: Selection,
     /// What needn't be carried.
@@ -35,6 +35,8 @@ pub struct Wish {
 /// What was picked.
 pub struct Picked {
     pub(super) entries: Entries,
+    /// The index records among them.
+    pub(super) records: Records,
     pub(super) parts: Vec<Part>,
     /// What didn't go.
     pub trouble: Trouble,
@@ -44,33 +46,36 @@ pub struct Picked {
 pub(super) struct Part {
     /// Where its entries' lines are in the list.
     pub(super) lines: Range<u64>,
+    /// Where its first index record is among all.
+    pub(super) records: u64,
     pub(super) count: u64,
     pub(super) head: Head,
 }
 
-/// Picks what is stored, good and wished for; a part of several takes a crate whole, as long as there is room.
+/// Picks what is stored, good and ordered; a part of several takes a crate whole, as long as there is room.
 ///
 /// # Errors
 /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, [`Kind::Config`](crate::error::Kind::Config) when a manifest to go on from can't,
 /// or when an entry is larger than a part may be.
-pub fn pick(store: &Store, wish: &Wish, watch: &Watch<'_>) -> Result<Picked> {
-    let opened = wish.since.iter().map(|since| since.open(store));
+pub fn pick(store: &Store, order: &Order, watch: &Watch<'_>) -> Result<Picked> {
+    let opened = order.since.iter().map(|since| since.open(store));
     let mut known = opened.collect::<Result<Vec<_>>>()?;
     let mut packer = Packer {
         entries: Entries::new(store.scratch()?),
-        room: wish.limit.map_or(u64::MAX, |limit| room(limit, wish)),
-        indexes: &wish.indexes,
+        records: Records::new(store.scratch()?),
+        room: order.limit.map_or(u64::MAX, |limit| room(limit, order)),
+        indexes: &order.indexes,
         parts: Vec::new(),
         open: Open::default(),
     };
     let mut survey = Survey {
         store,
         watch,
-        registry: wish.registry,
+        registry: order.registry,
         trouble: Trouble::default(),
     };
     survey.run(
-        &wish.selection,
+        &order.selection,
         |entry, stored| {
             // Each is asked: they go through their lists in step.
             let mut has = false;
@@ -85,6 +90,7 @@ pub fn pick(store: &Store, wish: &Wish, watch: &Watch<'_>) -> Result<Picked> {
     packer.close();
     Ok(Picked {
         entries: packer.entries,
+        records: packer.records,
         parts: packer.parts,
         trouble,
     })
@@ -104,8 +110,8 @@ const BESIDE_ENTRY: u64 = 3 * 512 + 511;
 
 /// What entries may take together in a bundle of `limit` bytes. Nothing is counted on to get smaller, and what can't be compressed gets larger, by less
 /// than 1 in 256 (`ZSTD_compressBound`).
-fn room(limit: u64, wish: &Wish) -> u64 {
-    let registries: usize = wish.indexes.values().map(|url| 40 + url.len()).sum();
+fn room(limit: u64, order: &Order) -> u64 {
+    let registries: usize = order.indexes.values().map(|url| 40 + url.len()).sum();
     limit.saturating_sub(limit / 256 + BESIDE + registries as u64)
 }
 
@@ -116,6 +122,7 @@ fn cost(entry: &Entry) -> u64 {
 /// Puts entries into parts.
 struct Packer<'a> {
     entries: Entries,
+    records: Records,
     room: u64,
     indexes: &'a BTreeMap<RegistryName, String>,
     parts: Vec<Part>,
@@ -126,6 +133,7 @@ struct Packer<'a> {
 #[derive(Default)]
 struct Open {
     start: u64,
+    records: u64,
     count: u64,
     cost: u64,
     created: Option<SystemTime>,
@@ -169,6 +177,7 @@ impl Packer<'_> {
         open.count += 1;
         if found.index.as_ref() == Some(entry) {
             open.created = open.created.max(Some(found.record.checked_at));
+            self.records.push(&found.bytes)?;
         }
         open.registries.insert(found.key.registry);
         self.entries.push(entry)
@@ -178,7 +187,7 @@ impl Packer<'_> {
     fn close(&mut self) {
         let end = self.entries.length();
         let open = std::mem::take(&mut self.open);
-        self.open.start = end;
+        (self.open.start, self.open.records) = (end, self.records.length());
         if open.count == 0 && !self.parts.is_empty() {
             return;
         }
@@ -186,6 +195,7 @@ impl Packer<'_> {
         let registries = open.registries.into_iter().map(index).collect();
         self.parts.push(Part {
             lines: open.start..end,
+            records: open.records,
             count: open.count,
             head: Head::new(open.created, registries),
         });
