@@ -37,7 +37,7 @@ pub use fault::{Fault, Touch};
 pub use inventory::{Next, Stored, Verdict};
 pub use objects::{Holding, Incoming, Object};
 pub use reader::CrateReader;
-pub use record::IndexRecord;
+pub use record::{Age, IndexRecord};
 pub use spool::{Spool, SpoolReader};
 
 use crate::{

@@ -13,7 +13,7 @@ use std::{
 use bytes::Buf;
 use tempfile::NamedTempFile;
 
-use super::{Backend, Store, Stored, failed, fs::Folder};
+use super::{Backend, IndexRecord, Store, Stored, failed, fs::Folder};
 use crate::{
     domain::{IndexKey, IndexPath, Key, RegistryName},
     error::Result,
@@ -137,6 +137,21 @@ impl Store {
                 (Box::new(bytes.reader()) as Box<dyn Read>, size)
             })),
         }
+    }
+
+    /// The index record under `key`, unless it is damaged. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
+    pub fn open_record(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
+        let Some((file, size)) = self.open_object(&Key::Index(*key))? else {
+            return Ok(None);
+        };
+        let size = size.min(IndexRecord::MAX_SIZE);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let read = file.take(IndexRecord::MAX_SIZE + 1).read_to_end(&mut bytes);
+        read.map_err(|e| failed("reading", Path::new(&key.path()), &e))?;
+        Ok(IndexRecord::decode(bytes.into()).ok())
     }
 
     /// A place for an object's bytes. Blocks.

@@ -48,7 +48,7 @@ fn import_into(store: &Path, bundle: &[u8]) -> Result<Imported> {
         say: &|_| {},
     };
     let mut done = Imported::default();
-    bundle::import(bundle, None, &store, &watch, &mut done).map(|()| done)
+    bundle::import(bundle, None, &store, SystemTime::now(), &watch, &mut done).map(|()| done)
 }
 
 /// Imports something that must be refused with these words, and returns what got into the store before.

@@ -13,6 +13,7 @@ mod circuit;
 mod corrupt_crates;
 mod corrupt_index;
 mod crate_files;
+mod dated_bundles;
 mod disk_errors;
 mod download_urls;
 mod downloads;

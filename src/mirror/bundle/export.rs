@@ -66,7 +66,8 @@ pub fn export(
             for part in parts.iter() {
                 write(
                     store,
-                    (entries, records),
+                    entries,
+                    records,
                     part,
                     key,
                     watch,
@@ -83,7 +84,7 @@ pub fn export(
     };
     for (path, part) in named {
         let write = |file: &mut BufWriter<NamedTempFile>| {
-            write(store, (entries, records), part, key, watch, file)
+            write(store, entries, records, part, key, watch, file)
         };
         written.push(atomically(&path, write)?);
     }

@@ -22,6 +22,8 @@ mod survey;
 mod tree;
 mod write;
 
+use crate::store::IndexRecord;
+
 pub use entry::Entry;
 pub use export::{Output, Written, export};
 pub use import::{Imported, import, import_archive};
@@ -42,8 +44,8 @@ const SIGNATURE: &str = "manifest.json.minisig";
 
 /// The largest .crate file that is carried; crates.io's are at most a few hundred MB.
 pub const MAX_CRATE: u64 = 2 << 30;
-/// The largest index record; the largest index file of crates.io is about 5 MB.
-pub const MAX_RECORD: u64 = (64 << 20) + (16 << 10);
+/// The largest index record.
+pub const MAX_RECORD: u64 = IndexRecord::MAX_SIZE;
 /// The largest manifest, enough for two million entries.
 const MAX_MANIFEST: u64 = 512 << 20;
 /// No line of a manifest is longer: what makes one entry takes a few hundred bytes.

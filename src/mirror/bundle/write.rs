@@ -26,7 +26,8 @@ const MODIFIED: u64 = 946_684_800;
 /// Writes one part as a bundle; each object is checked once more on its way. Index records are those that were picked, .crate files the store's.
 pub(super) fn write(
     store: &Store,
-    (entries, records): (&mut Entries, &mut Records),
+    entries: &mut Entries,
+    records: &mut Records,
     part: &Part,
     key: Option<&SigningKey>,
     watch: &Watch<'_>,
