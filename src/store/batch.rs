@@ -153,19 +153,20 @@ impl Folder {
         if !self.sync() {
             return Ok(());
         }
-        let synced = fs::File::open(self.root()).and_then(|root| sync_file_system(&root));
-        synced.map_err(|e| failed("syncing", self.root(), &e))
+        sync_file_system(self.root()).map_err(|e| failed("syncing", self.root(), &e))
     }
 }
 
-#[cfg(target_os = "linux")]
-fn sync_file_system(root: &fs::File) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(root)?)
-}
-
-/// Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(root: &fs::File) -> io::Result<()> {
-    rustix::fs::sync();
-    root.sync_all()
+/// Brings everything written so far to the file system that a folder is on to its disk.
+pub(crate) fn sync_file_system(folder: &Path) -> io::Result<()> {
+    let folder = fs::File::open(folder)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(folder)?;
+    // Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        folder.sync_all()?;
+    }
+    Ok(())
 }

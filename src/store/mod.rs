@@ -28,7 +28,9 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
+pub(crate) use inventory::digest;
 
 pub use batch::Batch;
 pub use change::Mark;

@@ -92,13 +92,13 @@ async fn a_stored_record_that_no_date_can_be_made_of_is_fetched_anew() {
     let package = Package::new("alpha", "1.0.0");
     let upstream = Upstream::new().publish(package).start().await;
     let mirror = Mirror::of(&upstream).start().await;
-    mirror.get("/al/ph/alpha").await;
+    mirror.get("/index/al/ph/alpha").await;
     let mirror = mirror.restart().await;
     let path = mirror.index_record("alpha");
     let mut record = Record::read(&path);
     record.header["fetched_at"] = json!(1_000_000_000_000_000_u64);
     record.write(&path);
-    let reply = mirror.get("/al/ph/alpha").await;
+    let reply = mirror.get("/index/al/ph/alpha").await;
     assert_eq!(
         (reply.status, reply.text()),
         (200, upstream.index_file("alpha"))

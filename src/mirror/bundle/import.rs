@@ -6,12 +6,9 @@ use bytes::Bytes;
 
 use super::{Content, Entry, Head, PublicKey, Sink, Watch, read, read_archive};
 use crate::{
-    domain::{
-        CrateId, CrateKey, Hasher, IndexFile, IndexKey, IndexPath, Key, RegistryName, Sha256,
-        Version,
-    },
+    domain::{CrateId, CrateKey, IndexFile, IndexKey, IndexPath, Key, RegistryName, Version},
     error::{Error, Result},
-    store::{Batch, IndexRecord, Store},
+    store::{Batch, IndexRecord, Store, digest},
 };
 
 /// What an import did.
@@ -228,17 +225,5 @@ fn is_good(store: &Store, key: &CrateKey, size: u64) -> Result<bool> {
             Ok(digest(file).is_ok_and(|digest| digest == key.sha256))
         }
         Some(_) | None => Ok(false),
-    }
-}
-
-/// The digest of all that can be read.
-pub(super) fn digest(mut file: impl Read) -> std::io::Result<Sha256> {
-    let mut hasher = Hasher::default();
-    let mut block = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(hasher.finish()),
-            length => hasher.update(&block[..length]),
-        }
     }
 }

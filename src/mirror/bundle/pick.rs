@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Entry, Head, Selection, Since,
+    Entry, Head, MAX_MANIFEST, Selection, Since,
     entry::{self, Entries, Records},
     survey::{Found, Survey, Trouble, Watch},
 };
@@ -64,6 +64,8 @@ pub fn pick(store: &Store, order: &Order, watch: &Watch<'_>) -> Result<Picked> {
         entries: Entries::new(store.scratch()?),
         records: Records::new(store.scratch()?),
         room: order.limit.map_or(u64::MAX, |limit| room(limit, order)),
+        manifest: room_in_manifest(order),
+        is_split: order.limit.is_some(),
         indexes: &order.indexes,
         parts: Vec::new(),
         open: Open::default(),
@@ -111,12 +113,26 @@ const BESIDE_ENTRY: u64 = 3 * 512 + 511;
 /// What entries may take together in a bundle of `limit` bytes. Nothing is counted on to get smaller, and what can't be compressed gets larger, by less
 /// than 1 in 256 (`ZSTD_compressBound`).
 fn room(limit: u64, order: &Order) -> u64 {
+    limit.saturating_sub(limit / 256 + beside(order))
+}
+
+/// What entries may take together in one manifest.
+fn room_in_manifest(order: &Order) -> u64 {
+    MAX_MANIFEST - beside(order).min(MAX_MANIFEST)
+}
+
+fn beside(order: &Order) -> u64 {
     let registries: usize = order.indexes.values().map(|url| 40 + url.len()).sum();
-    limit.saturating_sub(limit / 256 + BESIDE + registries as u64)
+    BESIDE + registries as u64
 }
 
 fn cost(entry: &Entry) -> u64 {
-    entry.size + BESIDE_ENTRY + entry::line(entry).len() as u64 + 2
+    entry.size + BESIDE_ENTRY + line(entry)
+}
+
+/// What an entry takes in the manifest.
+fn line(entry: &Entry) -> u64 {
+    entry::line(entry).len() as u64 + 2
 }
 
 /// Puts entries into parts.
@@ -124,6 +140,9 @@ struct Packer<'a> {
     entries: Entries,
     records: Records,
     room: u64,
+    /// What the entries of one part may take in its manifest, in bytes: readers refuse a larger one.
+    manifest: u64,
+    is_split: bool,
     indexes: &'a BTreeMap<RegistryName, String>,
     parts: Vec<Part>,
     open: Open,
@@ -136,6 +155,8 @@ struct Open {
     records: u64,
     count: u64,
     cost: u64,
+    /// Bytes of the manifest that its entries take.
+    lines: u64,
     created: Option<SystemTime>,
     registries: BTreeSet<RegistryName>,
 }
@@ -149,11 +170,12 @@ impl Packer<'_> {
                 .chain(found.crates.iter().map(|(_, entry)| entry))
         };
         let together: u64 = entries().map(cost).sum();
-        if self.open.count > 0 && self.open.cost.saturating_add(together) > self.room {
+        let lines: u64 = entries().map(line).sum();
+        if self.is_too_much(together, lines) {
             self.close();
         }
         for entry in entries() {
-            if self.open.count > 0 && self.open.cost + cost(entry) > self.room {
+            if self.is_too_much(cost(entry), line(entry)) {
                 self.close();
                 // So that this part, too, can be imported alone.
                 if let Some(index) = &found.index {
@@ -165,6 +187,13 @@ impl Packer<'_> {
         Ok(())
     }
 
+    /// Whether what has this cost, and takes so many bytes of a manifest, is better put into the next part.
+    fn is_too_much(&self, cost: u64, lines: u64) -> bool {
+        let no_room = self.open.cost.saturating_add(cost) > self.room;
+        let no_lines = self.is_split && self.open.lines + lines > self.manifest;
+        self.open.count > 0 && (no_room || no_lines)
+    }
+
     fn push(&mut self, found: &Found, entry: &Entry) -> Result<()> {
         let open = &mut self.open;
         if open.cost + cost(entry) > self.room {
@@ -173,7 +202,14 @@ impl Packer<'_> {
                 entry.path, entry.size
             )));
         }
+        if open.lines + line(entry) > self.manifest {
+            return Err(Error::config(format!(
+                "one bundle has room for a manifest of {MAX_MANIFEST} bytes, and {} entries take more; use --split",
+                open.count
+            )));
+        }
         open.cost += cost(entry);
+        open.lines += line(entry);
         open.count += 1;
         if found.index.as_ref() == Some(entry) {
             open.created = open.created.max(Some(found.record.checked_at));
@@ -199,5 +235,81 @@ impl Packer<'_> {
             count: open.count,
             head: Head::new(open.created, registries),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{CrateName, IndexFile, IndexKey, Sha256, Validators},
+        store::IndexRecord,
+    };
+
+    fn found(name: &str) -> Found {
+        let name = CrateName::parse(name).expect("a name");
+        let key = IndexKey::new(RegistryName::crates_io(), name);
+        let sha256 = Sha256::of(b"");
+        let text = format!(
+            "{{\"name\":\"{name}\",\"vers\":\"1.0.0\",\"cksum\":\"{sha256}\",\"yanked\":false}}\n"
+        );
+        let file = IndexFile::parse(key.path, text.into()).expect("an index file");
+        let record = IndexRecord {
+            body: file.body().clone(),
+            sha256: Sha256::of(file.body()),
+            validators: Validators::default(),
+            fetched_at: SystemTime::UNIX_EPOCH,
+            checked_at: SystemTime::UNIX_EPOCH,
+            gone: false,
+        };
+        let bytes = bytes::Bytes::from(record.encode().concat());
+        let index = Some(Entry {
+            path: key.path(),
+            size: bytes.len() as u64,
+            sha256: Sha256::of(&bytes),
+            body: Some(record.sha256),
+        });
+        Found {
+            key,
+            record,
+            bytes,
+            file,
+            index,
+            crates: Vec::new(),
+        }
+    }
+
+    /// Nobody would find out before the other side refuses it.
+    #[test]
+    fn a_manifest_is_never_larger_than_readers_take() {
+        let indexes = BTreeMap::new();
+        let names: Vec<_> = (0..10).map(|n| format!("crate-{n}")).collect();
+        let of_one = line(found(&names[0]).index.as_ref().expect("an entry"));
+        for is_split in [false, true] {
+            let file = || tempfile::tempfile().expect("a file");
+            let mut packer = Packer {
+                entries: Entries::new(file()),
+                records: Records::new(file()),
+                room: u64::MAX,
+                manifest: 3 * of_one + 1,
+                is_split,
+                indexes: &indexes,
+                parts: Vec::new(),
+                open: Open::default(),
+            };
+            let added = names.iter().try_for_each(|name| packer.add(&found(name)));
+            packer.close();
+            match is_split {
+                true => {
+                    added.expect("room in parts");
+                    let counts: Vec<_> = packer.parts.iter().map(|part| part.count).collect();
+                    assert_eq!(counts, [3, 3, 3, 1]);
+                }
+                false => {
+                    let error = added.expect_err("no room");
+                    assert!(error.message().contains("use --split"), "{error}");
+                }
+            }
+        }
     }
 }

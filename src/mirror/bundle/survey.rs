@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::{
     Entry, MAX_CRATE, Selection,
-    import::{crate_key, digest, lists},
+    import::{crate_key, lists},
     select::Pick,
 };
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Sha256},
     error::{Error, Result},
-    store::{Holding, IndexRecord, Object, Store},
+    store::{Holding, IndexRecord, Object, Store, digest},
 };
 
 /// Who watches a long job.
@@ -35,6 +35,14 @@ pub struct Trouble {
     pub missing: u64,
     /// .crate files that no stored index lists, because upstream has replaced them or the record is gone: nobody can ask for them.
     pub unlisted: u64,
+}
+
+impl Trouble {
+    pub(super) fn add(&mut self, other: Self) {
+        self.bad += other.bad;
+        self.missing += other.missing;
+        self.unlisted += other.unlisted;
+    }
 }
 
 /// One crate's objects, checked.
@@ -280,7 +288,7 @@ impl Survey<'_> {
     }
 }
 
-/// A .crate file that the survey found good has changed since: evicted, or replaced by a running mirror.
+/// A .crate file that the survey found good has changed since: a running mirror has evicted it, or has fetched it anew.
 pub(super) fn changed(path: &str) -> Error {
     Error::store(format!(
         "{path} has changed or vanished since it was looked at, because a running mirror evicts; run the export again"
