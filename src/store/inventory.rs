@@ -4,7 +4,7 @@ use std::{io, time::SystemTime};
 
 use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
 use crate::{
-    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
+    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key, Sha256},
     error::{Error, Result},
 };
 
@@ -241,19 +241,25 @@ impl Store {
     }
 }
 
+/// The digest of all that can be read.
+pub(crate) fn digest(mut bytes: impl io::Read) -> io::Result<Sha256> {
+    let mut hasher = Hasher::default();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match bytes.read(&mut block)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}
+
 fn check(key: &Key, mut bytes: impl io::Read) -> Verdict {
     let found = match key {
         Key::Crate(key) => {
-            let mut hasher = Hasher::default();
-            let mut block = vec![0; 128 << 10];
-            loop {
-                match bytes.read(&mut block) {
-                    Ok(0) => break,
-                    Ok(length) => hasher.update(&block[..length]),
-                    Err(e) => return Verdict::Bad(format!("it can't be read: {e}")),
-                }
-            }
-            let actual = hasher.finish();
+            let actual = match digest(bytes) {
+                Ok(actual) => actual,
+                Err(e) => return Verdict::Bad(format!("it can't be read: {e}")),
+            };
             (actual == key.sha256)
                 .then_some(())
                 .ok_or(format!("its checksum is {actual}"))
@@ -282,7 +288,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{CrateId, CrateName, RegistryName, Sha256},
+        domain::{CrateId, CrateName, RegistryName},
         metrics::Metrics,
     };
 

@@ -28,7 +28,9 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
+pub(crate) use inventory::digest;
 
 pub use batch::Batch;
 pub use change::Mark;
@@ -37,7 +39,7 @@ pub use fault::{Fault, Touch};
 pub use inventory::{Next, Stored, Verdict};
 pub use objects::{Holding, Incoming, Object};
 pub use reader::CrateReader;
-pub use record::IndexRecord;
+pub use record::{Age, IndexRecord};
 pub use spool::{Spool, SpoolReader};
 
 use crate::{

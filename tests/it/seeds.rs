@@ -74,6 +74,9 @@ fn only_what_is_good_gets_from_a_bundle_into_a_store() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");
     for (seed, stored) in [
         ("whole", 2),
+        ("dated", 2),
+        ("beyond_9999", 0),
+        ("from_the_future", 0),
         ("swapped", 0),
         ("unlisted", 1),
         ("cut_off", 1),

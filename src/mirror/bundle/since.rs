@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Entry, MAX_MANIFEST, entry::Entries, manifest, read};
+use super::{Entry, entry::Entries, manifest, read};
 use crate::{
     domain::wanted::parse_date,
     error::{Error, Result},
@@ -71,7 +71,8 @@ fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()>
     file.rewind().map_err(no_file)?;
     match magic == ZSTD {
         true => read::read_manifest(file, store.scratch()?, entries)?,
-        false => manifest::parse(file.take(MAX_MANIFEST), entries)?,
+        // That of all parts may be larger than any bundle's.
+        false => manifest::parse(file, entries)?,
     };
     Ok(())
 }
