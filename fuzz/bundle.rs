@@ -10,7 +10,10 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{IndexFile, Key, Sha256, Validators},
     metrics::Metrics,
-    mirror::bundle::{self, Imported, Watch},
+    mirror::{
+        Rendition,
+        bundle::{self, Imported, Watch},
+    },
     store::{IndexRecord, Object, Store},
 };
 
@@ -18,7 +21,7 @@ use crate_mirror::{
 ///
 /// The input is sections, separated by lines of `--`: the manifest, and then members, each with its path on the first line. In the manifest `@sha256:N`,
 /// `@size:N` and `@body:N` stand for what is true of the N-th member, and `@record` as a member's second line for the header of an index record of its
-/// rest, because no fuzzer guesses a checksum. A member without a line feed is empty.
+/// rest, because no fuzzer guesses a checksum; behind it may stand when that was fetched and when it was confirmed, in milliseconds since 1970. A member without a line feed is empty.
 pub fn bundle(input: &[u8]) {
     stored_of(input);
     // As it is: neither is likely to get far.
@@ -57,6 +60,11 @@ pub fn manifest(input: &[u8]) {
     assert_eq!(import(&archive, false), 0);
 }
 
+/// When everything happens.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+}
+
 /// Imports it into an empty store and returns how many objects were stored.
 fn import(bytes: &[u8], compressed: bool) -> u64 {
     let store = Store::in_memory(Arc::new(Metrics::new()));
@@ -68,8 +76,8 @@ fn import(bytes: &[u8], compressed: bool) -> u64 {
     let mut done = Imported::default();
     let source = Cursor::new(bytes);
     let imported = match compressed {
-        true => bundle::import(source, None, &store, &watch, &mut done),
-        false => bundle::import_archive(source, None, &store, &watch, &mut done),
+        true => bundle::import(source, None, &store, now(), &watch, &mut done),
+        false => bundle::import_archive(source, None, &store, now(), &watch, &mut done),
     };
     if let Err(e) = &imported {
         assert!(
@@ -102,7 +110,10 @@ fn assert_good(store: &Store, object: &Object) {
         Key::Crate(key) => assert_eq!(Sha256::of(&bytes), key.sha256, "{path}"),
         Key::Index(key) => {
             let record = IndexRecord::decode(bytes.into()).expect("a record");
-            IndexFile::parse(key.path, record.body).expect("that crate's index file");
+            IndexFile::parse(key.path, record.body.clone()).expect("that crate's index file");
+            assert!(!record.age().is_ahead_of(now()), "{path}");
+            // What it is served as.
+            Rendition::new(record.body, &record.sha256, Some(record.fetched_at));
         }
     }
 }
@@ -110,16 +121,25 @@ fn assert_good(store: &Store, object: &Object) {
 /// Its path, and its bytes.
 fn member(section: &[u8]) -> (&[u8], Vec<u8>) {
     let (path, bytes) = super::part(section, b"\n");
-    let Some(body) = bytes.strip_prefix(b"@record\n") else {
+    let Some(rest) = bytes.strip_prefix(b"@record") else {
         return (path, bytes.to_vec());
     };
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let (times, body) = super::part(rest, b"\n");
+    let times = String::from_utf8_lossy(times);
+    let mut times = times.split_whitespace().map(|millis| {
+        let millis = Duration::from_millis(millis.parse().unwrap_or(1_000));
+        SystemTime::UNIX_EPOCH
+            .checked_add(millis)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    });
+    let fetched_at = times.next().unwrap_or(SystemTime::UNIX_EPOCH);
+    let checked_at = times.next().unwrap_or(fetched_at);
     let record = IndexRecord {
         body: Bytes::copy_from_slice(body),
         sha256: Sha256::of(body),
         validators: Validators::default(),
-        fetched_at: time,
-        checked_at: time,
+        fetched_at,
+        checked_at,
         gone: false,
     };
     (path, record.encode().concat())

@@ -131,23 +131,28 @@ fn download_url(name: &str, version: &str, dl: &str) {
     }
 }
 
+/// The record in `input`, if it is one once the digests and the length in its header are filled in, which no fuzzer guesses.
+pub fn record_of(input: &[u8]) -> Option<IndexRecord> {
+    const OWN: &str = ",\"header_sha256\":\"@header\"";
+    let (header, body) = line(input)?;
+    let header = header
+        .replace("@sha256", &Sha256::of(body).to_string())
+        .replace("@length", &body.len().to_string());
+    let without = Sha256::of(header.replace(OWN, "").as_bytes());
+    let header = header.replace("@header", &without.to_string());
+    let stored = [header.as_bytes(), b"\n", body].concat();
+    IndexRecord::decode(stored.into()).ok()
+}
+
 /// A stored record is read or refused; what is read can be stored and is read the same.
 ///
 /// `@sha256` and `@length` in the first line stand for what is true of the rest, because no fuzzer guesses a checksum.
 pub fn index_record(input: &[u8]) {
     let _ = IndexRecord::decode(Bytes::copy_from_slice(input));
-    let Some((header, body)) = line(input) else {
+    let Some(read) = record_of(input) else {
         return;
     };
-    let header = header
-        .replace("@sha256", &Sha256::of(body).to_string())
-        .replace("@length", &body.len().to_string());
-    let stored = [header.as_bytes(), b"\n", body].concat();
-    let Ok(read) = IndexRecord::decode(stored.into()) else {
-        return;
-    };
-    assert_eq!(read.body, body);
-    assert_eq!(read.sha256, Sha256::of(body));
+    assert_eq!(read.sha256, Sha256::of(&read.body));
     let again = IndexRecord::decode(read.encode().concat().into()).expect("what we wrote");
     assert_eq!(again.body, read.body);
     assert_eq!(again.sha256, read.sha256);

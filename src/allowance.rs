@@ -15,8 +15,6 @@ use crate::error::{Error, Kind, Result};
 
 /// Leases are counted in units of this many bytes; a semaphore counts no further than 2^61, a permit no further than 2^32.
 const UNIT: u64 = 1 << 10;
-/// The share of an allowance that is left to those who have to wait: crates can go through the disk, index files can't.
-const RESERVE: u32 = 8;
 /// Nobody waits longer: those who wait hold what others wait for.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -25,6 +23,7 @@ const WAIT: Duration = Duration::from_secs(10);
 pub struct Allowance {
     free: Arc<Semaphore>,
     units: u32,
+    reserve: u32,
 }
 
 /// The right to hold so many bytes in memory.
@@ -32,19 +31,21 @@ pub struct Allowance {
 pub struct Lease(OwnedSemaphorePermit);
 
 impl Allowance {
-    /// An allowance of `bytes`.
-    pub fn new(bytes: u64) -> Self {
-        let units = units(bytes);
+    /// An allowance of `bytes`, of which `reserve` are left to those who have to wait: crates can go through the disk, index files can't.
+    ///
+    /// A reserve in proportion to the whole would be a part of the memory that is kept full on purpose, and so keep everything new out of it.
+    pub fn new(bytes: u64, reserve: u64) -> Self {
+        let whole = units(bytes);
         Self {
-            free: Arc::new(Semaphore::new(units as usize)),
-            units,
+            free: Arc::new(Semaphore::new(whole as usize)),
+            units: whole,
+            reserve: units(reserve),
         }
     }
 
     /// A lease on `bytes` if they are free now, and a reserve beside them.
     pub fn try_take(&self, bytes: u64) -> Option<Lease> {
-        let reserve = self.units / RESERVE;
-        if self.free.available_permits() < (units(bytes).saturating_add(reserve)) as usize {
+        if self.free.available_permits() < (units(bytes).saturating_add(self.reserve)) as usize {
             return None;
         }
         let permit = self.free.clone().try_acquire_many_owned(units(bytes));
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_lease_ends_with_the_last_handle_on_its_bytes() {
-        let allowance = Allowance::new(10 * UNIT);
+        let allowance = Allowance::new(10 * UNIT, UNIT);
         let lease = allowance.try_take(8 * UNIT).expect("all is free");
         let bytes = lease.hold(Bytes::from(vec![0; 8 * 1024]));
         let handle = bytes.slice(..1);
@@ -114,9 +115,19 @@ mod tests {
         assert!(allowance.try_take(2 * UNIT).is_some());
     }
 
+    /// With a reserve of an eighth of the whole, a memory of 2 GiB took in nothing new from 1.8 GiB on.
+    #[test]
+    fn all_of_a_large_memory_can_be_filled() {
+        const GIB: u64 = 1 << 30;
+        let allowance = Allowance::new(2 * GIB + (32 << 20), 8 << 20);
+        let crate_size = 145 << 10;
+        let leases: Vec<_> = std::iter::from_fn(|| allowance.try_take(crate_size)).collect();
+        assert!(leases.len() as u64 * crate_size > 2 * GIB);
+    }
+
     #[test]
     fn what_turns_out_smaller_is_given_back() {
-        let allowance = Allowance::new(10 * UNIT);
+        let allowance = Allowance::new(10 * UNIT, UNIT);
         let mut lease = allowance.try_take(9 * UNIT).expect("all is free");
         lease.shrink_to(UNIT);
         assert!(allowance.try_take(8 * UNIT).is_some());
@@ -126,7 +137,7 @@ mod tests {
     /// Crates in flight used to take all there was, and every index file waited for them.
     #[tokio::test(start_paused = true)]
     async fn something_is_left_for_those_who_have_to_wait_and_none_waits_for_ever() {
-        let allowance = Allowance::new(80 * UNIT);
+        let allowance = Allowance::new(80 * UNIT, 10 * UNIT);
         let mut held = Vec::new();
         while let Some(lease) = allowance.try_take(UNIT) {
             held.push(lease);

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts, Registry, prefetch},
+    mirror::{Mirror, Parts, Registry, Twins, prefetch},
     store::Store,
     upstream::Upstream,
 };
@@ -44,7 +44,7 @@ impl App {
     /// [`Kind::Config`](crate::error::Kind::Config) when the store can't be used or the address can't be bound.
     pub async fn start(config: Config) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let store = open_store(&config, &metrics)?;
+        let store = store_to_serve(&config, &metrics)?;
         Self::start_with(config, store, metrics).await
     }
 
@@ -80,7 +80,7 @@ impl App {
         if offline {
             warm.settings.lockfiles.clear();
         }
-        let mirror = mirror(config, store, metrics.clone())?;
+        let mirror = mirror(config, store, metrics.clone(), Twins::Made)?;
         let service = http::Service::new(mirror.clone(), &server, metrics);
         let stop = CancellationToken::new();
         let keeper = mirror.clone();
@@ -144,6 +144,23 @@ pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
     )
 }
 
+/// The store to serve from. Offline it may be on a disk that can't be written to: what is served was put there elsewhere.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
+pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
+    open_store(config, metrics).or_else(|unwritable| {
+        let path = &config.store.path.0;
+        match Store::existing(path, config.store.sync, metrics.clone()) {
+            Ok(store) if config.offline.enabled => {
+                tracing::warn!("{unwritable}; it is served from all the same, but what is asked for in vain is only logged");
+                Ok(store)
+            }
+            Ok(_) | Err(_) => Err(unwritable),
+        }
+    })
+}
+
 /// The store that the settings name as somebody left it, for commands that look through it.
 ///
 /// # Errors
@@ -198,9 +215,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
-pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mirror> {
+pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
-    let allowance = Allowance::new(memory_budget + IN_FLIGHT);
+    let allowance = Allowance::new(memory_budget + IN_FLIGHT, IN_FLIGHT / 4);
     let registries = registries(&config, &allowance, &metrics)?;
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,
@@ -208,6 +225,7 @@ pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Mir
         read_ahead: config.read_ahead,
         memory_budget,
         allowance,
+        twins,
         store,
         registries,
         offline_index: config.offline.index,

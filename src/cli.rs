@@ -37,7 +37,7 @@ enum Command {
         repair: bool,
     },
     /// Print what clients of an offline mirror asked for and didn't find, as a list for `prefetch`.
-    Wanted,
+    Wanted(commands::wanted::Options),
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -46,7 +46,7 @@ enum Command {
     },
     /// Make a bundle of what is stored, to be carried where no network leads.
     Export(commands::export::Options),
-    /// Add what is in bundles to the store; also beside a running mirror, which sees it at once.
+    /// Add what is in bundles to the store; also beside a running mirror: offline it sees it at once, online as soon as an index file is due.
     Import(commands::import::Options),
 }
 
@@ -117,7 +117,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Check(options) => commands::check::run(&flags, options).await,
             Command::Prefetch(options) => commands::prefetch::run(&flags, options).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
-            Command::Wanted => commands::wanted::run(&flags).await,
+            Command::Wanted(options) => commands::wanted::run(&flags, options).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
             Command::Export(options) => commands::export::run(&flags, options).await,
             Command::Import(options) => commands::import::run(&flags, options).await,

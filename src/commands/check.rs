@@ -1,7 +1,7 @@
 //! `check`: would it serve? The settings, the store and every upstream, tried without starting; or, of Cargo.lock files, whether the store alone is
 //! enough to build from them.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     mirror::{
         prefetch::{Aside, List, Missing},
-        readiness::{Look, lack},
+        readiness::{Look, lacking},
     },
 };
 
@@ -41,7 +41,8 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
 }
 
 /// Lists on standard output what the store lacks, each line beginning with what `prefetch` takes, and says the rest on standard error. No
-/// upstream is asked or even made ready. Exit code 1 when something is lacking.
+/// upstream is asked or even made ready. Exit code 1 when a build without network would lack something: also what comes from git or from a registry
+/// that isn't this mirror's.
 async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let list = List::read(&options.lockfiles, std::io::stdin())?;
@@ -56,18 +57,9 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
         false => Look::Glance,
     };
     let (needed, aside) = list.needed(&config.origins());
-    let mut missing = Vec::new();
-    for needed in &needed {
-        if let Some(why) = lack(&store, needed, look, SystemTime::now()).await? {
-            missing.push(Missing {
-                what: needed.label(),
-                why,
-                by: needed.by.clone(),
-            });
-        }
-    }
+    let missing = lacking(&store, &needed, look).await?;
     tell(needed.len(), &missing, &aside);
-    Ok(match missing.is_empty() {
+    Ok(match missing.is_empty() && aside.named.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -90,10 +82,15 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
         .map(|(what, why)| format!("not of this mirror  {what}: {why}\n"))
         .collect();
     said.push_str(&match missing.len() {
-        0 => format!("all {needed} packages are here\n"),
+        0 => format!("all {needed} packages are here"),
         lacking => format!(
-            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes\n"
+            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes"
         ),
+    });
+    said.push_str(&match aside.named.len() {
+        0 => "\n".to_owned(),
+        1 => ", and 1 comes from elsewhere\n".to_owned(),
+        more => format!(", and {more} come from elsewhere\n"),
     });
     let _ = std::io::stderr().write_all(said.as_bytes());
 }
@@ -109,9 +106,15 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         ),
     }
     let metrics = Arc::new(Metrics::new());
-    app::open_store(&config, &metrics)?;
+    app::store_to_serve(&config, &metrics)?;
     println!("ok      store {}", config.store.path.0.display());
-    let allowance = Allowance::new(config.memory.budget.get());
+    if config.offline.enabled {
+        for name in config.registries.keys() {
+            println!("ok      registry {name}: offline, so it isn't asked");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let allowance = Allowance::new(config.memory.budget.get(), 0);
     let mut code = ExitCode::SUCCESS;
     for upstream in app::upstreams(&config, &allowance, &metrics)? {
         let name = upstream.registry();

@@ -30,6 +30,9 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
     let oldest = age.and_then(|age| SystemTime::now().checked_sub(age));
     let store = app::existing_store(&config)?;
     let done = evict(&store, Target { size, oldest }, HashSet::new()).await?;
+    if done.objects > 0 {
+        store.announce_change().await?;
+    }
     println!(
         "{} objects of {} removed, {} left",
         done.objects,

@@ -4,7 +4,6 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Instant,
 };
 
@@ -17,10 +16,9 @@ use crate::{
     config::{self, BaseUrl, Config, Flags},
     domain::RegistryName,
     error::{Error, Result},
-    metrics::Metrics,
     mirror::{
         bundle::{
-            self, Layout, Output, Selection, SigningKey, Since, Tree, Trouble, Wants, Watch, Wish,
+            self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
             Written,
         },
         prefetch::List,
@@ -78,11 +76,12 @@ enum Format {
 
 /// What there is to do, once all that was said makes sense.
 enum Job {
-    Bundle(Wish, Output, Option<SigningKey>),
+    Bundle(Order, Output, Option<SigningKey>),
     Tree(Tree),
 }
 
-/// Exports what is stored and good. Exit code 1 when something of it was bad, or something that was asked for is missing; all else is exported.
+/// Exports what is stored and good. Exit code 1 when something of it was bad, or something that was asked for is missing, or when there
+/// was nothing at all; all else is exported.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or the flags can't be used, [`Kind::Store`](crate::error::Kind::Store) when
@@ -90,7 +89,7 @@ enum Job {
 pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let job = options.job(&config)?;
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::existing_store(&config)?;
     let quiet = options.output == Path::new("-");
     tokio::task::spawn_blocking(move || work(&store, job, quiet))
         .await
@@ -105,32 +104,41 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         bytes: &|bytes| progress.inc(bytes),
         say: &|line| progress.suspend(|| eprintln!("{line}")),
     };
-    let (trouble, summary) = match job {
-        Job::Bundle(wish, output, key) => {
-            let picked = bundle::pick(store, &wish, &watch)?;
+    let is_delta = matches!(&job, Job::Bundle(order, ..) if !order.since.is_empty());
+    let (trouble, amount, summary, files) = match job {
+        Job::Bundle(order, output, key) => {
+            let picked = bundle::pick(store, &order, &watch)?;
             let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
             let written = bundle::export(store, picked, &output, key.as_ref(), &watch)?;
             let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
-            (trouble, what + &list(&written))
+            (trouble, entries, what, list(&written))
         }
         Job::Tree(tree) => {
             let made = bundle::plant(store, &tree, &watch)?;
             let bytes = ByteSize(made.bytes).display().iec();
             let (files, crates) = (made.index_files, made.crates);
             let what = format!("{files} index files and {crates} crates of {bytes}");
-            (made.trouble, format!("{what} in {}", tree.folder.display()))
+            let what = format!("{what} in {}", tree.folder.display());
+            (made.trouble, files, what, String::new())
         }
     };
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
-    let summary = format!("{summary} in {seconds:.1} s{}", said_of(trouble));
+    let summary = format!("{summary}, in {seconds:.1} s{}{files}", said_of(trouble));
     // Whoever started it may have stopped reading.
     let _ = match to_stdout {
         true => writeln!(std::io::stderr(), "{summary}"),
         false => writeln!(std::io::stdout(), "{summary}"),
     };
+    // There may be nothing new; that there is nothing at all is hardly what somebody wants to carry.
+    let in_vain = amount == 0 && !is_delta;
+    if in_vain {
+        eprintln!(
+            "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?"
+        );
+    }
     Ok(match trouble.bad + trouble.missing {
-        0 => ExitCode::SUCCESS,
+        0 if !in_vain => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
 }
@@ -140,7 +148,7 @@ fn list(written: &[Written]) -> String {
         let size = ByteSize(file.bytes).display().iec();
         format!("\n  {} ({size})", file.path.display())
     };
-    written.iter().map(file).collect::<String>() + if written.is_empty() { "" } else { "\n" }
+    written.iter().map(file).collect()
 }
 
 fn said_of(trouble: Trouble) -> String {
@@ -168,14 +176,16 @@ impl Options {
             if self.url.is_some() {
                 return Err(Error::config("--url goes with --format static only"));
             }
-            let wish = Wish {
+            let order = Order {
                 selection,
                 since: self.since.iter().map(|text| Since::parse(text)).collect(),
                 registry,
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
             };
-            return Ok(Job::Bundle(wish, self.output()?, self.key()?));
+            let output = self.output()?;
+            output.check()?;
+            return Ok(Job::Bundle(order, output, self.key()?));
         }
         let bundles_only = [
             ("--since", !self.since.is_empty()),
@@ -286,11 +296,11 @@ impl Options {
         for (what, why) in &aside.named {
             eprintln!("skipped  {what}: {why}");
         }
-        let mut wants = Wants::default();
+        let mut picks = Picks::default();
         for needed in needed {
-            wants.add(needed.registry, needed.id, needed.sha256);
+            picks.add(needed.registry, needed.id, needed.sha256);
         }
-        Ok(Selection::Wanted(wants))
+        Ok(Selection::Wanted(picks))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bytesize::ByteSize;
@@ -51,9 +51,10 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     })
     .await
     .map_err(|e| Error::internal(format!("the import ended early: {e}")))?;
-    if done.written > 0 {
-        store.announce_change().await?;
-    }
+    let told = match done.written {
+        0 => Ok(()),
+        _ => store.announce_change().await,
+    };
     warn_of_unknown(&config, &done);
     let summary = format!(
         "{} entries of {} written, {} were there, in {:.1} s",
@@ -67,7 +68,13 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
         Ok(()) => writeln!(io::stdout(), "{summary}"),
         Err(_) => writeln!(io::stderr(), "{summary}, and then something was wrong"),
     };
-    ended.map(|()| ExitCode::SUCCESS)
+    match (ended, told) {
+        (Err(wrong), Err(e)) => {
+            tracing::error!("a running mirror isn't told of what was imported: {e}");
+            Err(wrong)
+        }
+        (ended, told) => ended.and(told).map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn import_all(
@@ -84,7 +91,7 @@ fn import_all(
             say: &|line| progress.suspend(|| eprintln!("{line}")),
         };
         let source = open(path)?;
-        let imported = bundle::import(source, key, store, &watch, done);
+        let imported = bundle::import(source, key, store, SystemTime::now(), &watch, done);
         progress.finish_and_clear();
         imported
             .map_err(|e| Error::new(e.kind(), format!("the bundle {}: {e}", path.display())))?;

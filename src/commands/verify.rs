@@ -43,15 +43,18 @@ pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
     let bar = bar::of(size.1);
     let tally = check_all(&store, &bar, repair).await?;
     bar.finish_and_clear();
+    if repair && tally.bad > 0 {
+        store.announce_change().await?;
+    }
     println!(
         "{} objects of {} checked, {} bad{}",
         tally.objects,
         ByteSize(tally.bytes).display().iec(),
         tally.bad,
-        if repair && tally.bad > 0 {
-            ", dropped; they are fetched again when asked for"
-        } else {
-            ""
+        match (repair && tally.bad > 0, config.offline.enabled) {
+            (true, false) => ", dropped; they are fetched again when asked for",
+            (true, true) => ", dropped; import them anew",
+            (false, _) => "",
         }
     );
     Ok(if tally.bad > 0 {

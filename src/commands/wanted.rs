@@ -1,28 +1,38 @@
 //! `wanted`: what clients of an offline mirror asked for and didn't find, as `prefetch` takes it.
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, time::SystemTime};
+
+use clap::Args;
 
 use crate::{
     app,
     config::{self, Flags},
     error::Result,
-    metrics::Metrics,
 };
+
+/// What becomes of what is printed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Forget what was printed; what is asked for again is noted again.
+    #[arg(long)]
+    forget: bool,
+}
 
 /// Prints one line for each thing that was asked for in vain and still isn't here: `serde@1.0.200`, or `serde` where the crate as a whole is missing.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used, [`Kind::Store`](crate::error::Kind::Store) when the
-/// store can't be read.
-pub async fn run(flags: &Flags) -> Result<ExitCode> {
+/// store can't be read, or written if something is to be forgotten.
+pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
-    let mut out = std::io::stdout().lock();
-    for wish in store.wishes().await? {
-        // A reader that has seen enough (`head`) is no failure.
-        if writeln!(out, "{wish}").is_err() {
-            break;
-        }
+    let store = app::existing_store(&config)?;
+    let wishes = store.wishes(SystemTime::now()).await?;
+    let lines: String = wishes.iter().map(|wish| format!("{wish}\n")).collect();
+    let mut out = std::io::stdout();
+    let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+    // A reader that has seen enough (`head`) is no failure, but it hasn't seen all that would be forgotten.
+    if printed.is_ok() && options.forget {
+        store.forget_wishes(&wishes).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,20 @@ impl Validators {
     /// The longest of either, in bytes: both have to fit into a record's header line, and servers refuse requests with larger headers.
     pub const MAX_LEN: usize = 2 << 10;
 
+    /// Those that are fit to be sent back: an empty or an overlong one isn't, nor one that isn't of visible ASCII characters, blanks and tabs, which is what
+    /// a header's value may be made of.
+    #[must_use]
+    pub fn fit(self) -> Self {
+        let is_fit = |text: &String| {
+            let plain = |b: u8| b == b'\t' || (b' '..=b'~').contains(&b);
+            (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(plain)
+        };
+        Self {
+            etag: self.etag.filter(is_fit),
+            last_modified: self.last_modified.filter(is_fit),
+        }
+    }
+
     /// What to send with the next request for the same thing.
     pub fn precondition(&self) -> Precondition<'_> {
         match (&self.etag, &self.last_modified) {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::{CrateName, CrateVersion, RegistryName};
+use super::{CrateName, CrateVersion, RegistryName, Wanted, wanted::Which};
 
 /// A crate, or one version of it, that somebody asked for and that wasn't here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wish {
     /// In which registry.
     pub registry: RegistryName,
-    /// Which crate, as the asker spelled it.
+    /// Which crate, as the asker spelled it; in lower case when its index file was asked for, as index paths are.
     pub name: CrateName,
     /// Which version; any, when the crate as a whole isn't here.
     pub version: Option<CrateVersion>,
@@ -18,17 +18,19 @@ pub struct Wish {
 impl Wish {
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let (registry, rest) = match text.split_once(':') {
-            Some((registry, rest)) => (RegistryName::parse(registry).ok()?, rest),
-            None => (RegistryName::crates_io(), text),
-        };
-        let (name, version) = match rest.split_once('@') {
-            Some((name, version)) => (name, Some(CrateVersion::parse(version).ok()?)),
-            None => (rest, None),
+        let Wanted {
+            registry,
+            name,
+            which,
+        } = Wanted::parse(text).ok()?;
+        let version = match which {
+            Which::Any => None,
+            Which::Exact(version) => Some(version),
+            Which::Matching(_) => return None,
         };
         Some(Self {
             registry,
-            name: CrateName::parse(name).ok()?,
+            name,
             version,
         })
     }
@@ -47,14 +49,12 @@ impl Wish {
 /// As `crate-mirror prefetch` takes it: `serde`, `serde@1.0.200`, and `internal:thing@1.0.0` for what isn't crates.io's.
 impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.registry != RegistryName::crates_io() {
-            write!(f, "{}:", self.registry)?;
-        }
-        write!(f, "{}", self.name)?;
-        match &self.version {
-            Some(version) => write!(f, "@{version}"),
-            None => Ok(()),
-        }
+        let wanted = Wanted {
+            registry: self.registry,
+            name: self.name,
+            which: self.version.map_or(Which::Any, Which::Exact),
+        };
+        wanted.fmt(f)
     }
 }
 

@@ -1,14 +1,17 @@
 //! [`Access`]: what is known of one request, to be counted and logged when its answer has gone out.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request};
 
-use super::{pieces::PIECE, watch::InFlight};
+use super::{
+    pieces::{PIECE, SMALL},
+    watch::InFlight,
+};
 use crate::{
     domain::Outcome,
-    metrics::{Metrics, Protocol, RouteLabel},
+    metrics::{Protocol, RouteLabel},
 };
 
 /// The target of access lines, for log filters: `access=off`.
@@ -16,12 +19,10 @@ pub(super) const TARGET: &str = "access";
 
 /// One request and how it is going. Counted and logged when dropped, which is when its answer is out or its client gone.
 pub(super) struct Access {
-    pub(super) method: Method,
-    uri: Uri,
-    user_agent: Option<HeaderValue>,
+    /// What its log line says of it, if there is to be one.
+    line: Option<Box<Line>>,
     protocol: Protocol,
     started: Instant,
-    metrics: Arc<Metrics>,
     pub(super) route: RouteLabel,
     pub(super) status: StatusCode,
     pub(super) outcome: Outcome,
@@ -31,27 +32,34 @@ pub(super) struct Access {
     in_flight: InFlight,
 }
 
+/// What only the log wants to know of a request.
+struct Line {
+    method: Method,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+}
+
 impl Access {
-    pub(super) fn new(
-        request: &request::Parts,
-        metrics: Arc<Metrics>,
-        in_flight: InFlight,
-    ) -> Self {
-        Self {
+    pub(super) fn new(request: &request::Parts, in_flight: InFlight) -> Self {
+        let line = || Line {
             method: request.method.clone(),
             uri: request.uri.clone(),
             user_agent: request.headers.get(header::USER_AGENT).cloned(),
+        };
+        let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
+        Self {
+            line: is_logged.then(|| Box::new(line())),
             protocol: match request.version {
                 Version::HTTP_2 => Protocol::Http2,
                 _ => Protocol::Http1,
             },
             started: Instant::now(),
-            metrics,
             route: RouteLabel::Unknown,
             status: StatusCode::OK,
-            outcome: Outcome::Hit,
+            // Until there is an answer: a client may go away before.
+            outcome: Outcome::Miss,
             bytes: 0,
-            complete: true,
+            complete: false,
             in_flight,
         }
     }
@@ -62,6 +70,8 @@ impl Access {
     pub(super) fn hand_over(&self, waiting: &mut Bytes) -> Bytes {
         match self.protocol {
             Protocol::Http1 => std::mem::take(waiting),
+            // A client can hold no more of such answers than of streams.
+            Protocol::Http2 if waiting.len() <= SMALL && self.bytes == 0 => std::mem::take(waiting),
             Protocol::Http2 => {
                 let piece = waiting.split_to(waiting.len().min(PIECE));
                 self.in_flight.hand_over(piece)
@@ -73,20 +83,18 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.metrics
-            .request(self.route, self.outcome, self.protocol, took);
-        self.metrics.served_bytes.inc_by(self.bytes);
-        if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
-            return;
-        }
-        let user_agent = self
+        let metrics = self.in_flight.metrics();
+        metrics.request(self.route, self.outcome, self.protocol, took);
+        metrics.served_bytes.inc_by(self.bytes);
+        let Some(line) = &self.line else { return };
+        let user_agent = line
             .user_agent
             .as_ref()
             .map(|v| String::from_utf8_lossy(v.as_bytes()));
         tracing::info!(
             target: TARGET,
-            method = self.method.as_str(),
-            path = self.uri.path(),
+            method = line.method.as_str(),
+            path = line.uri.path(),
             status = self.status.as_u16(),
             outcome = self.outcome.as_str(),
             bytes = self.bytes,

@@ -1,7 +1,6 @@
 //! Connections: accepted, served in whatever HTTP they speak, and let finish when it is time to stop.
 
 use std::{
-    convert::Infallible,
     fmt::Display,
     future::Future,
     io,
@@ -12,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
@@ -29,7 +29,7 @@ use super::{
     body::Body,
     gather::Gathered,
     h2c::{Offer, Upgraded},
-    service::{Client, Service},
+    service::{Answering, Client, Service},
     watch::Watched,
 };
 
@@ -140,17 +140,10 @@ impl Server {
     }
 
     async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr, open: Arc<Open>) {
-        let (stream, activity) = Watched::new(stream);
+        let (stream, activity) = Watched::new(stream, self.service.metrics().clone());
         let stream = Gathered::new(stream);
         let client = Client { address, activity };
-        let service = service_fn(|request| {
-            let (server, client, open) = (self.clone(), client.clone(), open.clone());
-            // In a box, because hyper and tokio move it about: half a dozen times over HTTP/2, some kilobytes each.
-            Box::pin(async move {
-                let answer = server.answer_or_upgrade(request, &client, open).await;
-                Ok::<_, Infallible>(answer)
-            })
-        });
+        let service = service_fn(|request| self.answer_or_upgrade(request, &client, &open));
         let connection = self
             .any_protocol
             .serve_connection_with_upgrades(TokioIo::new(stream.clone()), service);
@@ -163,18 +156,15 @@ impl Server {
         stream: Stream,
         client: &Client,
     ) {
-        let service = service_fn(|request: Request<Incoming>| {
-            let (service, client) = (self.service.clone(), client.clone());
-            Box::pin(async move { Ok::<_, Infallible>(answer(&service, request, &client).await) })
-        });
+        let service = service_fn(|request| answer(&self.service, request, client));
         let connection = self
             .only_http2
             .serve_connection(TokioIo::new(upgraded), service);
         self.drive(connection, stream, client).await;
     }
 
-    /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out, and a client
-    /// that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
+    /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out,
+    /// and a client that has nothing outstanding is not waited for (a cargo that is busy compiling doesn't answer the question whether it is there).
     async fn drive<C: GracefulConnection<Error: Display + Unpin>>(
         &self,
         connection: C,
@@ -186,17 +176,26 @@ impl Server {
             stream,
             ended: None,
         };
+        let stalled = client.activity.stalls_for(self.service.limits().idle);
+        let stalled = stalled.map(|()| Interruption::Stalled).left_future();
+        let stopping = self.stopping.cancelled();
+        let stopping = stopping.map(|()| Interruption::Stopping).right_future();
+        // Polled only when one of them has something to say, and not with every request.
+        let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
         let ended = tokio::select! {
+            biased;
             ended = &mut turns => ended,
-            () = client.activity.stalls_for(self.service.limits().idle) => {
-                tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
-                return;
-            }
-            () = self.stopping.cancelled() => {
-                turns.connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = turns => ended,
-                    () = client.activity.ends_for(QUIET) => return,
+            Some(interruption) = interruptions.next() => match interruption {
+                Interruption::Stalled => {
+                    tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
+                    return;
+                }
+                Interruption::Stopping => {
+                    turns.connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = turns => ended,
+                        () = client.activity.ends_for(QUIET) => return,
+                    }
                 }
             }
         };
@@ -206,23 +205,28 @@ impl Server {
     }
 
     /// Answers a request, or a valid offer to go on in HTTP/2 with the request in it.
-    async fn answer_or_upgrade(
+    fn answer_or_upgrade(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         client: &Client,
-        open: Arc<Open>,
-    ) -> Response<Body> {
+        open: &Arc<Open>,
+    ) -> Answering {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
         if !wanted || self.stopping.is_cancelled() {
-            return answer(&self.service, request, client).await;
+            return answer(&self.service, request, client);
         }
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
         match Offer::of(&head) {
-            Some(offer) => self.switch_protocols(on_upgrade, offer, client.clone(), open),
-            None => answer(&self.service, Request::from_parts(head, body), client).await,
+            Some(offer) => Answering::now(self.switch_protocols(
+                on_upgrade,
+                offer,
+                client.clone(),
+                open.clone(),
+            )),
+            None => answer(&self.service, Request::from_parts(head, body), client),
         }
     }
 
@@ -241,7 +245,7 @@ impl Server {
             match upgraded(on_upgrade, &offer).await {
                 Ok((upgraded, stream)) => server.run_http2(upgraded, stream, &client).await,
                 Err(e) => {
-                    tracing::debug!(client = %client.address, "an upgrade to HTTP/2 failed: {e}")
+                    tracing::debug!(client = %client.address, "an upgrade to HTTP/2 failed: {e}");
                 }
             }
         });
@@ -254,10 +258,18 @@ impl Server {
     }
 }
 
-async fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Response<Body> {
+fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Answering {
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
-    service.answer(&head, has_body, client).await
+    service.answer(head, has_body, client)
+}
+
+/// What ends a connection that hasn't ended by itself.
+enum Interruption {
+    /// Nothing gets on.
+    Stalled,
+    /// It is time to stop.
+    Stopping,
 }
 
 /// Tells a client that there are too many, without waiting for anything: it may be one of thousands.
@@ -296,9 +308,14 @@ impl<C: GracefulConnection<Error: Unpin>> Future for Turns<'_, C> {
     type Output = Result<(), C::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let gathers = self.stream.gathers();
         if self.ended.is_none()
             && let Poll::Ready(ended) = self.connection.as_mut().poll(context)
         {
+            if !gathers {
+                // All is out. After an upgrade the stream is another task's by now, and waits on its behalf.
+                return Poll::Ready(ended);
+            }
             self.ended = Some(ended);
         }
         match ready!(self.stream.poll_send(context)) {

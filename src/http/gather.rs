@@ -62,6 +62,11 @@ impl<S> Gathered<S> {
         self.lock().manner = Manner::Gather;
     }
 
+    /// Whether it is HTTP/2.
+    pub(super) fn gathers(&self) -> bool {
+        self.lock().manner == Manner::Gather
+    }
+
     /// Only ever one task at a time uses a connection, so nobody waits here.
     fn lock(&self) -> MutexGuard<'_, Gathering<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -40,8 +40,8 @@ pub(super) fn ready(mirror: &Mirror) -> Answer {
 }
 
 /// All counters.
-pub(super) async fn metrics(mirror: &Mirror) -> Answer {
-    let mut answer = page(mirror.metrics().await.render());
+pub(super) fn metrics(mirror: &Mirror) -> Answer {
+    let mut answer = page(mirror.metrics().render());
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers.insert(header::CONTENT_TYPE, prometheus);
     answer

@@ -21,6 +21,9 @@ use bytes::Bytes;
 /// use. Smaller pieces would cost more: each is one more trip through HTTP/2's queues.
 pub(super) const PIECE: usize = 32 << 10;
 
+/// An answer that is no larger is handed over as it is: that of all the streams of a connection comes to less than a few large crates.
+pub(super) const SMALL: usize = 16 << 10;
+
 /// The time limit in ticks: a piece is late when it has been out for all of so many.
 const LIMIT: usize = 2;
 /// The same for a client whose line is full: many answers share it, and each waits for its turn. Ten times as long, and not for ever, because a

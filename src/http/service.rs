@@ -1,6 +1,14 @@
 //! [`Service`]: from a request to its answer.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use futures_util::FutureExt;
 use http::{Response, header, request::Parts as Head};
@@ -17,9 +25,10 @@ use super::{
 };
 use crate::{
     config::{BaseUrl, sections::Server},
+    domain::{CrateId, CrateName},
     error::{Error, Kind, Result},
     metrics::{Metrics, RouteLabel},
-    mirror::Mirror,
+    mirror::{Found, IndexEntry, Mirror, Registry},
 };
 
 /// What answers requests. Cheap to clone.
@@ -59,65 +68,87 @@ impl Service {
         &self.0.metrics
     }
 
-    /// Answers one request from `client`; every failure is an answer too, a panic included.
-    pub(super) async fn answer(
-        &self,
-        request: &Head,
-        has_body: bool,
-        client: &Client,
-    ) -> Response<Body> {
-        let mut access = Access::new(request, self.0.metrics.clone(), client.activity.begin());
+    /// Answers one request from `client`; every failure is an answer too, a panic included. What is in memory is answered at once, in a future that
+    /// is small; only what takes longer gets one that can.
+    pub(super) fn answer(&self, request: Head, has_body: bool, client: &Client) -> Answering {
+        let mut access = Access::new(&request, client.activity.begin());
         let route = Route::parse(request.uri.path());
         let verb = Verb::parse(&request.method);
         let form = match &route {
             Ok(Route::WebApi { .. }) => ErrorForm::Json,
             Ok(_) | Err(_) => ErrorForm::Text,
         };
-        let answered = match (route, &verb) {
-            // RFC 9112, section 3.2: two hosts are two different ideas of whom the request is for.
-            (Ok(_), Ok(_)) if request.headers.get_all(header::HOST).iter().count() > 1 => Err(
-                Error::bad_request("the request has more than one Host header"),
-            ),
-            (Ok(_), Ok(_)) if has_body => Err(Error::bad_request(
-                "a request that only reads can't have a body",
-            )),
-            (Ok(route), Ok(_)) => {
-                access.route = route.label();
-                let work = async {
-                    if route.label() != RouteLabel::Page {
-                        self.0.limits.request(client.address)?;
-                    }
-                    self.route(route, request).await
-                };
-                survived(work).await
-            }
-            (Ok(route), Err(e)) => {
-                access.route = route.label();
-                Err(e.clone())
-            }
-            (Err(e), _) => Err(e),
+        if let Ok(route) = &route {
+            access.route = route.label();
+        }
+        let asked = Asked {
+            verb: *verb.as_ref().unwrap_or(&Verb::Get),
+            form,
+            access,
         };
-        let answer = answered.unwrap_or_else(|e| {
-            if e.kind() == Kind::Internal {
-                tracing::error!(path = request.uri.path(), "{e}");
-            }
-            Answer::error(&e, form)
+        let now = SystemTime::now();
+        let at_once = contained(|| {
+            let route = self.admit(route, verb, &request, has_body, client)?;
+            self.at_once(route, &request, now)
         });
-        answer.finish(verb.unwrap_or(Verb::Get), access)
+        match at_once {
+            Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request)),
+            Ok(Reached::Further(further)) => {
+                let mirror = self.0.mirror.clone();
+                Answering::Later(Box::pin(async move {
+                    let answer = survived(further.answer(&mirror, &request, now)).await;
+                    asked.answered(answer, &request)
+                }))
+            }
+            Err(e) => Answering::now(asked.answered(Err(e), &request)),
+        }
     }
 
-    async fn route(&self, route: Route, request: &Head) -> Result<Answer> {
+    /// What is asked for, if it is asked for in a way that can be answered.
+    fn admit(
+        &self,
+        route: Result<Route>,
+        verb: Result<Verb>,
+        request: &Head,
+        has_body: bool,
+        client: &Client,
+    ) -> Result<Route> {
+        let route = route?;
+        verb?;
+        // RFC 9112, section 3.2: two hosts are two different ideas of whom the request is for.
+        if request.headers.get_all(header::HOST).iter().count() > 1 {
+            return Err(Error::bad_request(
+                "the request has more than one Host header",
+            ));
+        }
+        if has_body {
+            return Err(Error::bad_request(
+                "a request that only reads can't have a body",
+            ));
+        }
+        if route.label() != RouteLabel::Page {
+            self.0.limits.request(client.address)?;
+        }
+        Ok(route)
+    }
+
+    /// The answer that needs nothing but memory, or what more there is to do.
+    fn at_once(&self, route: Route, request: &Head, now: SystemTime) -> Result<Reached> {
         let mirror = &self.0.mirror;
-        let now = SystemTime::now();
-        Ok(match route {
+        Ok(Reached::Answer(match route {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
-                let found = mirror.index(registry, name, now).await?;
-                index::answer(&request.headers, &found.value, found.outcome)
+                match mirror.index_at_once(registry, name, now) {
+                    Some(found) => index_answer(request, found?),
+                    None => return Ok(Further::Index(registry.clone(), name).into()),
+                }
             }
             Route::Download { registry, id } => {
                 let registry = mirror.registry(registry)?;
-                crates::answer(mirror.crate_file(registry, &id, now).await?)
+                match mirror.crate_at_once(registry, &id) {
+                    Some(found) => crates::answer(found),
+                    None => return Ok(Further::Download(registry.clone(), id).into()),
+                }
             }
             Route::ConfigJson { registry } => {
                 mirror.registry(registry)?;
@@ -131,9 +162,9 @@ impl Service {
             }
             Route::Health => pages::health(),
             Route::Ready => pages::ready(mirror),
-            Route::Metrics => pages::metrics(mirror).await,
+            Route::Metrics => pages::metrics(mirror),
             Route::Status => pages::status(mirror, &self.base_url(request)?),
-        })
+        }))
     }
 
     fn base_url(&self, request: &Head) -> Result<String> {
@@ -141,14 +172,110 @@ impl Service {
     }
 }
 
+/// How far a request gets with nothing but memory.
+enum Reached {
+    /// To its answer.
+    Answer(Answer),
+    /// To what takes longer.
+    Further(Further),
+}
+
+/// What isn't in memory.
+enum Further {
+    Index(Registry, CrateName),
+    Download(Registry, CrateId),
+}
+
+impl From<Further> for Reached {
+    fn from(further: Further) -> Self {
+        Self::Further(further)
+    }
+}
+
+impl Further {
+    async fn answer(self, mirror: &Mirror, request: &Head, now: SystemTime) -> Result<Answer> {
+        match self {
+            Self::Index(registry, name) => {
+                let found = mirror.index(&registry, name, now).await?;
+                Ok(index_answer(request, found))
+            }
+            Self::Download(registry, id) => {
+                let found = mirror.crate_file(&registry, &id, now).await?;
+                Ok(crates::answer(found))
+            }
+        }
+    }
+}
+
+fn index_answer(request: &Head, found: Found<Arc<IndexEntry>>) -> Answer {
+    index::answer(&request.headers, &found.value, found.outcome)
+}
+
+/// What has to be known of a request when its answer is ready.
+struct Asked {
+    verb: Verb,
+    form: ErrorForm,
+    access: Access,
+}
+
+impl Asked {
+    fn answered(self, answer: Result<Answer>, request: &Head) -> Response<Body> {
+        let answer = answer.unwrap_or_else(|e| {
+            if e.kind() == Kind::Internal {
+                tracing::error!(path = request.uri.path(), "{e}");
+            }
+            Answer::error(&e, self.form)
+        });
+        answer.finish(self.verb, self.access)
+    }
+}
+
+/// An answer that is there, or on its way.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed, what is there at once would cost each hit an allocation"
+)]
+pub(super) enum Answering {
+    /// There; taken once.
+    Now(Option<Response<Body>>),
+    /// On its way.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Answering {
+    pub(super) fn now(answer: Response<Body>) -> Self {
+        Self::Now(Some(answer))
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(answer) => match answer.take() {
+                Some(answer) => Poll::Ready(Ok(answer)),
+                // Asked again after its end, which no caller may do.
+                None => Poll::Pending,
+            },
+            Self::Later(answer) => answer.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
 /// What `work` comes to; a panic in it is an error like others and takes nothing else down. The panic hook has said where it happened.
+fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(fault()))
+}
+
+/// The same for work that takes longer.
 async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let caught = AssertUnwindSafe(work).catch_unwind().await;
-    caught.unwrap_or_else(|_| {
-        Err(Error::internal(
-            "this mirror has a fault; its log says more",
-        ))
-    })
+    caught.unwrap_or_else(|_| Err(fault()))
+}
+
+fn fault() -> Error {
+    Error::internal("this mirror has a fault; its log says more")
 }
 
 #[cfg(test)]
@@ -164,5 +291,7 @@ mod tests {
         let answer = Answer::error(&error, ErrorForm::Text);
         assert_eq!(answer.status, http::StatusCode::INTERNAL_SERVER_ERROR);
         assert!(survived(async { Ok(()) }).await.is_ok());
+        let error = contained::<()>(|| panic!("on purpose")).expect_err("a panic");
+        assert_eq!(error.kind(), Kind::Internal);
     }
 }

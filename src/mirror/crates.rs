@@ -68,13 +68,10 @@ impl Mirror {
         id: &CrateId,
         now: SystemTime,
     ) -> Result<Found<CrateBody>> {
-        let index = IndexKey::new(registry.name(), id.name);
-        if let Some(Resident::Index(entry)) = self.0.memory.index(&index).await
-            && let Some(key) = key_in(&entry, index.registry, id)
-            && let Some(Resident::Crate(bytes)) = self.0.memory.crate_file(&key).await
-        {
-            return Ok(found(CrateBody::Whole(bytes), Outcome::Hit));
+        if let Some(found) = self.crate_at_once(registry, id) {
+            return Ok(found);
         }
+        let index = IndexKey::new(registry.name(), id.name);
         let deadline = Instant::now() + ANSWER_WITHIN;
         let found = async {
             match registry {
@@ -84,8 +81,7 @@ impl Mirror {
                 Registry::Offline(_) => self.0.offline_crate(&index, id, now).await,
             }
         };
-        // In a box of its own, so that a hit, which doesn't get here, isn't a large future that is moved about.
-        Box::pin(timeout_at(deadline + GRACE, found))
+        timeout_at(deadline + GRACE, found)
             .await
             .unwrap_or_else(|_| {
                 Err(Error::new(
@@ -93,6 +89,19 @@ impl Mirror {
                     format!("{id} couldn't be read from this mirror's store in time; try again"),
                 ))
             })
+    }
+
+    /// The same if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn crate_at_once(&self, registry: &Registry, id: &CrateId) -> Option<Found<CrateBody>> {
+        let index = IndexKey::new(registry.name(), id.name);
+        let Resident::Index(entry) = self.0.memory.index(&index)? else {
+            return None;
+        };
+        let key = key_in(&entry, index.registry, id)?;
+        match self.0.memory.crate_file(&key)? {
+            Resident::Crate(bytes) => Some(found(CrateBody::Whole(bytes), Outcome::Hit)),
+            Resident::Absent(_) | Resident::Index(_) => None,
+        }
     }
 
     async fn crate_beyond_memory(
@@ -283,7 +292,7 @@ impl Inner {
 
     /// Looks into the store; what is there and not too large goes into memory.
     async fn load_crate(self: Arc<Self>, key: &CrateKey, now: SystemTime) -> Result<Loaded> {
-        if let Some(Resident::Crate(bytes)) = self.memory.crate_file(key).await {
+        if let Some(Resident::Crate(bytes)) = self.memory.crate_file(key) {
             return Ok(Loaded::Whole(bytes));
         }
         let (allowance, largest) = (self.allowance.clone(), self.memory.largest());
@@ -296,9 +305,7 @@ impl Inner {
             Some(StoredCrate::Large(_)) => Loaded::Large,
             Some(StoredCrate::Whole(bytes, lease)) => {
                 let bytes = lease.hold(bytes);
-                self.memory
-                    .keep_crate(key, Resident::Crate(bytes.clone()))
-                    .await;
+                self.memory.keep_crate(key, Resident::Crate(bytes.clone()));
                 Loaded::Whole(bytes)
             }
         })

@@ -38,8 +38,7 @@ impl Fetch {
             if error.kind() == Kind::Absent {
                 self.inner
                     .memory
-                    .keep_crate(&self.key, Resident::Absent(now))
-                    .await;
+                    .keep_crate(&self.key, Resident::Absent(now));
             }
             match error.kind() {
                 Kind::Internal => {
@@ -54,7 +53,7 @@ impl Fetch {
 
     async fn fetch(&self, now: SystemTime) -> Result<()> {
         // Who looked before the last download landed may have asked after.
-        match self.inner.memory.crate_file(&self.key).await {
+        match self.inner.memory.crate_file(&self.key) {
             Some(Resident::Crate(bytes)) => {
                 let length = bytes.len() as u64;
                 self.download.push(length, bytes);
@@ -209,7 +208,7 @@ impl Fetch {
                 let whole = self.download.consolidate(own).unwrap_or_default();
                 if length <= self.inner.memory.largest() {
                     let resident = Resident::Crate(whole.clone());
-                    self.inner.memory.keep_crate(&self.key, resident).await;
+                    self.inner.memory.keep_crate(&self.key, resident);
                 }
                 self.inner.store.save_crate(&self.key, whole).await
             }

@@ -54,6 +54,11 @@ where
     K: Copy + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Joins the flight for `key` if there is one.
+    pub(super) fn join_existing(&self, key: &K) -> Option<Flight<V>> {
+        lock(&self.0).get(key).map(Listed::join)
+    }
+
     /// Joins the flight for `key`, or starts `work` as one; `work` is told who still waits for it.
     pub(super) fn join<F>(
         &self,

@@ -8,7 +8,7 @@ use super::{
     Found, Inner, Mirror, Registry,
     entry::{Ahead, Due, IndexEntry, content},
     memory::Resident,
-    refresh::Asker,
+    refresh::{Asker, Interested},
 };
 use crate::{
     domain::{CrateName, IndexFile, IndexKey, Outcome},
@@ -26,26 +26,60 @@ impl Mirror {
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
     /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub async fn index(&self, registry: &Registry, name: CrateName, now: SystemTime) -> Answer {
+        self.index_for(registry, name, now, Asker::Client).await
+    }
+
+    /// The same for who knows already what else it needs: no dependency is read ahead.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index).
+    pub async fn index_alone(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Answer {
+        self.index_for(registry, name, now, Asker::Alone).await
+    }
+
+    async fn index_for(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+        asker: fn(Interested) -> Asker,
+    ) -> Answer {
+        if let Some(answer) = self.index_at_once(registry, name, now) {
+            return answer;
+        }
         let key = IndexKey::new(registry.name(), name);
         let upstream = match registry {
             Registry::Online(upstream) => upstream,
-            Registry::Offline(_) => return Box::pin(self.0.offline_index(key, now)).await,
+            Registry::Offline(_) => return self.0.offline_index(key, now).await,
         };
-        let known = self.0.memory.index(&key).await;
-        let answer = match known.and_then(|known| self.0.answer(&key, known, now)) {
-            Some(answer) => answer,
-            None => {
-                let deadline = Instant::now() + ANSWER_WITHIN;
-                // In a box of its own, so that a hit, which doesn't get here, isn't a large future that is moved about.
-                Box::pin(self.refreshed(upstream, key, now, deadline, |_| true)).await
-            }
-        };
-        if let Ok(found) = &answer
-            && found.value.was_ahead()
-        {
-            self.0.metrics.read_ahead_useful.inc();
-        }
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let answer = self
+            .refreshed_for(asker, upstream, key, now, deadline, |_| true)
+            .await;
+        self.0.note_asked(&answer);
         answer
+    }
+
+    /// The same if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn index_at_once(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Option<Answer> {
+        let key = IndexKey::new(registry.name(), name);
+        let known = self.0.memory.index(&key)?;
+        let answer = match registry {
+            Registry::Online(_) => self.0.answer(&key, known, now)?,
+            Registry::Offline(_) => self.0.offline_answer(&key, known, now)?,
+        };
+        self.0.note_asked(&answer);
+        Some(answer)
     }
 
     /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for and `will_do` accepts the copy.
@@ -57,19 +91,29 @@ impl Mirror {
         deadline: Instant,
         will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Answer {
+        self.refreshed_for(Asker::Client, upstream, key, now, deadline, will_do)
+            .await
+    }
+
+    async fn refreshed_for(
+        &self,
+        asker: fn(Interested) -> Asker,
+        upstream: &Arc<Upstream>,
+        key: IndexKey,
+        now: SystemTime,
+        deadline: Instant,
+        will_do: impl Fn(&IndexEntry) -> bool,
+    ) -> Answer {
         let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
             let (inner, upstream) = (self.0.clone(), upstream.clone());
-            async move {
-                let asker = Asker::Client(interest);
-                inner.refresh(&upstream, key, now, asker).await
-            }
+            async move { inner.refresh(&upstream, key, now, asker(interest)).await }
         });
         let patience_ends = flight.started + *self.0.freshness.patience;
         if let Ok(result) = timeout_at(patience_ends.min(deadline), flight.result.clone()).await {
             return result;
         }
         // The flight puts the copy it found in the store into memory before it asks upstream.
-        if let Some(Resident::Index(entry)) = self.0.memory.index(&key).await
+        if let Some(Resident::Index(entry)) = self.0.memory.index(&key)
             && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
             && will_do(&entry)
         {
@@ -89,6 +133,15 @@ impl Mirror {
 }
 
 impl Inner {
+    /// Notes that what was fetched ahead was worth it.
+    fn note_asked(&self, answer: &Answer) {
+        if let Ok(found) = answer
+            && found.value.was_ahead()
+        {
+            self.metrics.read_ahead_useful.inc();
+        }
+    }
+
     /// The answer that what is in memory allows without asking upstream, if it does.
     pub(super) fn answer(
         &self,
@@ -120,23 +173,18 @@ impl Inner {
         key: &IndexKey,
         now: SystemTime,
     ) -> Option<Resident> {
-        if let Some(resident) = self.memory.index(key).await {
+        if let Some(resident) = self.memory.index(key) {
             return Some(resident);
         }
         let _turn = self.readying.acquire().await;
         // Others may have loaded it while this one waited for its turn.
-        if let Some(resident) = self.memory.index(key).await {
+        if let Some(resident) = self.memory.index(key) {
             return Some(resident);
         }
         let entry = self.stored_index(key, now).await?;
         // A refresh may have brought a newer one meanwhile.
-        if let Some(resident) = self.memory.index(key).await {
-            return Some(resident);
-        }
-        self.memory
-            .keep_index(key, Resident::Index(entry.clone()))
-            .await;
-        Some(Resident::Index(entry))
+        let entry = Resident::Index(entry);
+        Some(self.memory.keep_index_unless_known(key, entry))
     }
 
     /// What the store has of an index file. A store that can't be read is one that has nothing: upstream may still answer.
@@ -162,7 +210,7 @@ impl Inner {
         });
         match made.await {
             Ok((content, validators)) => {
-                self.make_twin(*key, content.clone());
+                self.make_twin(*key, &content);
                 Some(Arc::new(IndexEntry {
                     content,
                     validators,

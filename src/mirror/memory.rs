@@ -1,9 +1,13 @@
 //! [`Memory`]: what can be served without touching the disk, within a budget of bytes.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
-use moka::{future::Cache, policy::EvictionPolicy};
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::IndexEntry;
 use crate::domain::{CrateKey, IndexKey, Key};
@@ -26,6 +30,8 @@ pub(super) enum Resident {
 pub(super) struct Memory {
     cache: Cache<Key, Resident>,
     budget: u64,
+    /// Held while an index entry is changed, never while one is read.
+    changes: Mutex<()>,
 }
 
 /// How much is in memory.
@@ -41,29 +47,62 @@ impl Memory {
             .weigher(|_, resident: &Resident| weigh(resident))
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { cache, budget }
+        Self {
+            cache,
+            budget,
+            changes: Mutex::default(),
+        }
     }
 
-    pub(super) async fn index(&self, key: &IndexKey) -> Option<Resident> {
-        self.cache.get(&Key::Index(*key)).await
+    pub(super) fn index(&self, key: &IndexKey) -> Option<Resident> {
+        self.cache.get(&Key::Index(*key))
     }
 
-    pub(super) async fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
-        self.cache.get(&Key::Crate(*key)).await
+    pub(super) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
+        self.cache.get(&Key::Crate(*key))
     }
 
-    pub(super) async fn keep_index(&self, key: &IndexKey, resident: Resident) {
-        self.keep(Key::Index(*key), resident).await;
+    pub(super) fn keep_index(&self, key: &IndexKey, resident: Resident) {
+        let _one_at_a_time = self.lock();
+        self.keep(Key::Index(*key), resident);
     }
 
-    pub(super) async fn keep_crate(&self, key: &CrateKey, resident: Resident) {
-        self.keep(Key::Crate(*key), resident).await;
+    pub(super) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
+        self.keep(Key::Crate(*key), resident);
     }
 
-    async fn keep(&self, key: Key, resident: Resident) {
-        self.cache.insert(key, resident).await;
+    /// Puts it in only if nothing is there; gives what is there then.
+    pub(super) fn keep_index_unless_known(&self, key: &IndexKey, resident: Resident) -> Resident {
+        let _one_at_a_time = self.lock();
+        if let Some(known) = self.index(key) {
+            return known;
+        }
+        self.keep(Key::Index(*key), resident.clone());
+        resident
+    }
+
+    /// Puts what `change` makes of an entry into its place, in one step: looked at and put back apart, it could undo what came between.
+    pub(super) fn change_index(
+        &self,
+        key: &IndexKey,
+        change: impl FnOnce(&Arc<IndexEntry>) -> Option<Arc<IndexEntry>>,
+    ) {
+        let _one_at_a_time = self.lock();
+        if let Some(Resident::Index(entry)) = self.index(key)
+            && let Some(changed) = change(&entry)
+        {
+            self.keep(Key::Index(*key), Resident::Index(changed));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, key: Key, resident: Resident) {
+        self.cache.insert(key, resident);
         // moka evicts in batches; with large objects a batch would overshoot the budget by gigabytes.
-        self.cache.run_pending_tasks().await;
+        self.cache.run_pending_tasks();
     }
 
     /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
@@ -86,8 +125,8 @@ impl Memory {
         .collect()
     }
 
-    pub(super) async fn usage(&self) -> Usage {
-        self.cache.run_pending_tasks().await;
+    pub(super) fn usage(&self) -> Usage {
+        self.cache.run_pending_tasks();
         Usage {
             entries: i64::try_from(self.cache.entry_count()).unwrap_or(i64::MAX),
             bytes: i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX),

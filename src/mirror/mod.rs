@@ -23,7 +23,7 @@ mod withdrawn;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
@@ -31,6 +31,7 @@ pub use entry::IndexEntry;
 pub use evict::{Evicted, Target, evict};
 pub use registry::Registry;
 pub use rendition::{Modified, Rendition};
+pub use twin::Twins;
 
 use crate::{
     allowance::Allowance,
@@ -52,6 +53,8 @@ pub struct Parts {
     pub memory_budget: u64,
     /// The memory that bodies may take, cached ones included.
     pub allowance: Allowance,
+    /// Whether large index files are gzipped.
+    pub twins: Twins,
     /// Where objects are kept.
     pub store: Store,
     /// The registries.
@@ -75,6 +78,7 @@ struct Inner {
     store: Store,
     registries: BTreeMap<RegistryName, Registry>,
     offline_index: OfflineIndex,
+    gzip: Twins,
     read_ahead: read_ahead::ReadAhead,
     default: RegistryName,
     metrics: Arc<Metrics>,
@@ -90,6 +94,8 @@ struct Inner {
     readying: tokio::sync::Semaphore,
     /// Gzip twins being made; bounded, because each keeps a core busy.
     twins: tokio::sync::Semaphore,
+    /// Cancelled when it is time to stop: what nobody waits for isn't begun any more.
+    stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -116,6 +122,7 @@ impl Mirror {
             store: parts.store,
             registries: registries.collect(),
             offline_index: parts.offline_index,
+            gzip: parts.twins,
             read_ahead: read_ahead::ReadAhead::new(parts.read_ahead),
             default: parts.default,
             metrics: parts.metrics,
@@ -125,6 +132,7 @@ impl Mirror {
             saves: saves::Saves::default(),
             readying: tokio::sync::Semaphore::new(READYING),
             twins: tokio::sync::Semaphore::new(twin::TWINS_AT_ONCE),
+            stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -155,8 +163,8 @@ impl Mirror {
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.
-    pub async fn metrics(&self) -> &Metrics {
-        let usage = self.0.memory.usage().await;
+    pub fn metrics(&self) -> &Metrics {
+        let usage = self.0.memory.usage();
         self.0.metrics.memory_entries.set(usage.entries);
         self.0.metrics.memory_bytes.set(usage.bytes);
         let metrics = &self.0.metrics;
@@ -188,6 +196,7 @@ impl Mirror {
 
     /// Waits until what is being fetched and written is in the store, at most `grace`.
     pub async fn close(&self, grace: Duration) {
+        self.0.stopping.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(grace, self.0.tasks.wait())
             .await

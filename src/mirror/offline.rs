@@ -1,7 +1,7 @@
 //! Offline: what is stored, shown so that a resolver picks only what can be downloaded, and what was asked for in vain.
 //!
-//! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which costs a request
-//! one `stat`, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
+//! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which is looked for every
+//! ten milliseconds at most, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
@@ -19,7 +19,7 @@ use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, Outcome, Version, Wish},
     error::{Error, Kind, Result},
     policy::render,
-    store::IndexRecord,
+    store::{IndexRecord, Mark},
     upstream::ANSWER_WITHIN,
 };
 
@@ -33,11 +33,12 @@ impl Inner {
         match self.looked_up(key, now).await {
             Ok(Found { value, outcome }) => shown(&key, value, outcome),
             Err(e) if e.kind() == Kind::Offline => {
-                self.wish_for(Wish {
+                let wish = Wish {
                     registry: key.registry,
                     name: key.name(),
                     version: None,
-                });
+                };
+                self.wish_for(wish, now);
                 Err(e)
             }
             Err(e) => Err(e),
@@ -65,63 +66,98 @@ impl Inner {
         let body = match listed.and_then(|entry| key_in(entry, index.registry, id)) {
             Some(key) => {
                 let stored = self.stored_crate(&key, now).await;
-                stored.map_err(|e| broken(id, &e))?
+                stored.map_err(|e| told(id, &e))?
             }
             None => {
                 let stored = self.withdrawn_crate(index, id, listed, now).await;
                 stored.map(|found| found.value)
             }
         };
-        body.map(|body| found(body, Outcome::Hit)).ok_or_else(|| {
-            let wish = Wish {
-                registry: index.registry,
-                name: id.name,
-                version: Some(id.version),
-            };
-            self.wish_for(wish);
-            not_here(&wish)
-        })
+        if let Some(body) = body {
+            return Ok(found(body, Outcome::Hit));
+        }
+        self.store.require().await.map_err(|e| told(id, &e))?;
+        let wish = Wish {
+            registry: index.registry,
+            name: id.name,
+            version: Some(id.version),
+        };
+        self.wish_for(wish, now);
+        Err(not_in_store(&wish))
     }
 
-    /// The entry under `key`, from memory as long as the store is as it was when it was looked into.
+    /// The answer that what is in memory allows, if the store is known to be as it was when it was looked into.
+    pub(super) fn offline_answer(
+        &self,
+        key: &IndexKey,
+        known: Resident,
+        now: SystemTime,
+    ) -> Option<Answer> {
+        let entry = self.unchanged(known, self.store.change_mark_at_once()?, now)?;
+        Some(shown(key, entry, Outcome::Hit))
+    }
+
+    fn unchanged(&self, known: Resident, mark: Mark, now: SystemTime) -> Option<Arc<IndexEntry>> {
+        let Resident::Index(entry) = known else {
+            return None;
+        };
+        let is_due = !matches!(entry.due(&self.freshness, now), Due::Nothing);
+        (!is_due && entry.seen == Some(mark)).then_some(entry)
+    }
+
+    /// The entry under `key`, from memory as long as the store is as it was when it was looked into; whatever its age when the store fails.
     async fn looked_up(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
-        if let Some(Resident::Index(entry)) = self.memory.index(&key).await
-            && entry.seen == self.store.change_mark()
-            && matches!(entry.due(&self.freshness, now), Due::Nothing)
-        {
-            return Ok(hit(entry));
-        }
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let flight = self.refreshes.join(key, &self.tasks, |_| {
-            let inner = self.clone();
-            async move { inner.look_up(key, now).await }
-        });
-        timeout_at(deadline, flight.result).await.unwrap_or_else(|_| {
-            Err(Error::new(
-                Kind::Overloaded,
-                format!(
-                    "the index file of {} couldn't be read from this mirror's store in time; try again",
-                    key.name()
-                ),
-            ))
-        })
+        let looked = timeout_at(deadline, self.look_up_now(key, now)).await;
+        let looked = looked.unwrap_or_else(|_| Err(Error::store("it took too long")));
+        let failed = |e: &Error| !matches!(e.kind(), Kind::Offline | Kind::Corrupt);
+        match (looked, self.memory.index(&key)) {
+            (Err(e), Some(Resident::Index(entry))) if failed(&e) => {
+                tracing::warn!(name = %key.name(), "served from memory, because the store fails: {e}");
+                Ok(hit(entry))
+            }
+            (Err(e), _) => Err(told(&key.name(), &e)),
+            (Ok(found), _) => Ok(found),
+        }
+    }
+
+    async fn look_up_now(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
+        let came = Instant::now();
+        loop {
+            let mark = self.store.change_mark().await;
+            let known = self.memory.index(&key);
+            if let Some(entry) = known.and_then(|known| self.unchanged(known, mark, now)) {
+                return Ok(hit(entry));
+            }
+            let flight = self.refreshes.join(key, &self.tasks, |_| {
+                let inner = self.clone();
+                async move { inner.look_up(key, now).await }
+            });
+            let began = flight.started;
+            let looked = flight.result.await;
+            // A look that began before may have missed what has been imported since.
+            if began >= came {
+                return looked;
+            }
+        }
     }
 
     /// Looks into the store and keeps in memory what is to be shown of it.
     async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
         // Before looking: what changes meanwhile is looked at again.
-        let seen = self.store.change_mark();
+        let seen = Some(self.store.change_mark().await);
         let _turn = self.readying.acquire().await;
         let record = match self.store.load_index(&key, now).await {
             Ok(Some(record)) => record,
             Ok(None) => {
-                return Err(not_here(&Wish {
+                self.store.require().await?;
+                return Err(not_in_store(&Wish {
                     registry: key.registry,
                     name: key.name(),
                     version: None,
                 }));
             }
-            Err(e) => return Err(broken(&key.name(), &e)),
+            Err(e) => return Err(e),
         };
         let stored = match self.offline_index {
             OfflineIndex::Stored => Some(self.store.crates_of(&key).await?),
@@ -129,9 +165,7 @@ impl Inner {
         };
         let entry = self.entry_of(key, record, stored, now).await?;
         let entry = Arc::new(IndexEntry { seen, ..entry });
-        self.memory
-            .keep_index(&key, Resident::Index(entry.clone()))
-            .await;
+        self.memory.keep_index(&key, Resident::Index(entry.clone()));
         Ok(hit(entry))
     }
 
@@ -160,8 +194,12 @@ impl Inner {
             let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
             Ok(content(file, sha256, fetched_at, shown, lease))
         });
-        let content = made.await.map_err(|e| broken(&key.name(), &e))?;
-        self.make_twin(key, content.clone());
+        // What the store checked and can't be an index file was stored as one by somebody else.
+        let content = made.await.map_err(|e| match e.kind() {
+            Kind::UpstreamFault => Error::corrupt(e.message()),
+            _ => e,
+        })?;
+        self.make_twin(key, &content);
         Ok(IndexEntry {
             content,
             validators,
@@ -176,11 +214,12 @@ impl Inner {
     }
 
     /// Remembers what was asked for in vain, beside the answer.
-    fn wish_for(self: &Arc<Self>, wish: Wish) {
+    fn wish_for(self: &Arc<Self>, wish: Wish, now: SystemTime) {
+        tracing::info!(wanted = %wish, "asked for and not here");
         let inner = self.clone();
         self.detach(async move {
             // Who can't write it down (a store on a read-only disk) still serves.
-            let _ = inner.store.note_wish(wish).await;
+            let _ = inner.store.note_wish(wish, now).await;
         });
     }
 }
@@ -213,7 +252,7 @@ fn hit(entry: Arc<IndexEntry>) -> Found<Arc<IndexEntry>> {
 }
 
 /// What to say to who asks for what isn't here: that nobody will fetch it, and who can bring it.
-fn not_here(wish: &Wish) -> Error {
+fn not_in_store(wish: &Wish) -> Error {
     let Wish { registry, name, .. } = wish;
     let what = match wish.version {
         Some(version) => format!("{name} {version}"),
@@ -225,18 +264,21 @@ fn not_here(wish: &Wish) -> Error {
     ))
 }
 
-/// What to say when a stored object fails its check or can't be read, and nobody can fetch it again.
-fn broken(what: &dyn std::fmt::Display, error: &Error) -> Error {
+/// What to say of `what` when nobody can fetch it again: that it isn't here, that it is corrupt, or that it can't be read at the moment. The causes
+/// are for the log.
+fn told(what: &dyn std::fmt::Display, error: &Error) -> Error {
     match error.kind() {
-        Kind::Corrupt | Kind::UpstreamFault => Error::corrupt(format!(
+        Kind::Offline => error.clone(),
+        Kind::Corrupt => Error::corrupt(format!(
             "what this mirror has stored of {what} is corrupt, and it is offline and can't fetch it again; import it anew"
         )),
-        _ => Error::new(
-            Kind::Overloaded,
-            format!(
-                "what this mirror has stored of {what} can't be read at the moment ({error}); try again"
-            ),
-        ),
+        _ => {
+            tracing::warn!("{what} can't be served: {error}");
+            let sentence = format!(
+                "what this mirror has stored of {what} can't be read at the moment; try again"
+            );
+            Error::new(Kind::Overloaded, sentence)
+        }
     }
 }
 

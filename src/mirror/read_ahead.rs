@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -23,6 +23,7 @@ use super::{IndexEntry, Inner, entry::Due, memory::Resident, refresh::Asker};
 use crate::{
     config::sections,
     domain::{CrateVersion, IndexKey, RegistryName, Want},
+    error::{Kind, Result},
     upstream::Upstream,
 };
 
@@ -55,17 +56,47 @@ struct Step {
 }
 
 /// What was followed already: the same version with the same features has the same dependencies.
-type Followed = HashSet<(RegistryName, Want, CrateVersion)>;
+struct Followed {
+    steps: HashSet<(RegistryName, Want, CrateVersion)>,
+    since: SystemTime,
+}
 
 /// Steps whose index files have been asked for, each with what came.
-type UnderWay = FuturesUnordered<BoxFuture<'static, (Step, Option<Arc<IndexEntry>>)>>;
+type UnderWay = FuturesUnordered<BoxFuture<'static, (Step, Result<Arc<IndexEntry>>)>>;
 
 /// Whether all steps could be begun.
 #[derive(PartialEq, Eq)]
 enum Begun {
     All,
-    /// All places in the line for upstream are taken.
-    NoPlace,
+    /// All places in the line for this registry are taken.
+    NoPlace(RegistryName),
+}
+
+impl Followed {
+    /// What is followed once is followed again after a while: index files are due for a check then.
+    const FOR: Duration = Duration::from_secs(10);
+
+    fn new(now: SystemTime) -> Self {
+        Self {
+            steps: HashSet::new(),
+            since: now,
+        }
+    }
+
+    fn forget_old(&mut self, now: SystemTime) {
+        if now
+            .duration_since(self.since)
+            .is_ok_and(|age| age < Self::FOR)
+        {
+            return;
+        }
+        *self = Self::new(now);
+    }
+
+    /// Notes a step; false if it was followed already.
+    fn add(&mut self, step: (RegistryName, Want, CrateVersion)) -> bool {
+        self.steps.len() < MOST_WAITING && self.steps.insert(step)
+    }
 }
 
 impl ReadAhead {
@@ -101,8 +132,12 @@ impl ReadAhead {
         !waiting.followed
     }
 
-    fn give_up(&self) {
-        self.waiting().steps.clear();
+    /// Leaves what waits for this registry to cargo.
+    fn give_up(&self, registry: RegistryName) {
+        let mut waiting = self.waiting();
+        waiting
+            .steps
+            .retain(|step| step.upstream.registry() != registry);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -128,38 +163,48 @@ impl Inner {
             depth: 0,
             files_left: Arc::new(AtomicU32::new(settings.max_files.get())),
         };
-        if self
-            .read_ahead
-            .add(root.next(entry, &mut Followed::new(), settings))
-        {
-            let (inner, started) = (self.clone(), Instant::now());
-            self.detach(async move { inner.follow(now, started).await });
+        let steps = root.next(entry, &mut Followed::new(now), settings);
+        if self.read_ahead.add(steps) {
+            let inner = self.clone();
+            let work = self.stopping.clone();
+            let work = work.run_until_cancelled_owned(async move { inner.follow(now).await });
+            self.detach(async move {
+                work.await;
+            });
         }
     }
 
     /// Follows until there is nothing left to follow.
-    async fn follow(self: Arc<Self>, began: SystemTime, started: Instant) {
-        let ahead = &self.read_ahead;
-        let (mut followed, mut under_way) = (Followed::new(), UnderWay::new());
+    async fn follow(self: Arc<Self>, began: SystemTime) {
+        let (ahead, started) = (&self.read_ahead, Instant::now());
+        let mut following = Following(Some(ahead));
+        let (mut followed, mut under_way) = (Followed::new(began), UnderWay::new());
         loop {
             let now = began + started.elapsed();
+            followed.forget_old(now);
             let begun = self.begin_steps(&mut followed, &mut under_way, now).await;
             if under_way.is_empty() {
-                if begun == Begun::NoPlace {
+                if let Begun::NoPlace(registry) = begun {
                     // They are taken by clients, who come first; cargo asks for the rest itself.
-                    ahead.give_up();
+                    ahead.give_up(registry);
                 }
                 if ahead.is_over() {
+                    following.0 = None;
                     return;
                 }
                 continue;
             }
             tokio::select! {
-                Some((step, entry)) = under_way.next() => {
-                    if let Some(entry) = entry {
+                Some((step, came)) = under_way.next() => match came {
+                    Ok(entry) => {
                         ahead.add(step.next(&entry, &mut followed, &ahead.settings));
                     }
-                }
+                    // It isn't asked at all at the moment.
+                    Err(e) if matches!(e.kind(), Kind::UpstreamResting { .. }) => {
+                        ahead.give_up(step.upstream.registry());
+                    }
+                    Err(_) => {}
+                },
                 () = ahead.more.notified(), if begun == Begun::All => {}
             }
         }
@@ -190,25 +235,44 @@ impl Inner {
             if !step.has_files_left() {
                 continue;
             }
-            let Some(place) = step.upstream.spare_place() else {
-                ahead.put_back(step);
-                return Begun::NoPlace;
-            };
-            step.files_left.fetch_sub(1, Ordering::Relaxed);
-            let flight = self.refreshes.join(key, &self.tasks, |_| {
-                let (inner, upstream) = (self.clone(), step.upstream.clone());
-                async move {
-                    inner
-                        .refresh(&upstream, key, now, Asker::Ahead(place))
-                        .await
+            let flight = match self.refreshes.join_existing(&key) {
+                Some(flight) => flight,
+                None => {
+                    let Some(place) = step.upstream.spare_place() else {
+                        let registry = step.upstream.registry();
+                        ahead.put_back(step);
+                        return Begun::NoPlace(registry);
+                    };
+                    self.refreshes.join(key, &self.tasks, |_| {
+                        step.files_left.fetch_sub(1, Ordering::Relaxed);
+                        let (inner, upstream) = (self.clone(), step.upstream.clone());
+                        async move {
+                            inner
+                                .refresh(&upstream, key, now, Asker::Ahead(place))
+                                .await
+                        }
+                    })
                 }
-            });
+            };
             under_way.push(Box::pin(async move {
-                let found = flight.result.clone().await.ok();
+                let found = flight.result.clone().await;
                 (step, found.map(|found| found.value))
             }));
         }
         Begun::All
+    }
+}
+
+/// The one who follows. Should that end early, whoever adds something next follows.
+struct Following<'a>(Option<&'a ReadAhead>);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        if let Some(ahead) = self.0 {
+            let mut waiting = ahead.waiting();
+            waiting.steps.clear();
+            waiting.followed = false;
+        }
     }
 }
 
@@ -228,7 +292,7 @@ impl Step {
             self.want.clone(),
             *version.version(),
         );
-        if self.depth >= settings.depth.get() || entry.gone || !followed.insert(step) {
+        if self.depth >= settings.depth.get() || entry.gone || !followed.add(step) {
             return Vec::new();
         }
         let wants = self.want.next(entry.file(), version).into_iter();

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::prefetch::Needed;
+use super::prefetch::{Missing, Needed};
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key},
     error::{Kind, Result},
@@ -18,32 +18,66 @@ pub enum Look {
     Whole,
 }
 
-/// Why a package can't be had from `store` without any network; `None` when it can.
+/// What of `needed` can't be had from `store` without any network, in its order. The store is left as it is.
 ///
 /// # Errors
 /// [`Kind::Store`] when the storage can't be read.
-pub async fn lack(
-    store: &Store,
-    needed: &Needed,
-    look: Look,
-    now: SystemTime,
-) -> Result<Option<String>> {
-    let Needed { registry, id, .. } = needed;
-    let index = IndexKey::new(*registry, id.name);
-    let record = match store.load_index(&index, now).await {
+pub async fn lacking(store: &Store, needed: &[Needed], look: Look) -> Result<Vec<Missing>> {
+    let mut by_crate: Vec<_> = needed
+        .iter()
+        .map(|n| (index_of(n), n))
+        .enumerate()
+        .collect();
+    // Each index file is read once, and one at a time is in memory.
+    by_crate.sort_by_cached_key(|(_, (index, _))| index.path());
+    let (mut missing, mut known) = (Vec::new(), None);
+    for (at, (index, needed)) in by_crate {
+        let same = known.take().filter(|(of, _)| *of == index);
+        let file = match same {
+            Some((_, file)) => file,
+            None => index_file(store, &index).await?,
+        };
+        let why = match &file {
+            Ok(file) => lack(store, file, needed, look).await?,
+            Err(why) => Some(why.clone()),
+        };
+        known = Some((index, file));
+        let (what, by) = (needed.label(), needed.by.clone());
+        missing.extend(why.map(|why| (at, Missing { what, why, by })));
+    }
+    missing.sort_by_key(|(at, _)| *at);
+    Ok(missing.into_iter().map(|(_, missing)| missing).collect())
+}
+
+fn index_of(needed: &Needed) -> IndexKey {
+    IndexKey::new(needed.registry, needed.id.name)
+}
+
+/// The index file under `index`, or why there is none to be used.
+async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<IndexFile, String>> {
+    let record = match store.peek_index(index).await {
         Ok(Some(record)) => record,
-        Ok(None) => return Ok(Some("its index file isn't here".into())),
-        Err(e) if e.kind() == Kind::Corrupt => return Ok(Some(e.to_string())),
+        Ok(None) => return Ok(Err("its index file isn't here".into())),
+        Err(e) if e.kind() == Kind::Corrupt => return Ok(Err(e.to_string())),
         Err(e) => return Err(e),
     };
     if record.gone {
-        let why = format!("{registry} had no such crate any more when it was last asked");
-        return Ok(Some(why));
+        return Ok(Err(format!(
+            "{} had no such crate any more when it was last asked",
+            index.registry
+        )));
     }
-    let file = match IndexFile::parse(index.path, record.body) {
-        Ok(file) => file,
-        Err(e) => return Ok(Some(e.to_string())),
-    };
+    Ok(IndexFile::parse(index.path, record.body).map_err(|e| e.to_string()))
+}
+
+/// Why a package that `file` should list can't be had; `None` when it can.
+async fn lack(
+    store: &Store,
+    file: &IndexFile,
+    needed: &Needed,
+    look: Look,
+) -> Result<Option<String>> {
+    let Needed { registry, id, .. } = needed;
     let Some(listed) = file.find(id) else {
         return Ok(Some("the index file here doesn't list it".into()));
     };
@@ -59,15 +93,10 @@ pub async fn lack(
         id: *id,
         sha256,
     };
-    lack_of_file(store, key, look, now).await
+    lack_of_file(store, key, look).await
 }
 
-async fn lack_of_file(
-    store: &Store,
-    key: CrateKey,
-    look: Look,
-    now: SystemTime,
-) -> Result<Option<String>> {
+async fn lack_of_file(store: &Store, key: CrateKey, look: Look) -> Result<Option<String>> {
     let (key, path) = (Key::Crate(key), key.path());
     let size = match store.size_of(&key).await? {
         None => return Ok(Some("its .crate file isn't here".into())),
@@ -81,7 +110,7 @@ async fn lack_of_file(
         key,
         path,
         size,
-        used: now,
+        used: SystemTime::UNIX_EPOCH,
     };
     Ok(match store.verify(&stored).await? {
         Verdict::Good => None,

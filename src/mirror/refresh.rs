@@ -26,10 +26,15 @@ use crate::{
 /// let a restart during an outage take a copy for older than it is by more than this.
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
 
+/// Whether anybody still waits for an index file.
+pub(super) type Interested = Interest<IndexKey, Found<Arc<IndexEntry>>>;
+
 /// On whose behalf upstream is asked.
 pub(super) enum Asker {
     /// Clients, as long as they wait.
-    Client(Interest<IndexKey, Found<Arc<IndexEntry>>>),
+    Client(Interested),
+    /// Somebody who wants nothing else, as long as it waits.
+    Alone(Interested),
     /// Nobody yet, in a place that no client waited for.
     Ahead(Place),
 }
@@ -53,10 +58,11 @@ impl Inner {
             Some(Resident::Index(entry)) => Some(entry),
             Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
+        let wants_more = matches!(asker, Asker::Client(_));
         let (_place, ahead) = match asker {
             Asker::Ahead(place) => (place, true),
-            Asker::Client(interest) => {
-                if let Some(entry) = &known {
+            Asker::Client(interest) | Asker::Alone(interest) => {
+                if wants_more && let Some(entry) = &known {
                     self.read_ahead(upstream, entry, now);
                 }
                 // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
@@ -75,7 +81,8 @@ impl Inner {
                     self.metrics.read_ahead_fetched.inc();
                     found.value.came_ahead();
                 }
-                false => self.read_ahead(upstream, &found.value, now),
+                false if wants_more => self.read_ahead(upstream, &found.value, now),
+                false => {}
             }
         }
         answer
@@ -148,7 +155,6 @@ impl Inner {
             Ok(content(file, sha256, modified, None, lease))
         })
         .await?;
-        self.make_twin(key, content.clone());
         if content.file.unreadable() > 0 {
             let lines = content.file.unreadable();
             tracing::warn!(name = %key.name(), lines, "upstream's index file has lines that can't be read; they are passed on");
@@ -207,7 +213,7 @@ impl Inner {
         now: SystemTime,
     ) -> Answer {
         match known {
-            None => self.memory.keep_index(&key, Resident::Absent(now)).await,
+            None => self.memory.keep_index(&key, Resident::Absent(now)),
             Some(entry) => {
                 let gone = IndexEntry {
                     checked_at: now,
@@ -238,9 +244,8 @@ impl Inner {
             entry.recorded_at = entry.checked_at;
         }
         let entry = Arc::new(entry);
-        self.memory
-            .keep_index(&key, Resident::Index(entry.clone()))
-            .await;
+        self.make_twin(key, &entry.content);
+        self.memory.keep_index(&key, Resident::Index(entry.clone()));
         if !recorded {
             self.save_index(key, entry.clone());
         }
@@ -288,9 +293,7 @@ impl Inner {
             failed_at: Some(now),
             ..(*entry).clone()
         });
-        self.memory
-            .keep_index(&key, Resident::Index(stale.clone()))
-            .await;
+        self.memory.keep_index(&key, Resident::Index(stale.clone()));
         shown(&key, stale, Outcome::Stale)
     }
 }

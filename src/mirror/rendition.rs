@@ -1,6 +1,13 @@
 //! [`Rendition`]: an index file as it is served: its bytes, their gzip twin, and the validators we give out for them.
 
-use std::{io::Write, sync::OnceLock, time::SystemTime};
+use std::{
+    io::Write,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -21,6 +28,8 @@ pub struct Rendition {
     pub body: Bytes,
     /// The body gzipped, if that makes it smaller and it is worth it; not set while that isn't known yet.
     twin: OnceLock<Option<Bytes>>,
+    /// Whether somebody is at making it.
+    claimed: AtomicBool,
     /// Our own weak ETag: a hash of the body as served, so that it changes when and only when the body does. Weak, because the gzipped body
     /// carries it as well (RFC 9110, section 8.8.3.3).
     pub etag: Bytes,
@@ -49,6 +58,7 @@ impl Rendition {
         Self {
             body,
             twin,
+            claimed: AtomicBool::new(false),
             etag: format!("W/\"{}\"", &hash[..32]).into(),
             modified: modified.map(Modified::new),
         }
@@ -59,9 +69,14 @@ impl Rendition {
         self.twin.get().and_then(Option::as_ref)
     }
 
-    /// Whether it is still to be found out what the twin is.
-    pub(super) fn lacks_twin(&self) -> bool {
-        self.twin.get().is_none()
+    /// Whether the twin is still to be made, by the caller: nobody else is told so from now on.
+    pub(super) fn claim_twin(&self) -> bool {
+        self.twin.get().is_none() && !self.claimed.swap(true, Ordering::AcqRel)
+    }
+
+    /// The twin couldn't be kept; it may be made at another time.
+    pub(super) fn unclaim_twin(&self) {
+        self.claimed.store(false, Ordering::Release);
     }
 
     /// Makes the twin of a large body. Takes milliseconds to tenths of a second.

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{IndexEntry, Inner, memory::Resident};
+use super::{IndexEntry, Inner};
 use crate::domain::IndexKey;
 
 /// The files being written, each with the newer entry that is to be written next, if one has come meanwhile.
@@ -39,19 +39,15 @@ impl Saves {
 
 impl Inner {
     /// Has the next confirmation of an entry that couldn't be written try again.
-    async fn note_unsaved(&self, key: &IndexKey, entry: Arc<IndexEntry>) {
+    fn note_unsaved(&self, key: &IndexKey, entry: &Arc<IndexEntry>) {
         tracing::debug!(name = %key.name(), "not stored; it will be tried again");
-        if let Some(Resident::Index(current)) = self.memory.index(key).await
-            && Arc::ptr_eq(&current, &entry)
-        {
+        self.memory.change_index(key, |current| {
             let unsaved = IndexEntry {
                 recorded_at: SystemTime::UNIX_EPOCH,
-                ..(*entry).clone()
+                ..(**entry).clone()
             };
-            self.memory
-                .keep_index(key, Resident::Index(Arc::new(unsaved)))
-                .await;
-        }
+            Arc::ptr_eq(current, entry).then(|| Arc::new(unsaved))
+        });
     }
 
     /// Has an entry written to the store.
@@ -63,7 +59,7 @@ impl Inner {
         self.detach(async move {
             while let Some(entry) = inner.saves.next(&key) {
                 if inner.store.save_index(&key, &entry.record()).await.is_err() {
-                    inner.note_unsaved(&key, entry).await;
+                    inner.note_unsaved(&key, &entry);
                 }
             }
         });

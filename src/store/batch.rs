@@ -4,16 +4,19 @@
 //! before a few hundred finished files are renamed into place and once at the end: no name ever stands for bytes that a power cut could take,
 //! and when [`Batch::finish`] returns, the names are on the disk, too.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc, time::SystemTime};
 
 use tempfile::TempPath;
 
 use super::{
-    Backend, Store, failed,
+    Age, Backend, Store, failed,
     fs::{Folder, set_readable},
     objects::{Incoming, Pieces},
 };
-use crate::{domain::Key, error::Result};
+use crate::{
+    domain::{CrateKey, IndexKey, Key},
+    error::Result,
+};
 
 /// How much is staged before it is renamed into place.
 const OBJECTS: usize = 1_024;
@@ -23,30 +26,62 @@ const BYTES: u64 = 256 << 20;
 /// still holds is gone.
 pub struct Batch {
     store: Store,
-    staged: Vec<(TempPath, String)>,
+    now: SystemTime,
+    staged: Vec<Staged>,
     bytes: u64,
     /// Renamed since the file system was last synced.
     unsynced: bool,
 }
 
+/// A finished file and what it is to be.
+struct Staged {
+    file: TempPath,
+    key: Key,
+    /// Of an index record.
+    age: Option<Age>,
+}
+
 impl Store {
     /// An empty batch.
-    pub fn batch(&self) -> Batch {
+    pub fn batch(&self, now: SystemTime) -> Batch {
         Batch {
             store: self.clone(),
+            now,
             staged: Vec::new(),
             bytes: 0,
             unsynced: false,
         }
     }
+
+    /// Whether the index record under `key` is no older than one of `age`. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
+    pub fn has_newer_record(&self, key: &IndexKey, age: Age, now: SystemTime) -> Result<bool> {
+        let there = self.open_record(key)?.map(|record| record.age());
+        Ok(there.is_some_and(|there| !there.is_ahead_of(now) && there >= age))
+    }
 }
 
 impl Batch {
-    /// Makes what was written the object under `key`, soon. The caller has checked its bytes against the key. Blocks.
+    /// Makes what was written the .crate file under `key`, soon. The caller has checked its bytes against the key. Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub fn stage(&mut self, key: &Key, incoming: Incoming) -> Result<()> {
+    pub fn stage_crate(&mut self, key: &CrateKey, incoming: Incoming) -> Result<()> {
+        self.stage(Key::Crate(*key), None, incoming)
+    }
+
+    /// Makes what was written the index record under `key`, soon, unless a running mirror has put a newer one there by then. The caller has checked
+    /// that it is a record, of this age. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read or written.
+    pub fn stage_record(&mut self, key: &IndexKey, age: Age, incoming: Incoming) -> Result<()> {
+        self.stage(Key::Index(*key), Some(age), incoming)
+    }
+
+    fn stage(&mut self, key: Key, age: Option<Age>, incoming: Incoming) -> Result<()> {
         let size = incoming.length();
         match (incoming.into_pieces(), &self.store.backend) {
             (Pieces::Memory(bytes), Backend::Memory(shelf)) => {
@@ -54,7 +89,8 @@ impl Batch {
             }
             (Pieces::File(file), Backend::Fs(folder)) => {
                 set_readable(&file).map_err(|e| failed("writing", file.path(), &e))?;
-                self.staged.push((file.into_temp_path(), key.path()));
+                let file = file.into_temp_path();
+                self.staged.push(Staged { file, key, age });
                 self.bytes += size;
                 if self.staged.len() >= OBJECTS || self.bytes >= BYTES {
                     let folder = folder.clone();
@@ -90,8 +126,13 @@ impl Batch {
         }
         // This makes the renames of the batch before durable as well.
         folder.sync_all()?;
-        for (file, path) in self.staged.drain(..) {
-            let target = folder.root().join(&path);
+        for Staged { file, key, age } in self.staged.drain(..) {
+            if let (Key::Index(key), Some(age)) = (key, age)
+                && self.store.has_newer_record(&key, age, self.now)?
+            {
+                continue;
+            }
+            let target = folder.root().join(key.path());
             rename(file, &target).map_err(|e| failed("writing", &target, &e))?;
         }
         (self.bytes, self.unsynced) = (0, true);
@@ -112,19 +153,20 @@ impl Folder {
         if !self.sync() {
             return Ok(());
         }
-        let synced = fs::File::open(self.root()).and_then(|root| sync_file_system(&root));
-        synced.map_err(|e| failed("syncing", self.root(), &e))
+        sync_file_system(self.root()).map_err(|e| failed("syncing", self.root(), &e))
     }
 }
 
-#[cfg(target_os = "linux")]
-fn sync_file_system(root: &fs::File) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(root)?)
-}
-
-/// Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(root: &fs::File) -> io::Result<()> {
-    rustix::fs::sync();
-    root.sync_all()
+/// Brings everything written so far to the file system that a folder is on to its disk.
+pub(crate) fn sync_file_system(folder: &Path) -> io::Result<()> {
+    let folder = fs::File::open(folder)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(folder)?;
+    // Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        folder.sync_all()?;
+    }
+    Ok(())
 }

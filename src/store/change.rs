@@ -1,12 +1,18 @@
 //! The mark of change: how one process tells another that it has put objects into a store that both have open.
 //!
-//! Whoever serves from the store remembers what it has looked up, what isn't there included. A look at the mark, which is one `stat`, says whether
-//! somebody else, an import, has changed the store since.
+//! Whoever serves from the store remembers what it has looked up, what isn't there included. A look at the mark, which is one `stat` now and then, says
+//! whether somebody else, an import, has changed the store since.
 
 use std::{
     fs::{self, Metadata},
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::MetadataExt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::{Backend, Store, blocking, failed, fs::Folder};
@@ -15,31 +21,93 @@ use crate::error::Result;
 /// The file that is replaced; no key makes this path, because no registry's name starts with a dot.
 const MARK: &str = ".changed";
 
+/// For so long a look holds: at ten thousand requests a second, one in a hundred looks, and the others save a microsecond.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// The state of a store as far as announced changes go: two equal ones have no announced change between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// A file of its own for each announcement. It may get the number of one that is gone, but not at the same moment.
-    inode: u64,
-    seconds: i64,
-    nanoseconds: i64,
-}
+pub struct Mark(u64);
 
 impl Mark {
+    const NONE: Self = Self(0);
+
+    /// A file of its own for each announcement. It may get the number of one that is gone, but not at the same moment.
     fn of(meta: &Metadata) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (meta.ino(), meta.mtime(), meta.mtime_nsec()).hash(&mut hasher);
+        // Never the mark of a store without one.
+        Self(hasher.finish() | 1)
+    }
+}
+
+/// The last look at the mark.
+pub(super) struct Glance {
+    opened: Instant,
+    /// Until when it holds, in microseconds after `opened`.
+    holds_until: AtomicU64,
+    mark: AtomicU64,
+    /// Held while another look takes its place, so that an older one never does.
+    changing: Mutex<()>,
+}
+
+impl Default for Glance {
+    fn default() -> Self {
         Self {
-            inode: meta.ino(),
-            seconds: meta.mtime(),
-            nanoseconds: meta.mtime_nsec(),
+            opened: Instant::now(),
+            holds_until: AtomicU64::new(0),
+            mark: AtomicU64::new(Mark::NONE.0),
+            changing: Mutex::default(),
         }
     }
 }
 
+impl Glance {
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What was seen, if that is no longer ago than it holds.
+    fn current(&self) -> Option<Mark> {
+        let holds = self.now() < self.holds_until.load(Ordering::Acquire);
+        holds.then(|| self.last())
+    }
+
+    fn last(&self) -> Mark {
+        Mark(self.mark.load(Ordering::Relaxed))
+    }
+
+    /// Takes what a look that began `then` saw, if there was no later one; gives the latest.
+    fn take(&self, then: u64, seen: Option<Mark>) -> Mark {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = then + GLANCE.as_micros() as u64;
+        if until > self.holds_until.load(Ordering::Relaxed) {
+            // A storage that can't say has not changed for all we know.
+            self.mark
+                .store(seen.unwrap_or(self.last()).0, Ordering::Relaxed);
+            self.holds_until.store(until, Ordering::Release);
+        }
+        self.last()
+    }
+
+    fn forget(&self) {
+        self.holds_until.store(0, Ordering::Release);
+    }
+}
+
 impl Store {
-    /// Tells every process that has this store open that objects were added behind its back.
+    /// Tells every process that has this store open that objects were added behind its back. When this returns, all of them know.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn announce_change(&self) -> Result<()> {
+        self.announce_here().await?;
+        // Others may have looked just before.
+        tokio::time::sleep(GLANCE).await;
+        Ok(())
+    }
+
+    /// The same without waiting until other processes know.
+    pub(super) async fn announce_here(&self) -> Result<()> {
         let announced = match &self.backend {
             Backend::Fs(folder) => {
                 let folder = folder.clone();
@@ -54,27 +122,42 @@ impl Store {
                 Ok(())
             }
         };
+        self.glance.forget();
         self.note(announced)
     }
 
-    /// The mark as it is now; `None` if no change was ever announced, or if the storage can't say. One `stat`, which is cheap enough for every
-    /// request, but blocks as long as the storage does.
-    pub fn change_mark(&self) -> Option<Mark> {
-        match &self.backend {
-            Backend::Fs(folder) => {
-                let meta = fs::metadata(folder.root().join(MARK)).ok()?;
-                Some(Mark::of(&meta))
-            }
-            Backend::Memory(shelf) => shelf.announced().map(|inode| Mark {
-                inode,
-                seconds: 0,
-                nanoseconds: 0,
-            }),
+    /// The mark as it was ten milliseconds ago at the earliest, if somebody has looked since; costs nothing.
+    pub fn change_mark_at_once(&self) -> Option<Mark> {
+        self.glance.current()
+    }
+
+    /// The mark as it was ten milliseconds ago at the earliest: as it was seen, or as it is now.
+    pub async fn change_mark(&self) -> Mark {
+        if let Some(mark) = self.glance.current() {
+            return mark;
         }
+        let then = self.glance.now();
+        let seen = match &self.backend {
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || folder.mark()).await.ok().flatten()
+            }
+            Backend::Memory(shelf) => Some(shelf.announced().map_or(Mark::NONE, Mark)),
+        };
+        self.glance.take(then, seen)
     }
 }
 
 impl Folder {
+    /// The mark as it is; `None` when the storage can't say, because it fails or isn't there.
+    fn mark(&self) -> Option<Mark> {
+        match fs::metadata(self.root().join(MARK)) {
+            Ok(meta) => Some(Mark::of(&meta)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_there() => Some(Mark::NONE),
+            Err(_) => None,
+        }
+    }
+
     /// Puts a new file into the mark's place. It isn't synced: after a crash nobody is left who remembers.
     fn announce(&self) -> io::Result<()> {
         let mut file = self.temporary()?;
@@ -92,12 +175,12 @@ mod tests {
     use crate::{metrics::Metrics, store::Next};
 
     async fn every_announcement_is_a_change(store: &Store) {
-        assert_eq!(store.change_mark(), None);
+        assert_eq!(store.change_mark().await, Mark::NONE);
         let mut seen = Vec::new();
         for _ in 0..20 {
             store.announce_change().await.expect("announced");
-            let mark = store.change_mark().expect("a mark");
-            assert_eq!(store.change_mark(), Some(mark), "nothing has changed since");
+            let mark = store.change_mark().await;
+            assert_eq!(store.change_mark().await, mark, "nothing has changed since");
             assert_ne!(seen.last(), Some(&mark));
             seen.push(mark);
         }
@@ -112,7 +195,7 @@ mod tests {
         };
         let (here, there) = (open(), open());
         every_announcement_is_a_change(&here).await;
-        assert_eq!(there.change_mark(), here.change_mark());
+        assert_eq!(there.change_mark().await, here.change_mark().await);
         let objects = here.each(0, |objects, _| {
             *objects += 1;
             Next::Go

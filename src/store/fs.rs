@@ -94,6 +94,23 @@ impl Folder {
         .await?
     }
 
+    /// The size of the object under `path`, which counts as used from now on; `None` when it isn't there.
+    pub(super) async fn mark_used(
+        self: &Arc<Self>,
+        path: String,
+        now: SystemTime,
+    ) -> Result<Option<u64>> {
+        let path = self.root.join(path);
+        blocking(move || match open_to_use(&path, now) {
+            Ok(opened) => {
+                let file = opened.filter(|(_, meta)| meta.is_file());
+                Ok(file.map(|(_, meta)| meta.len()))
+            }
+            Err(e) => Err(failed("looking at", &path, &e)),
+        })
+        .await?
+    }
+
     /// Writes `pieces` one after the other as the object under `path`.
     pub(super) async fn save(self: &Arc<Self>, path: String, pieces: Vec<Bytes>) -> Result<()> {
         let folder = self.clone();
@@ -202,6 +219,11 @@ impl Folder {
         })
     }
 
+    /// Whether the folder is there; a disk that has been taken away leaves none.
+    pub(super) fn is_there(&self) -> bool {
+        self.root.is_dir()
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -259,17 +281,9 @@ fn find<L>(
     now: SystemTime,
     admit: impl FnOnce(u64) -> Option<L>,
 ) -> io::Result<Option<Found<L>>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
+    let Some((mut file, meta)) = open_to_use(path, now)? else {
+        return Ok(None);
     };
-    let meta = file.metadata()?;
-    let used = meta.modified()?;
-    if now.duration_since(used).is_ok_and(|age| age > USE_GRAIN) {
-        // Only eviction reads it; a store that can't be written to can still be served.
-        let _ = file.set_modified(now);
-    }
     match admit(meta.len()) {
         Some(lease) => {
             let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
@@ -282,6 +296,22 @@ fn find<L>(
             length: meta.len(),
         }))),
     }
+}
+
+/// Opens the file at `path`, if there is one, and has its modification time say that it is used.
+fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<(File, fs::Metadata)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let meta = file.metadata()?;
+    let used = meta.modified()?;
+    if now.duration_since(used).is_ok_and(|age| age > USE_GRAIN) {
+        // Only eviction reads it; a store that can't be written to can still be served.
+        let _ = file.set_modified(now);
+    }
+    Ok(Some((file, meta)))
 }
 
 /// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).

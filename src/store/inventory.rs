@@ -4,8 +4,8 @@ use std::{io, time::SystemTime};
 
 use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
 use crate::{
-    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key},
-    error::Result,
+    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key, Sha256},
+    error::{Error, Result},
 };
 
 /// A stored object, as the inventory sees it.
@@ -75,6 +75,18 @@ impl Store {
         }
     }
 
+    /// How many bytes all stored objects have together. Walks over all of them.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn size(&self) -> Result<u64> {
+        let add = |sum: &mut u64, stored: Stored| {
+            *sum += stored.size;
+            Next::Go
+        };
+        self.each(0, add).await
+    }
+
     /// The .crate files stored of one crate, by names and versions in lower case, as paths have them; none of them is looked into. The one used
     /// last comes first, as far as the storage knows: memory doesn't.
     ///
@@ -99,6 +111,28 @@ impl Store {
         Ok(crates.collect())
     }
 
+    /// Whether the storage is there at all.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it isn't.
+    pub async fn require(&self) -> Result<()> {
+        let there = match &self.backend {
+            Backend::Memory(_) => Ok(()),
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || match folder.is_there() {
+                    true => Ok(()),
+                    false => Err(Error::store(format!(
+                        "the folder {} is gone",
+                        folder.root().display()
+                    ))),
+                })
+                .await?
+            }
+        };
+        self.note(there)
+    }
+
     /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
     ///
     /// # Errors
@@ -118,6 +152,44 @@ impl Store {
             }
         };
         self.note(size)
+    }
+
+    /// The same, with the object counted as used at `now`.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn mark_used(&self, key: &Key, now: SystemTime) -> Result<Option<u64>> {
+        match &self.backend {
+            Backend::Memory(_) => self.size_of(key).await,
+            Backend::Fs(folder) => {
+                let size = folder.mark_used(key.path(), now).await;
+                self.note(size)
+            }
+        }
+    }
+
+    /// The index record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
+    pub async fn peek_index(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
+        let path = key.path();
+        self.touch(Touch::Load, &path)?;
+        let read = match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.open(&path)),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(&path);
+                blocking(move || match std::fs::read(&path) {
+                    Ok(bytes) => Ok(Some(bytes.into())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(e) => Err(failed("reading", &path, &e)),
+                })
+                .await?
+            }
+        };
+        let record = self.note(read)?.map(IndexRecord::decode).transpose();
+        record.map_err(|why| Error::corrupt(format!("the stored {path} is corrupt: {why}")))
     }
 
     /// Whether there is a record under `key`; it isn't looked into.
@@ -169,19 +241,25 @@ impl Store {
     }
 }
 
+/// The digest of all that can be read.
+pub(crate) fn digest(mut bytes: impl io::Read) -> io::Result<Sha256> {
+    let mut hasher = Hasher::default();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match bytes.read(&mut block)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}
+
 fn check(key: &Key, mut bytes: impl io::Read) -> Verdict {
     let found = match key {
         Key::Crate(key) => {
-            let mut hasher = Hasher::default();
-            let mut block = vec![0; 128 << 10];
-            loop {
-                match bytes.read(&mut block) {
-                    Ok(0) => break,
-                    Ok(length) => hasher.update(&block[..length]),
-                    Err(e) => return Verdict::Bad(format!("it can't be read: {e}")),
-                }
-            }
-            let actual = hasher.finish();
+            let actual = match digest(bytes) {
+                Ok(actual) => actual,
+                Err(e) => return Verdict::Bad(format!("it can't be read: {e}")),
+            };
             (actual == key.sha256)
                 .then_some(())
                 .ok_or(format!("its checksum is {actual}"))
@@ -210,7 +288,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{CrateId, CrateName, RegistryName, Sha256},
+        domain::{CrateId, CrateName, RegistryName},
         metrics::Metrics,
     };
 

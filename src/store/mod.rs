@@ -28,7 +28,9 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
+pub(crate) use inventory::digest;
 
 pub use batch::Batch;
 pub use change::Mark;
@@ -37,7 +39,7 @@ pub use fault::{Fault, Touch};
 pub use inventory::{Next, Stored, Verdict};
 pub use objects::{Holding, Incoming, Object};
 pub use reader::CrateReader;
-pub use record::IndexRecord;
+pub use record::{Age, IndexRecord};
 pub use spool::{Spool, SpoolReader};
 
 use crate::{
@@ -53,6 +55,7 @@ pub struct Store {
     metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
     lately: Arc<wishes::Lately>,
+    glance: Arc<change::Glance>,
     written: Arc<AtomicU64>,
     unreadable: Arc<unreadable::Unreadable>,
     fault: Option<Fault>,
@@ -141,6 +144,7 @@ impl Store {
             metrics,
             complaints: Arc::default(),
             lately: Arc::default(),
+            glance: Arc::default(),
             written: Arc::default(),
             unreadable: Arc::default(),
             fault: None,
@@ -220,7 +224,9 @@ impl Store {
         let (path, sha256) = (key.path(), key.sha256);
         self.touch(Touch::Load, &path)?;
         if self.unreadable.contains(key, Instant::now()) {
-            return Ok(None);
+            return Err(Error::store(format!(
+                "{path} couldn't be read a moment ago"
+            )));
         }
         let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
             actual if actual == sha256 => Ok(Bytes::from(bytes)),
@@ -329,7 +335,7 @@ impl Store {
         };
         let _ = self.note(removed);
         // Whoever shows what is stored shows it no longer.
-        let _ = self.announce_change().await;
+        let _ = self.announce_here().await;
         error
     }
 

@@ -13,7 +13,7 @@ use std::{
 use bytes::Buf;
 use tempfile::NamedTempFile;
 
-use super::{Backend, Store, Stored, failed, fs::Folder};
+use super::{Backend, IndexRecord, Store, Stored, failed, fs::Folder};
 use crate::{
     domain::{IndexKey, IndexPath, Key, RegistryName},
     error::Result,
@@ -41,7 +41,7 @@ pub struct Object {
     pub stored: SystemTime,
 }
 
-/// An object being written; dropped without [`Batch::stage`](super::Batch::stage) it leaves nothing.
+/// An object being written; dropped without being staged in a [`Batch`](super::Batch) it leaves nothing.
 pub struct Incoming {
     pieces: Pieces,
     length: u64,
@@ -139,6 +139,21 @@ impl Store {
         }
     }
 
+    /// The index record under `key`, unless it is damaged. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
+    pub fn open_record(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
+        let Some((file, size)) = self.open_object(&Key::Index(*key))? else {
+            return Ok(None);
+        };
+        let size = size.min(IndexRecord::MAX_SIZE);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let read = file.take(IndexRecord::MAX_SIZE + 1).read_to_end(&mut bytes);
+        read.map_err(|e| failed("reading", Path::new(&key.path()), &e))?;
+        Ok(IndexRecord::decode(bytes.into()).ok())
+    }
+
     /// A place for an object's bytes. Blocks.
     ///
     /// # Errors
@@ -153,7 +168,8 @@ impl Store {
         }
     }
 
-    /// A file without a name, gone when it is closed, for what a job has to remember but not in memory. Blocks.
+    /// A file without a name, gone when it is closed, for what a job has to remember but not in memory; beside the store if that can only be read.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
@@ -162,13 +178,16 @@ impl Store {
             Backend::Fs(folder) => match folder.temporary() {
                 // Dropping the path removes the name; the file stays as long as it is open.
                 Ok(file) => Ok(file.into_file()),
+                Err(e) if is_read_only(&e) => elsewhere(),
                 Err(e) => Err(failed("writing into", folder.root(), &e)),
             },
-            Backend::Memory(_) => {
-                tempfile::tempfile().map_err(|e| failed("writing into", &std::env::temp_dir(), &e))
-            }
+            Backend::Memory(_) => elsewhere(),
         }
     }
+}
+
+fn elsewhere() -> Result<File> {
+    tempfile::tempfile().map_err(|e| failed("writing into", &std::env::temp_dir(), &e))
 }
 
 impl Incoming {
@@ -280,6 +299,13 @@ fn names(folder: &Path) -> Result<BTreeSet<String>> {
         Err(e) if is_missing(&e) => Ok(BTreeSet::new()),
         Err(e) => Err(failed("listing", folder, &e)),
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Not there, or below a file, which no key makes.

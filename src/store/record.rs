@@ -11,6 +11,10 @@ use crate::domain::{Sha256, Validators};
 const FORMAT: u32 = 1;
 /// No header is longer; a file without a line feed this early is no record.
 const MAX_HEADER: usize = 16 << 10;
+/// Clocks that are further apart are wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(24 * 3600);
+/// The first millisecond that no HTTP date can be made of (RFC 9110, section 5.6.7): years there have four digits.
+const YEAR_10000: u64 = 253_402_300_800_000;
 
 /// A stored index file.
 #[derive(Clone, Debug)]
@@ -27,6 +31,22 @@ pub struct IndexRecord {
     pub checked_at: SystemTime,
     /// Whether upstream said then that there is no such crate any more. The body is kept for those who hold a Cargo.lock.
     pub gone: bool,
+}
+
+/// When a record was last confirmed, and then when its body came to be: of two records of one crate, the greater one is newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    checked_at: SystemTime,
+    fetched_at: SystemTime,
+}
+
+impl Age {
+    /// Whether it was confirmed when nothing can have been yet: later than clocks go wrong by. Such a record must not win over any other, or it would do
+    /// so for ever.
+    pub fn is_ahead_of(&self, now: SystemTime) -> bool {
+        let ahead = self.checked_at.duration_since(now);
+        ahead.is_ok_and(|ahead| ahead > CLOCKS_DIFFER)
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -59,6 +79,17 @@ impl Header {
 }
 
 impl IndexRecord {
+    /// The largest stored form; the largest index file of crates.io is about 5 MB.
+    pub const MAX_SIZE: u64 = (64 << 20) + MAX_HEADER as u64;
+
+    /// How old it is among others of the same crate.
+    pub fn age(&self) -> Age {
+        Age {
+            checked_at: self.checked_at,
+            fetched_at: self.fetched_at,
+        }
+    }
+
     /// The stored form, in two pieces to be written one after the other.
     pub fn encode(&self) -> [Bytes; 2] {
         let header = Header {
@@ -99,7 +130,7 @@ impl IndexRecord {
             actual if actual == header.sha256 => Ok(Self {
                 body,
                 sha256: actual,
-                validators: header.validators,
+                validators: header.validators.fit(),
                 fetched_at: time(header.fetched_at)?,
                 checked_at: time(header.checked_at)?,
                 gone: header.gone,
@@ -118,9 +149,9 @@ fn millis(time: SystemTime) -> u64 {
 }
 
 fn time(millis: u64) -> Result<SystemTime, String> {
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .ok_or_else(|| format!("its time {millis} can't be"))
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+    time.filter(|_| millis < YEAR_10000)
+        .ok_or_else(|| format!("its time {millis} is beyond the year 9999"))
 }
 
 #[cfg(test)]
@@ -166,6 +197,38 @@ mod tests {
         written.validators.last_modified = longest;
         let read = IndexRecord::decode(written.encode().concat().into());
         assert_eq!(read.expect("a record").validators, written.validators);
+    }
+
+    #[test]
+    fn no_time_is_taken_that_no_date_can_be_made_of() {
+        let at = |millis| {
+            let mut written = record();
+            written.fetched_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            IndexRecord::decode(written.encode().concat().into())
+        };
+        let last = at(YEAR_10000 - 1).expect("a record");
+        assert!(httpdate::fmt_http_date(last.fetched_at).contains("9999"));
+        assert!(at(YEAR_10000).is_err());
+        assert!(at(1_000_000_000_000_000).is_err());
+    }
+
+    /// Sent, they would make every request fail.
+    #[test]
+    fn validators_that_no_header_can_hold_are_dropped() {
+        for unfit in [
+            "",
+            "\"a\nb\"",
+            "\"\u{e9}\"",
+            &"x".repeat(Validators::MAX_LEN + 1),
+        ] {
+            let mut written = record();
+            written.validators.etag = Some(unfit.to_owned());
+            written.validators.last_modified = Some("fit".to_owned());
+            let read = IndexRecord::decode(written.encode().concat().into());
+            let read = read.expect("a record").validators;
+            assert_eq!(read.etag, None, "{unfit:?}");
+            assert_eq!(read.last_modified.as_deref(), Some("fit"));
+        }
     }
 
     #[test]

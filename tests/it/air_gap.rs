@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream, cargo};
+use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream};
 
 /// More packages than most projects have; each needs two before it, so that the graph is deep.
 const PACKAGES: usize = 160;

@@ -7,13 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::support::{
     Cargo, Mirror, Package, Upstream,
     bundle::{Desk, carried, export, fetch, filled, import, members, objects},
     index_path, program,
     stored::{Record, corrupt},
+    until,
 };
 
 /// Three crates, one of them in two versions, one with a capital and a version that is nothing but odd.
@@ -88,7 +89,7 @@ async fn the_manifest_comes_first_and_says_what_follows() {
         .iter()
         .position(|path| path.contains("index/be/ta/beta"));
     assert_eq!(
-        (&paths[0][..], beta),
+        (paths[0], beta),
         ("crates-io/index/1/c", Some(5)),
         "a record comes before its crates: {paths:?}"
     );
@@ -424,4 +425,39 @@ async fn flags_that_make_no_sense_are_wrong_usage() {
         .code(1)
         .stderr_contains("can't be read");
     assert_eq!(desk.files(), ["empty"]);
+}
+
+#[tokio::test]
+async fn an_import_killed_half_way_leaves_no_half_object_and_is_finished_by_another() {
+    let packages = (0..6).map(|n| Package::new(&format!("crate-{n}"), "1.0.0").payload(200_000));
+    let (_upstream, store) = filled(packages.collect()).await;
+    let (desk, inside) = (Desk::new(), tempfile::tempdir().expect("a folder"));
+    export(store.path(), &desk.file("b.tar.zst"), &[])
+        .await
+        .code(0);
+    let bundle = fs::read(desk.file("b.tar.zst")).expect("a bundle");
+    let whole = objects(store.path());
+    let mut running = Command::new(program::binary())
+        .args(["import", "-", "--store"])
+        .arg(inside.path())
+        .current_dir(inside.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = running.stdin.take().expect("a pipe");
+    let part = &bundle[..bundle.len() * 2 / 3];
+    stdin.write_all(part).await.expect("it reads");
+    let begun = || {
+        let files = fs::read_dir(inside.path().join(".tmp"));
+        files.into_iter().flatten().count() > 2
+    };
+    until("an entry written", begun).await;
+    running.kill().await.expect("killed");
+    let stored = objects(inside.path());
+    let good = |(path, bytes): (&String, &Vec<u8>)| whole.get(path) == Some(bytes);
+    assert!(stored.iter().all(good));
+    import(inside.path(), &[&desk.name("b.tar.zst")])
+        .await
+        .code(0);
+    assert_eq!(objects(inside.path()), whole);
 }

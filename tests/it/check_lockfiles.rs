@@ -1,8 +1,12 @@
 //! `check Cargo.lock`: before anyone builds it says, from the store alone, what a build without network would lack.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
-use crate::support::{Ended, Package, Program, Upstream, sha256, stored::corrupt};
+use crate::support::{Ended, Package, Program, Upstream, index_path, sha256, stored::corrupt};
 
 async fn a_registry() -> Upstream {
     Upstream::new()
@@ -24,8 +28,7 @@ fn lockfile(upstream: &Upstream, packages: &[(&str, &str)]) -> String {
     let entry = |(name, version): &(&str, &str)| {
         entry(name, version, &sha256(&upstream.crate_file(name, version)))
     };
-    let git = "[[package]]\nname = \"part\"\nversion = \"0.1.0\"\nsource = \"git+https://example.com/part#1a2b\"\n";
-    packages.iter().map(entry).collect::<String>() + git
+    packages.iter().map(entry).collect()
 }
 
 const ALL: &[(&str, &str)] = &[("leaf", "1.0.0"), ("leaf", "1.2.0"), ("tree", "0.3.0")];
@@ -46,7 +49,7 @@ async fn filled() -> (Upstream, Program) {
 
 fn stored(upstream: &Upstream, name: &str, version: &str) -> PathBuf {
     let sum = sha256(&upstream.crate_file(name, version));
-    let path = crate::support::index_path(name);
+    let path = index_path(name);
     PathBuf::from(format!(
         "cache/crates-io/crates/{path}/{version}.{sum}.crate"
     ))
@@ -74,9 +77,58 @@ async fn a_store_that_has_everything_passes_and_upstream_hears_nothing() {
         ended.stderr.contains("all 3 packages are here"),
         "{ended:?}"
     );
-    let elsewhere = "not of this mirror  part@0.1.0: it comes from the git repository";
-    assert_eq!(ended.stderr.matches(elsewhere).count(), 1, "{ended:?}");
     assert!(upstream.requests().is_empty());
+}
+
+/// A build that fetches from a git server fails where there is no network, whatever is stored.
+#[tokio::test]
+async fn what_comes_from_elsewhere_is_lacking_too() {
+    let (upstream, program) = filled().await;
+    let own = "[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n";
+    let git = "[[package]]\nname = \"part\"\nversion = \"0.1.0\"\nsource = \"git+https://example.com/part#1a2b\"\n";
+    let all = own.to_owned() + &lockfile(&upstream, ALL);
+    let program = program
+        .file("Cargo.lock", &all)
+        .file("small.lock", &(all + git));
+    let ended = program.run().await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
+    for words in [
+        "not of this mirror  part@0.1.0: it comes from the git repository",
+        "all 3 packages are here, and 1 comes from elsewhere\n",
+    ] {
+        assert_eq!(ended.stderr.matches(words).count(), 1, "{ended:?}");
+    }
+    let program = Program::new(&["check", "Cargo.lock"]).in_folder(ended.folder);
+    let ended = program.run().await;
+    assert_eq!(ended.code, Some(0), "its own parts are there: {ended:?}");
+}
+
+/// Who is asked whether it can be built must not make it worse, nor have a mirror look again.
+#[tokio::test]
+async fn a_check_changes_nothing() {
+    let (_upstream, program) = filled().await;
+    let store = program.folder().join("cache");
+    let record = |name| store.join("crates-io/index").join(index_path(name));
+    corrupt(&record("tree"));
+    let lately = SystemTime::now() - Duration::from_secs(3 * 3600);
+    let leaf = fs::File::open(record("leaf")).expect("a record");
+    leaf.set_modified(lately).expect("made older");
+    let state = || {
+        let entries = walkdir::WalkDir::new(&store).sort_by_file_name();
+        let entries = entries.into_iter().map(|entry| {
+            let entry = entry.expect("an entry");
+            let modified = entry.metadata().expect("its metadata").modified();
+            (entry.into_path(), modified.expect("a time"))
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let before = state();
+    let ended = program.arg("--verify").run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let rows = rows(&ended);
+    assert!(rows[0][1].contains("is corrupt"), "{ended:?}");
+    assert_eq!((rows.len(), rows[0][0]), (1, "tree@0.3.0"), "{ended:?}");
+    assert_eq!(state(), before);
 }
 
 #[tokio::test]

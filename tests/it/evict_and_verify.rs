@@ -56,7 +56,9 @@ fn files(store: &Path) -> BTreeSet<String> {
             .display()
             .to_string()
     };
-    files.map(|entry| relative(entry.path())).collect()
+    let all = files.map(|entry| relative(entry.path()));
+    // What tells other mirrors that something has changed.
+    all.filter(|path| path != ".changed").collect()
 }
 
 fn record_of(name: &str) -> String {

@@ -48,7 +48,7 @@ fn import_into(store: &Path, bundle: &[u8]) -> Result<Imported> {
         say: &|_| {},
     };
     let mut done = Imported::default();
-    bundle::import(bundle, None, &store, &watch, &mut done).map(|()| done)
+    bundle::import(bundle, None, &store, SystemTime::now(), &watch, &mut done).map(|()| done)
 }
 
 /// Imports something that must be refused with these words, and returns what got into the store before.
@@ -226,7 +226,8 @@ async fn a_crate_must_be_in_an_index() {
     // A version that is listed, with another content.
     let path = format!("crates-io/crates/be/ta/beta/1.0.0.{}.crate", sha256(b"x"));
     let mut other = forged.clone();
-    (other.entries.pop(), other.members.pop());
+    other.entries.pop();
+    other.members.pop();
     let other = other.with(&path, b"x");
     refused(&other.bundle(), &[&path, "is in no index"]);
     // The index may be in the store already, but it must be there.
@@ -443,6 +444,21 @@ async fn other_formats_and_no_bundles_at_all_are_told_so() {
     let ran = import(store.path(), &[&desk.name("b")]).await;
     ran.code(0).stderr_contains("[registries.internal]");
     assert_eq!(objects(store.path()).len(), 5);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_even_if_a_running_mirror_can_not_be() {
+    let (_store, forged) = a_bundle().await;
+    let (store, desk) = (tempfile::tempdir().expect("a folder"), Desk::new());
+    let mut changed = forged.clone();
+    changed.members[4].2[100] ^= 1;
+    fs::write(desk.file("bad"), changed.bundle()).expect("a file");
+    fs::create_dir_all(store.path().join(".changed/in/the/way")).expect("a folder");
+    let ran = import(store.path(), &[&desk.name("bad")]).await;
+    ran.code(1)
+        .stderr_contains("crates-io/crates/be/ta/beta")
+        .stderr_contains("4 entries of")
+        .stderr_contains(".changed");
 }
 
 #[tokio::test]

@@ -1,7 +1,11 @@
 //! Prefetch: what is asked for by name, by lockfile or by setting is in the store before anyone asks, each file fetched once, and what can't be had
 //! is said.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use crate_mirror::domain::Key;
 use tempfile::TempDir;
@@ -225,6 +229,39 @@ async fn deps_are_those_that_cargo_resolves() {
 }
 
 #[tokio::test]
+async fn several_cargos_resolve_at_once() {
+    let upstream = a_registry().await;
+    for name in ["a", "b"] {
+        let dep = format!("gated-{name}");
+        upstream.publish(Package::new(&dep, "1.0.0"));
+        upstream.publish(Package::new(&format!("root-{name}"), "1.0.0").dep(&dep, "1"));
+    }
+    let gate = upstream.gate("/ga/te/");
+    let program = prefetching(&upstream, "--deps root-a root-b").with_cargo();
+    let held = async {
+        upstream.await_requests(2, "/ga/te/").await;
+        gate.open();
+    };
+    let (ended, ()) = tokio::join!(program.run(), held);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(stored(ended.folder.path()).len(), 4, "{ended:?}");
+}
+
+/// What would be evicted as soon as somebody serves from it isn't there.
+#[tokio::test]
+async fn a_store_that_has_become_too_large_is_told_of() {
+    let upstream = a_registry().await;
+    upstream.publish(Package::new("large", "1.0.0").payload(1_200_000));
+    let words = "now, more than `store.max_size`";
+    for (what, told) in [("leaf", false), ("large", true)] {
+        let program = Program::serving(&upstream, "[store]\nmax_size = \"1MiB\"\n");
+        let ended = program.command("prefetch").arg(what).run().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stdout.contains(words), told, "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn deps_without_a_cargo_is_refused() {
     let upstream = a_registry().await;
     let program = prefetching(&upstream, "--deps leaf").env("PATH", "/nowhere");
@@ -327,6 +364,46 @@ async fn a_server_keeps_what_its_lockfiles_need_without_being_asked() {
     let log = process.stop().await;
     assert!(log.contains("late.lock can't be read"), "{log}");
     assert_eq!(upstream.crate_requests().len(), 2, "each once");
+}
+
+/// What clients use stays in memory, and upstream isn't asked for what no lockfile names.
+#[tokio::test]
+async fn what_is_kept_without_being_asked_for_is_left_on_the_disk() {
+    let upstream = a_registry().await;
+    let large = Package::new("large", "1.0.0").payload(200_000);
+    upstream.publish(large.dep("leaf", "1"));
+    let ended = prefetching(&upstream, "large").run().await;
+    let (folder, sum) = (ended.folder.path(), upstream.crate_file("large", "1.0.0"));
+    let path = format!(
+        "cache/crates-io/crates/la/rg/large/1.0.0.{}.crate",
+        crate::support::sha256(&sum)
+    );
+    let lately = SystemTime::now() - Duration::from_secs(3 * 3600);
+    let stored = fs::File::open(folder.join(path)).expect("a stored file");
+    stored.set_modified(lately).expect("made older");
+    let lockfile = "[[package]]\nname = \"large\"\nversion = \"1.0.0\"\nsource = \"sparse+https://index.crates.io/\"\n";
+    fs::write(folder.join("one.lock"), lockfile).expect("a lockfile");
+    let settings = format!(
+        "[freshness]\nfresh_for = \"0s\"\n[prefetch]\nevery = \"1s\"\nlockfiles = [{:?}]\n",
+        folder.join("one.lock")
+    );
+    upstream.clear_log();
+    let process = Process::start(&upstream, &folder.join("cache"), &settings).await;
+    // When it begins again it has finished once.
+    upstream.await_requests(2, "la/rg/large").await;
+    let metrics = process.get("/metrics").await.text();
+    let in_memory = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("crate_mirror_memory_bytes "));
+    let in_memory: u64 = in_memory.expect("a metric").parse().expect("a number");
+    assert!(in_memory < 100_000, "{in_memory}");
+    assert_eq!(upstream.count("leaf"), 0, "nobody asked");
+    let used = stored.metadata().and_then(|meta| meta.modified());
+    assert!(
+        used.expect("a time") > lately,
+        "eviction sees that it is used"
+    );
+    process.stop().await;
 }
 
 /// A running mirror remembers what it has looked up; it is told to look again.

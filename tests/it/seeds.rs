@@ -33,6 +33,9 @@ fn every_path_and_dl_understood_is_written_the_same() {
 #[test]
 fn what_can_be_read_from_the_store_can_be_stored_again() {
     all_pass("index_record", checks::index_record);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index_record");
+    let seed = fs::read(folder.join("whole")).expect("a seed");
+    assert!(checks::record_of(&seed).is_some(), "the check gets nowhere");
 }
 
 #[test]
@@ -71,6 +74,9 @@ fn only_what_is_good_gets_from_a_bundle_into_a_store() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");
     for (seed, stored) in [
         ("whole", 2),
+        ("dated", 2),
+        ("beyond_9999", 0),
+        ("from_the_future", 0),
         ("swapped", 0),
         ("unlisted", 1),
         ("cut_off", 1),

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use minisign::KeyPair;
 use tempfile::TempDir;
 
@@ -127,6 +128,13 @@ async fn nothing_is_written_when_a_word_of_manifest_or_signature_has_changed() {
             wrong.push(lines.join("\n"));
         }
     }
+    // Of the kind that is checked against all of the text, held in memory.
+    let mut legacy = STANDARD.decode(lines[1]).expect("base64");
+    legacy[..2].copy_from_slice(b"Ed");
+    let legacy = text.replace(lines[1], &STANDARD.encode(legacy));
+    pack(1, legacy.into_bytes());
+    let ran = import_signed(inside.path(), &desk, "forged", &own).await;
+    ran.code(1).stderr_contains("minisign's legacy kind");
     for signature in wrong {
         pack(1, signature.clone().into_bytes());
         let ran = import_signed(inside.path(), &desk, "forged", &own).await;

@@ -1,23 +1,97 @@
 //! What a crate depends on, found out by the cargo that is installed: it resolves a project with that one dependency against this mirror.
 
 use std::{
+    collections::VecDeque,
     fmt::Write,
     fs, io,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{
     config::Config,
     domain::{Lockfile, RegistryName},
-    error::{Error, Result},
-    mirror::prefetch::Needed,
+    error::{Error, Kind, Result},
+    mirror::prefetch::{Missing, Needed},
 };
 
+/// So many cargos run at once, each in a home of its own: of those that share one, all but one wait.
+const AT_ONCE: usize = 4;
+
+/// What is to be resolved, each with its place among all.
+type Queue = Mutex<VecDeque<(usize, Needed)>>;
+
+/// What something depends on, or why cargo can't tell.
+type Resolved = Result<Lockfile, String>;
+
+/// What cargo says that each of these depends on, in their order; those it can't resolve are missing.
+///
+/// # Errors
+/// [`Kind::Config`] when there is no cargo, [`Kind::Internal`] when its files can't be written or read.
+pub(super) async fn resolve(
+    config: Config,
+    base: String,
+    needed: Vec<Needed>,
+) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
+    let mut cargos = JoinSet::new();
+    let at_once = AT_ONCE.min(needed.len());
+    let queue = needed.into_iter().enumerate().collect();
+    let shared = Arc::new((config, base, Queue::new(queue)));
+    for _ in 0..at_once {
+        let shared = shared.clone();
+        cargos.spawn_blocking(move || {
+            let (config, base, queue) = &*shared;
+            let resolver = Resolver::new(config, base)?;
+            // Nothing more is begun when one has failed.
+            work_off(queue, &resolver).inspect_err(|_| lock(queue).clear())
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(done) = cargos.join_next().await {
+        let done = done.map_err(|e| Error::internal(format!("resolving ended early: {e}")))?;
+        all.extend(done?);
+    }
+    all.sort_by_key(|(at, ..)| *at);
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (_, what, resolved) in all {
+        match resolved {
+            Ok(lockfile) => found.push((format!("for {what}").into(), lockfile)),
+            Err(why) => missing.push(Missing {
+                what,
+                why,
+                by: Vec::new(),
+            }),
+        }
+    }
+    Ok((found, missing))
+}
+
+/// Resolves one after the other until none is left: each with its place and its label.
+fn work_off(queue: &Queue, resolver: &Resolver) -> Result<Vec<(usize, String, Resolved)>> {
+    let mut done = Vec::new();
+    loop {
+        let Some((at, needed)) = lock(queue).pop_front() else {
+            return Ok(done);
+        };
+        let resolved = match resolver.resolve(&needed) {
+            Ok(lockfile) => Ok(lockfile),
+            Err(e) if e.kind() == Kind::Absent => Err(e.to_string()),
+            Err(e) => return Err(e),
+        };
+        done.push((at, needed.label(), resolved));
+    }
+}
+
+fn lock(queue: &Queue) -> MutexGuard<'_, VecDeque<(usize, Needed)>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A home and a project for cargo, in a folder that goes when this is dropped.
-pub(super) struct Resolver {
+struct Resolver {
     folder: TempDir,
 }
 
@@ -26,7 +100,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when its files can't be written.
-    pub(super) fn new(config: &Config, base: &str) -> Result<Self> {
+    fn new(config: &Config, base: &str) -> Result<Self> {
         let made = || -> io::Result<Self> {
             let folder = tempfile::tempdir()?;
             fs::create_dir(folder.path().join("home"))?;
@@ -46,7 +120,7 @@ impl Resolver {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when there is no cargo, [`Kind::Absent`](crate::error::Kind::Absent) with cargo's own words when it
     /// finds no solution.
-    pub(super) fn resolve(&self, needed: &Needed) -> Result<Lockfile> {
+    fn resolve(&self, needed: &Needed) -> Result<Lockfile> {
         let project = self.folder.path().join("project");
         let lockfile = project.join("Cargo.lock");
         fs::write(project.join("Cargo.toml"), manifest(needed)).map_err(|e| no_project(&e))?;

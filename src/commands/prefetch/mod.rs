@@ -18,15 +18,13 @@ use outcome::Outcome;
 use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
-    domain::{
-        Lockfile,
-        wanted::{Range, parse_date},
-    },
-    error::{Error, Kind, Result},
+    domain::wanted::{Range, parse_date},
+    error::{Error, Result},
     metrics::Metrics,
     mirror::{
-        Mirror,
-        prefetch::{List, Missing, Needed, Prefetch, Report, lockfile, stored_index_files},
+        Mirror, Twins,
+        prefetch::{List, Prefetch, Report, lockfile, stored_index_files},
+        readiness::Look,
     },
     store::Store,
 };
@@ -64,7 +62,7 @@ pub struct Options {
 /// Fetches what isn't stored yet and says what came of it. Exit code 1 when anything is missing.
 ///
 /// # Errors
-/// [`Kind::Config`] when the settings, the store or what is asked for can't be used.
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or what is asked for can't be used.
 pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
     if config.offline.enabled {
@@ -148,10 +146,12 @@ impl Run {
             let app = App::start_with(served, store.clone(), metrics).await?;
             (app.mirror().clone(), Some(app))
         } else {
-            (app::mirror(served, store.clone(), metrics)?, None)
+            let mirror = app::mirror(served, store.clone(), metrics, Twins::Never)?;
+            (mirror, None)
         };
         let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);
-        let prefetch = Prefetch::new(mirror.clone(), at_once as usize, SystemTime::now);
+        let (at_once, clock) = (at_once as usize, SystemTime::now);
+        let prefetch = Prefetch::new(mirror.clone(), at_once, Look::Whole, clock);
         Ok(Self {
             config,
             store,
@@ -173,7 +173,8 @@ impl Run {
         let mut projects = 0;
         if let Some(app) = &self.app {
             let base = app.base_url().to_owned();
-            let (lockfiles, unresolved) = self.resolve(base, choice.needed.clone()).await?;
+            let needed = choice.needed.clone();
+            let (lockfiles, unresolved) = deps::resolve(self.config.clone(), base, needed).await?;
             projects = lockfiles.len();
             list.lockfiles.extend(lockfiles);
             choice.missing.extend(unresolved);
@@ -198,8 +199,10 @@ impl Run {
             aside,
             missing: choice.missing,
             notes: choice.notes,
+            too_large: None,
         };
-        outcome.confirm(&self.store).await;
+        let max_size = self.config.store.max_size.get();
+        outcome.confirm(&self.store, max_size).await;
         Ok(outcome)
     }
 
@@ -207,34 +210,5 @@ impl Run {
         let registries = self.mirror.registries().collect();
         let keys = stored_index_files(&self.store, registries).await?;
         self.prefetch.refresh(keys).await
-    }
-
-    /// What cargo says that each of these depends on; those it can't resolve are missing.
-    async fn resolve(
-        &self,
-        base: String,
-        needed: Vec<Needed>,
-    ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
-        let config = self.config.clone();
-        let work = move || {
-            let (mut found, mut missing) = (Vec::new(), Vec::new());
-            let resolver = deps::Resolver::new(&config, &base)?;
-            for needed in needed {
-                let label = needed.label();
-                match resolver.resolve(&needed) {
-                    Ok(lockfile) => found.push((format!("for {label}").into(), lockfile)),
-                    Err(e) if e.kind() == Kind::Absent => missing.push(Missing {
-                        what: label,
-                        why: e.to_string(),
-                        by: Vec::new(),
-                    }),
-                    Err(e) => return Err(e),
-                }
-            }
-            Ok((found, missing))
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| Error::internal(format!("resolving ended early: {e}")))?
     }
 }

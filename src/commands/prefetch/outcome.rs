@@ -24,11 +24,14 @@ pub(super) struct Outcome {
     pub(super) missing: Vec<Missing>,
     /// What else should be known.
     pub(super) notes: Vec<String>,
+    /// How many bytes the store has, if that is more than a mirror leaves in it.
+    pub(super) too_large: Option<u64>,
 }
 
 impl Outcome {
-    /// Makes sure that what was fetched is in the store, and tells a mirror that serves from it.
-    pub(super) async fn confirm(&mut self, store: &Store) {
+    /// Makes sure that what was fetched is in the store and will stay there if the store may grow to `max_size` bytes, and tells a mirror that serves
+    /// from it.
+    pub(super) async fn confirm(&mut self, store: &Store, max_size: u64) {
         for key in not_stored(store, &self.files.kept).await {
             self.files.fetched = self.files.fetched.saturating_sub(1);
             self.files.missing.push(Missing {
@@ -37,9 +40,12 @@ impl Outcome {
                 by: Vec::new(),
             });
         }
-        if store.written() > 0
-            && let Err(e) = store.announce_change().await
-        {
+        if store.written() == 0 {
+            return;
+        }
+        let size = store.size().await.ok();
+        self.too_large = size.filter(|size| *size > max_size);
+        if let Err(e) = store.announce_change().await {
             tracing::warn!("a mirror that serves from this store may see the change late: {e}");
         }
     }
@@ -64,6 +70,12 @@ impl Outcome {
             missing.extend(updated.missing);
         }
         said.extend(missing.iter().map(line));
+        if let Some(size) = self.too_large {
+            said.push_str(&format!(
+                "note     the store has {} now, more than `store.max_size`: a mirror that serves from it removes what was used least recently\n",
+                ByteSize(size).display().iec()
+            ));
+        }
         said.push_str(&format!(
             "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
             self.files.fetched,

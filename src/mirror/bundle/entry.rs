@@ -1,4 +1,4 @@
-//! [`Entry`]: one object of a bundle, as the manifest has it; and [`Entries`], a list of them in a scratch file.
+//! [`Entry`]: one object of a bundle, as the manifest has it; and [`Entries`] and [`Records`], lists of them in scratch files.
 
 use std::{
     fs::File,
@@ -82,6 +82,41 @@ impl<'a> Place<'a> {
             ("crates", Some((index, file))) => Self(registry, index, true, file),
             _ => Self(registry, rest, false, ""),
         }
+    }
+}
+
+/// Index records in a file, one after the other, as they were when they were looked at: a running mirror writes each that is in use once an hour. What
+/// is in .crate files never changes, so these needn't be kept.
+pub(super) struct Records {
+    file: BufWriter<File>,
+    length: u64,
+}
+
+impl Records {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            file: BufWriter::new(file),
+            length: 0,
+        }
+    }
+
+    /// How long they are together.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(scratch)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What was pushed, from the record on that starts at `start`. One can be read at a time, as of [`Entries`].
+    pub(super) fn read(&mut self, start: u64) -> Result<impl Read + use<>> {
+        self.file.flush().map_err(scratch)?;
+        let mut file = self.file.get_ref().try_clone().map_err(scratch)?;
+        file.seek(SeekFrom::Start(start)).map_err(scratch)?;
+        Ok(BufReader::with_capacity(64 << 10, file))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Exporting: what was picked, as bundles and manifests on a disk. Whatever happens, no file of the wished for name is half a one.
+//! Exporting: what was picked, as bundles and manifests on a disk. Whatever happens, no file of the wanted name is half a one.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter},
     path::{Path, PathBuf},
 };
@@ -32,6 +32,41 @@ pub enum Output {
     Stdout,
 }
 
+impl Output {
+    /// Checks, before hours are spent on it, that the files it names can be put there: into a folder, and in place of nothing but files.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) with what is in the way.
+    pub fn check(&self) -> Result<()> {
+        let paths = match self {
+            Self::Stdout => Vec::new(),
+            Self::Manifest(path) => vec![path.clone()],
+            Self::Bundle(path) => vec![path.clone(), manifest_of(path)],
+            Self::Parts(path) => vec![part_of(path, 1), manifest_of(path)],
+        };
+        for path in paths {
+            let wrong = |why: &str| {
+                let path = path.display();
+                Error::config(format!(
+                    "--output: {path} can't be written: {why}; name a file, or `-` for standard output"
+                ))
+            };
+            if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                return Err(wrong("it is no file's name"));
+            }
+            if !folder_of(&path).is_dir() {
+                return Err(wrong("there is no such folder to put it in"));
+            }
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_dir() => return Err(wrong("it is a folder")),
+                Ok(meta) if !meta.is_file() => return Err(wrong("it is not a file")),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -53,30 +88,44 @@ pub fn export(
     watch: &Watch<'_>,
 ) -> Result<Vec<Written>> {
     (watch.total)(picked.entries.bytes);
-    let Picked { entries, parts, .. } = &mut picked;
+    let Picked {
+        entries,
+        records,
+        parts,
+        ..
+    } = &mut picked;
     let mut written = Vec::new();
     let named: Vec<_> = match output {
         Output::Manifest(_) => Vec::new(),
         Output::Stdout => {
             for part in parts.iter() {
-                write(store, entries, part, key, watch, io::stdout().lock())?;
+                write(
+                    store,
+                    entries,
+                    records,
+                    part,
+                    key,
+                    watch,
+                    io::stdout().lock(),
+                )?;
             }
             return Ok(written);
         }
         Output::Bundle(path) => parts.iter().map(|part| (path.clone(), part)).collect(),
         Output::Parts(path) => {
-            let names = (1..).map(|number| beside(path, &format!(".{number}{}", extension(path))));
+            let names = (1..).map(|number| part_of(path, number));
             names.zip(parts.iter()).collect()
         }
     };
     for (path, part) in named {
-        let write =
-            |file: &mut BufWriter<NamedTempFile>| write(store, entries, part, key, watch, file);
+        let write = |file: &mut BufWriter<NamedTempFile>| {
+            write(store, entries, records, part, key, watch, file)
+        };
         written.push(atomically(&path, write)?);
     }
     let path = match output {
         Output::Manifest(path) => path.clone(),
-        Output::Bundle(path) | Output::Parts(path) => beside(path, ".manifest.json"),
+        Output::Bundle(path) | Output::Parts(path) => manifest_of(path),
         Output::Stdout => return Ok(written),
     };
     let (head, mut all) = together(store, &mut picked)?;
@@ -121,6 +170,22 @@ fn extension(path: &Path) -> &'static str {
     known.find(|end| name.ends_with(end)).unwrap_or("")
 }
 
+fn part_of(path: &Path, number: u64) -> PathBuf {
+    beside(path, &format!(".{number}{}", extension(path)))
+}
+
+fn manifest_of(path: &Path) -> PathBuf {
+    beside(path, ".manifest.json")
+}
+
+/// The folder that a path names a file in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// The name of another file of this bundle: `end` in place of the extension.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -134,10 +199,7 @@ fn atomically(
     fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<()>,
 ) -> Result<Written> {
     let failed = |e: io::Error| Error::store(format!("{} can't be written: {e}", path.display()));
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let mut name = tempfile::Builder::new();
     let file = name.prefix(".").suffix(".part").tempfile_in(folder);
     let mut file = BufWriter::with_capacity(256 << 10, file.map_err(failed)?);

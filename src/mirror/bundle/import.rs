@@ -6,12 +6,9 @@ use bytes::Bytes;
 
 use super::{Content, Entry, Head, PublicKey, Sink, Watch, read, read_archive};
 use crate::{
-    domain::{
-        CrateId, CrateKey, Hasher, IndexFile, IndexKey, IndexPath, Key, RegistryName, Sha256,
-        Version,
-    },
+    domain::{CrateId, CrateKey, IndexFile, IndexKey, IndexPath, Key, RegistryName, Version},
     error::{Error, Result},
-    store::{Batch, IndexRecord, Store},
+    store::{Batch, IndexRecord, Store, digest},
 };
 
 /// What an import did.
@@ -27,7 +24,7 @@ pub struct Imported {
     pub registries: Vec<String>,
 }
 
-/// Reads a bundle into `store`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
+/// Reads a bundle into `store` at the time `now`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
 /// there. When this returns without an error, everything is durable, if the store is synced.
 ///
 /// # Errors
@@ -37,10 +34,11 @@ pub fn import(
     source: impl Read,
     key: Option<&PublicKey>,
     store: &Store,
+    now: SystemTime,
     watch: &Watch<'_>,
     done: &mut Imported,
 ) -> Result<()> {
-    with(store, watch, done, |import| {
+    with(store, now, watch, done, |import| {
         read(source, key, || store.scratch(), import)
     })
 }
@@ -53,16 +51,18 @@ pub fn import_archive(
     source: impl Read,
     key: Option<&PublicKey>,
     store: &Store,
+    now: SystemTime,
     watch: &Watch<'_>,
     done: &mut Imported,
 ) -> Result<()> {
-    with(store, watch, done, |import| {
+    with(store, now, watch, done, |import| {
         read_archive(source, key, || store.scratch(), import)
     })
 }
 
 fn with(
     store: &Store,
+    now: SystemTime,
     watch: &Watch<'_>,
     done: &mut Imported,
     read: impl FnOnce(&mut Import<'_>) -> Result<()>,
@@ -70,7 +70,8 @@ fn with(
     let mut import = Import {
         store,
         watch,
-        batch: store.batch(),
+        batch: store.batch(now),
+        now,
         index: None,
         done,
     };
@@ -84,6 +85,7 @@ struct Import<'a> {
     store: &'a Store,
     watch: &'a Watch<'a>,
     batch: Batch,
+    now: SystemTime,
     /// The index of the crate whose entries come at the moment.
     index: Option<(IndexKey, IndexFile)>,
     done: &'a mut Imported,
@@ -134,16 +136,22 @@ impl Import<'_> {
         if entry.body != body {
             return Err(wrong("the manifest says something else of it"));
         }
+        if record.age().is_ahead_of(self.now) {
+            let date = humantime::format_rfc3339_seconds(record.checked_at);
+            return Err(Error::bad_request(format!(
+                "{} is dated {date}, which is more than a day ahead of this machine's clock; one of the two clocks has to be set right",
+                entry.path
+            )));
+        }
         let file =
             IndexFile::parse(key.path, record.body.clone()).map_err(|e| wrong(e.message()))?;
         self.index = Some((*key, file));
-        let there = stored_record(self.store, key)?;
-        if there.is_some_and(|there| age(&there) >= age(&record)) {
+        if self.store.has_newer_record(key, record.age(), self.now)? {
             return Ok(Written::Skipped);
         }
         let mut incoming = self.store.incoming()?;
         std::io::Write::write_all(&mut incoming, &bytes).map_err(super::entry::scratch)?;
-        self.batch.stage(&Key::Index(*key), incoming)?;
+        self.batch.stage_record(key, record.age(), incoming)?;
         Ok(Written::New)
     }
 
@@ -170,7 +178,7 @@ impl Import<'_> {
         }
         let mut incoming = self.store.incoming()?;
         content.copy_to(&mut incoming)?;
-        self.batch.stage(&Key::Crate(*key), incoming)?;
+        self.batch.stage_crate(key, incoming)?;
         Ok(Written::New)
     }
 
@@ -181,7 +189,7 @@ impl Import<'_> {
         if self.index.as_ref().is_some_and(|(key, _)| *key == wanted) {
             return Ok(());
         }
-        self.index = stored_record(self.store, &wanted)?.and_then(|record| {
+        self.index = self.store.open_record(&wanted)?.and_then(|record| {
             let file = IndexFile::parse(wanted.path, record.body).ok()?;
             Some((wanted, file))
         });
@@ -210,23 +218,6 @@ pub(super) fn crate_key(file: &IndexFile, registry: RegistryName, version: &Vers
     }
 }
 
-fn age(record: &IndexRecord) -> (SystemTime, SystemTime) {
-    (record.checked_at, record.fetched_at)
-}
-
-/// The stored record, unless it is damaged.
-pub(super) fn stored_record(store: &Store, key: &IndexKey) -> Result<Option<IndexRecord>> {
-    let Some((mut file, size)) = store.open_object(&Key::Index(*key))? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::with_capacity(usize::try_from(size.min(super::MAX_RECORD)).unwrap_or(0));
-    let read = (&mut file)
-        .take(super::MAX_RECORD + 1)
-        .read_to_end(&mut bytes);
-    read.map_err(|e| Error::store(format!("reading {} failed: {e}", key.path())))?;
-    Ok(IndexRecord::decode(bytes.into()).ok())
-}
-
 /// Whether the store has this file, whole.
 fn is_good(store: &Store, key: &CrateKey, size: u64) -> Result<bool> {
     match store.open_object(&Key::Crate(*key))? {
@@ -234,17 +225,5 @@ fn is_good(store: &Store, key: &CrateKey, size: u64) -> Result<bool> {
             Ok(digest(file).is_ok_and(|digest| digest == key.sha256))
         }
         Some(_) | None => Ok(false),
-    }
-}
-
-/// The digest of all that can be read.
-pub(super) fn digest(mut file: impl Read) -> std::io::Result<Sha256> {
-    let mut hasher = Hasher::default();
-    let mut block = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(hasher.finish()),
-            length => hasher.update(&block[..length]),
-        }
     }
 }

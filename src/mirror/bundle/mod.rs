@@ -22,13 +22,15 @@ mod survey;
 mod tree;
 mod write;
 
+use crate::store::IndexRecord;
+
 pub use entry::Entry;
 pub use export::{Output, Written, export};
 pub use import::{Imported, import, import_archive};
 pub use manifest::Head;
-pub use pick::{Picked, Wish, pick};
+pub use pick::{Order, Picked, pick};
 pub use read::{Content, Sink, read, read_archive};
-pub use select::{Selection, Want, Wants};
+pub use select::{Pick, Picks, Selection};
 pub use sign::{PublicKey, SigningKey};
 pub use since::Since;
 pub use survey::{Trouble, Watch};
@@ -42,8 +44,8 @@ const SIGNATURE: &str = "manifest.json.minisig";
 
 /// The largest .crate file that is carried; crates.io's are at most a few hundred MB.
 pub const MAX_CRATE: u64 = 2 << 30;
-/// The largest index record; the largest index file of crates.io is about 5 MB.
-pub const MAX_RECORD: u64 = (64 << 20) + (16 << 10);
+/// The largest index record.
+pub const MAX_RECORD: u64 = IndexRecord::MAX_SIZE;
 /// The largest manifest, enough for two million entries.
 const MAX_MANIFEST: u64 = 512 << 20;
 /// No line of a manifest is longer: what makes one entry takes a few hundred bytes.

@@ -8,7 +8,7 @@ use std::{
 use tar::{Archive, Entries as Members, EntryType};
 
 use super::{
-    Entry, Head, MANIFEST, MAX_MANIFEST, MAX_SIGNATURE, PublicKey, SIGNATURE,
+    Entry, Head, MANIFEST, MAX_MANIFEST, MAX_RECORD, MAX_SIGNATURE, PublicKey, SIGNATURE,
     entry::{Entries, scratch, shown},
     manifest,
 };
@@ -82,7 +82,8 @@ impl Content<'_> {
     /// # Errors
     /// As for [`Content::copy_to`].
     pub fn into_bytes(self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let size = self.entry.size.min(MAX_RECORD);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         self.copy_to(&mut bytes)?;
         Ok(bytes)
     }

@@ -115,6 +115,10 @@ impl PublicKey {
             return Err(wrong("it is not one of minisign's"));
         }
         let signature = SignatureBox::from_string(text).map_err(|e| wrong(&sentence(&e)))?;
+        // The library would read all of what is signed into memory for it.
+        if !signature.is_prehashed() {
+            return Err(wrong("it is of minisign's legacy kind"));
+        }
         minisign::verify(&self.0, &signature, data, true, false, false)
             .map_err(|e| wrong(&sentence(&e)))
     }

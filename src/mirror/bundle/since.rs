@@ -7,8 +7,9 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Entry, MAX_MANIFEST, entry::Entries, manifest, read};
+use super::{Entry, entry::Entries, manifest, read};
 use crate::{
+    domain::wanted::parse_date,
     error::{Error, Result},
     store::Store,
 };
@@ -28,9 +29,7 @@ pub enum Since {
 impl Since {
     /// Parses a date (`2026-11-01`, which is its midnight in UTC), a time (`2026-11-01T12:00:00Z`) or a file's path.
     pub fn parse(text: &str) -> Self {
-        let midnight = format!("{text}T00:00:00Z");
-        let time = humantime::parse_rfc3339(&midnight).or_else(|_| humantime::parse_rfc3339(text));
-        match time {
+        match parse_date(text) {
             Ok(time) => Self::Time(time),
             Err(_) => Self::File(text.into()),
         }
@@ -72,7 +71,8 @@ fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()>
     file.rewind().map_err(no_file)?;
     match magic == ZSTD {
         true => read::read_manifest(file, store.scratch()?, entries)?,
-        false => manifest::parse(file.take(MAX_MANIFEST), entries)?,
+        // That of all parts may be larger than any bundle's.
+        false => manifest::parse(file, entries)?,
     };
     Ok(())
 }

@@ -3,15 +3,17 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::{
     Entry, MAX_CRATE, Selection,
-    import::{crate_key, digest, lists},
-    select::Want,
+    import::{crate_key, lists},
+    select::Pick,
 };
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Sha256},
     error::{Error, Result},
-    store::{Holding, IndexRecord, Object, Store},
+    store::{Holding, IndexRecord, Object, Store, digest},
 };
 
 /// Who watches a long job.
@@ -35,15 +37,34 @@ pub struct Trouble {
     pub unlisted: u64,
 }
 
+impl Trouble {
+    pub(super) fn add(&mut self, other: Self) {
+        self.bad += other.bad;
+        self.missing += other.missing;
+        self.unlisted += other.unlisted;
+    }
+}
+
 /// One crate's objects, checked.
 pub(super) struct Found {
     pub(super) key: IndexKey,
     pub(super) record: IndexRecord,
+    /// The record's bytes as they are stored.
+    pub(super) bytes: Bytes,
     pub(super) file: IndexFile,
     /// The entry of the index record, unless the other side has it.
     pub(super) index: Option<Entry>,
     /// The .crate files, except for those that the other side has.
     pub(super) crates: Vec<(CrateKey, Entry)>,
+}
+
+/// A good index record.
+struct Indexed {
+    entry: Entry,
+    stored: SystemTime,
+    record: IndexRecord,
+    bytes: Bytes,
+    file: IndexFile,
 }
 
 /// Looks at every crate of a selection, in the order of a bundle.
@@ -75,10 +96,10 @@ impl Survey<'_> {
                 }
                 Ok(())
             }),
-            Selection::Wanted(wants) => {
-                for (key, wants) in wants.crates() {
+            Selection::Wanted(picks) => {
+                for (key, picks) in picks.crates() {
                     if self.registry.is_none_or(|only| only == key.registry) {
-                        let found = self.examine(store.holding(key)?, Some(wants), &mut known)?;
+                        let found = self.examine(store.holding(key)?, Some(picks), &mut known)?;
                         found.map_or(Ok(()), &mut visit)?;
                     }
                 }
@@ -90,22 +111,29 @@ impl Survey<'_> {
     fn examine(
         &mut self,
         holding: Holding,
-        wants: Option<&[Want]>,
+        picks: Option<&[Pick]>,
         known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
     ) -> Result<Option<Found>> {
         let key = holding.index;
-        let Some((index, stored, record, file)) = self.record(&holding)? else {
-            for want in wants.unwrap_or_default() {
-                self.missing(key, want, "its index file is not stored");
+        let Some(Indexed {
+            entry,
+            stored,
+            record,
+            bytes,
+            file,
+        }) = self.record(&holding)?
+        else {
+            for pick in picks.unwrap_or_default() {
+                self.missing(key, pick, "its index file is not stored");
             }
-            if wants.is_none() {
+            if picks.is_none() {
                 self.trouble.unlisted += holding.crates.len() as u64;
             }
             return Ok(None);
         };
-        let index = (!known(&index, stored)?).then_some(index);
-        let chosen = match wants {
-            Some(wants) => self.chosen(wants, &holding, &file),
+        let index = (!known(&entry, stored)?).then_some(entry);
+        let chosen = match picks {
+            Some(picks) => self.chosen(picks, &holding, &file),
             None => self.listed(&holding, &file),
         };
         let mut crates = Vec::with_capacity(chosen.len());
@@ -115,6 +143,7 @@ impl Survey<'_> {
         Ok(Some(Found {
             key,
             record,
+            bytes,
             file,
             index,
             crates,
@@ -122,10 +151,7 @@ impl Survey<'_> {
     }
 
     /// The index record, if it is there and good.
-    fn record(
-        &mut self,
-        holding: &Holding,
-    ) -> Result<Option<(Entry, SystemTime, IndexRecord, IndexFile)>> {
+    fn record(&mut self, holding: &Holding) -> Result<Option<Indexed>> {
         let Some(object) = &holding.record else {
             return Ok(None);
         };
@@ -135,18 +161,24 @@ impl Survey<'_> {
         let mut bytes = Vec::new();
         let read = std::io::Read::read_to_end(&mut file, &mut bytes);
         let checked = read.map_err(|e| e.to_string()).and_then(|_| {
-            let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-            let record = IndexRecord::decode(bytes.into())?;
+            let bytes = Bytes::from(bytes);
+            let record = IndexRecord::decode(bytes.clone())?;
             let file = IndexFile::parse(holding.index.path, record.body.clone());
             let file = file.map_err(|e| e.to_string())?;
             let entry = Entry {
                 path: object.key.path(),
-                size,
-                sha256,
+                size: bytes.len() as u64,
+                sha256: Sha256::of(&bytes),
                 body: (!record.gone).then_some(record.sha256),
             };
             entry.key().map_err(|e| e.to_string())?;
-            Ok((entry, object.stored, record, file))
+            Ok(Indexed {
+                entry,
+                stored: object.stored,
+                record,
+                bytes,
+                file,
+            })
         });
         (self.watch.bytes)(object.size);
         match checked {
@@ -172,20 +204,20 @@ impl Survey<'_> {
     /// The stored files that are wanted.
     fn chosen<'a>(
         &mut self,
-        wants: &[Want],
+        picks: &[Pick],
         holding: &'a Holding,
         file: &IndexFile,
     ) -> Vec<&'a Object> {
         let mut chosen = Vec::new();
-        for want in wants {
-            let Some(version) = file.find(&want.id) else {
-                self.missing(holding.index, want, "the stored index file doesn't list it");
+        for pick in picks {
+            let Some(version) = file.find(&pick.id) else {
+                self.missing(holding.index, pick, "the stored index file doesn't list it");
                 continue;
             };
-            if want.sha256.is_some_and(|sha256| sha256 != version.sha256) {
+            if pick.sha256.is_some_and(|sha256| sha256 != version.sha256) {
                 self.missing(
                     holding.index,
-                    want,
+                    pick,
                     "the stored index file lists it with another checksum than the Cargo.lock",
                 );
                 continue;
@@ -197,7 +229,7 @@ impl Survey<'_> {
                 .find(|object| object.key.path() == path)
             {
                 Some(object) => chosen.push(object),
-                None => self.missing(holding.index, want, "its .crate file is not stored"),
+                None => self.missing(holding.index, pick, "its .crate file is not stored"),
             }
         }
         chosen.sort_by_key(|object| object.key.path());
@@ -250,15 +282,15 @@ impl Survey<'_> {
         (self.watch.say)(&format!("bad      {}: {why}", object.key.path()));
     }
 
-    fn missing(&mut self, key: IndexKey, want: &Want, why: &str) {
+    fn missing(&mut self, key: IndexKey, pick: &Pick, why: &str) {
         self.trouble.missing += 1;
-        (self.watch.say)(&format!("missing  {} of {}: {why}", want.id, key.registry));
+        (self.watch.say)(&format!("missing  {} of {}: {why}", pick.id, key.registry));
     }
 }
 
-/// An object that the survey found good has changed since: evicted, or replaced by a running mirror.
+/// A .crate file that the survey found good has changed since: a running mirror has evicted it, or has fetched it anew.
 pub(super) fn changed(path: &str) -> Error {
     Error::store(format!(
-        "{path} has changed or vanished since it was looked at, because a running mirror replaces and evicts; run the export again"
+        "{path} has changed or vanished since it was looked at, because a running mirror evicts; run the export again"
     ))
 }

@@ -20,7 +20,7 @@ use crate::{
     domain::{CrateId, CrateKey, Hasher, Key, RegistryName, Version},
     error::{Error, Result},
     policy,
-    store::{Store, set_readable},
+    store::{Store, set_readable, sync_file_system},
 };
 
 /// How a tree is laid out.
@@ -35,7 +35,7 @@ pub enum Layout {
 /// What is to be made.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    /// The folder; what is there of an earlier tree is written over, and nothing is removed.
+    /// The folder; what is there of an earlier tree is written over, and nothing is removed but the index files of crates that upstream has withdrawn since.
     pub folder: PathBuf,
     /// How it is laid out.
     pub layout: Layout,
@@ -58,7 +58,8 @@ pub struct Planted {
     pub trouble: Trouble,
 }
 
-/// Writes a registry as a folder. A version whose .crate file isn't in it is shown as yanked, so that no resolver picks it.
+/// Writes a registry as a folder. A version whose .crate file isn't in it is shown as yanked, so that no resolver picks it, and a crate that
+/// upstream has withdrawn isn't shown at all. Durable when this returns.
 ///
 /// # Errors
 /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read or the folder can't be written.
@@ -82,9 +83,13 @@ pub fn plant(store: &Store, tree: &Tree, watch: &Watch<'_>) -> Result<Planted> {
     survey.run(
         &tree.selection,
         |_, _| Ok(false),
-        |found| tree.add(store, &found, &mut planted),
+        |found| match found.record.gone {
+            true => tree.withdraw(&found, watch, &mut planted),
+            false => tree.add(store, &found, &mut planted),
+        },
     )?;
-    planted.trouble = survey.trouble;
+    planted.trouble.add(survey.trouble);
+    sync_file_system(&tree.folder).map_err(|e| unwritable(&tree.folder, &e))?;
     Ok(planted)
 }
 
@@ -105,6 +110,22 @@ impl Tree {
         put(&self.index_file(found), &shown)?;
         planted.index_files += 1;
         planted.bytes += shown.len() as u64;
+        Ok(())
+    }
+
+    /// Upstream said that there is no such crate any more: no index file brings it back. Who asks for it by name misses it.
+    fn withdraw(&self, found: &Found, watch: &Watch<'_>, planted: &mut Planted) -> Result<()> {
+        let path = self.index_file(found);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(unwritable(&path, &e)),
+        }
+        let name = found.file.name();
+        (watch.say)(&format!("gone     {name}: upstream has withdrawn it"));
+        if let Selection::Wanted(_) = &self.selection {
+            planted.trouble.missing += found.crates.len() as u64;
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub use service::{Warm, keep_warm};
 
 use patience::{Patience, Tries};
 
-use super::{CrateBody, Found, IndexEntry, Mirror};
+use super::{CrateBody, Found, IndexEntry, Mirror, readiness::Look};
 use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted},
     error::{Error, Kind, Result},
@@ -80,6 +80,7 @@ pub struct Report {
 pub struct Prefetch {
     mirror: Mirror,
     at_once: usize,
+    look: Look,
     clock: fn() -> SystemTime,
     progress: Arc<Progress>,
     patience: Arc<Patience>,
@@ -101,11 +102,13 @@ impl Needed {
 }
 
 impl Prefetch {
-    /// Fills the store of `mirror`, asking for `at_once` things at once.
-    pub fn new(mirror: Mirror, at_once: usize, clock: fn() -> SystemTime) -> Self {
+    /// Fills the store of `mirror`, asking for `at_once` things at once. What is stored is looked at as closely as `look` says before it counts as
+    /// here; a glance leaves alone what clients have in memory.
+    pub fn new(mirror: Mirror, at_once: usize, look: Look, clock: fn() -> SystemTime) -> Self {
         Self {
             mirror,
             at_once: at_once.max(1),
+            look,
             clock,
             progress: Arc::default(),
             patience: Arc::default(),
@@ -213,7 +216,11 @@ impl Prefetch {
         let mut tries = Tries::default();
         loop {
             let upstream = self.mirror.registry(Some(registry))?;
-            match self.mirror.index(upstream, name, (self.clock)()).await {
+            match self
+                .mirror
+                .index_alone(upstream, name, (self.clock)())
+                .await
+            {
                 Err(e) if self.patience.again(&mut tries, &e).await => {}
                 done => return self.patience.settle(tries, done),
             }
@@ -234,7 +241,8 @@ impl Prefetch {
     async fn try_file(&self, needed: &Needed) -> Result<Got> {
         let Needed { registry, id, .. } = needed;
         let upstream = self.mirror.registry(Some(*registry))?;
-        let found = self.mirror.index(upstream, id.name, (self.clock)()).await?;
+        let now = (self.clock)();
+        let found = self.mirror.index_alone(upstream, id.name, now).await?;
         let Some(listed) = found.value.file().find(id) else {
             let what = format!("{registry} has no version {} of {}", id.version, id.name);
             return Err(match found.outcome {
@@ -255,12 +263,15 @@ impl Prefetch {
                 "its checksum must be {wanted}, but the index of {registry} says {sha256}: it isn't the file that was locked"
             )));
         }
-        let body = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
         let key = CrateKey {
             registry: *registry,
             id: *id,
             sha256,
         };
+        if self.look == Look::Glance && self.is_stored(key).await {
+            return Ok(Got::Here(Some(key)));
+        }
+        let body = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
         self.drain(body.value).await?;
         Ok(match body.outcome {
             Outcome::Miss => Got::Fetched(Some(key)),
@@ -270,6 +281,13 @@ impl Prefetch {
             | Outcome::Absent
             | Outcome::Offline => Got::Here(Some(key)),
         })
+    }
+
+    /// Whether there is such a file, as far as a glance can tell; eviction sees that it is used.
+    async fn is_stored(&self, key: CrateKey) -> bool {
+        let store = &self.mirror.0.store;
+        let size = store.mark_used(&Key::Crate(key), (self.clock)()).await;
+        matches!(size, Ok(Some(1..)))
     }
 
     fn count(&self, bytes: usize) {

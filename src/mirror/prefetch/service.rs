@@ -6,7 +6,7 @@ use super::{List, Prefetch, Report, lockfile};
 use crate::{
     config::{Origins, sections},
     error::{Error, Result},
-    mirror::Mirror,
+    mirror::{Mirror, readiness::Look},
 };
 
 /// So many things are asked for at once: few, because clients wait in the same line for upstream.
@@ -46,7 +46,7 @@ async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result
         .await
         .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
     let (needed, _) = list.needed(&warm.origins);
-    let prefetch = Prefetch::new(mirror.clone(), AT_ONCE, clock);
+    let prefetch = Prefetch::new(mirror.clone(), AT_ONCE, Look::Glance, clock);
     prefetch.fetch(needed).await
 }
 

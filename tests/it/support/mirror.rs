@@ -213,7 +213,7 @@ impl MirrorBuilder {
         );
         let config = config::parse(&toml).expect("valid settings");
         let metrics = Arc::new(Metrics::new());
-        let mut opened = app::open_store(&config, &metrics).expect("a store");
+        let mut opened = app::store_to_serve(&config, &metrics).expect("a store");
         if let Some(fault) = self.fault {
             opened = opened.with_fault(fault);
         }

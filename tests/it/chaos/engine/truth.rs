@@ -15,6 +15,9 @@ use crate::support::sha256;
 /// How long "there is no such thing" may outlive the moment it became wrong: what was asked before is still under way, and it is
 /// remembered for a moment.
 const LAG: Duration = Duration::from_secs(5);
+/// The same for what was taken back and has returned: what upstream said last holds until it can be asked again, through outages and restarts, and a
+/// host that keeps failing is asked every 30 s at the least.
+const LAG_AFTER_RETURN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Truth {
@@ -55,7 +58,11 @@ impl Presence {
     }
 
     fn certain_at(self, asked: Instant) -> bool {
-        self.since.is_some_and(|since| since + LAG < asked)
+        let lag = match self.was_removed {
+            true => LAG_AFTER_RETURN,
+            false => LAG,
+        };
+        self.since.is_some_and(|since| since + lag < asked)
     }
 }
 

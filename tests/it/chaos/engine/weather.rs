@@ -152,19 +152,22 @@ impl Weather {
         self.world.upstream.clear_log();
     }
 
-    /// A host that fails before its answer begins is soon left alone for a second or more, and then meets no other fault; so it fails in that way
-    /// less often than in others.
+    /// A host that fails before its answer begins, or breaks it off, is soon left alone for a second or more, and then meets no other fault; so it fails
+    /// in that way less often than in others.
     fn some_fault(&mut self) -> Fault {
         loop {
             let fault = Fault::ALL[self.rng.usize(0..Fault::ALL.len())];
             let share = match fault {
                 Fault::RateLimit => 4,
-                Fault::ServerError | Fault::Reset | Fault::Hang | Fault::Garbage => 3,
-                Fault::Late => 2,
-                Fault::ResetInBody
+                Fault::ServerError
+                | Fault::Reset
+                | Fault::Hang
+                | Fault::Garbage
+                | Fault::ResetInBody
                 | Fault::HangInBody
-                | Fault::Cut
-                | Fault::CutUnframed
+                | Fault::Cut => 3,
+                Fault::Late => 2,
+                Fault::CutUnframed
                 | Fault::Html
                 | Fault::Corrupt
                 | Fault::WrongCrate
