@@ -3,7 +3,7 @@
 use std::{io::Read, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use http::{HeaderMap, header};
 use reqwest::Response;
 
@@ -80,19 +80,45 @@ impl Upstream {
     }
 }
 
+/// What a gzipped body decodes to.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Whether it is a single member (RFC 1952, section 2.2) and nothing else. Of several, some clients read only the first.
+    pub is_one_member: bool,
+}
+
 /// Decodes a gzipped body of at most `limit` bytes.
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
-pub fn gunzip(body: &[u8], limit: usize) -> Result<Bytes> {
+pub fn gunzip(body: &[u8], limit: usize) -> Result<Decoded> {
     // The last four bytes of a gzip member are its decoded size (RFC 1952, section 2.3.1): a hint, not to be trusted.
     let hint = body
         .last_chunk()
         .map_or(0, |size| u32::from_le_bytes(*size) as usize);
     let mut decoded = Vec::with_capacity(hint.min(limit).min(body.len().saturating_mul(64)));
-    let mut decoder = MultiGzDecoder::new(body).take(limit as u64 + 1);
-    match decoder.read_to_end(&mut decoded) {
-        Ok(length) if length <= limit => Ok(decoded.into()),
+    let mut first = GzDecoder::new(body);
+    let read = (&mut first)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut decoded);
+    let rest = first.into_inner();
+    let read = read.and_then(|length| {
+        let room = (limit + 1 - length) as u64;
+        let more = match rest.is_empty() {
+            true => 0,
+            false => MultiGzDecoder::new(rest)
+                .take(room)
+                .read_to_end(&mut decoded)?,
+        };
+        Ok(length + more)
+    });
+    match read {
+        Ok(length) if length <= limit => Ok(Decoded {
+            bytes: decoded.into(),
+            is_one_member: rest.is_empty(),
+        }),
         Ok(_) => Err(Error::upstream_fault(format!(
             "upstream sent a body that decodes to more than {limit} bytes"
         ))),
@@ -119,6 +145,19 @@ mod tests {
         let bomb = gzip(&vec![0; 1 << 20]);
         assert!(gunzip(&bomb, 1 << 20).is_ok());
         assert!(gunzip(&bomb, (1 << 20) - 1).is_err());
+        let two = [gzip(&vec![0; 1 << 19]), gzip(&vec![0; 1 << 19])].concat();
+        assert!(gunzip(&two, 1 << 20).is_ok());
+        assert!(gunzip(&two, (1 << 20) - 1).is_err());
+    }
+
+    #[test]
+    fn several_members_are_all_decoded_and_told_from_one() {
+        let one = gunzip(&gzip(b"a line\n"), 100).expect("gzip");
+        assert!(one.is_one_member);
+        assert_eq!(one.bytes, &b"a line\n"[..]);
+        let two = gunzip(&[gzip(b"a line\n"), gzip(b"more\n")].concat(), 100).expect("gzip");
+        assert!(!two.is_one_member);
+        assert_eq!(two.bytes, &b"a line\nmore\n"[..]);
     }
 
     #[test]
