@@ -385,7 +385,8 @@ fn assert_sent_back(headers: &HeaderMap, kept: fn(Validators) -> Option<String>)
 /// What is no gzip is refused, nothing decodes to more than was allowed, and what was encoded comes back.
 pub fn gunzip(input: &[u8]) {
     const LIMIT: usize = 1 << 20;
-    let decompress = |input: &[u8], limit: usize| decompress(input, limit).map(|decoded| decoded.bytes);
+    let decompress =
+        |input: &[u8], limit: usize| decompress(input, limit).map(|decoded| decoded.bytes);
     if let Ok(decoded) = decompress(input, LIMIT) {
         let length = decoded.len();
         assert!(length <= LIMIT);

@@ -42,6 +42,19 @@ async fn who_takes_gzip_gets_it_and_it_decodes_to_what_the_others_get() {
     }
 }
 
+/// Hundreds who waited for a cold file used to be sent ten times as much, because its twin was still to be made.
+#[tokio::test]
+async fn what_upstream_sent_gzipped_goes_out_gzipped_at_once_however_large() {
+    let text = |_| fastrand::alphanumeric();
+    let fill: String = (0..200_000).map(text).collect();
+    let package = Package::new("big", "1.0.0").field("fill", fill.into());
+    let upstream = Upstream::new().gzip().publish(package).start().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let first = mirror.get_with(BIG, &[CARGO]).await;
+    assert_eq!(encoding(&first), Some("gzip"));
+    assert_eq!(first.decoded(), upstream.index_file("big").into_bytes());
+}
+
 /// A shared cache between us and cargo must not hand gzip to who doesn't take it, nor ask again because of another ETag.
 #[tokio::test]
 async fn both_renditions_have_the_same_validators_and_vary() {
