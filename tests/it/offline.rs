@@ -447,6 +447,34 @@ async fn a_store_that_cannot_be_written_to_is_served_from() {
     ended.run().await.refused(&["`store.path`", "may write"]);
 }
 
+/// What has come can't be forgotten there, which is no reason not to say the rest.
+#[tokio::test]
+async fn what_is_wanted_can_be_read_from_a_disk_that_cannot_be_written_to() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).store(disk.path()).settings(OFFLINE);
+    let mirror = mirror.start().await;
+    for path in [download("app", "1.0.0"), index("nosuch")] {
+        mirror.get(&path).await;
+    }
+    mirror.stop().await;
+    add(&upstream, disk.path(), &[("app", "1.0.0")]).await;
+    disk.remount("ro");
+    let path = disk.path().to_str().expect("UTF-8");
+    let wanted = |words: &str| {
+        Program::new(&["wanted", "--store", path])
+            .words(words)
+            .run()
+    };
+    for (words, code) in [("", 0), ("--forget", 1)] {
+        let ended = wanted(words).await;
+        let told = (ended.code, &*ended.stdout);
+        assert_eq!(told, (Some(code), "nosuch\n"), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_was_asked_for_in_vain_is_wanted_until_it_comes() {
     let upstream = upstream().await;
