@@ -26,10 +26,13 @@ mod stampede;
 mod stats;
 mod targets;
 mod tools;
+mod wire;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -74,6 +77,9 @@ enum Role {
     /// Bare hyper.
     #[command(hide = true)]
     Floor { www: PathBuf },
+    /// What is between two machines.
+    #[command(hide = true)]
+    Wire { to: SocketAddr, delay_ms: u64 },
     /// Many clients that ask at once.
     #[command(hide = true)]
     Clients(clients::Crowd),
@@ -85,6 +91,7 @@ async fn main() -> ExitCode {
     let done = match &options.role {
         Some(Role::Origin { www }) => origin::run(www).await,
         Some(Role::Floor { www }) => floor::run(www).await,
+        Some(Role::Wire { to, delay_ms }) => wire::run(*to, Duration::from_millis(*delay_ms)).await,
         Some(Role::Clients(crowd)) => clients::run(crowd).await,
         None => bench(&options).await,
     };

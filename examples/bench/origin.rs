@@ -160,7 +160,7 @@ impl Origin {
             return config_json(request);
         }
         match self.site.get(path) {
-            Some(file) => recorded(file, path, &request.headers),
+            Some(file) => recorded(file, &request.headers),
             None => {
                 let mut response = Response::new(Whole("not recorded\n".into()));
                 *response.status_mut() = StatusCode::NOT_FOUND;
@@ -186,30 +186,20 @@ fn config_json(request: &http::request::Parts) -> Response<Whole> {
 }
 
 /// As crates.io answers for it.
-fn recorded(file: &File, path: &str, asked: &HeaderMap) -> Response<Whole> {
-    let is_index = path.starts_with("/index/");
+fn recorded(file: &File, asked: &HeaderMap) -> Response<Whole> {
     let gzip = accepts_gzip(asked);
     let mut response = Response::new(Whole(file.body(gzip).clone()));
-    let unchanged = asked.get(header::IF_NONE_MATCH);
-    if unchanged.is_some_and(|tags| none_match(tags.as_bytes(), file.etag.as_bytes())) {
+    *response.headers_mut() = file.headers.clone();
+    if file.is_gzipped(gzip) {
+        let gzip = HeaderValue::from_static("gzip");
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, gzip);
+    }
+    let known = asked.get(header::IF_NONE_MATCH);
+    if known.is_some_and(|tags| none_match(tags.as_bytes(), file.etag.as_bytes())) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Whole(Bytes::new());
-    }
-    let (kind, control) = match is_index {
-        true => ("text/plain", "public, max-age=600"),
-        false => ("application/gzip", "public, max-age=31536000, immutable"),
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
-    if let Ok(etag) = HeaderValue::from_str(&file.etag) {
-        headers.insert(header::ETAG, etag);
-    }
-    if is_index {
-        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    }
-    if file.is_gzipped(gzip) {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
 }

@@ -17,10 +17,11 @@ use tokio::process::Command;
 
 use crate::{
     Result,
+    child::Child,
     nginx::Nginx,
     record::{PROJECT, Recording},
     report::Report,
-    servers::{Mirror, Origin},
+    servers::{Mirror, Origin, wire},
     stats::Sample,
     tools::{Bench, cargo},
 };
@@ -30,6 +31,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where cargo unpacks what it fetches, if there is such a place: a disk would be what is measured.
 const IN_MEMORY: &str = "/dev/shm";
+
+/// How far away a mirror is that isn't on the same machine, there and back: in the same company, not in the same room.
+pub(crate) const AFAR_MS: u64 = 10;
 
 /// What cargo is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,6 +85,8 @@ pub(crate) enum Cache {
     Cold,
     /// It has.
     Warm,
+    /// It has, and is on another machine, so that a question takes [`AFAR_MS`] there and back.
+    WarmAfar,
 }
 
 /// The times of one thing that cargo did.
@@ -188,7 +194,8 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
             );
             origin.delay(ms).await?;
             for way in Way::ALL {
-                travel(bench, recording, &origin, way, ms, report).await?;
+                let first = delays.first() == Some(&ms);
+                travel(bench, recording, &origin, way, (ms, first), report).await?;
             }
         }
     }
@@ -202,7 +209,7 @@ async fn travel(
     recording: &Recording,
     origin: &Origin,
     way: Way,
-    delay_ms: u64,
+    (delay_ms, first): (u64, bool),
     report: &mut Report,
 ) -> Result<()> {
     let mut lockfile = None;
@@ -227,9 +234,16 @@ async fn travel(
         };
         let caches: &[Cache] = match way {
             Way::Direct => &[Cache::Cold],
+            // How far the origin is makes no difference to what is warm.
+            Way::Nginx | Way::Mirror if first => &[Cache::Cold, Cache::Warm, Cache::WarmAfar],
             Way::Nginx | Way::Mirror => &[Cache::Cold, Cache::Warm],
         };
         for &cache in caches {
+            let wire = match cache {
+                Cache::Cold | Cache::Warm => None,
+                Cache::WarmAfar => Some(wire(bench, address, AFAR_MS / 2).await?),
+            };
+            let address = wire.as_ref().map_or(address, Child::address);
             let (took, made) = errand(address, verb, lockfile.as_deref()).await?;
             lockfile = Some(made);
             report.trip(verb, cache, way, delay_ms, took.as_secs_f64());

@@ -228,6 +228,7 @@ impl Report {
                 (Way::Direct, _) => "",
                 (_, Cache::Cold) => ", cold",
                 (_, Cache::Warm) => ", warm",
+                (_, Cache::WarmAfar) => ", warm, 10 ms away",
             };
             let times = delays.iter().map(|ms| {
                 let found = self.seconds(trip.verb, trip.cache, trip.way, *ms);

@@ -175,6 +175,13 @@ pub(crate) async fn role(bench: &Bench, role: &str, www: &Path) -> Result<Child>
     Child::that_says_where(command).await
 }
 
+/// A wire to `to`, there and back in twice `delay_ms`.
+pub(crate) async fn wire(bench: &Bench, to: SocketAddr, delay_ms: u64) -> Result<Child> {
+    let mut command = Command::new(&bench.me);
+    command.args(["wire", &to.to_string(), &delay_ms.to_string()]);
+    Child::that_says_where(command).await
+}
+
 /// Everything side by side.
 pub(crate) struct Servers {
     _origin: Origin,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate_mirror::domain::{IndexFile, IndexPath, Sha256};
 use crate_mirror::store::IndexRecord;
 use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, header};
 use walkdir::WalkDir;
 
 use crate::Result;
@@ -29,6 +30,8 @@ pub(crate) struct File {
     gzip: Option<Bytes>,
     /// Weak, as crates.io's are.
     pub(crate) etag: String,
+    /// What crates.io says with it.
+    pub(crate) headers: HeaderMap,
 }
 
 impl File {
@@ -59,7 +62,13 @@ impl Site {
             let whole = read(&path)?;
             let etag = format!("W/\"{}\"", &Sha256::of(&whole).to_string()[..32]);
             let gzip = fs::read(twin).ok().map(Bytes::from);
-            files.insert(url, File { whole, gzip, etag });
+            let file = File {
+                headers: headers(&url, &etag),
+                whole,
+                gzip,
+                etag,
+            };
+            files.insert(url, file);
         }
         Ok(Self(files))
     }
@@ -82,6 +91,24 @@ impl Site {
         let distance = |path: &&str| self.0[*path].whole.len().abs_diff(size);
         self.paths(prefix).into_iter().min_by_key(distance)
     }
+}
+
+fn headers(url: &str, etag: &str) -> HeaderMap {
+    let is_index = url.starts_with("/index/");
+    let (kind, control) = match is_index {
+        true => ("text/plain", "public, max-age=600"),
+        false => ("application/gzip", "public, max-age=31536000, immutable"),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if is_index {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    headers
 }
 
 /// Writes what a mirror has stored of its default registry below `www`, as that registry serves it.

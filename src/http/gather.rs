@@ -176,3 +176,75 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         Pin::new(&mut gathering.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const MAGIC: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    /// Our end of a connection whose client has begun with `opening`, and the client's.
+    async fn begun(opening: &[u8], room: usize) -> (Gathered<DuplexStream>, DuplexStream) {
+        let (ours, mut theirs) = duplex(room);
+        let mut ours = Gathered::new(ours);
+        theirs.write_all(opening).await.expect("room");
+        let mut read = vec![0; opening.len()];
+        ours.read_exact(&mut read).await.expect("the opening");
+        assert_eq!(read, opening);
+        (ours, theirs)
+    }
+
+    /// What has arrived at the client by now.
+    async fn arrived(theirs: &mut DuplexStream) -> Vec<u8> {
+        let mut space = vec![0; 1 << 20];
+        let read = tokio::time::timeout(std::time::Duration::ZERO, theirs.read(&mut space)).await;
+        space.truncate(read.map_or(0, |read| read.expect("open")));
+        space
+    }
+
+    #[tokio::test]
+    async fn over_http2_writes_go_out_together_at_the_end_of_the_turn() {
+        let (mut ours, mut theirs) = begun(MAGIC, 1 << 20).await;
+        for piece in [b"one ", b"two ", b"six "] {
+            ours.write_all(piece).await.expect("gathered");
+            ours.flush().await.expect("as far as HTTP/2 knows");
+        }
+        assert_eq!(arrived(&mut theirs).await, b"");
+        poll_fn(|context| ours.poll_send(context))
+            .await
+            .expect("sent");
+        assert_eq!(arrived(&mut theirs).await, b"one two six ");
+    }
+
+    #[tokio::test]
+    async fn over_http1_writes_go_straight_through() {
+        let (mut ours, mut theirs) = begun(b"GET / HTTP/1.1\r\n\r\n", 1 << 20).await;
+        ours.write_all(b"answer").await.expect("room");
+        assert_eq!(arrived(&mut theirs).await, b"answer");
+    }
+
+    #[tokio::test]
+    async fn more_than_there_is_room_for_arrives_whole_and_in_order() {
+        let (mut ours, mut theirs) = begun(MAGIC, 1000).await;
+        let whole: Vec<u8> = (0..1_000_000u32).map(|i| (i % 251) as u8).collect();
+        let (sent, mut copy) = (whole.clone(), Vec::new());
+        let send = async {
+            // Small ones, ones that just don't fit any more, and ones that never would.
+            let (mut rest, mut sizes) =
+                (&sent[..], [100, 16_393, ROOM + 1, ROOM - 1].iter().cycle());
+            while !rest.is_empty() {
+                let size = rest.len().min(*sizes.next().unwrap_or(&1));
+                ours.write_all(&rest[..size]).await.expect("open");
+                rest = &rest[size..];
+            }
+            ours.shutdown().await.expect("what is left goes out first");
+        };
+        let (_, read) = tokio::join!(send, theirs.read_to_end(&mut copy));
+        read.expect("open");
+        assert!(copy == whole);
+    }
+}
