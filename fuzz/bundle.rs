@@ -113,7 +113,7 @@ fn assert_good(store: &Store, object: &Object) {
             IndexFile::parse(key.path, record.body.clone()).expect("that crate's index file");
             assert!(!record.age().is_ahead_of(now()), "{path}");
             // What it is served as.
-            Rendition::new(record.body, &record.sha256, Some(record.fetched_at));
+            Rendition::new(record.body, None, &record.sha256, Some(record.fetched_at));
         }
     }
 }

@@ -136,22 +136,30 @@ impl IndexEntry {
     }
 }
 
+/// What is served of an index file.
+pub(super) enum Shown {
+    /// The file, with its gzip twin if upstream sent it so.
+    AsIs(Option<Bytes>),
+    /// This in its place.
+    Other(Bytes),
+}
+
 /// Ties the memory to the bodies it was leased for and makes the rendition: of the file as it is, or of what is `shown` in its place. Takes a
 /// millisecond for small files and for large ones.
 pub(super) fn content(
     file: IndexFile,
     sha256: Sha256,
     modified: SystemTime,
-    shown: Option<Bytes>,
+    shown: Shown,
     mut lease: Lease,
 ) -> Arc<Content> {
-    let own_body = shown.is_none();
+    let own_body = matches!(shown, Shown::AsIs(_));
     let mut rendition = match shown {
-        None => Rendition::new(file.body().clone(), &sha256, Some(modified)),
+        Shown::AsIs(twin) => Rendition::new(file.body().clone(), twin, &sha256, Some(modified)),
         // When what is shown of a file changed is another matter than when the file did.
-        Some(shown) => {
+        Shown::Other(shown) => {
             let sha256 = Sha256::of(&shown);
-            Rendition::new(shown, &sha256, None)
+            Rendition::new(shown, None, &sha256, None)
         }
     };
     let held = match own_body {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Found, Inner, Mirror, Registry,
-    entry::{Ahead, Due, IndexEntry, content},
+    entry::{Ahead, Due, IndexEntry, Shown, content},
     memory::Resident,
     refresh::{Asker, Interested},
 };
@@ -204,7 +204,7 @@ impl Inner {
         let made = make(move || {
             let file = IndexFile::parse(path, record.body)?;
             Ok((
-                content(file, record.sha256, times.0, None, lease),
+                content(file, record.sha256, times.0, Shown::AsIs(None), lease),
                 record.validators,
             ))
         });

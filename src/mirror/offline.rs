@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Found, Inner,
     crates::{CrateBody, found, key_in},
-    entry::{Ahead, Due, IndexEntry, content},
+    entry::{Ahead, Due, IndexEntry, Shown, content},
     index::{Answer, make, shown},
     memory::Resident,
 };
@@ -192,6 +192,7 @@ impl Inner {
         let made = make(move || {
             let file = IndexFile::parse(key.path, body)?;
             let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
+            let shown = shown.map_or(Shown::AsIs(None), Shown::Other);
             Ok(content(file, sha256, fetched_at, shown, lease))
         });
         // What the store checked and can't be an index file was stored as one by somebody else.

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     Found, Inner,
-    entry::{Ahead, Due, IndexEntry, content},
+    entry::{Ahead, Due, IndexEntry, Shown, content},
     flight::Interest,
     index::{Answer, make, no_such_crate, shown},
     memory::Resident,
@@ -108,6 +109,7 @@ impl Inner {
                     body,
                     lease,
                     validators,
+                    ..
                 }),
                 Some(entry),
             ) if *entry.file().body() == body => {
@@ -117,11 +119,12 @@ impl Inner {
             (
                 Ok(Fetched::New {
                     body,
+                    gzip,
                     lease,
                     validators,
                 }),
                 known,
-            ) => match self.ready(key, body, lease, validators, now).await {
+            ) => match self.ready(key, (body, gzip), lease, validators, now).await {
                 Ok(entry) => self.replace(key, known, entry).await,
                 Err(e) => self.fall_back(key, known, e, now).await,
             },
@@ -140,7 +143,7 @@ impl Inner {
     async fn ready(
         self: &Arc<Self>,
         key: IndexKey,
-        body: bytes::Bytes,
+        (body, gzip): (Bytes, Option<Bytes>),
         lease: Lease,
         validators: Validators,
         now: SystemTime,
@@ -152,7 +155,7 @@ impl Inner {
         let content = make(move || {
             let file = IndexFile::parse(key.path, body)?;
             let sha256 = Sha256::of(file.body());
-            Ok(content(file, sha256, modified, None, lease))
+            Ok(content(file, sha256, modified, Shown::AsIs(gzip), lease))
         })
         .await?;
         if content.file.unreadable() > 0 {

@@ -47,11 +47,17 @@ pub struct Modified {
 }
 
 impl Rendition {
-    /// Makes the rendition of `body`, which hashes to `sha256` and last changed at `modified`, if that is known. A small body has its twin then.
-    pub fn new(body: Bytes, sha256: &Sha256, modified: Option<SystemTime>) -> Self {
+    /// Makes the rendition of `body`, with its gzip `twin` if that is at hand, which hashes to `sha256` and last changed at `modified`, if that is known. A small body has its twin then.
+    pub fn new(
+        body: Bytes,
+        twin: Option<Bytes>,
+        sha256: &Sha256,
+        modified: Option<SystemTime>,
+    ) -> Self {
         let hash = sha256.to_string();
         let twin = match body.len() {
             length if length <= COMPRESS_ABOVE => OnceLock::from(None),
+            length if twin.as_ref().is_some_and(|twin| twin.len() < length) => OnceLock::from(twin),
             length if length <= COMPRESS_AT_ONCE => OnceLock::from(gzip(&body)),
             _ => OnceLock::new(),
         };

@@ -3,7 +3,7 @@
 use std::{io::Read, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use flate2::{bufread::GzDecoder, read::MultiGzDecoder};
 use http::{HeaderMap, header};
 use reqwest::Response;
 
@@ -80,19 +80,40 @@ impl Upstream {
     }
 }
 
+/// A gzipped body, decoded.
+#[derive(Debug)]
+pub struct Gunzipped {
+    /// What it decodes to.
+    pub body: Bytes,
+    /// Whether it is one member and nothing else, which every client understands.
+    pub is_plain: bool,
+}
+
 /// Decodes a gzipped body of at most `limit` bytes.
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
-pub fn gunzip(body: &[u8], limit: usize) -> Result<Bytes> {
+pub fn gunzip(body: &[u8], limit: usize) -> Result<Gunzipped> {
     // The last four bytes of a gzip member are its decoded size (RFC 1952, section 2.3.1): a hint, not to be trusted.
     let hint = body
         .last_chunk()
         .map_or(0, |size| u32::from_le_bytes(*size) as usize);
     let mut decoded = Vec::with_capacity(hint.min(limit).min(body.len().saturating_mul(64)));
-    let mut decoder = MultiGzDecoder::new(body).take(limit as u64 + 1);
-    match decoder.read_to_end(&mut decoded) {
-        Ok(length) if length <= limit => Ok(decoded.into()),
+    let most = limit as u64 + 1;
+    let mut first = GzDecoder::new(body).take(most);
+    let mut read = first.read_to_end(&mut decoded);
+    let is_plain = first.into_inner().into_inner().is_empty();
+    if !is_plain && matches!(read, Ok(length) if length <= limit) {
+        decoded.clear();
+        read = MultiGzDecoder::new(body)
+            .take(most)
+            .read_to_end(&mut decoded);
+    }
+    match read {
+        Ok(length) if length <= limit => Ok(Gunzipped {
+            body: decoded.into(),
+            is_plain,
+        }),
         Ok(_) => Err(Error::upstream_fault(format!(
             "upstream sent a body that decodes to more than {limit} bytes"
         ))),
@@ -119,6 +140,18 @@ mod tests {
         let bomb = gzip(&vec![0; 1 << 20]);
         assert!(gunzip(&bomb, 1 << 20).is_ok());
         assert!(gunzip(&bomb, (1 << 20) - 1).is_err());
+    }
+
+    #[test]
+    fn only_one_member_alone_is_plain() {
+        let (one, two) = (gzip(b"a line\n"), gzip(b"another\n"));
+        let plain = gunzip(&one, 1000).expect("gzip");
+        assert_eq!((&plain.body[..], plain.is_plain), (&b"a line\n"[..], true));
+        let both = gunzip(&[one, two].concat(), 1000).expect("gzip");
+        assert_eq!(
+            (&both.body[..], both.is_plain),
+            (&b"a line\nanother\n"[..], false)
+        );
     }
 
     #[test]

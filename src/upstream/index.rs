@@ -28,6 +28,8 @@ pub enum Fetched {
     New {
         /// The body.
         body: Bytes,
+        /// The body as it came, if it came gzipped in a form that can be passed on.
+        gzip: Option<Bytes>,
         /// The memory set aside for it and for what will be made of it.
         lease: Lease,
         /// What to ask with next time.
@@ -103,14 +105,19 @@ impl Upstream {
         let lease = self.allowance.take(expected.saturating_mul(2)).await?;
         let validators = validators(response.headers());
         let wire = self.whole(&mut response, MAX_INDEX).await?;
-        let body = match encoding {
-            Encoding::Identity => wire,
-            Encoding::Gzip => tokio::task::spawn_blocking(move || gunzip(&wire, MAX_INDEX))
-                .await
-                .map_err(|e| Error::internal(format!("decoding ended early: {e}")))??,
+        let (body, gzip) = match encoding {
+            Encoding::Identity => (wire, None),
+            Encoding::Gzip => {
+                let decode = move || gunzip(&wire, MAX_INDEX).map(|decoded| (decoded, wire));
+                let decoded = tokio::task::spawn_blocking(decode).await;
+                let (decoded, wire) = decoded
+                    .map_err(|e| Error::internal(format!("decoding ended early: {e}")))??;
+                (decoded.body, decoded.is_plain.then_some(wire))
+            }
         };
         Ok(Fetched::New {
             body,
+            gzip,
             lease,
             validators,
         })
