@@ -260,8 +260,8 @@ fn not_in_store(wish: &Wish) -> Error {
         None => format!("crate {name}"),
     };
     Error::offline(format!(
-        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and `crate-mirror export` where \
-         there is a network, and `crate-mirror import` here"
+        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and \
+         `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
     ))
 }
 

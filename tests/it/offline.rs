@@ -101,6 +101,11 @@ async fn offline_starts_with_no_upstream_configured_and_no_certificates() {
         .env("SSL_CERT_FILE", "/nonexistent")
         .env("SSL_CERT_DIR", "/nonexistent");
     let running = program.start().await;
+    assert!(
+        running.stdout().contains("It is offline"),
+        "{}",
+        running.stdout()
+    );
     let reply = crate::support::client::get(running.addr(), &index("serde"), &[]).await;
     assert_eq!(
         (reply.status, reply.header("x-cache")),

@@ -80,7 +80,7 @@ impl Outcome {
             "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
             self.files.fetched,
             self.files.here,
-            self.aside.named.len() + self.aside.paths,
+            self.aside.named.len(),
             missing.len(),
             ByteSize(self.bytes).display().iec(),
             took.as_secs_f64()
