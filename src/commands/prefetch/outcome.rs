@@ -62,6 +62,12 @@ impl Outcome {
         let skipped = self.aside.named.iter();
         said.extend(notes);
         said.extend(skipped.map(|(what, why)| format!("skipped  {what}: {why}\n")));
+        if self.aside.paths > 0 {
+            said.push_str(&format!(
+                "skipped  {} of the projects' own packages, which lie in their folders\n",
+                self.aside.paths
+            ));
+        }
         if let Some(updated) = self.updated {
             said.push_str(&format!(
                 "{} index files were out of date, {} were not\n",
@@ -80,7 +86,7 @@ impl Outcome {
             "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
             self.files.fetched,
             self.files.here,
-            self.aside.named.len(),
+            self.aside.named.len() + self.aside.paths,
             missing.len(),
             ByteSize(self.bytes).display().iec(),
             took.as_secs_f64()
