@@ -86,7 +86,7 @@ async fn one_by_one(address: SocketAddr, paths: Arc<[String]>, ready: Arc<Barrie
     let stream = connect(address).await?;
     let opened = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|e| format!("no connection: {e}"))?;
-    tokio::spawn(connection);
+    tokio::spawn(watch(connection));
     ready.wait().await;
     let (started, mut bytes) = (Instant::now(), 0);
     for path in &*paths {
@@ -108,7 +108,7 @@ async fn all_at_once(address: SocketAddr, paths: Arc<[String]>, ready: Arc<Barri
     let stream = connect(address).await?;
     let opened = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (sender, connection) = opened.map_err(|e| format!("no connection: {e}"))?;
-    tokio::spawn(connection);
+    tokio::spawn(watch(connection));
     ready.wait().await;
     let (started, mut bytes) = (Instant::now(), 0);
     let mut answers = JoinSet::new();
@@ -127,6 +127,13 @@ async fn all_at_once(address: SocketAddr, paths: Arc<[String]>, ready: Arc<Barri
         bytes += answer.map_err(|e| e.to_string()).flatten()?;
     }
     Ok((started.elapsed(), bytes))
+}
+
+/// Lets a connection go on, and says how it ended if not well: its requests only know that it is gone.
+async fn watch(connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(e) = connection.await {
+        eprintln!("a connection: {e:?}");
+    }
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream> {

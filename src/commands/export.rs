@@ -105,7 +105,7 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         say: &|line| progress.suspend(|| eprintln!("{line}")),
     };
     let is_delta = matches!(&job, Job::Bundle(order, ..) if !order.since.is_empty());
-    let (trouble, amount, summary, files) = match job {
+    let (trouble, amount, summary, after) = match job {
         Job::Bundle(order, output, key) => {
             let picked = bundle::pick(store, &order, &watch)?;
             let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
@@ -114,17 +114,18 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
             (trouble, entries, what, list(&written))
         }
         Job::Tree(tree) => {
+            let usage = usage(&tree);
             let made = bundle::plant(store, &tree, &watch)?;
             let bytes = ByteSize(made.bytes).display().iec();
             let (files, crates) = (made.index_files, made.crates);
             let what = format!("{files} index files and {crates} crates of {bytes}");
             let what = format!("{what} in {}", tree.folder.display());
-            (made.trouble, files, what, String::new())
+            (made.trouble, files, what, usage)
         }
     };
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
-    let summary = format!("{summary}, in {seconds:.1} s{}{files}", said_of(trouble));
+    let summary = format!("{summary}, in {seconds:.1} s{}{after}", said_of(trouble));
     // Whoever started it may have stopped reading.
     let _ = match to_stdout {
         true => writeln!(std::io::stderr(), "{summary}"),
@@ -141,6 +142,17 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         0 if !in_vain => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// What to tell cargo of a folder.
+fn usage(tree: &Tree) -> String {
+    let source = match &tree.layout {
+        Layout::Static(url) => format!("registry = \"sparse+{}/\"", url.without_slash()),
+        Layout::LocalRegistry => format!("local-registry = {:?}", tree.folder),
+    };
+    format!(
+        "\nTo use it, put this into .cargo/config.toml:\n\n[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\n{source}"
+    )
 }
 
 fn list(written: &[Written]) -> String {

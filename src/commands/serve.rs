@@ -18,6 +18,10 @@ use crate::{
 pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let store = config.store.path.0.clone();
+    let manner = match config.offline.enabled {
+        true => "It is offline: it asks nobody, and serves what is in",
+        false => "It keeps crates in",
+    };
     let no_signals = |e| Error::internal(format!("signals can't be received: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
@@ -26,7 +30,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     // Whoever started it may have stopped reading; that is no reason not to serve.
     let _ = writeln!(
         std::io::stdout(),
-        "crate-mirror {} listens on http://{}\nIt keeps crates in {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
+        "crate-mirror {} listens on http://{}\n{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
         env!("CARGO_PKG_VERSION"),
         app.address(),
         store.display(),

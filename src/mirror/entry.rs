@@ -136,18 +136,15 @@ impl IndexEntry {
     }
 }
 
-/// What cargo gets to see of a file.
+/// What is served of an index file.
 pub(super) enum Shown {
-    /// The file.
-    AsItIs {
-        /// The same gzipped, if it came so.
-        gzip: Option<Bytes>,
-    },
-    /// This.
-    Instead(Bytes),
+    /// The file, with its gzip twin if upstream sent it so.
+    AsIs(Option<Bytes>),
+    /// This in its place.
+    Other(Bytes),
 }
 
-/// Ties the memory to the bodies it was leased for and makes the rendition: of the file as it is, or of what is shown in its place. Takes a
+/// Ties the memory to the bodies it was leased for and makes the rendition: of the file as it is, or of what is `shown` in its place. Takes a
 /// millisecond for small files and for large ones.
 pub(super) fn content(
     file: IndexFile,
@@ -156,13 +153,11 @@ pub(super) fn content(
     shown: Shown,
     mut lease: Lease,
 ) -> Arc<Content> {
-    let own_body = matches!(shown, Shown::AsItIs { .. });
+    let own_body = matches!(shown, Shown::AsIs(_));
     let mut rendition = match shown {
-        Shown::AsItIs { gzip } => {
-            Rendition::new(file.body().clone(), gzip, &sha256, Some(modified))
-        }
+        Shown::AsIs(twin) => Rendition::new(file.body().clone(), twin, &sha256, Some(modified)),
         // When what is shown of a file changed is another matter than when the file did.
-        Shown::Instead(shown) => {
+        Shown::Other(shown) => {
             let sha256 = Sha256::of(&shown);
             Rendition::new(shown, None, &sha256, None)
         }

@@ -204,13 +204,7 @@ impl Inner {
         let made = make(move || {
             let file = IndexFile::parse(path, record.body)?;
             Ok((
-                content(
-                    file,
-                    record.sha256,
-                    times.0,
-                    Shown::AsItIs { gzip: None },
-                    lease,
-                ),
+                content(file, record.sha256, times.0, Shown::AsIs(None), lease),
                 record.validators,
             ))
         });

@@ -192,10 +192,7 @@ impl Inner {
         let made = make(move || {
             let file = IndexFile::parse(key.path, body)?;
             let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
-            let shown = match shown {
-                Some(shown) => Shown::Instead(shown),
-                None => Shown::AsItIs { gzip: None },
-            };
+            let shown = shown.map_or(Shown::AsIs(None), Shown::Other);
             Ok(content(file, sha256, fetched_at, shown, lease))
         });
         // What the store checked and can't be an index file was stored as one by somebody else.
@@ -263,8 +260,8 @@ fn not_in_store(wish: &Wish) -> Error {
         None => format!("crate {name}"),
     };
     Error::offline(format!(
-        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and `crate-mirror export` where \
-         there is a network, and `crate-mirror import` here"
+        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and \
+         `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
     ))
 }
 

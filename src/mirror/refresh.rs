@@ -139,7 +139,7 @@ impl Inner {
         }
     }
 
-    /// Makes an entry of a body, and the same gzipped if upstream sent it so, that came just now.
+    /// Makes an entry of a body that came from upstream just now.
     async fn ready(
         self: &Arc<Self>,
         key: IndexKey,
@@ -155,13 +155,7 @@ impl Inner {
         let content = make(move || {
             let file = IndexFile::parse(key.path, body)?;
             let sha256 = Sha256::of(file.body());
-            Ok(content(
-                file,
-                sha256,
-                modified,
-                Shown::AsItIs { gzip },
-                lease,
-            ))
+            Ok(content(file, sha256, modified, Shown::AsIs(gzip), lease))
         })
         .await?;
         if content.file.unreadable() > 0 {

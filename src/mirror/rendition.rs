@@ -47,19 +47,17 @@ pub struct Modified {
 }
 
 impl Rendition {
-    /// Makes the rendition of `body`, which hashes to `sha256` and last changed at `modified`, if that is known. It has its twin then if the body is small,
-    /// or came gzipped: what upstream sent costs nothing, and nobody has to be sent ten times as much until it is made.
+    /// Makes the rendition of `body`, with its gzip `twin` if that is at hand, which hashes to `sha256` and last changed at `modified`, if that is known. A small body has its twin then.
     pub fn new(
         body: Bytes,
-        gzip_of_upstream: Option<Bytes>,
+        twin: Option<Bytes>,
         sha256: &Sha256,
         modified: Option<SystemTime>,
     ) -> Self {
         let hash = sha256.to_string();
-        let came = gzip_of_upstream.filter(|twin| twin.len() < body.len());
         let twin = match body.len() {
             length if length <= COMPRESS_ABOVE => OnceLock::from(None),
-            _ if came.is_some() => OnceLock::from(came),
+            length if twin.as_ref().is_some_and(|twin| twin.len() < length) => OnceLock::from(twin),
             length if length <= COMPRESS_AT_ONCE => OnceLock::from(gzip(&body)),
             _ => OnceLock::new(),
         };

@@ -28,7 +28,7 @@ pub enum Fetched {
     New {
         /// The body.
         body: Bytes,
-        /// The same gzipped, if upstream sent it so.
+        /// The body as it came, if it came gzipped in a form that can be passed on.
         gzip: Option<Bytes>,
         /// The memory set aside for it and for what will be made of it.
         lease: Lease,
@@ -108,12 +108,11 @@ impl Upstream {
         let (body, gzip) = match encoding {
             Encoding::Identity => (wire, None),
             Encoding::Gzip => {
-                let decoded =
-                    tokio::task::spawn_blocking(move || Ok((gunzip(&wire, MAX_INDEX)?, wire)));
-                let (body, wire) = decoded
-                    .await
+                let decode = move || gunzip(&wire, MAX_INDEX).map(|decoded| (decoded, wire));
+                let decoded = tokio::task::spawn_blocking(decode).await;
+                let (decoded, wire) = decoded
                     .map_err(|e| Error::internal(format!("decoding ended early: {e}")))??;
-                (body.bytes, body.is_one_member.then_some(wire))
+                (decoded.body, decoded.is_plain.then_some(wire))
             }
         };
         Ok(Fetched::New {

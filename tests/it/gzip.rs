@@ -165,3 +165,18 @@ async fn head_tells_the_length_of_the_rendition_that_get_would_send() {
         assert!(head.body.is_empty());
     }
 }
+
+/// Made here anew, it would be missing from the first answers of a stampede, and each of them many times as large.
+#[tokio::test]
+async fn what_upstream_sent_gzipped_goes_out_gzipped_from_the_first_answer_on() {
+    let package = |patch: u32| Package::new("serde", &format!("1.0.{patch}"));
+    let upstream = (0..300).fold(Upstream::new().gzip(), |u, patch| u.publish(package(patch)));
+    let upstream = upstream.start().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let reply = mirror
+        .get_with("/index/se/rd/serde", &[("accept-encoding", "gzip")])
+        .await;
+    assert_eq!(reply.header("x-cache"), Some("miss"));
+    assert_eq!(reply.header("content-encoding"), Some("gzip"));
+    assert_eq!(reply.decoded(), upstream.index_file("serde").as_bytes());
+}

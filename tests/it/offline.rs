@@ -1,18 +1,17 @@
 //! Offline: only what is stored is shown to a resolver, nobody is asked for anything, and who asks for what isn't there is told how to get it.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::failing_disk::SmallDisk;
 use crate::support::{
     Cargo, Mirror, MirrorBuilder, Package, Program, Upstream, index_path, stored::corrupt,
 };
 
-const OFFLINE: &str = "[offline]\nenabled = true";
+pub(super) const OFFLINE: &str = "[offline]\nenabled = true";
 
 /// `app` in two versions, the newer of which needs `lib`, and `lib` in two versions.
-async fn upstream() -> Upstream {
+pub(super) async fn upstream() -> Upstream {
     Upstream::new()
         .publish(Package::new("app", "1.0.0").dep("lib", "1.0.0"))
         .publish(Package::new("app", "1.1.0").dep("lib", "1.1.0"))
@@ -22,22 +21,22 @@ async fn upstream() -> Upstream {
         .await
 }
 
-fn index(name: &str) -> String {
+pub(super) fn index(name: &str) -> String {
     format!("/index/{}", index_path(name))
 }
 
-fn download(name: &str, version: &str) -> String {
+pub(super) fn download(name: &str, version: &str) -> String {
     format!("/api/v1/crates/{name}/{version}/download")
 }
 
 /// A store filled by an online mirror with both index files and these crates.
-async fn filled(upstream: &Upstream, crates: &[(&str, &str)]) -> TempDir {
+pub(super) async fn filled(upstream: &Upstream, crates: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     add(upstream, folder.path(), crates).await;
     folder
 }
 
-async fn add(upstream: &Upstream, store: &Path, crates: &[(&str, &str)]) {
+pub(super) async fn add(upstream: &Upstream, store: &Path, crates: &[(&str, &str)]) {
     let mirror = Mirror::of(upstream).store(store).start().await;
     for name in ["app", "lib"] {
         assert_eq!(mirror.get(&index(name)).await.status, 200);
@@ -48,12 +47,12 @@ async fn add(upstream: &Upstream, store: &Path, crates: &[(&str, &str)]) {
     mirror.stop().await;
 }
 
-fn offline(upstream: &Upstream, store: &TempDir) -> MirrorBuilder {
+pub(super) fn offline(upstream: &Upstream, store: &TempDir) -> MirrorBuilder {
     Mirror::of(upstream).store(store.path()).settings(OFFLINE)
 }
 
 /// The versions of an index file with whether they are yanked.
-fn shown(lines: &str) -> Vec<(String, bool)> {
+pub(super) fn shown(lines: &str) -> Vec<(String, bool)> {
     let line = |line: &str| -> (String, bool) {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let version = line["vers"].as_str().expect("a version").to_owned();
@@ -62,7 +61,7 @@ fn shown(lines: &str) -> Vec<(String, bool)> {
     lines.lines().map(line).collect()
 }
 
-fn pairs(versions: &[(&str, bool)]) -> Vec<(String, bool)> {
+pub(super) fn pairs(versions: &[(&str, bool)]) -> Vec<(String, bool)> {
     let owned = versions.iter();
     owned
         .map(|(v, yanked)| ((*v).to_owned(), *yanked))
@@ -101,6 +100,11 @@ async fn offline_starts_with_no_upstream_configured_and_no_certificates() {
         .env("SSL_CERT_FILE", "/nonexistent")
         .env("SSL_CERT_DIR", "/nonexistent");
     let running = program.start().await;
+    assert!(
+        running.stdout().contains("It is offline"),
+        "{}",
+        running.stdout()
+    );
     let reply = crate::support::client::get(running.addr(), &index("serde"), &[]).await;
     assert_eq!(
         (reply.status, reply.header("x-cache")),
@@ -353,153 +357,4 @@ async fn a_corrupt_index_record_is_503() {
         (503, Some("offline"))
     );
     assert!(reply.text().contains("import it anew"), "{}", reply.text());
-}
-
-/// Offline nothing that goes can come back.
-#[tokio::test]
-async fn nothing_is_evicted_offline() {
-    let upstream = upstream().await;
-    upstream.publish(Package::new("lib", "2.0.0").payload(3_000_000));
-    let store = filled(&upstream, &[("lib", "2.0.0")]).await;
-    let limits = "max_size = \"1MiB\"\nmax_age = \"1m\"";
-    let mirror = offline(&upstream, &store).store_settings(limits);
-    let mirror = mirror.start().await;
-    let file = mirror.stored_crate("lib", "2.0.0");
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-    let opened = fs::File::open(&file).expect("stored");
-    opened.set_modified(long_ago).expect("its time");
-    // Online the first look is 5 s after the start; what matters is that nobody ever looks.
-    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
-    assert!(file.exists());
-}
-
-/// It used to be told that nothing is there, and the folder made anew where the disk had been.
-#[tokio::test]
-async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
-    let upstream = upstream().await;
-    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
-    let mirror = offline(&upstream, &store).start().await;
-    let lines = mirror.get(&index("app")).await.text();
-    assert_eq!(mirror.get(&download("app", "1.0.0")).await.status, 200);
-    let elsewhere = TempDir::new().expect("a folder");
-    fs::rename(store.path(), elsewhere.path().join("moved")).expect("moved");
-    for _ in 0..2 {
-        assert_eq!(mirror.get(&index("app")).await.text(), lines);
-        assert_eq!(mirror.get(&download("app", "1.0.0")).await.status, 200);
-        // Nobody can say that these aren't there.
-        for path in [
-            index("lib"),
-            download("app", "1.1.0"),
-            download("lib", "1.0.0"),
-        ] {
-            mirror.get(&path).await.assert_unavailable(&path);
-        }
-        // Long enough for another look at the store.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    assert!(!store.path().exists(), "the folder was made anew");
-    fs::rename(elsewhere.path().join("moved"), store.path()).expect("moved back");
-    assert_eq!(mirror.get(&download("lib", "1.0.0")).await.status, 200);
-}
-
-/// What was evicted or dropped by hand used to be offered until its index file was due.
-#[tokio::test]
-async fn what_is_removed_by_hand_is_not_offered_any_more() {
-    let upstream = upstream().await;
-    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
-    let mirror = offline(&upstream, &store).start().await;
-    let app = || async { mirror.get(&index("app")).await };
-    assert_eq!(app().await.status, 200);
-    let path = store.path().to_str().expect("UTF-8");
-    let ended = Program::new(&["evict", "--to", "1B", "--store", path])
-        .run()
-        .await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(
-        (app().await.status, app().await.header("x-cache")),
-        (404, Some("offline"))
-    );
-}
-
-/// A disk that was written outside and is only read inside.
-#[tokio::test]
-async fn a_store_that_cannot_be_written_to_is_served_from() {
-    let Some(disk) = SmallDisk::mount() else {
-        return;
-    };
-    let upstream = upstream().await;
-    add(&upstream, disk.path(), &[("app", "1.0.0")]).await;
-    disk.remount("ro");
-    let mirror = Mirror::of(&upstream).store(disk.path()).settings(OFFLINE);
-    let mirror = mirror.start().await;
-    let file = mirror.get(&download("app", "1.0.0")).await;
-    assert!(
-        file.body == upstream.crate_file("app", "1.0.0"),
-        "other bytes"
-    );
-    let lines = mirror.get(&index("app")).await.text();
-    assert_eq!(shown(&lines), pairs(&[("1.0.0", false), ("1.1.0", true)]));
-    assert_eq!(mirror.get(&download("app", "1.1.0")).await.status, 404);
-    mirror.stop().await;
-    // Online there would be no end of writes that fail.
-    let path = disk.path().to_str().expect("UTF-8");
-    let ended = Program::new(&["serve", "--listen", "127.0.0.1:0", "--store", path]);
-    ended.run().await.refused(&["`store.path`", "may write"]);
-}
-
-#[tokio::test]
-async fn what_was_asked_for_in_vain_is_wanted_until_it_comes() {
-    let upstream = upstream().await;
-    let store = filled(&upstream, &[]).await;
-    let mirror = offline(&upstream, &store).start().await;
-    for path in [
-        download("app", "1.1.0"),
-        download("app", "1.1.0"),
-        // All spellings that cargo tries of one name.
-        index("a-b_c"),
-        index("a_b_c"),
-        index("a-b-c"),
-        index("app"),
-    ] {
-        mirror.get(&path).await;
-    }
-    mirror.stop().await;
-    let path = store.path().to_str().expect("UTF-8").to_owned();
-    let wanted = || Program::new(&["wanted", "--store", &path]).run();
-    let ended = wanted().await;
-    assert_eq!(
-        (ended.code, &*ended.stdout),
-        (Some(0), "a-b_c\napp@1.1.0\n"),
-        "{}",
-        ended.stderr
-    );
-    add(&upstream, store.path(), &[("app", "1.1.0")]).await;
-    assert_eq!(wanted().await.stdout, "a-b_c\n");
-    // Typing errors never come.
-    let forget = Program::new(&["wanted", "--forget", "--store", &path]).run();
-    assert_eq!(forget.await.stdout, "a-b_c\n", "said for the last time");
-    assert_eq!(wanted().await.stdout, "");
-}
-
-#[tokio::test]
-async fn a_registry_of_its_own_is_named_in_what_is_wanted() {
-    let upstream = upstream().await;
-    let store = TempDir::new().expect("a folder");
-    let internal = format!(
-        "[registries.internal]\nindex = \"{}\"",
-        upstream.index_url()
-    );
-    let mirror = offline(&upstream, &store).settings(&internal).start().await;
-    let reply = mirror
-        .get("/registries/internal/api/v1/crates/thing/1.0.0/download")
-        .await;
-    assert!(
-        reply.text().contains("prefetch internal:thing@1.0.0`"),
-        "{}",
-        reply.text()
-    );
-    mirror.stop().await;
-    let path = store.path().to_str().expect("UTF-8");
-    let ended = Program::new(&["wanted", "--store", path]).run().await;
-    assert_eq!(ended.stdout, "internal:thing@1.0.0\n");
 }

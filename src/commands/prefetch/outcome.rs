@@ -62,6 +62,12 @@ impl Outcome {
         let skipped = self.aside.named.iter();
         said.extend(notes);
         said.extend(skipped.map(|(what, why)| format!("skipped  {what}: {why}\n")));
+        if self.aside.paths > 0 {
+            said.push_str(&format!(
+                "skipped  {} of the projects' own packages, which lie in their folders\n",
+                self.aside.paths
+            ));
+        }
         if let Some(updated) = self.updated {
             said.push_str(&format!(
                 "{} index files were out of date, {} were not\n",

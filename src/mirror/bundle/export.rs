@@ -123,6 +123,15 @@ pub fn export(
         };
         written.push(atomically(&path, write)?);
     }
+    if let Output::Parts(path) = output {
+        let later = (written.len() as u64 + 1..).map(|number| part_of(path, number));
+        for old in later.take_while(|part| part.exists()) {
+            tracing::warn!(
+                "{} is of an earlier export and none of these parts; remove it",
+                old.display()
+            );
+        }
+    }
     let path = match output {
         Output::Manifest(path) => path.clone(),
         Output::Bundle(path) | Output::Parts(path) => manifest_of(path),

@@ -119,8 +119,9 @@ impl List {
             return Ok(());
         }
         for (at, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+            // Nothing that can be wanted has a `#` in it.
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
                 continue;
             }
             let wanted = Wanted::parse(line)
