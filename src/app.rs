@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,7 +55,7 @@ impl App {
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
         let grace = *config.server.shutdown_grace;
         let wanted = config.server.listen.0;
-        let listener = TcpListener::bind(wanted).await.map_err(|e| {
+        let listener = http::listen(wanted).map_err(|e| {
             Error::config(format!(
                 "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
             ))

@@ -65,7 +65,7 @@ pub(crate) async fn run(www: &Path) -> Result<()> {
 /// A free port of loopback, and the line that says which.
 pub(crate) async fn listen() -> Result<TcpListener> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = crate_mirror::http::listen((Ipv4Addr::LOCALHOST, 0).into());
     let listener = listener.map_err(|e| format!("no free port: {e}"))?;
     let address = listener
         .local_addr()

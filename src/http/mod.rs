@@ -10,6 +10,7 @@ mod gather;
 mod h2c;
 mod index;
 mod limits;
+mod listen;
 mod negotiate;
 mod pages;
 mod pieces;
@@ -19,6 +20,7 @@ mod service;
 mod watch;
 
 pub use connection::serve;
+pub use listen::listen;
 pub use pages::snippet;
 pub use route::Route;
 pub use service::Service;
