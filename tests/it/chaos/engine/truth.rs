@@ -145,7 +145,10 @@ impl Truth {
     /// The same for a version.
     pub(super) fn is_certain_version(&self, name: &str, version: &str, asked: Instant) -> bool {
         let certain = |held: &Version| held.presence.certain_at(asked);
-        let certain = |entry: &Crate| entry.versions.get(version).is_some_and(certain);
+        // A version is no more certain than its crate: it may be new in one that has returned.
+        let certain = |entry: &Crate| {
+            entry.presence.certain_at(asked) && entry.versions.get(version).is_some_and(certain)
+        };
         self.ask(name, certain).unwrap_or(false)
     }
 
