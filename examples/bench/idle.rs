@@ -35,7 +35,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     if !bench.wants("idle: a full store") {
         return Ok(());
     }
-    let entries = bench.pace.pick(250_000, 20_000);
+    let entries = bench.pace.pick(250_000, 10_000);
     eprintln!("a store with {entries} entries");
     let folder =
         tempfile::tempdir_in(bench.folder.path()).map_err(|e| format!("no folder: {e}"))?;

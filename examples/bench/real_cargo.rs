@@ -23,7 +23,7 @@ use crate::{
     report::Report,
     servers::{Mirror, Origin, wire},
     stats::Sample,
-    tools::{Bench, cargo},
+    tools::{Bench, Pace, cargo},
 };
 
 /// No run takes longer, not even over two connections with a slow origin.
@@ -235,7 +235,9 @@ async fn travel(
         let caches: &[Cache] = match way {
             Way::Direct => &[Cache::Cold],
             // How far the origin is makes no difference to what is warm.
-            Way::Nginx | Way::Mirror if first => &[Cache::Cold, Cache::Warm, Cache::WarmAfar],
+            Way::Nginx | Way::Mirror if first && bench.pace == Pace::Full => {
+                &[Cache::Cold, Cache::Warm, Cache::WarmAfar]
+            }
             Way::Nginx | Way::Mirror => &[Cache::Cold, Cache::Warm],
         };
         for &cache in caches {
