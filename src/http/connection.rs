@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
+    eager::Eager,
     gather::Gathered,
     h2c::{Offer, Upgraded},
     service::{Answering, Client, Service},
@@ -52,8 +53,8 @@ type Stream = Gathered<Watched<TcpStream>>;
 /// What every connection needs.
 struct Server {
     service: Service,
-    any_protocol: auto::Builder<TokioExecutor>,
-    only_http2: http2::Builder<TokioExecutor>,
+    any_protocol: auto::Builder<Eager>,
+    only_http2: http2::Builder<Eager>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -100,8 +101,8 @@ pub async fn serve(
 }
 
 /// HTTP/1.1, or HTTP/2 if the client begins with its magic.
-fn any_protocol() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn any_protocol() -> auto::Builder<Eager> {
+    let mut builder = auto::Builder::new(Eager);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -116,8 +117,8 @@ fn any_protocol() -> auto::Builder<TokioExecutor> {
 }
 
 /// HTTP/2 after an upgrade.
-fn only_http2() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn only_http2() -> http2::Builder<Eager> {
+    let mut builder = http2::Builder::new(Eager);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

@@ -6,6 +6,7 @@ mod conditional;
 mod config_json;
 mod connection;
 mod crates;
+mod eager;
 mod gather;
 mod h2c;
 mod index;

@@ -1,0 +1,72 @@
+//! [`Eager`]: runs what can end at once on the spot.
+//!
+//! Over HTTP/2 hyper hands each request to an executor, which usually makes a task of it: memory, a queue and a second trip of its connection, all of
+//! which a hit can do without, because it never waits.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use hyper::rt::Executor;
+
+/// Runs a future as far as it goes without waiting; what has to wait becomes a task.
+#[derive(Clone, Copy)]
+pub(super) struct Eager;
+
+impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for Eager {
+    fn execute(&self, mut future: F) {
+        // Whatever it would wake for, the task asks for again: its first poll comes after this one.
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            Pin::new(&mut future).poll(&mut context)
+        }));
+        match polled {
+            Ok(Poll::Pending) => drop(tokio::spawn(future)),
+            Ok(Poll::Ready(())) => {}
+            // As in a task it ends this request alone; the panic hook has said where it happened.
+            Err(_) => drop(future),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_can_end_at_once_has_ended_when_execute_returns() {
+        let ended = Arc::new(AtomicU32::new(0));
+        let ends = ended.clone();
+        Eager.execute(Box::pin(async move {
+            ends.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_has_to_wait_goes_on_when_it_can() {
+        let (go, gone) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        Eager.execute(Box::pin(async move {
+            let _ = end.send(gone.await);
+        }));
+        go.send(7).expect("it waits");
+        assert_eq!(ended.await.expect("it ends"), Ok(7));
+    }
+
+    /// It would end the connection, and with it every other request there.
+    #[tokio::test]
+    async fn a_panic_stays_inside() {
+        Eager.execute(Box::pin(async { panic!("on purpose") }));
+    }
+}
