@@ -34,8 +34,6 @@ use super::{
     watch::Watched,
 };
 
-/// How long a client may take to send a request's head.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// The largest request head over HTTP/1.1; larger ones get 431.
 const MAX_HEAD: usize = 32 << 10;
 /// The largest request head over HTTP/2, decoded.
@@ -103,10 +101,10 @@ pub async fn serve(
 /// HTTP/1.1, or HTTP/2 if the client begins with its magic.
 fn any_protocol() -> auto::Builder<Eager> {
     let mut builder = auto::Builder::new(Eager);
+    // Its time limit for a request's head would set a timer with every request; see `watch`.
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD);
     builder
         .http2()
@@ -172,17 +170,20 @@ impl Server {
         stream: Stream,
         client: &Client,
     ) {
-        let mut turns = Turns {
-            connection: pin!(connection),
-            stream,
-            ended: None,
-        };
-        let stalled = client.activity.stalls_for(self.service.limits().idle);
+        let speaks_http1 = || !stream.gathers();
+        let stalled = client
+            .activity
+            .stalls_for(self.service.limits().idle, speaks_http1);
         let stalled = stalled.map(|()| Interruption::Stalled).left_future();
         let stopping = self.stopping.cancelled();
         let stopping = stopping.map(|()| Interruption::Stopping).right_future();
         // Polled only when one of them has something to say, and not with every request.
         let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
+        let mut turns = Turns {
+            connection: pin!(connection),
+            stream: &stream,
+            ended: None,
+        };
         let ended = tokio::select! {
             biased;
             ended = &mut turns => ended,
@@ -300,7 +301,7 @@ async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<(Upgraded<
 /// A connection that takes its turns; what it writes in one goes out at its end.
 struct Turns<'c, C: GracefulConnection> {
     connection: Pin<&'c mut C>,
-    stream: Stream,
+    stream: &'c Stream,
     /// How the connection ended, while the last of it goes out.
     ended: Option<Result<(), C::Error>>,
 }
@@ -309,15 +310,16 @@ impl<C: GracefulConnection<Error: Unpin>> Future for Turns<'_, C> {
     type Output = Result<(), C::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let gathers = self.stream.gathers();
-        if self.ended.is_none()
-            && let Poll::Ready(ended) = self.connection.as_mut().poll(context)
-        {
-            if !gathers {
+        let gathered = self.stream.gathers();
+        if self.ended.is_none() {
+            match self.connection.as_mut().poll(context) {
                 // All is out. After an upgrade the stream is another task's by now, and waits on its behalf.
-                return Poll::Ready(ended);
+                Poll::Ready(ended) if !gathered => return Poll::Ready(ended),
+                Poll::Ready(ended) => self.ended = Some(ended),
+                // The client's first bytes may just have said which it is.
+                Poll::Pending if !self.stream.gathers() => return Poll::Pending,
+                Poll::Pending => {}
             }
-            self.ended = Some(ended);
         }
         match ready!(self.stream.poll_send(context)) {
             Ok(()) => self.ended.take().map_or(Poll::Pending, Poll::Ready),

@@ -7,7 +7,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -20,25 +23,21 @@ const ROOM: usize = 4 * ((16 << 10) + 9);
 const KEPT: usize = 16 << 10;
 
 /// A stream whose writes are gathered if it speaks HTTP/2. A clone is another handle on the same stream.
-pub(super) struct Gathered<S>(Arc<Mutex<Gathering<S>>>);
+pub(super) struct Gathered<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    /// Whether what is written waits for what else there is; otherwise it goes straight through. Beside the lock, because each turn asks.
+    gathers: AtomicBool,
+    gathering: Mutex<Gathering<S>>,
+}
 
 struct Gathering<S> {
     stream: S,
-    manner: Manner,
+    /// Whether the client's first bytes have come, which decide whether it gathers.
+    begun: bool,
     /// What is to go out, of which so much has.
     waiting: Vec<u8>,
     sent: usize,
-}
-
-/// What becomes of a write.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// The client's first bytes decide.
-    Undecided,
-    /// It goes straight through.
-    Straight,
-    /// It waits for what else there is.
-    Gather,
 }
 
 impl<S> Clone for Gathered<S> {
@@ -49,27 +48,33 @@ impl<S> Clone for Gathered<S> {
 
 impl<S> Gathered<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Gathering {
-            stream,
-            manner: Manner::Undecided,
-            waiting: Vec::new(),
-            sent: 0,
-        })))
+        Self(Arc::new(Shared {
+            gathers: AtomicBool::new(false),
+            gathering: Mutex::new(Gathering {
+                stream,
+                begun: false,
+                waiting: Vec::new(),
+                sent: 0,
+            }),
+        }))
     }
 
     /// From now on it is HTTP/2.
     pub(super) fn gather(&self) {
-        self.lock().manner = Manner::Gather;
+        self.0.gathers.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is HTTP/2.
     pub(super) fn gathers(&self) -> bool {
-        self.lock().manner == Manner::Gather
+        self.0.gathers.load(Ordering::Relaxed)
     }
 
     /// Only ever one task at a time uses a connection, so nobody waits here.
     fn lock(&self) -> MutexGuard<'_, Gathering<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .gathering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,15 +102,12 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
     }
 
     /// Takes all of `slices`, or what the stream takes of them.
-    fn poll_write(
+    fn poll_gather(
         &mut self,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        if self.manner != Manner::Gather {
-            return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        }
         if self.waiting.len() + length > ROOM {
             ready!(self.poll_send(context))?;
             if length > ROOM {
@@ -133,13 +135,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         let mut gathering = self.lock();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut gathering.stream).poll_read(context, buffer))?;
-        if gathering.manner == Manner::Undecided {
-            // RFC 9113, section 3.4; no HTTP/1.1 method begins like that.
-            gathering.manner = match buffer.filled()[before..].starts_with(b"PRI ") {
-                true => Manner::Gather,
-                false => Manner::Straight,
-            };
+        // RFC 9113, section 3.4; no HTTP/1.1 method begins like that.
+        if !gathering.begun && buffer.filled()[before..].starts_with(b"PRI ") {
+            self.gather();
         }
+        gathering.begun = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -150,7 +150,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.lock().poll_write(context, &[IoSlice::new(bytes)])
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -158,7 +158,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.lock().poll_write(context, slices)
+        let mut gathering = self.lock();
+        match self.gathers() {
+            true => gathering.poll_gather(context, slices),
+            false => Pin::new(&mut gathering.stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

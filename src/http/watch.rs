@@ -1,4 +1,7 @@
-//! [`Watched`]: a connection that knows when bytes last moved on it, so that one on which nothing moves can be closed.
+//! [`Watched`]: a connection that notes when bytes move on it, so that one on which nothing moves, or too little, can be closed.
+//!
+//! It notes that something moved, and not when: a look at the clock with every read and every write would cost each hit two. Whoever waits for it to
+//! cease looks from time to time.
 //!
 //! It is what keeps a client that stalls from holding a crate's memory for ever. Over HTTP/1.1 its socket is full: nothing is accepted, or so
 //! little at a time that it counts as nothing. Over HTTP/2 its window may be closed while other things move: see [`Pieces`].
@@ -8,29 +11,33 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pieces::{PIECE, Pieces};
 use crate::metrics::Metrics;
 
-/// When bytes last moved.
+/// How long a client may take to send a request's head over HTTP/1.1.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Within a time limit it is looked at so many times what has moved. A limit may be exceeded by the time between two looks.
+const LOOKS: u32 = 4;
+
+/// What moves.
 #[derive(Clone)]
 pub(super) struct Activity(Arc<Moved>);
 
 struct Moved {
-    opened: Instant,
-    /// Milliseconds after `opened`.
-    last: AtomicU64,
+    /// Whether bytes have moved since somebody looked.
+    lately: AtomicBool,
+    /// Whether bytes have come since a request began: of the head of another one, over HTTP/1.1.
+    heard: AtomicBool,
     /// Requests whose answers aren't out yet.
     in_flight: AtomicUsize,
     /// Whether the client has been sent more than it has taken so far.
@@ -53,20 +60,19 @@ pub(super) struct Watched<S> {
 
 impl Activity {
     fn note(&self) {
-        let since = self.0.opened.elapsed().as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.0.last.store(since, Ordering::Relaxed);
+        self.0.lately.store(true, Ordering::Relaxed);
     }
 
     /// Notes a request, until what is returned is dropped.
     pub(super) fn begin(&self) -> InFlight {
+        self.0.heard.store(false, Ordering::Relaxed);
         self.0.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
     }
 
-    /// Returns when nothing has moved for `limit`, unless it is for us to answer, or when the client hasn't taken a piece of an answer for about
-    /// that long.
-    pub(super) async fn stalls_for(&self, limit: Duration) {
+    /// Returns when nothing has moved for `limit`, unless it is for us to answer, when the client hasn't taken a piece of an answer for about that
+    /// long, or when it takes too long over a request's head.
+    pub(super) async fn stalls_for(&self, limit: Duration, speaks_http1: impl Fn() -> bool) {
         let line_is_full = || self.0.full.load(Ordering::Relaxed);
         let client_is_silent = async {
             loop {
@@ -80,6 +86,24 @@ impl Activity {
         tokio::select! {
             () = client_is_silent => {}
             () = self.0.pieces.late(limit, line_is_full) => {}
+            () = self.begins_for(HEAD_WITHIN, speaks_http1) => {}
+        }
+    }
+
+    /// Returns when the client has been about to send a request's head for `limit`.
+    async fn begins_for(&self, limit: Duration, speaks_http1: impl Fn() -> bool) {
+        let is_beginning = || {
+            let is_free = self.0.in_flight.load(Ordering::Relaxed) == 0;
+            is_free && self.0.heard.load(Ordering::Relaxed) && speaks_http1()
+        };
+        let mut looks = 0;
+        // It may have begun at any time before the first of them.
+        while looks <= LOOKS {
+            tokio::time::sleep(limit / LOOKS).await;
+            looks = match is_beginning() {
+                true => looks + 1,
+                false => 0,
+            };
         }
     }
 
@@ -96,13 +120,13 @@ impl Activity {
 
     /// Returns when nothing has moved for `limit`.
     async fn ceases_for(&self, limit: Duration) {
-        loop {
-            let last = Duration::from_millis(self.0.last.load(Ordering::Relaxed));
-            let end = self.0.opened + last + limit;
-            if end <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(end).await;
+        let mut looks = 0;
+        while looks < LOOKS {
+            tokio::time::sleep(limit / LOOKS).await;
+            looks = match self.0.lately.swap(false, Ordering::Relaxed) {
+                true => 0,
+                false => looks + 1,
+            };
         }
     }
 }
@@ -128,8 +152,8 @@ impl Drop for InFlight {
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, metrics: Arc<Metrics>) -> (Self, Activity) {
         let activity = Activity(Arc::new(Moved {
-            opened: Instant::now(),
-            last: AtomicU64::new(0),
+            lately: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             pieces: Arc::default(),
@@ -147,6 +171,7 @@ impl<S> Watched<S> {
     fn read<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if matches!(polled, Poll::Ready(Ok(_))) && !self.activity.0.full.load(Ordering::Relaxed) {
             self.activity.note();
+            self.activity.0.heard.store(true, Ordering::Relaxed);
         }
         polled
     }
@@ -221,7 +246,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -230,7 +258,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let (mut watched, activity) = Watched::new(ours, Arc::default());
         let limit = Duration::from_secs(60);
-        let ceased = tokio::spawn(async move { activity.stalls_for(limit).await });
+        let ceased = tokio::spawn(async move { activity.stalls_for(limit, || false).await });
         for _ in 0..5 {
             tokio::time::sleep(limit - Duration::from_secs(1)).await;
             theirs.write_all(b"x").await.expect("room");
@@ -240,6 +268,53 @@ mod tests {
         let before = Instant::now();
         ceased.await.expect("no panic");
         assert!(before.elapsed() >= limit - Duration::from_secs(1));
+    }
+
+    /// A client that sends a byte of a head now and then kept its connection for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_too_long_over_a_head_stalls() {
+        let head_takes = async |http1: bool, is_answered: bool| {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let (mut watched, activity) = Watched::new(ours, Arc::default());
+            let _answer = is_answered.then(|| activity.begin());
+            let before = Instant::now();
+            tokio::select! {
+                () = activity.stalls_for(Duration::from_secs(120), || http1) => Some(before.elapsed()),
+                () = async { while watched.read_u8().await.is_ok() {} } => None,
+                () = async {
+                    for _ in 0..3600 {
+                        theirs.write_all(b"x").await.expect("room");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                } => None,
+            }
+        };
+        let stalled = head_takes(true, false).await.expect("a stall");
+        let limit = HEAD_WITHIN..=HEAD_WITHIN * 3 / 2;
+        assert!(limit.contains(&stalled), "{stalled:?}");
+        // The next request may come while an answer is on its way, and over HTTP/2 there is more to say than requests.
+        assert_eq!(head_takes(true, true).await, None);
+        assert_eq!(head_takes(false, false).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_again_and_again_does_not_stall() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (mut watched, activity) = Watched::new(ours, Arc::default());
+        tokio::select! {
+            () = activity.stalls_for(Duration::from_secs(120), || true) => panic!("a stall"),
+            () = async {
+                while watched.read_u8().await.is_ok() {
+                    drop(activity.begin());
+                }
+            } => {}
+            () = async {
+                for _ in 0..3600 {
+                    theirs.write_all(b"x").await.expect("room");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            } => {}
+        }
     }
 
     /// Sends without end to a client that takes `step` bytes each `every`, and returns when that counts as a stall; after a day it doesn't.
@@ -256,7 +331,7 @@ mod tests {
         };
         let before = Instant::now();
         tokio::select! {
-            () = activity.stalls_for(Duration::from_secs(120)) => Some(before.elapsed()),
+            () = activity.stalls_for(Duration::from_secs(120), || true) => Some(before.elapsed()),
             () = send => None,
             () = take => None,
             () = tokio::time::sleep(Duration::from_secs(24 * 3600)) => None,
@@ -290,7 +365,7 @@ mod tests {
         let (_unread, mut asks) = tokio::io::split(theirs);
         let before = Instant::now();
         tokio::select! {
-            () = activity.stalls_for(Duration::from_secs(120)) => {}
+            () = activity.stalls_for(Duration::from_secs(120), || true) => {}
             _ = writes.write_all(&[0; 1000]) => panic!("taken"),
             () = async { while reads.read_u8().await.is_ok() {} } => {}
             () = async {
@@ -299,6 +374,6 @@ mod tests {
                 }
             } => {}
         }
-        assert!(before.elapsed() < Duration::from_secs(125));
+        assert!(before.elapsed() <= Duration::from_secs(150));
     }
 }
