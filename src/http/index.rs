@@ -1,59 +1,76 @@
 //! Index files as answers.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     body::Source,
     conditional::not_modified,
     negotiate::accepts_gzip,
-    respond::{Answer, NO_CACHE, TEXT},
+    respond::{Answer, NO_CACHE, TEXT, X_CACHE},
 };
 use crate::{
     domain::Outcome,
-    mirror::{IndexEntry, Rendition},
+    mirror::{Form, IndexEntry, Rendition},
 };
 
 /// The answer to a request with these headers for this index file.
 pub(super) fn answer(request: &HeaderMap, entry: &IndexEntry, outcome: Outcome) -> Answer {
     let rendition = entry.rendition();
-    let modified = rendition.modified.as_ref();
-    let mut answer = match not_modified(request, &rendition.etag, modified.map(|m| m.at)) {
-        true => Answer {
-            status: StatusCode::NOT_MODIFIED,
-            outcome,
-            headers: HeaderMap::with_capacity(8),
-            body: Source::Empty,
+    let modified = rendition.modified.as_ref().map(|m| m.at);
+    let (form, body) = match not_modified(request, &rendition.etag, modified) {
+        true => (Form::NotModified, Source::Empty),
+        false => match rendition.gzip().filter(|_| accepts_gzip(request)) {
+            Some(twin) => (Form::Gzipped, Source::Full(twin.clone())),
+            None => (Form::Plain, Source::Full(rendition.body.clone())),
         },
-        false => whole(request, rendition, outcome),
     };
-    let headers = &mut answer.headers;
-    headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    // RFC 9110, section 15.4.5: a 304 carries what a 200 would have had of these.
-    for (name, value) in [
-        (header::ETAG, Some(&rendition.etag)),
-        (header::LAST_MODIFIED, modified.map(|m| &m.date)),
-    ] {
-        if let Some(value) = value.and_then(shared) {
-            headers.insert(name, value);
-        }
+    let mut headers = rendition.head(form, || head(rendition, form)).clone();
+    if outcome != Outcome::Hit {
+        headers.insert(X_CACHE, HeaderValue::from_static(outcome.as_str()));
     }
-    answer
+    Answer {
+        status: match form {
+            Form::Plain | Form::Gzipped => StatusCode::OK,
+            Form::NotModified => StatusCode::NOT_MODIFIED,
+        },
+        outcome,
+        headers,
+        body,
+    }
 }
 
-fn whole(request: &HeaderMap, rendition: &Rendition, outcome: Outcome) -> Answer {
-    let twin = rendition.gzip().filter(|_| accepts_gzip(request));
-    let body = twin.unwrap_or(&rendition.body).clone();
-    let mut answer = Answer::ok(outcome, TEXT, Source::Full(body));
-    if twin.is_some() {
-        let gzip = HeaderValue::from_static("gzip");
-        answer.headers.insert(header::CONTENT_ENCODING, gzip);
-    }
-    answer
-}
-
-/// A header value that shares its bytes. Ours are ASCII.
-fn shared(text: &Bytes) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(text.clone()).ok()
+/// The headers of a hit. RFC 9110, section 15.4.5: a 304 carries what a 200 would have had of those that are about caching.
+fn head(rendition: &Rendition, form: Form) -> HeaderMap {
+    // Ours are ASCII, and share their bytes.
+    let shared = |text: &bytes::Bytes| HeaderValue::from_maybe_shared(text.clone()).ok();
+    let date = rendition.modified.as_ref().map(|m| &m.date);
+    let length = match form {
+        Form::Plain => Some(rendition.body.len()),
+        Form::Gzipped => rendition.gzip().map(|twin| twin.len()),
+        Form::NotModified => None,
+    };
+    let has_body = form != Form::NotModified;
+    let gzip = HeaderValue::from_static("gzip");
+    [
+        (
+            X_CACHE,
+            Some(HeaderValue::from_static(Outcome::Hit.as_str())),
+        ),
+        (header::CACHE_CONTROL, Some(NO_CACHE)),
+        (
+            header::VARY,
+            Some(HeaderValue::from_static("accept-encoding")),
+        ),
+        (header::ETAG, shared(&rendition.etag)),
+        (header::LAST_MODIFIED, date.and_then(shared)),
+        (header::CONTENT_TYPE, has_body.then_some(TEXT)),
+        (header::CONTENT_LENGTH, length.map(HeaderValue::from)),
+        (
+            header::CONTENT_ENCODING,
+            (form == Form::Gzipped).then_some(gzip),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
 }

@@ -26,6 +26,7 @@ pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) outcome: Outcome,
+    /// They say the outcome, too.
     pub(super) headers: HeaderMap,
     pub(super) body: Source,
 }
@@ -43,6 +44,7 @@ impl Answer {
     /// 200 with a body of a known type.
     pub(super) fn ok(outcome: Outcome, content_type: HeaderValue, body: Source) -> Self {
         let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(X_CACHE, HeaderValue::from_static(outcome.as_str()));
         headers.insert(header::CONTENT_TYPE, content_type);
         Self {
             status: StatusCode::OK,
@@ -82,8 +84,6 @@ impl Answer {
     pub(super) fn finish(mut self, verb: Verb, mut access: Access) -> Response<Body> {
         access.status = self.status;
         access.outcome = self.outcome;
-        self.headers
-            .insert(X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
         if verb == Verb::Head {
             let length = match &self.body {
                 Source::Full(bytes) => Some(bytes.len() as u64),

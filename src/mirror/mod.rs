@@ -30,7 +30,7 @@ pub use download::Reader as DownloadReader;
 pub use entry::IndexEntry;
 pub use evict::{Evicted, Target, evict};
 pub use registry::Registry;
-pub use rendition::{Modified, Rendition};
+pub use rendition::{Form, Modified, Rendition};
 pub use twin::Twins;
 
 use crate::{
