@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Response, header, request::Parts as Head};
+use http::{HeaderMap, Response, Uri, header, request::Parts as Head};
 
 use super::{
     access::Access,
@@ -92,15 +92,12 @@ impl Service {
             self.at_once(route, &request, now)
         });
         match at_once {
-            Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request)),
+            Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request.uri)),
             Ok(Reached::Further(further)) => {
                 let mirror = self.0.mirror.clone();
-                Answering::Later(Box::pin(async move {
-                    let answer = survived(further.answer(&mirror, &request, now)).await;
-                    asked.answered(answer, &request)
-                }))
+                Answering::Later(further.answered(mirror, asked, request, now))
             }
-            Err(e) => Answering::now(asked.answered(Err(e), &request)),
+            Err(e) => Answering::now(asked.answered(Err(e), &request.uri)),
         }
     }
 
@@ -139,7 +136,7 @@ impl Service {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
                 match mirror.index_at_once(registry, name, now) {
-                    Some(found) => index_answer(request, found?),
+                    Some(found) => index_answer(&request.headers, found?),
                     None => return Ok(Further::Index(registry.clone(), name).into()),
                 }
             }
@@ -193,22 +190,32 @@ impl From<Further> for Reached {
 }
 
 impl Further {
-    async fn answer(self, mirror: &Mirror, request: &Head, now: SystemTime) -> Result<Answer> {
+    /// The answer when it is there. Each kind has a future of its own, and keeps no more in it than it needs: with a stampede a hundred thousand may
+    /// wait for index files, and what is larger than a kilobyte costs the allocator more than all else does.
+    fn answered(
+        self,
+        mirror: Mirror,
+        asked: Asked,
+        request: Head,
+        now: SystemTime,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        let Head { uri, headers, .. } = request;
         match self {
-            Self::Index(registry, name) => {
-                let found = mirror.index(&registry, name, now).await?;
-                Ok(index_answer(request, found))
-            }
-            Self::Download(registry, id) => {
-                let found = mirror.crate_file(&registry, &id, now).await?;
-                Ok(crates::answer(found))
-            }
+            Self::Index(registry, name) => Box::pin(async move {
+                let found = survived(mirror.index(&registry, name, now)).await;
+                let answer = |found| contained(|| Ok(index_answer(&headers, found)));
+                asked.answered(found.and_then(answer), &uri)
+            }),
+            Self::Download(registry, id) => Box::pin(async move {
+                let found = survived(mirror.crate_file(&registry, &id, now)).await;
+                asked.answered(found.map(crates::answer), &uri)
+            }),
         }
     }
 }
 
-fn index_answer(request: &Head, found: Found<Arc<IndexEntry>>) -> Answer {
-    index::answer(&request.headers, &found.value, found.outcome)
+fn index_answer(headers: &HeaderMap, found: Found<Arc<IndexEntry>>) -> Answer {
+    index::answer(headers, &found.value, found.outcome)
 }
 
 /// What has to be known of a request when its answer is ready.
@@ -219,10 +226,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn answered(self, answer: Result<Answer>, request: &Head) -> Response<Body> {
+    fn answered(self, answer: Result<Answer>, uri: &Uri) -> Response<Body> {
         let answer = answer.unwrap_or_else(|e| {
             if e.kind() == Kind::Internal {
-                tracing::error!(path = request.uri.path(), "{e}");
+                tracing::error!(path = uri.path(), "{e}");
             }
             Answer::error(&e, self.form)
         });
@@ -269,9 +276,9 @@ fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// The same for work that takes longer.
-async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let caught = AssertUnwindSafe(work).catch_unwind().await;
-    caught.unwrap_or_else(|_| Err(fault()))
+fn survived<T>(work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    caught.map(|caught| caught.unwrap_or_else(|_| Err(fault())))
 }
 
 fn fault() -> Error {

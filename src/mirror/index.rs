@@ -25,21 +25,26 @@ impl Mirror {
     /// # Errors
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
     /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
-    pub async fn index(&self, registry: &Registry, name: CrateName, now: SystemTime) -> Answer {
-        self.index_for(registry, name, now, Asker::Client).await
+    pub fn index(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> impl Future<Output = Answer> {
+        self.index_for(registry, name, now, Asker::Client)
     }
 
     /// The same for who knows already what else it needs: no dependency is read ahead.
     ///
     /// # Errors
     /// Those of [`index`](Self::index).
-    pub async fn index_alone(
+    pub fn index_alone(
         &self,
         registry: &Registry,
         name: CrateName,
         now: SystemTime,
-    ) -> Answer {
-        self.index_for(registry, name, now, Asker::Alone).await
+    ) -> impl Future<Output = Answer> {
+        self.index_for(registry, name, now, Asker::Alone)
     }
 
     async fn index_for(
@@ -55,7 +60,8 @@ impl Mirror {
         let key = IndexKey::new(registry.name(), name);
         let upstream = match registry {
             Registry::Online(upstream) => upstream,
-            Registry::Offline(_) => return self.0.offline_index(key, now).await,
+            // Boxed for the others, who are many more and would keep room for it.
+            Registry::Offline(_) => return Box::pin(self.0.offline_index(key, now)).await,
         };
         let deadline = Instant::now() + ANSWER_WITHIN;
         let answer = self
