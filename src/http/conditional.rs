@@ -1,23 +1,46 @@
-//! Conditional requests: whether the client has what it would be sent (RFC 9110, section 13).
+//! [`Held`]: what a client says of the copy it has, and whether that is what it would be sent (RFC 9110, section 13).
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
-/// Whether to answer 304 to a request for what has this `etag` and was last `modified` then, if that is known.
-pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], modified: Option<SystemTime>) -> bool {
-    // Section 13.2.2: If-Modified-Since counts only without If-None-Match.
-    if headers.contains_key(header::IF_NONE_MATCH) {
-        let mut values = headers.get_all(header::IF_NONE_MATCH).iter();
-        return values.any(|value| none_match(value.as_bytes(), etag));
+/// The copy that a client has, as its request says.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// It says nothing of one.
+    Nothing,
+    /// One of these, in a first header line and others.
+    Tagged(HeaderValue, Vec<HeaderValue>),
+    /// What it was then.
+    Since(SystemTime),
+}
+
+impl Held {
+    /// What these headers say.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        // Section 13.2.2: If-Modified-Since counts only without If-None-Match.
+        let mut tags = headers.get_all(header::IF_NONE_MATCH).iter();
+        if let Some(first) = tags.next() {
+            return Self::Tagged(first.clone(), tags.cloned().collect());
+        }
+        let since = headers.get(header::IF_MODIFIED_SINCE);
+        let since = since.and_then(|v| v.to_str().ok());
+        // Section 13.1.3: what isn't a date is ignored.
+        let since = since.and_then(|date| httpdate::parse_http_date(date).ok());
+        since.map_or(Self::Nothing, Self::Since)
     }
-    let since = headers.get(header::IF_MODIFIED_SINCE);
-    let since = since.and_then(|v| v.to_str().ok());
-    // Section 13.1.3: what isn't a date is ignored.
-    let since = since.and_then(|date| httpdate::parse_http_date(date).ok());
-    since
-        .zip(modified)
-        .is_some_and(|(since, modified)| modified <= since)
+
+    /// Whether to answer 304 with what has this `etag` and was last `modified` then, if that is known.
+    pub(super) fn is(&self, etag: &[u8], modified: Option<SystemTime>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Tagged(first, others) => {
+                let mut tags = std::iter::once(first).chain(others);
+                tags.any(|tags| none_match(tags.as_bytes(), etag))
+            }
+            Self::Since(since) => modified.is_some_and(|modified| modified <= *since),
+        }
+    }
 }
 
 /// Whether an `If-None-Match` value names `etag`, compared weakly (section 8.8.3.2): `*`, or a list of entity tags in which the `W/` doesn't
@@ -104,14 +127,19 @@ mod tests {
             .parse()
             .expect("a header value");
         headers.insert(header::IF_MODIFIED_SINCE, date);
-        assert!(not_modified(&headers, b"\"a\"", Some(then)));
+        assert!(Held::of(&headers).is(b"\"a\"", Some(then)));
         let later = Some(then + Duration::from_secs(1));
-        assert!(!not_modified(&headers, b"\"a\"", later));
-        assert!(!not_modified(&headers, b"\"a\"", None), "nobody knows");
+        assert!(!Held::of(&headers).is(b"\"a\"", later));
+        assert!(!Held::of(&headers).is(b"\"a\"", None), "nobody knows");
         headers.insert(
             header::IF_NONE_MATCH,
             "\"b\"".parse().expect("a header value"),
         );
-        assert!(!not_modified(&headers, b"\"a\"", Some(then)));
+        assert!(!Held::of(&headers).is(b"\"a\"", Some(then)));
+        headers.append(
+            header::IF_NONE_MATCH,
+            "\"c\", \"a\"".parse().expect("a header value"),
+        );
+        assert!(Held::of(&headers).is(b"\"a\"", None), "on a second line");
     }
 }

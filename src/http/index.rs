@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     body::Source,
-    conditional::not_modified,
+    conditional::Held,
     negotiate::accepts_gzip,
     respond::{Answer, NO_CACHE, TEXT, X_CACHE},
 };
@@ -13,13 +13,29 @@ use crate::{
     mirror::{Form, IndexEntry, Rendition},
 };
 
-/// The answer to a request with these headers for this index file.
-pub(super) fn answer(request: &HeaderMap, entry: &IndexEntry, outcome: Outcome) -> Answer {
+/// In which forms a client takes an index file. All that is kept of a request's headers while it waits, which are larger.
+pub(super) struct Taken {
+    held: Held,
+    gzip: bool,
+}
+
+impl Taken {
+    /// What these headers say.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self {
+            held: Held::of(headers),
+            gzip: accepts_gzip(headers),
+        }
+    }
+}
+
+/// The answer with this index file to who takes it so.
+pub(super) fn answer(taken: &Taken, entry: &IndexEntry, outcome: Outcome) -> Answer {
     let rendition = entry.rendition();
     let modified = rendition.modified.as_ref().map(|m| m.at);
-    let (form, body) = match not_modified(request, &rendition.etag, modified) {
+    let (form, body) = match taken.held.is(&rendition.etag, modified) {
         true => (Form::NotModified, Source::Empty),
-        false => match rendition.gzip().filter(|_| accepts_gzip(request)) {
+        false => match rendition.gzip().filter(|_| taken.gzip) {
             Some(twin) => (Form::Gzipped, Source::Full(twin.clone())),
             None => (Form::Plain, Source::Full(rendition.body.clone())),
         },

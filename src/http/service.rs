@@ -11,12 +11,13 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Response, Uri, header, request::Parts as Head};
+use http::{Response, Uri, header, request::Parts as Head};
 
 use super::{
     access::Access,
     body::Body,
-    config_json, crates, index,
+    config_json, crates,
+    index::{self, Taken},
     limits::Limits,
     pages,
     respond::{Answer, ErrorForm},
@@ -136,7 +137,7 @@ impl Service {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
                 match mirror.index_at_once(registry, name, now) {
-                    Some(found) => index_answer(&request.headers, found?),
+                    Some(found) => index_answer(&Taken::of(&request.headers), found?),
                     None => return Ok(Further::Index(registry.clone(), name).into()),
                 }
             }
@@ -199,13 +200,16 @@ impl Further {
         request: Head,
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        let Head { uri, headers, .. } = request;
+        let uri = request.uri;
         match self {
-            Self::Index(registry, name) => Box::pin(async move {
-                let found = survived(mirror.index(&registry, name, now)).await;
-                let answer = |found| contained(|| Ok(index_answer(&headers, found)));
-                asked.answered(found.and_then(answer), &uri)
-            }),
+            Self::Index(registry, name) => {
+                let taken = Taken::of(&request.headers);
+                Box::pin(async move {
+                    let found = survived(mirror.index(&registry, name, now)).await;
+                    let answer = |found| contained(|| Ok(index_answer(&taken, found)));
+                    asked.answered(found.and_then(answer), &uri)
+                })
+            }
             Self::Download(registry, id) => Box::pin(async move {
                 let found = survived(mirror.crate_file(&registry, &id, now)).await;
                 asked.answered(found.map(crates::answer), &uri)
@@ -214,8 +218,8 @@ impl Further {
     }
 }
 
-fn index_answer(headers: &HeaderMap, found: Found<Arc<IndexEntry>>) -> Answer {
-    index::answer(headers, &found.value, found.outcome)
+fn index_answer(taken: &Taken, found: Found<Arc<IndexEntry>>) -> Answer {
+    index::answer(taken, &found.value, found.outcome)
 }
 
 /// What has to be known of a request when its answer is ready.
