@@ -1,5 +1,8 @@
 //! config.json, made here without asking upstream, so that `dl` points back at us.
 
+use std::fmt::{self, Display, Formatter};
+
+use bytes::{BufMut, BytesMut};
 use http::{header, request, uri::Authority};
 use serde::Serialize;
 
@@ -13,13 +16,33 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The URL under which the asker reaches this server, without a final slash: the configured one, else what the request says.
+/// The URL under which the asker reaches this server, without a final slash.
+pub(super) enum Base<'a> {
+    /// As configured.
+    Public(&'a BaseUrl),
+    /// As the request says.
+    Asked(Authority),
+}
+
+impl Display for Base<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public(url) => f.write_str(url.without_slash()),
+            Self::Asked(authority) => write!(f, "http://{authority}"),
+        }
+    }
+}
+
+/// The URL under which the asker reaches this server: the configured one, else what the request says.
 ///
 /// # Errors
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when the request doesn't say, or says what can't stand in a URL.
-pub(super) fn base_url(public: Option<&BaseUrl>, request: &request::Parts) -> Result<String> {
+pub(super) fn base_url<'a>(
+    public: Option<&'a BaseUrl>,
+    request: &request::Parts,
+) -> Result<Base<'a>> {
     if let Some(url) = public {
-        return Ok(url.without_slash().to_owned());
+        return Ok(Base::Public(url));
     }
     let asked = match request.uri.authority() {
         Some(authority) => Some(authority.clone()),
@@ -29,7 +52,7 @@ pub(super) fn base_url(public: Option<&BaseUrl>, request: &request::Parts) -> Re
             .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
     };
     match asked.filter(is_usable) {
-        Some(authority) => Ok(format!("http://{authority}")),
+        Some(authority) => Ok(Base::Asked(authority)),
         None => Err(Error::bad_request(
             "the request has no usable Host header, and this mirror has no server.public_url to tell instead",
         )),
@@ -48,26 +71,40 @@ fn is_usable(authority: &Authority) -> bool {
 /// What a registry says of itself.
 #[derive(Serialize)]
 struct ConfigJson<'a> {
-    dl: &'a str,
-    api: &'a str,
+    dl: fmt::Arguments<'a>,
+    api: fmt::Arguments<'a>,
 }
+
+/// Where a registry's web API is.
+struct Root<'a>(&'a Base<'a>, Option<RegistryName>);
+
+impl Display for Root<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(base, registry) = self;
+        match registry {
+            Some(name) => write!(f, "{base}/registries/{name}"),
+            None => write!(f, "{base}"),
+        }
+    }
+}
+
+/// About how long it is, so that its memory is asked for once.
+const LENGTH: usize = 128;
 
 /// The config.json of the default registry (`None`) or a named one.
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
-pub(super) fn answer(base: &str, registry: Option<RegistryName>) -> Answer {
-    let root = match registry {
-        Some(name) => format!("{base}/registries/{name}"),
-        None => base.to_owned(),
-    };
-    let config = ConfigJson {
-        dl: &format!("{root}/api/v1/crates"),
-        api: &root,
-    };
-    let mut body = Vec::with_capacity(2 * root.len() + 64);
+pub(super) fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
+    let (root, mut body) = (Root(base, registry), BytesMut::with_capacity(LENGTH));
     // Texts into memory: nothing that could fail.
-    let _ = serde_json::to_writer(&mut body, &config);
-    let mut answer = Answer::ok(Outcome::Hit, JSON, Source::Full(body.into()));
+    let _ = serde_json::to_writer(
+        (&mut body).writer(),
+        &ConfigJson {
+            dl: format_args!("{root}/api/v1/crates"),
+            api: format_args!("{root}"),
+        },
+    );
+    let mut answer = Answer::ok(Outcome::Hit, JSON, Source::Full(body.freeze()));
     answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     answer
 }

@@ -161,11 +161,11 @@ impl Service {
             Route::Health => pages::health(),
             Route::Ready => pages::ready(mirror),
             Route::Metrics => pages::metrics(mirror),
-            Route::Status => pages::status(mirror, &self.base_url(request)?),
+            Route::Status => pages::status(mirror, &self.base_url(request)?.to_string()),
         }))
     }
 
-    fn base_url(&self, request: &Head) -> Result<String> {
+    fn base_url(&self, request: &Head) -> Result<config_json::Base<'_>> {
         config_json::base_url(self.0.public_url.as_ref(), request)
     }
 }

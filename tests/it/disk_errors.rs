@@ -58,7 +58,10 @@ async fn a_stored_file_that_cannot_be_read_is_fetched_again() {
         fs::remove_file(path).expect("remove");
         symlink("/proc/self/mem", path).expect("a link");
         let read = fs::read(path).expect_err("EIO");
-        assert_eq!(read.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+        assert_eq!(
+            read.raw_os_error(),
+            Some(rustix::io::Errno::IO.raw_os_error())
+        );
     }
     assert_served(&mirror, &upstream, "small").await;
     until_failures(&mirror, 2).await;
@@ -72,7 +75,9 @@ fn broken(what: &'static [Touch]) -> (Arc<AtomicBool>, Fault) {
     let on = Arc::new(AtomicBool::new(false));
     let switch = on.clone();
     let fault = move |touch| match switch.load(Ordering::Relaxed) && what.contains(&touch) {
-        true => Err(std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())),
+        true => Err(std::io::Error::from_raw_os_error(
+            rustix::io::Errno::IO.raw_os_error(),
+        )),
         false => Ok(()),
     };
     (on, Arc::new(fault))
