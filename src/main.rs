@@ -6,13 +6,13 @@ fn main() -> std::process::ExitCode {
 
 /// What a stampede of clients asks for is beyond the sizes that glibc keeps at hand for each thread, and looking for such room was a third of the
 /// server's time; musl's allocator is slower still.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How jemalloc is to keep house, so that the process stays below `memory.budget` and 100 MB: it would have four heaps for each processor, and keep what
 /// large bodies took for ten seconds, and per thread as well. It looks for this by name; the environment's `_RJEM_MALLOC_CONF` goes before it.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[expect(
     unsafe_code,
     reason = "the name is jemalloc's, and this is of the form it reads there: a pointer to text that ends in a zero"

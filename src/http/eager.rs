@@ -11,6 +11,7 @@ use std::{
 };
 
 use hyper::rt::Executor;
+use tokio::task::coop;
 
 /// Runs a future as far as it goes without waiting; what has to wait becomes a task.
 #[derive(Clone, Copy)]
@@ -20,12 +21,16 @@ impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for Eager {
     fn execute(&self, mut future: F) {
         // Whatever it would wake for, the task asks for again: its first poll comes after this one.
         let mut context = Context::from_waker(Waker::noop());
+        // A connection takes its turn with others: what it does on the spot counts as what it reads and writes does.
+        let Poll::Ready(turn) = coop::poll_proceed(&mut context) else {
+            return drop(tokio::spawn(future));
+        };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             Pin::new(&mut future).poll(&mut context)
         }));
         match polled {
             Ok(Poll::Pending) => drop(tokio::spawn(future)),
-            Ok(Poll::Ready(())) => {}
+            Ok(Poll::Ready(())) => turn.made_progress(),
             // As in a task it ends this request alone; the panic hook has said where it happened.
             Err(_) => drop(future),
         }
@@ -51,6 +56,22 @@ mod tests {
             ends.fetch_add(1, Ordering::Relaxed);
         }));
         assert_eq!(ended.load(Ordering::Relaxed), 1);
+    }
+
+    /// One connection that never ran out of requests kept a thread to itself.
+    #[tokio::test]
+    async fn only_so_much_is_done_on_the_spot_in_one_turn() {
+        let ended = Arc::new(AtomicU32::new(0));
+        for _ in 0..10_000 {
+            let ends = ended.clone();
+            Eager.execute(Box::pin(async move {
+                ends.fetch_add(1, Ordering::Relaxed);
+            }));
+        }
+        assert!(ended.load(Ordering::Relaxed) < 1000);
+        while ended.load(Ordering::Relaxed) < 10_000 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -22,6 +22,9 @@ const ROOM: usize = 4 * ((16 << 10) + 9);
 /// How much room a connection keeps between its turns, in bytes; thousands may be open and silent.
 const KEPT: usize = 16 << 10;
 
+/// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A stream whose writes are gathered if it speaks HTTP/2. A clone is another handle on the same stream.
 pub(super) struct Gathered<S>(Arc<Shared<S>>);
 
@@ -33,8 +36,8 @@ struct Shared<S> {
 
 struct Gathering<S> {
     stream: S,
-    /// Whether the client's first bytes have come, which decide whether it gathers.
-    begun: bool,
+    /// What is still to come of HTTP/2's preface before it is HTTP/2; nothing once that is decided.
+    preface: &'static [u8],
     /// What is to go out, of which so much has.
     waiting: Vec<u8>,
     sent: usize,
@@ -52,7 +55,7 @@ impl<S> Gathered<S> {
             gathers: AtomicBool::new(false),
             gathering: Mutex::new(Gathering {
                 stream,
-                begun: false,
+                preface: PREFACE,
                 waiting: Vec::new(),
                 sent: 0,
             }),
@@ -75,6 +78,18 @@ impl<S> Gathered<S> {
             .gathering
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Gathering<S> {
+    /// Takes note of what the client sends; true once, when it has sent all of HTTP/2's preface. hyper decides by all of it, too.
+    fn has_begun_http2(&mut self, came: &[u8]) -> bool {
+        let (expected, later) = self.preface.split_at(came.len().min(self.preface.len()));
+        self.preface = match came.starts_with(expected) {
+            true => later,
+            false => &[],
+        };
+        !expected.is_empty() && later.is_empty() && came.starts_with(expected)
     }
 }
 
@@ -135,11 +150,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         let mut gathering = self.lock();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut gathering.stream).poll_read(context, buffer))?;
-        // RFC 9113, section 3.4; no HTTP/1.1 method begins like that.
-        if !gathering.begun && buffer.filled()[before..].starts_with(b"PRI ") {
+        if gathering.has_begun_http2(&buffer.filled()[before..]) {
             self.gather();
         }
-        gathering.begun = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -222,6 +235,24 @@ mod tests {
             .await
             .expect("sent");
         assert_eq!(arrived(&mut theirs).await, b"one two six ");
+    }
+
+    /// "PRI " alone was taken for HTTP/2, and HTTP/2 that came in small pieces was not.
+    #[test]
+    fn it_is_http2_when_all_of_its_preface_has_come() {
+        let begun = |pieces: &[&[u8]]| {
+            let stream = Gathered::new(());
+            let mut begins = pieces.iter().map(|p| stream.lock().has_begun_http2(p));
+            begins.by_ref().position(|begins| begins)
+        };
+        let (one, two) = PREFACE.split_at(3);
+        assert_eq!(begun(&[PREFACE]), Some(0));
+        assert_eq!(begun(&[&[PREFACE, b"more"].concat()]), Some(0));
+        assert_eq!(begun(&[one, two, b"more"]), Some(1));
+        assert_eq!(begun(&[one, b"", two]), Some(2));
+        assert_eq!(begun(&[b"PRI / HTTP/1.1\r\n", PREFACE]), None);
+        assert_eq!(begun(&[b"GET / HTTP/1.1\r\n", b"\r\n"]), None);
+        assert_eq!(begun(&[one, b"X", two]), None);
     }
 
     #[tokio::test]

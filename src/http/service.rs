@@ -96,7 +96,7 @@ impl Service {
             Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request.uri)),
             Ok(Reached::Further(further)) => {
                 let mirror = self.0.mirror.clone();
-                Answering::Later(further.answered(mirror, asked, request, now))
+                Answering::Later(further.answered(mirror, asked, request.uri, now))
             }
             Err(e) => Answering::now(asked.answered(Err(e), &request.uri)),
         }
@@ -136,9 +136,10 @@ impl Service {
         Ok(Reached::Answer(match route {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
+                let taken = Taken::of(&request.headers);
                 match mirror.index_at_once(registry, name, now) {
-                    Some(found) => index_answer(&Taken::of(&request.headers), found?),
-                    None => return Ok(Further::Index(registry.clone(), name).into()),
+                    Some(found) => index_answer(&taken, found?),
+                    None => return Ok(Further::Index(registry.clone(), name, taken).into()),
                 }
             }
             Route::Download { registry, id } => {
@@ -180,7 +181,7 @@ enum Reached {
 
 /// What isn't in memory.
 enum Further {
-    Index(Registry, CrateName),
+    Index(Registry, CrateName, Taken),
     Download(Registry, CrateId),
 }
 
@@ -197,22 +198,19 @@ impl Further {
         self,
         mirror: Mirror,
         asked: Asked,
-        request: Head,
+        uri: Uri,
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        let uri = request.uri;
         match self {
-            Self::Index(registry, name) => {
-                let taken = Taken::of(&request.headers);
-                Box::pin(async move {
-                    let found = survived(mirror.index(&registry, name, now)).await;
-                    let answer = |found| contained(|| Ok(index_answer(&taken, found)));
-                    asked.answered(found.and_then(answer), &uri)
-                })
-            }
+            Self::Index(registry, name, taken) => Box::pin(async move {
+                let found = survived(mirror.index(&registry, name, now)).await;
+                let answer = |found| contained(|| Ok(index_answer(&taken, found)));
+                asked.answered(found.and_then(answer), &uri)
+            }),
             Self::Download(registry, id) => Box::pin(async move {
                 let found = survived(mirror.crate_file(&registry, &id, now)).await;
-                asked.answered(found.map(crates::answer), &uri)
+                let answer = |found| contained(|| Ok(crates::answer(found)));
+                asked.answered(found.and_then(answer), &uri)
             }),
         }
     }

@@ -38,6 +38,8 @@ struct Moved {
     lately: AtomicBool,
     /// Whether bytes have come since a request began: of the head of another one, over HTTP/1.1.
     heard: AtomicBool,
+    /// Whether a request has begun since somebody looked.
+    begun: AtomicBool,
     /// Requests whose answers aren't out yet.
     in_flight: AtomicUsize,
     /// Whether the client has been sent more than it has taken so far.
@@ -66,6 +68,7 @@ impl Activity {
     /// Notes a request, until what is returned is dropped.
     pub(super) fn begin(&self) -> InFlight {
         self.0.heard.store(false, Ordering::Relaxed);
+        self.0.begun.store(true, Ordering::Relaxed);
         self.0.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
     }
@@ -80,7 +83,6 @@ impl Activity {
                 if line_is_full() || self.0.in_flight.load(Ordering::Relaxed) == 0 {
                     return;
                 }
-                tokio::time::sleep(limit / 2).await;
             }
         };
         tokio::select! {
@@ -90,17 +92,18 @@ impl Activity {
         }
     }
 
-    /// Returns when the client has been about to send a request's head for `limit`.
+    /// Returns when the client has been at sending one request's head for `limit`.
     async fn begins_for(&self, limit: Duration, speaks_http1: impl Fn() -> bool) {
-        let is_beginning = || {
-            let is_free = self.0.in_flight.load(Ordering::Relaxed) == 0;
-            is_free && self.0.heard.load(Ordering::Relaxed) && speaks_http1()
-        };
         let mut looks = 0;
         // It may have begun at any time before the first of them.
         while looks <= LOOKS {
             tokio::time::sleep(limit / LOOKS).await;
-            looks = match is_beginning() {
+            if !speaks_http1() {
+                return std::future::pending().await;
+            }
+            let is_free = self.0.in_flight.load(Ordering::Relaxed) == 0;
+            let is_another = self.0.begun.swap(false, Ordering::Relaxed);
+            looks = match is_free && !is_another && self.0.heard.load(Ordering::Relaxed) {
                 true => looks + 1,
                 false => 0,
             };
@@ -114,7 +117,6 @@ impl Activity {
             if self.0.in_flight.load(Ordering::Relaxed) == 0 {
                 return;
             }
-            tokio::time::sleep(limit).await;
         }
     }
 
@@ -154,6 +156,7 @@ impl<S> Watched<S> {
         let activity = Activity(Arc::new(Moved {
             lately: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             pieces: Arc::default(),
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(head_takes(false, false).await, None);
     }
 
+    /// A head may come in two pieces, and the first of them is there whenever somebody looks.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_again_and_again_does_not_stall() {
         let (ours, mut theirs) = tokio::io::duplex(64);
@@ -305,13 +309,16 @@ mod tests {
             () = activity.stalls_for(Duration::from_secs(120), || true) => panic!("a stall"),
             () = async {
                 while watched.read_u8().await.is_ok() {
+                    watched.read_u8().await.expect("the rest");
                     drop(activity.begin());
                 }
             } => {}
             () = async {
                 for _ in 0..3600 {
-                    theirs.write_all(b"x").await.expect("room");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    theirs.write_all(b"G").await.expect("room");
+                    tokio::time::sleep(Duration::from_millis(999)).await;
+                    theirs.write_all(b"E").await.expect("room");
                 }
             } => {}
         }

@@ -22,8 +22,8 @@ const COMPRESS_AT_ONCE: usize = 32 << 10;
 /// Within 3 % of the best ratio on index files at a fifth of its time.
 const LEVEL: Compression = Compression::new(5);
 
-/// About how many bytes the headers of the forms take that somebody asks for.
-const HEADS: usize = 1 << 10;
+/// About how many bytes the headers of the forms take that somebody asks for, and the texts in them.
+const HEADS: usize = 2 << 10;
 
 /// What cargo gets to see of an index file. Texts are kept as bytes that can be shared, so that serving them allocates nothing.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Rendition {
     /// When the body last changed, if that is known.
     pub modified: Option<Modified>,
     /// The headers of each form, once somebody has asked for it.
-    heads: [OnceLock<HeaderMap>; 3],
+    heads: [OnceLock<HeaderMap>; Form::COUNT],
 }
 
 /// A form in which a rendition is given.
@@ -61,6 +61,10 @@ pub struct Modified {
     pub at: SystemTime,
     /// As an HTTP date.
     pub date: Bytes,
+}
+
+impl Form {
+    const COUNT: usize = Self::NotModified as usize + 1;
 }
 
 impl Rendition {
@@ -90,7 +94,8 @@ impl Rendition {
 
     /// The headers of a form: what `make` makes of it the first time, and who copies that is spared the making.
     pub fn head(&self, form: Form, make: impl FnOnce() -> HeaderMap) -> &HeaderMap {
-        self.heads[form as usize].get_or_init(make)
+        // A copy has no more room than it needs.
+        self.heads[form as usize].get_or_init(|| make().clone())
     }
 
     /// The body gzipped, if there is such a twin by now.

@@ -328,6 +328,12 @@ fn end(mut rest: impl Read) -> Result<()> {
     }
 }
 
+/// The reason may quote bytes of the file, which could be anybody's and go to a terminal.
 fn broken(at: &str, why: &dyn std::fmt::Display) -> Error {
+    const SHOWN: usize = 100;
+    let why = why.to_string();
+    let quotable = why.chars().take(SHOWN).flat_map(char::escape_debug);
+    let why: String = quotable.collect();
+    let why = why.trim_end_matches('.');
     Error::bad_request(format!("it is broken or cut off at {at}: {why}"))
 }
