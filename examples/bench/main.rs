@@ -40,6 +40,11 @@ use clap::{Parser, Subcommand};
 use report::Report;
 use tools::{Bench, Pace};
 
+/// The mirror's, so that bare hyper differs from it in nothing but what it does.
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What went wrong, in one sentence.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
