@@ -20,6 +20,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
 };
@@ -30,8 +31,9 @@ use super::{
     eager::Eager,
     gather::Gathered,
     h2c::{Offer, Upgraded},
+    refusal,
     service::{Answering, Client, Service},
-    watch::Watched,
+    watch::{Stall, Watched},
 };
 
 /// The largest request head over HTTP/1.1; larger ones get 431.
@@ -129,7 +131,9 @@ impl Server {
         // Answers are written in one go; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let Some(place) = self.service.limits().connection() else {
-            return refuse(&stream);
+            // Without waiting for anything: it may be one of thousands.
+            let _ = stream.try_write(refusal::too_many().as_bytes());
+            return;
         };
         let server = self.clone();
         self.tasks.spawn(async move {
@@ -174,7 +178,7 @@ impl Server {
         let stalled = client
             .activity
             .stalls_for(self.service.limits().idle, speaks_http1);
-        let stalled = stalled.map(|()| Interruption::Stalled).left_future();
+        let stalled = stalled.map(Interruption::Stalled).left_future();
         let stopping = self.stopping.cancelled();
         let stopping = stopping.map(|()| Interruption::Stopping).right_future();
         // Polled only when one of them has something to say, and not with every request.
@@ -188,8 +192,12 @@ impl Server {
             biased;
             ended = &mut turns => ended,
             Some(interruption) = interruptions.next() => match interruption {
-                Interruption::Stalled => {
-                    tracing::debug!(client = %client.address, "a connection on which nothing gets on is closed");
+                Interruption::Stalled(stall) => {
+                    tracing::debug!(client = %client.address, ?stall, "a connection on which nothing gets on is closed");
+                    if stall == Stall::Head {
+                        // Without waiting for anything: it has taken its time.
+                        let _ = stream.clone().write(refusal::too_slow().as_bytes()).now_or_never();
+                    }
                     return;
                 }
                 Interruption::Stopping => {
@@ -269,20 +277,9 @@ fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Ans
 /// What ends a connection that hasn't ended by itself.
 enum Interruption {
     /// Nothing gets on.
-    Stalled,
+    Stalled(Stall),
     /// It is time to stop.
     Stopping,
-}
-
-/// Tells a client that there are too many, without waiting for anything: it may be one of thousands.
-fn refuse(stream: &TcpStream) {
-    let sentence = "This mirror has as many connections as `server.max_connections` allows; try again in a moment.\n";
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\nx-cache: miss\r\n\
-         content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{sentence}",
-        sentence.len()
-    );
-    let _ = stream.try_write(answer.as_bytes());
 }
 
 /// The connection once hyper has let go of it, twice: as its client goes on, and as it goes out.

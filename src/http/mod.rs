@@ -15,6 +15,7 @@ mod listen;
 mod negotiate;
 mod pages;
 mod pieces;
+mod refusal;
 mod respond;
 mod route;
 mod service;

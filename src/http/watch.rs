@@ -49,6 +49,17 @@ struct Moved {
     metrics: Arc<Metrics>,
 }
 
+/// How a connection doesn't get on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// Nothing moves on it.
+    Silence,
+    /// The client doesn't take an answer.
+    Answer,
+    /// The client takes too long over a request's head.
+    Head,
+}
+
 /// A request whose answer isn't out yet.
 pub(super) struct InFlight(Activity);
 
@@ -75,7 +86,11 @@ impl Activity {
 
     /// Returns when nothing has moved for `limit`, unless it is for us to answer, when the client hasn't taken a piece of an answer for about that
     /// long, or when it takes too long over a request's head.
-    pub(super) async fn stalls_for(&self, limit: Duration, speaks_http1: impl Fn() -> bool) {
+    pub(super) async fn stalls_for(
+        &self,
+        limit: Duration,
+        speaks_http1: impl Fn() -> bool,
+    ) -> Stall {
         let line_is_full = || self.0.full.load(Ordering::Relaxed);
         let client_is_silent = async {
             loop {
@@ -86,9 +101,9 @@ impl Activity {
             }
         };
         tokio::select! {
-            () = client_is_silent => {}
-            () = self.0.pieces.late(limit, line_is_full) => {}
-            () = self.begins_for(HEAD_WITHIN, speaks_http1) => {}
+            () = client_is_silent => Stall::Silence,
+            () = self.0.pieces.late(limit, line_is_full) => Stall::Answer,
+            () = self.begins_for(HEAD_WITHIN, speaks_http1) => Stall::Head,
         }
     }
 
@@ -282,7 +297,10 @@ mod tests {
             let _answer = is_answered.then(|| activity.begin());
             let before = Instant::now();
             tokio::select! {
-                () = activity.stalls_for(Duration::from_secs(120), || http1) => Some(before.elapsed()),
+                stall = activity.stalls_for(Duration::from_secs(120), || http1) => {
+                    assert_eq!(stall, Stall::Head);
+                    Some(before.elapsed())
+                }
                 () = async { while watched.read_u8().await.is_ok() {} } => None,
                 () = async {
                     for _ in 0..3600 {
@@ -306,7 +324,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let (mut watched, activity) = Watched::new(ours, Arc::default());
         tokio::select! {
-            () = activity.stalls_for(Duration::from_secs(120), || true) => panic!("a stall"),
+            _ = activity.stalls_for(Duration::from_secs(120), || true) => panic!("a stall"),
             () = async {
                 while watched.read_u8().await.is_ok() {
                     watched.read_u8().await.expect("the rest");
@@ -338,7 +356,7 @@ mod tests {
         };
         let before = Instant::now();
         tokio::select! {
-            () = activity.stalls_for(Duration::from_secs(120), || true) => Some(before.elapsed()),
+            _ = activity.stalls_for(Duration::from_secs(120), || true) => Some(before.elapsed()),
             () = send => None,
             () = take => None,
             () = tokio::time::sleep(Duration::from_secs(24 * 3600)) => None,
@@ -372,7 +390,7 @@ mod tests {
         let (_unread, mut asks) = tokio::io::split(theirs);
         let before = Instant::now();
         tokio::select! {
-            () = activity.stalls_for(Duration::from_secs(120), || true) => {}
+            _ = activity.stalls_for(Duration::from_secs(120), || true) => {}
             _ = writes.write_all(&[0; 1000]) => panic!("taken"),
             () = async { while reads.read_u8().await.is_ok() {} } => {}
             () = async {

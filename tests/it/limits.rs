@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Connection, Mirror, Package, Process, Reply, Upstream, client};
+use crate::support::{Connection, Frames, Mirror, Package, Process, Reply, Upstream, client};
 
 const SERDE: &str = "/index/se/rd/serde";
 
@@ -223,4 +223,37 @@ async fn a_head_without_end_is_refused() {
     let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 431");
     assert!(refused, "{answer}");
     assert_eq!(mirror.get(SERDE).await.status, 200);
+}
+
+/// A client that sent its request a byte at a time kept its connection as long as it liked. It takes as long as the limit; both clients wait at once.
+#[tokio::test]
+async fn a_request_that_takes_too_long_to_arrive_is_told_so() {
+    const LIMIT: Duration = Duration::from_secs(30);
+    let (_upstream, mirror) = mirror("").await;
+    let mut slow = Connection::open(mirror.addr()).await;
+    // Over HTTP/2 there is more to say than requests, and nothing to be late with.
+    let mut pings = Frames::upgrade(mirror.addr(), SERDE).await;
+    assert_eq!(pings.response(1).await.status, 200);
+    let began = Instant::now();
+    slow.send(b"GET /healthz HTTP/1.1\r\nhost: mirror\r\nx-slow: ")
+        .await;
+    let (took, ()) = tokio::join!(
+        async {
+            assert!(slow.closes_within(LIMIT * 3 / 2).await);
+            began.elapsed()
+        },
+        async {
+            while began.elapsed() < LIMIT * 3 / 2 {
+                pings.ping().await;
+                tokio::time::sleep(LIMIT / 10).await;
+            }
+        }
+    );
+    assert!(took >= LIMIT, "{took:?}");
+    let reply = slow.reply().await;
+    assert_eq!(reply.status, 408);
+    assert_sentence(&reply, "30 seconds");
+    let authority = mirror.addr().to_string();
+    pings.ask(3, "GET", &authority, SERDE).await;
+    assert_eq!(pings.response(3).await.status, 200);
 }

@@ -1,0 +1,25 @@
+//! Refusals: what clients are told that don't get as far as a request, as HTTP/1.1, which everybody begins with.
+
+/// There are too many connections.
+pub(super) fn too_many() -> String {
+    refusal(
+        "503 Service Unavailable\r\nretry-after: 1\r\nx-cache: miss",
+        "This mirror has as many connections as `server.max_connections` allows; try again in a moment.\n",
+    )
+}
+
+/// The client takes too long over a request's head.
+pub(super) fn too_slow() -> String {
+    refusal(
+        "408 Request Timeout\r\nx-cache: absent",
+        "The request didn't arrive in full within 30 seconds; try again.\n",
+    )
+}
+
+fn refusal(head: &str, sentence: &str) -> String {
+    format!(
+        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\n\r\n{sentence}",
+        sentence.len()
+    )
+}
