@@ -5,8 +5,10 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    future::poll_fn,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    pin::Pin,
     sync::{
         atomic::{AtomicU64, Ordering},
         mpsc,
@@ -15,6 +17,10 @@ use std::{
 };
 
 use crate_mirror::{app::App, config};
+use http::Request;
+use http_body::Body as _;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 struct Counting;
 
@@ -135,6 +141,39 @@ fn allocations(mirror: SocketAddr, request: &str) -> f64 {
     (COUNTED.load(Ordering::Relaxed) - before) as f64 / f64::from(ROUNDS)
 }
 
+/// The same for one request after the other on an HTTP/2 connection.
+fn http2_allocations(mirror: SocketAddr, path: &str) -> f64 {
+    const ROUNDS: u32 = 2_000;
+    let url = format!("http://{mirror}{path}");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let stream = tokio::net::TcpStream::connect(mirror).await;
+        let stream = TokioIo::new(stream.expect("a connection"));
+        let opened = http2::handshake(TokioExecutor::new(), stream).await;
+        let (mut sender, connection) = opened.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut ask = async || {
+            let request = Request::get(&url).body(String::new()).expect("a request");
+            let answer = sender.send_request(request).await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            let mut body = answer.into_body();
+            while let Some(frame) = poll_fn(|c| Pin::new(&mut body).poll_frame(c)).await {
+                frame.expect("all of it");
+            }
+        };
+        for _ in 0..100 {
+            ask().await;
+        }
+        let before = COUNTED.load(Ordering::Relaxed);
+        for _ in 0..ROUNDS {
+            ask().await;
+        }
+        (COUNTED.load(Ordering::Relaxed) - before) as f64 / f64::from(ROUNDS)
+    })
+}
+
 /// Each allocation on this path is paid for by every request of every build.
 #[test]
 fn a_hit_costs_few_allocations() {
@@ -148,11 +187,14 @@ fn a_hit_costs_few_allocations() {
     );
     let current = allocations(mirror, &get("/index/ti/ny/tiny", "if-none-match: *\r\n"));
     let config = allocations(mirror, &get("/index/config.json", ""));
+    let http2 = http2_allocations(mirror, "/index/ti/ny/tiny");
     println!(
-        "allocations a request: index {index}, gzipped {gzip}, 304 {current}, config.json {config}"
+        "allocations a request: index {index}, gzipped {gzip}, 304 {current}, config.json {config}; over HTTP/2 index {http2}"
     );
     assert!(
         index < 4.0 && gzip < 4.0 && current < 4.0 && config < 8.0,
         "{index} {gzip} {current} {config}"
     );
+    // A task for each request would be one more.
+    assert!(http2 < 3.9, "{http2}");
 }
