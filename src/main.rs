@@ -4,7 +4,7 @@ fn main() -> std::process::ExitCode {
     crate_mirror::cli::run()
 }
 
-/// What a stampede of clients asks for is beyond the sizes that glibc keeps at hand for each thread, and looking for such room was a third of the
+/// What a stampede of clients asks for is beyond the sizes that glibc keeps at hand for each thread, and looking for such room was over a quarter of the
 /// server's time; musl's allocator is slower still.
 #[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]
