@@ -156,3 +156,32 @@ fn gzip(body: &[u8]) -> Option<Bytes> {
     twin.shrink_to_fit();
     (twin.len() < body.len()).then(|| twin.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_length(length: usize) -> Rendition {
+        let body = Bytes::from("index ".repeat(length / 6 + 1));
+        let sha256 = Sha256::of(&body);
+        Rendition::new(body, None, &sha256, None)
+    }
+
+    /// gzip takes tenths of a second for the largest, for which the first answer would have to wait.
+    #[test]
+    fn a_large_body_goes_out_as_it_is_until_its_twin_is_made_by_one() {
+        let large = of_length(COMPRESS_AT_ONCE + 1);
+        assert_eq!(large.gzip(), None);
+        assert!(large.claim_twin());
+        assert!(!large.claim_twin(), "somebody is at it");
+        large.set_twin(large.make_twin());
+        assert!(
+            large
+                .gzip()
+                .is_some_and(|twin| twin.len() < large.body.len())
+        );
+        assert!(!large.claim_twin(), "it is made");
+        let small = of_length(COMPRESS_ABOVE + 1);
+        assert!(small.gzip().is_some() && !small.claim_twin());
+    }
+}
