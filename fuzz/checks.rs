@@ -67,8 +67,13 @@ pub fn router(input: &[u8]) {
             };
             assert_in_store(&key.path());
             let (prefix, CrateId { name, version }) = (prefix(registry), id);
-            let written = format!("{prefix}/api/v1/crates/{name}/{version}/download");
-            assert_eq!(Route::parse(&written).ok(), Some(route), "{written}");
+            for written in [
+                format!("{prefix}/api/v1/crates/{name}/{version}/download"),
+                format!("{prefix}/crates/{name}/{version}/download"),
+                format!("{prefix}/crates/{name}/{name}-{version}.crate"),
+            ] {
+                assert_eq!(Route::parse(&written).ok(), Some(route), "{written}");
+            }
         }
         Ok(_) | Err(_) => {}
     }

@@ -124,7 +124,7 @@ fn proxy(cache: &str, gzip: &str, extra: &str) -> String {
 gzip_types text/plain; gzip_proxied any; gzip_vary on; gzip_min_length 1024;
 location = /index/config.json {{
   default_type application/json;
-  return 200 '{{"dl":"http://$http_host/api/v1/crates","api":"http://$http_host"}}';
+  return 200 '{{"dl":"http://$http_host/api/v1/crates"}}';
 }}
 location / {{
   proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; {extra}

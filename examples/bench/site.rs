@@ -138,7 +138,7 @@ pub(crate) fn export(store: &Path, www: &Path) -> Result<()> {
     // So that whoever serves files serves one; the others make their own, because it names who serves it.
     write(
         &www.join("index/config.json"),
-        br#"{"dl":"http://127.0.0.1:12345/api/v1/crates","api":"http://127.0.0.1:12345"}"#,
+        br#"{"dl":"http://127.0.0.1:12345/api/v1/crates"}"#,
     )
 }
 

@@ -147,11 +147,16 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
 /// What to tell cargo of a folder.
 fn usage(tree: &Tree) -> String {
     let source = match &tree.layout {
-        Layout::Static(url) => format!("registry = \"sparse+{}/\"", url.without_slash()),
-        Layout::LocalRegistry => format!("local-registry = {:?}", tree.folder),
+        Layout::Static(url) => {
+            let url = url.without_slash();
+            format!("[registries.mirror]\nindex = \"sparse+{url}/\"")
+        }
+        Layout::LocalRegistry => {
+            format!("[source.mirror]\nlocal-registry = {:?}", tree.folder)
+        }
     };
     format!(
-        "\nTo use it, put this into .cargo/config.toml:\n\n[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\n{source}"
+        "\nTo use it, put this into .cargo/config.toml:\n\n[source.crates-io]\nreplace-with = \"mirror\"\n\n{source}"
     )
 }
 

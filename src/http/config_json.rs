@@ -72,10 +72,9 @@ fn is_usable(authority: &Authority) -> bool {
 #[derive(Serialize)]
 struct ConfigJson<'a> {
     dl: fmt::Arguments<'a>,
-    api: fmt::Arguments<'a>,
 }
 
-/// Where a registry's web API is.
+/// Where all that is a registry's begins.
 struct Root<'a>(&'a Base<'a>, Option<RegistryName>);
 
 impl Display for Root<'_> {
@@ -94,6 +93,7 @@ const LENGTH: usize = 128;
 /// The config.json of the default registry (`None`) or a named one.
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
+/// There is no `api`: cargo takes that for a web API, and this mirror has none. Without it cargo says itself what a registry like this can't do.
 pub(super) fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
     let (root, mut body) = (Root(base, registry), BytesMut::with_capacity(LENGTH));
     // Texts into memory: nothing that could fail.
@@ -101,7 +101,6 @@ pub(super) fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer 
         (&mut body).writer(),
         &ConfigJson {
             dl: format_args!("{root}/api/v1/crates"),
-            api: format_args!("{root}"),
         },
     );
     let mut answer = Answer::ok(Outcome::Hit, JSON, Source::Full(body.freeze()));

@@ -58,22 +58,36 @@ pub(super) fn status(mirror: &Mirror, base: &str) -> Answer {
 
 /// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.
 ///
-/// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code.
+/// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code. What
+/// replaces it is a registry with a name, which `cargo info`, `search` and `publish` know and which a token can be given for; a mere source is neither.
 pub fn snippet(mirror: &Mirror, base: &str) -> String {
     let crates_io = RegistryName::crates_io();
     let index = |name: RegistryName| match name == mirror.default_registry() {
         true => format!("sparse+{base}/index/"),
         false => format!("sparse+{base}/registries/{name}/index/"),
     };
+    let others: Vec<_> = mirror
+        .registries()
+        .filter(|name| *name != crates_io)
+        .collect();
+    let in_place = free_name(&others);
     let mut text = format!(
-        "[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\nregistry = \"{}\"\n",
+        "[source.crates-io]\nreplace-with = \"{in_place}\"\n\n[registries.{in_place}]\nindex = \"{}\"\n",
         index(crates_io)
     );
-    for name in mirror.registries().filter(|name| *name != crates_io) {
+    for name in others {
         text.push_str(&format!(
             "\n[registries.{name}]\nindex = \"{}\"\n",
             index(name)
         ));
     }
     text
+}
+
+/// The name under which cargo knows what stands in for crates.io: `mirror`, unless a registry is called that.
+fn free_name(taken: &[RegistryName]) -> String {
+    let is_free = |name: &String| taken.iter().all(|taken| taken.as_str() != name);
+    let numbered = (2..).map(|number| format!("mirror-{number}"));
+    let mut names = std::iter::once("mirror".to_owned()).chain(numbered);
+    names.find(is_free).unwrap_or_default()
 }

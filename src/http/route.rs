@@ -92,6 +92,7 @@ impl Route {
                 "there is nothing under this path; the index is under /index/, downloads under /api/v1/crates/",
             )
         };
+        let file = |name: &str, version: &str| CrateId::parse(&decode(name)?, &decode(version)?);
         let (registry, rest) = match path.strip_prefix("/registries/") {
             Some(rest) => {
                 let (name, rest) = rest.split_once('/').ok_or_else(unknown)?;
@@ -108,11 +109,18 @@ impl Route {
                 }),
             };
         }
+        if let Some(path) = rest.strip_prefix("crates/") {
+            let (name, version) = download(path)
+                .or_else(|| file_name(path))
+                .ok_or_else(unknown)?;
+            let id = file(name, version)?;
+            return Ok(Self::Download { registry, id });
+        }
         let api = rest.strip_prefix("api/v1/").ok_or_else(unknown)?;
-        match download(api) {
+        match api.strip_prefix("crates/").and_then(download) {
             Some((name, version)) => Ok(Self::Download {
                 registry,
-                id: CrateId::parse(&decode(name)?, &decode(version)?)?,
+                id: file(name, version)?,
             }),
             None => Ok(Self::WebApi { registry }),
         }
@@ -130,10 +138,18 @@ impl Route {
     }
 }
 
-/// The two segments of `crates/{crate}/{version}/download`.
-fn download(api: &str) -> Option<(&str, &str)> {
-    let (name, rest) = api.strip_prefix("crates/")?.split_once('/')?;
+/// Crate and version of `{crate}/{version}/download`, which is crates.io's form.
+fn download(path: &str) -> Option<(&str, &str)> {
+    let (name, rest) = path.split_once('/')?;
     let version = rest.strip_suffix("/download")?;
+    (!version.contains('/')).then_some((name, version))
+}
+
+/// Crate and version of `{crate}/{crate}-{version}.crate`, which is its CDN's other form.
+fn file_name(path: &str) -> Option<(&str, &str)> {
+    let (name, file) = path.split_once('/')?;
+    let version = file.strip_suffix(".crate")?.strip_prefix(name)?;
+    let version = version.strip_prefix('-')?;
     (!version.contains('/')).then_some((name, version))
 }
 
@@ -204,6 +220,40 @@ mod tests {
         assert_eq!(plain.expect("a route"), encoded.expect("a route"));
     }
 
+    /// Scripts that have the CDN's paths in them used to be told that nothing is there.
+    #[test]
+    fn the_paths_of_the_cdn_lead_to_the_same_file() {
+        for (prefix, version, encoded) in [
+            ("", "1.0.0", "1.0.0"),
+            ("", "110.0.0+1.1.0f", "110.0.0%2B1.1.0f"),
+            ("/registries/internal", "1.0.0-rc.1", "1.0.0-rc.1"),
+        ] {
+            let asked = format!("{prefix}/api/v1/crates/some-crate/{version}/download");
+            let expected = Route::parse(&asked).expect("a route");
+            for path in [
+                format!("{prefix}/crates/some-crate/some-crate-{version}.crate"),
+                format!("{prefix}/crates/some-crate/some-crate-{encoded}.crate"),
+                format!("{prefix}/crates/some-crate/{encoded}/download"),
+            ] {
+                assert_eq!(Route::parse(&path).expect(&path), expected);
+            }
+        }
+        for path in [
+            "/crates",
+            "/crates/",
+            "/crates/a",
+            "/crates/a/",
+            "/crates/a/b-1.0.0.crate",
+            "/crates/a/a-1.0.0",
+            "/crates/a/a1.0.0.crate",
+            "/crates/a/a-1.0.0.crate/",
+            "/crates/a/a-1/0.crate",
+            "/crates/a/1.0.0",
+        ] {
+            assert_eq!(kind(path), Kind::NotFound, "{path}");
+        }
+    }
+
     #[test]
     fn names_and_versions_that_cannot_exist_are_bad_requests() {
         let long = format!("/api/v1/crates/{}/1.0.0/download", "a".repeat(65));
@@ -219,6 +269,9 @@ mod tests {
             "/api/v1/crates/1a/1.0.0/download",
             "/api/v1/crates/a/1.0/download",
             "/api/v1/crates/a/v1.0.0/download",
+            "/crates/a/a-1.0.crate",
+            "/crates/../..-1.0.0.crate",
+            "/crates/a%2Fb/a%2Fb-1.0.0.crate",
             "/registries/../index/config.json",
             &long,
         ] {

@@ -7,6 +7,7 @@ mod bad_frames;
 mod bad_framing;
 mod bad_requests;
 mod bundles;
+mod cargo_commands;
 mod chaos;
 mod check_lockfiles;
 mod circuit;

@@ -33,8 +33,8 @@ async fn the_status_page_shows_what_to_paste_for_the_host_that_was_asked() {
     let reply = mirror.get_with("/", &[("host", "mirror.example:99")]).await;
     let text = reply.text();
     for words in [
-        "[source.crates-io]\nreplace-with = \"mirror\"\n",
-        "registry = \"sparse+http://mirror.example:99/index/\"\n",
+        "[source.crates-io]\nreplace-with = \"mirror\"\n\n[registries.mirror]\n",
+        "index = \"sparse+http://mirror.example:99/index/\"\n",
         "[registries.internal]\nindex = \"sparse+http://mirror.example:99/registries/internal/index/\"\n",
         env!("CARGO_PKG_VERSION"),
     ] {

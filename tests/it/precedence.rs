@@ -95,7 +95,7 @@ async fn the_environment_reaches_every_section() {
         .env("CRATE_MIRROR_TEST_SWITCH", "a test's own, and no setting")
         .start()
         .await;
-    let snippet = "registry = \"sparse+https://public.example/index/\"";
+    let snippet = "index = \"sparse+https://public.example/index/\"";
     assert!(process.stdout().contains(snippet), "{}", process.stdout());
 }
 

@@ -45,7 +45,7 @@ async fn it_says_where_it_listens_also_when_clients_come_by_another_url() {
     let public = "public_url = \"https://crates.example.com\"";
     let process = Program::serving(&upstream, public).start().await;
     let stdout = process.stdout();
-    let snippet = "registry = \"sparse+https://crates.example.com/index/\"";
+    let snippet = "index = \"sparse+https://crates.example.com/index/\"";
     assert!(stdout.contains(snippet), "{stdout}");
     assert!(stdout.contains("127.0.0.1:"), "no address: {stdout}");
     assert!(

@@ -25,7 +25,7 @@ impl Cargo {
     pub fn new(mirror_index_url: &str) -> Cargo {
         let mut cargo = Cargo::unconfigured();
         cargo.config = format!(
-            "[source.crates-io]\nreplace-with = \"mirror\"\n\n[source.mirror]\nregistry = \"{}\"\n",
+            "[source.crates-io]\nreplace-with = \"mirror\"\n\n[registries.mirror]\nindex = \"{}\"\n",
             sparse(mirror_index_url)
         );
         cargo.fresh_home();

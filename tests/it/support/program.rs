@@ -133,7 +133,7 @@ impl Program {
             stderr: Said::new(stderr),
             folder: self.folder,
         };
-        let last = |line: &str| line.starts_with("registry = ");
+        let last = |line: &str| line.starts_with("index = ");
         if process.stdout.until(last).await.is_none() {
             let ended = process.ended().await;
             panic!("it didn't start: {ended:?}");
