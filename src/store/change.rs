@@ -21,8 +21,8 @@ use crate::error::Result;
 /// The file that is replaced; no key makes this path, because no registry's name starts with a dot.
 const MARK: &str = ".changed";
 
-/// For so long a look holds: at ten thousand requests a second, one in a hundred looks, and the others save a microsecond.
-const GLANCE: Duration = Duration::from_millis(10);
+/// For so long a look at what others have announced holds: at ten thousand requests a second, one in a hundred looks, and the others save a microsecond.
+pub const GLANCE: Duration = Duration::from_millis(10);
 
 /// The state of a store as far as announced changes go: two equal ones have no announced change between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

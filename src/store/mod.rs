@@ -33,7 +33,7 @@ pub(crate) use fs::set_readable;
 pub(crate) use inventory::digest;
 
 pub use batch::Batch;
-pub use change::Mark;
+pub use change::{GLANCE, Mark};
 #[doc(hidden)]
 pub use fault::{Fault, Touch};
 pub use inventory::{Next, Stored, Verdict};

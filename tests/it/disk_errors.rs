@@ -39,6 +39,40 @@ async fn a_folder_that_may_not_be_written_to_stops_nobody() {
     }
 }
 
+/// For root no mode makes a folder unreadable; a link that leads to itself can't be followed by anybody.
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_stops_nobody() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).settings(LITTLE_MEMORY).start().await;
+    for name in ["small", "large"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored", || is_stored(&mirror, name)).await;
+    }
+    let mirror = mirror.restart().await;
+    let folders = ["index", "crates"].map(|kind| mirror.store().join("crates-io").join(kind));
+    for folder in &folders {
+        fs::rename(folder, folder.with_extension("away")).expect("moved");
+        symlink(folder, folder).expect("a link");
+        fs::read_dir(folder).expect_err("it can't be read");
+    }
+    for name in ["small", "large", "small-2", "large"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    until_failures(&mirror, 2).await;
+    assert_eq!(mirror.get("/readyz").await.status, 200);
+    for folder in &folders {
+        fs::remove_file(folder).expect("remove");
+        fs::rename(folder.with_extension("away"), folder).expect("moved back");
+    }
+    assert_served(&mirror, &upstream, "small-3").await;
+    until("stored again", || is_stored(&mirror, "small-3")).await;
+    upstream.stop().await;
+    let mirror = mirror.restart().await;
+    for name in ["small", "large", "small-3"] {
+        assert_right(&mirror.get(&download(name)).await, &upstream, name);
+    }
+}
+
 /// The kernel's own EIO: that is what reading `/proc/self/mem` from its start comes to.
 #[tokio::test]
 async fn a_stored_file_that_cannot_be_read_is_fetched_again() {

@@ -9,7 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::{Connection, Mirror, Package, Process, Reply, Upstream, index_path, until};
+use crate::support::{
+    Connection, Mirror, Package, Process, Reply, Upstream, index_path, tools, until,
+};
 
 /// Crates above 64 KiB go through a file then.
 pub(crate) const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
@@ -83,7 +85,7 @@ async fn on(disk: &SmallDisk, upstream: &Upstream) -> Mirror {
 pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`, and a line that says so, where the test may not mount.
+    /// `None` where the test may not mount, as [`tools::skip`] has it.
     pub(crate) fn mount() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().expect("a folder");
         let mount = Command::new("mount")
@@ -93,7 +95,7 @@ impl SmallDisk {
         match mount {
             Ok(output) if output.status.success() => Some(SmallDisk(folder)),
             _ => {
-                eprintln!("skipped: a test that needs a small disk may not mount one");
+                tools::skip("a test that needs a small disk may not mount one");
                 None
             }
         }

@@ -22,6 +22,21 @@ fn crate_name() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Cargo's paths, and what is nearly one of them.
+fn path() -> impl Strategy<Value = String> {
+    let of_a_name = "[a-z][a-z0-9_-]{0,9}".prop_map(|name| index_path(&name));
+    let changed = (
+        of_a_name.clone(),
+        any::<prop::sample::Index>(),
+        "[A-Za-z0-9/_.-]",
+    );
+    let changed = changed.prop_map(|(path, at, other)| {
+        let at = at.index(path.len());
+        path[..at].to_owned() + &other + &path[at + 1..]
+    });
+    prop_oneof![of_a_name, changed, "[a-zA-Z0-9/_.-]{0,12}"]
+}
+
 fn version() -> impl Strategy<Value = String> {
     const GOOD: &str = "(0|[1-9][0-9]{0,5})\\.(0|[1-9][0-9]{0,5})\\.(0|[1-9][0-9]{0,5})(-[a-z][a-zA-Z0-9.-]{0,8}[a-z])?";
     let good_and = |rest: &str| string_regex(&format!("{GOOD}{rest}")).expect("a regex");
@@ -146,7 +161,7 @@ proptest! {
     /// One file, one path: cargo's layout and no other spelling of it.
     #[test]
     fn an_index_path_is_the_one_that_cargo_makes_of_the_name(
-        text in crate_name(), other in "[a-zA-Z0-9/_.-]{0,12}",
+        text in crate_name(), other in path(),
     ) {
         if let Ok(name) = CrateName::parse(&text) {
             let path = IndexPath::of(name).to_string();

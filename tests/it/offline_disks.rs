@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use crate_mirror::store::GLANCE;
 use tempfile::TempDir;
 
 use super::{
     failing_disk::SmallDisk,
     offline::{OFFLINE, add, download, filled, index, offline, pairs, shown, upstream},
 };
-use crate::support::{Mirror, Package, Program};
+use crate::support::{Mirror, Package, Program, until};
 
 /// Offline nothing that goes can come back.
 #[tokio::test]
@@ -16,16 +17,26 @@ async fn nothing_is_evicted_offline() {
     let upstream = upstream().await;
     upstream.publish(Package::new("lib", "2.0.0").payload(3_000_000));
     let store = filled(&upstream, &[("lib", "2.0.0")]).await;
+    let twin = filled(&upstream, &[("lib", "2.0.0")]).await;
     let limits = "max_size = \"1MiB\"\nmax_age = \"1m\"";
     let mirror = offline(&upstream, &store).store_settings(limits);
     let mirror = mirror.start().await;
-    let file = mirror.stored_crate("lib", "2.0.0");
+    let kept = mirror.stored_crate("lib", "2.0.0");
+    let goes = twin
+        .path()
+        .join(kept.strip_prefix(store.path()).expect("below"));
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-    let opened = fs::File::open(&file).expect("stored");
-    opened.set_modified(long_ago).expect("its time");
-    // Online the first look is 5 s after the start; what matters is that nobody ever looks.
-    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
-    assert!(file.exists());
+    for file in [&kept, &goes] {
+        let opened = fs::File::open(file).expect("stored");
+        opened.set_modified(long_ago).expect("its time");
+    }
+    // One that is online and starts later shows when the time has come.
+    let online = Mirror::of(&upstream).store(twin.path());
+    let _online = online.store_settings(limits).start().await;
+    until("evicted where it is online", || !goes.exists()).await;
+    // Stopping waits for what is under way.
+    mirror.stop().await;
+    assert!(kept.exists());
 }
 
 /// It used to be told that nothing is there, and the folder made anew where the disk had been.
@@ -50,7 +61,7 @@ async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
             mirror.get(&path).await.assert_unavailable(&path);
         }
         // Long enough for another look at the store.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(2 * GLANCE).await;
     }
     assert!(!store.path().exists(), "the folder was made anew");
     fs::rename(elsewhere.path().join("moved"), store.path()).expect("moved back");

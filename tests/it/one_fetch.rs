@@ -14,6 +14,10 @@ async fn ask_at_once(mirror: &Mirror, path: &str) -> Vec<tokio::task::JoinHandle
             .expect("a request sent");
         asking.push(tokio::spawn(async move { connection.reply().await }));
     }
+    // Nobody is to come when the answer is there already.
+    let all = format!("\ncrate_mirror_connections {}\n", CLIENTS + 1);
+    let all_are_there = |reply: &client::Reply| reply.text().contains(&all);
+    mirror.get_until("/metrics", all_are_there).await;
     asking
 }
 

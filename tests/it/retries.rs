@@ -137,12 +137,13 @@ async fn a_download_that_goes_on_with_other_bytes_is_cut_off() {
         ] {
             let mirror = mirror_of(&upstream).settings(place).start().await;
             upstream.on_crate_files().times(1).hang_after(400_000);
-            then(upstream.on_crate_files());
+            let goes_on = then(upstream.on_crate_files());
             let mut client = Connection::open(mirror.addr()).await;
             client.ask("GET", LARGE, &[]).await.expect("a request sent");
             let reply = client.reply().await;
             assert!(!reply.complete, "{what}");
             assert!(reply.body.len() < file.len(), "{what}");
+            assert!(goes_on.hits() > 0, "{what}: it didn't go on at all");
             upstream.heal();
             let mirror = mirror.restart().await;
             assert!(!mirror.stored().iter().any(|f| f.ends_with(".crate")));

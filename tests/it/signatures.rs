@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::{
     Output, Package,
     bundle::{Desk, export, filled, import, members, objects},
-    command, program,
+    command, program, tools,
 };
 
 /// Writes `NAME.key` and `NAME.pub`, with a password if there is one.
@@ -214,7 +214,7 @@ async fn what_is_no_key_is_told_so() {
 /// The two tools agree in both directions; without the standard one there is nothing to compare with.
 #[tokio::test]
 async fn the_standard_tool_makes_our_keys_and_verifies_our_signatures() {
-    if Command::new("minisign").arg("-v").output().is_err() {
+    if !tools::has("minisign", "-v") {
         return;
     }
     let (_upstream, store) = filled(vec![Package::new("alpha", "1.0.0")]).await;

@@ -18,8 +18,8 @@ async fn mirror() -> (Upstream, Mirror) {
     let large = Package::new("large", "1.0.0").payload(600_000);
     let held = Package::new("held", "1.0.0").payload(600_000);
     let upstream = Upstream::new().publish(large).publish(held).start().await;
-    let mirror = Mirror::of(&upstream).server("idle_timeout = \"1s\"");
-    let mirror = mirror.start().await;
+    let limit = format!("idle_timeout = \"{}s\"", LIMIT.as_secs());
+    let mirror = Mirror::of(&upstream).server(&limit).start().await;
     for path in [LARGE, HELD] {
         assert_eq!(mirror.get(path).await.status, 200);
     }
@@ -77,10 +77,13 @@ async fn pings_do_not_keep_a_connection_whose_answer_is_not_taken() {
             Err(_) => client.try_send(PING, 0, 0, b"eightish").await.is_err(),
         };
         if closed {
-            return;
+            break;
         }
         assert!(started.elapsed() < 20 * LIMIT, "still open");
     }
+    // And not for the pings.
+    let lasted = started.elapsed();
+    assert!(lasted >= LIMIT, "after {lasted:?}");
 }
 
 #[tokio::test]

@@ -51,6 +51,11 @@ async fn a_mirror_whose_standard_output_takes_nothing_serves() {
         reply.expect("an answer").text(),
         upstream.index_file("serde")
     );
-    let ended = tokio::time::timeout(Duration::from_millis(300), mirror.wait()).await;
-    assert!(ended.is_err(), "it ended: {ended:?}");
+    // It is there until it is told to end.
+    let id = mirror.id().expect("it still runs").to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+    assert!(sent.is_ok_and(|status| status.success()), "no signal sent");
+    let ended = tokio::time::timeout(Duration::from_secs(20), mirror.wait()).await;
+    let status = ended.expect("it ends").expect("a status");
+    assert_eq!(status.code(), Some(0), "{status}");
 }

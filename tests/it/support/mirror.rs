@@ -122,7 +122,13 @@ impl Mirror {
     }
 
     /// The sum of all samples in `/metrics` whose line starts with `start`, which may end within the labels.
+    ///
+    /// # Panics
+    /// For a name that the mirror doesn't have: its sum would be 0 for ever.
     pub async fn metric(&self, start: &str) -> f64 {
+        let name = start.split(['{', ' ']).next().unwrap_or_default();
+        let known = include_str!("../../../src/metrics.rs").contains(&format!("\"{name}\""));
+        assert!(known, "there is no metric {name}");
         let text = self.get("/metrics").await.text();
         let samples = text.lines().filter(|line| line.starts_with(start));
         let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());

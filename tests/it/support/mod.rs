@@ -38,6 +38,7 @@ pub mod process;
 pub mod program;
 mod selftest;
 pub mod stored;
+pub mod tools;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
