@@ -23,6 +23,7 @@ use crate_mirror::{
         lockfile::{Locked, Source},
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    mirror::prefetch::lockfile_in,
     policy::render,
     store::IndexRecord,
     upstream::parts::{gunzip as decompress, retry_after, starts_at, validators},
@@ -235,7 +236,13 @@ fn assert_nothing_vanished(before: &IndexFile, now: &IndexFile) {
 }
 
 /// A Cargo.lock is read or refused in one line; what is read is read the same in the words of another version.
+///
+/// The same bytes are taken for the archive in a .crate file that has one.
 pub fn lockfile(input: &[u8]) {
+    let id = CrateId::parse("a", "1.0.0").expect("valid");
+    if let Err(e) = lockfile_in(input, &id) {
+        assert!(!e.message().contains('\n'), "{e}");
+    }
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };

@@ -75,7 +75,7 @@ impl App {
         let offline = config.offline.enabled;
         let mut warm = prefetch::Warm {
             settings: config.prefetch.clone(),
-            origins: config.origins(),
+            origins: config.origins().clone(),
         };
         if offline {
             warm.settings.lockfiles.clear();

@@ -56,10 +56,11 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
         true => Look::Whole,
         false => Look::Glance,
     };
-    let (needed, aside) = list.needed(&config.origins());
+    let (needed, aside) = list.needed(config.origins());
     let missing = lacking(&store, &needed, look).await?;
     tell(needed.len(), &missing, &aside);
-    Ok(match missing.is_empty() && aside.named.is_empty() {
+    let all_ours = aside.strange.is_empty() && aside.named.is_empty();
+    Ok(match missing.is_empty() && all_ours {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -77,7 +78,8 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
         format!("{:what$}  {:why$}  {by}\n", row.what, row.why)
     });
     let _ = std::io::stdout().write_all(rows.collect::<String>().as_bytes());
-    let elsewhere = aside.named.iter();
+    let strange = aside.strange.iter().map(|m| (&m.what, &m.why));
+    let elsewhere = strange.chain(aside.named.iter().map(|(what, why)| (what, why)));
     let mut said: String = elsewhere
         .map(|(what, why)| format!("not of this mirror  {what}: {why}\n"))
         .collect();
@@ -87,7 +89,7 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
             "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes"
         ),
     });
-    said.push_str(&match aside.named.len() {
+    said.push_str(&match aside.strange.len() + aside.named.len() {
         0 => "\n".to_owned(),
         1 => ", and 1 comes from elsewhere\n".to_owned(),
         more => format!(", and {more} come from elsewhere\n"),

@@ -21,7 +21,7 @@ use crate::{
             self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
             Written,
         },
-        prefetch::List,
+        prefetch::{List, Missing},
     },
     store::Store,
 };
@@ -75,7 +75,13 @@ enum Format {
 }
 
 /// What there is to do, once all that was said makes sense.
-enum Job {
+struct Job {
+    kind: Make,
+    /// How many packages are of registries that aren't this mirror's.
+    strange: u64,
+}
+
+enum Make {
     Bundle(Order, Output, Option<SigningKey>),
     Tree(Tree),
 }
@@ -104,16 +110,16 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         bytes: &|bytes| progress.inc(bytes),
         say: &|line| progress.suspend(|| eprintln!("{line}")),
     };
-    let is_delta = matches!(&job, Job::Bundle(order, ..) if !order.since.is_empty());
-    let (trouble, amount, summary, after) = match job {
-        Job::Bundle(order, output, key) => {
+    let is_delta = matches!(&job.kind, Make::Bundle(order, ..) if !order.since.is_empty());
+    let (mut trouble, amount, summary, after) = match job.kind {
+        Make::Bundle(order, output, key) => {
             let picked = bundle::pick(store, &order, &watch)?;
             let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
             let written = bundle::export(store, picked, &output, key.as_ref(), &watch)?;
             let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
             (trouble, entries, what, list(&written))
         }
-        Job::Tree(tree) => {
+        Make::Tree(tree) => {
             let usage = usage(&tree);
             let made = bundle::plant(store, &tree, &watch)?;
             let bytes = ByteSize(made.bytes).display().iec();
@@ -124,6 +130,7 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
         }
     };
     progress.finish_and_clear();
+    trouble.missing += job.strange;
     let seconds = started.elapsed().as_secs_f64();
     let summary = format!("{summary}, in {seconds:.1} s{}{after}", said_of(trouble));
     // Whoever started it may have stopped reading.
@@ -188,7 +195,7 @@ fn said_of(trouble: Trouble) -> String {
 impl Options {
     fn job(&self, config: &Config) -> Result<Job> {
         let registry = self.registry(config)?;
-        let selection = self.selection(config)?;
+        let (selection, strange) = self.selection(config)?;
         if self.format == Format::Bundle {
             if self.url.is_some() {
                 return Err(Error::config("--url goes with --format static only"));
@@ -202,7 +209,8 @@ impl Options {
             };
             let output = self.output()?;
             output.check()?;
-            return Ok(Job::Bundle(order, output, self.key()?));
+            let kind = Make::Bundle(order, output, self.key()?);
+            return Ok(Job { kind, strange });
         }
         let bundles_only = [
             ("--since", !self.since.is_empty()),
@@ -217,12 +225,13 @@ impl Options {
         }
         let default = config.registries.iter().find(|(_, r)| r.default);
         let registry = registry.or(default.map(|(name, _)| *name));
-        Ok(Job::Tree(Tree {
+        let kind = Make::Tree(Tree {
             folder: self.output.clone(),
             layout: self.layout()?,
             registry: registry.unwrap_or_else(RegistryName::crates_io),
             selection,
-        }))
+        });
+        Ok(Job { kind, strange })
     }
 
     fn layout(&self) -> Result<Layout> {
@@ -299,9 +308,10 @@ impl Options {
             .map(Some)
     }
 
-    fn selection(&self, config: &Config) -> Result<Selection> {
+    /// What is asked for, and how much of it is of registries that aren't this mirror's.
+    fn selection(&self, config: &Config) -> Result<(Selection, u64)> {
         if self.lockfiles.is_empty() {
-            return Ok(Selection::Whole);
+            return Ok((Selection::Whole, 0));
         }
         let list = List::read(&self.lockfiles, std::io::stdin())?;
         if let Some(name) = list.wanted.first() {
@@ -309,7 +319,10 @@ impl Options {
                 "{name} is the name of a crate; export takes Cargo.lock files and folders with such files"
             )));
         }
-        let (needed, aside) = list.needed(&config.origins());
+        let (needed, aside) = list.needed(config.origins());
+        for Missing { what, why, .. } in &aside.strange {
+            eprintln!("missing  {what}: {why}");
+        }
         for (what, why) in &aside.named {
             eprintln!("skipped  {what}: {why}");
         }
@@ -317,7 +330,7 @@ impl Options {
         for needed in needed {
             picks.add(needed.registry, needed.id, needed.sha256);
         }
-        Ok(Selection::Wanted(picks))
+        Ok((Selection::Wanted(picks), aside.strange.len() as u64))
     }
 }
 

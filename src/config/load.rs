@@ -37,8 +37,7 @@ pub struct Flags {
 /// [`Kind::Config`](crate::error::Kind::Config) with the file, the key and what is allowed.
 pub fn load(flags: &Flags) -> Result<Config> {
     let mut figment = Figment::new();
-    let file = file(flags)?;
-    if let Some(file) = &file {
+    if let Some(file) = file(flags)? {
         figment = figment.merge(Toml::file_exact(file));
     }
     figment = figment.merge(environment()).merge(FolderVariable);
@@ -52,10 +51,7 @@ pub fn load(flags: &Flags) -> Result<Config> {
         figment = figment.merge(Serialized::global("offline.enabled", true));
     }
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
-    config.complete().map_err(|e| match file {
-        Some(file) => Error::config(format!("{}: {e}", file.display())),
-        None => e,
-    })
+    Ok(config.complete())
 }
 
 /// Reads settings from the text of a mirror.toml, and nothing else: for programs that start a mirror of their own.
@@ -65,7 +61,7 @@ pub fn load(flags: &Flags) -> Result<Config> {
 pub fn parse(text: &str) -> Result<Config> {
     let figment = Figment::from(Toml::string(text));
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
-    config.complete()
+    Ok(config.complete())
 }
 
 /// The file that [`load`] reads: the named one, which must be readable, or the usual one if it is there.

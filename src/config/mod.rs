@@ -2,6 +2,7 @@
 
 mod load;
 mod origins;
+mod registries;
 pub mod sections;
 pub mod units;
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 pub use load::{DEFAULT_FILE, Flags, file, load, parse};
 pub use origins::Origins;
-pub use sections::Registry;
+pub use registries::Registry;
 pub use units::BaseUrl;
 
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
 
 /// The checked-in mirror.toml: every key with its default, commented. A test holds it against the defaults.
 pub const DOCUMENTED: &str = include_str!("../../mirror.toml");
-
-/// crates.io's sparse index, the upstream of the registry that is there without being configured.
-const CRATES_IO_INDEX: &str = "sparse+https://index.crates.io/";
 
 /// All settings. `Default` is what holds where nothing is said.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,8 +43,15 @@ pub struct Config {
     pub offline: sections::Offline,
     /// What is kept here although nobody asks.
     pub prefetch: sections::Prefetch,
-    /// The registries to mirror, by name; crates.io is there without being written.
+    /// The registries to mirror, by name, exactly one of them the default one; crates.io is there without being written, and those that are disabled
+    /// aren't.
+    #[serde(
+        default = "registries::unmentioned",
+        deserialize_with = "registries::read"
+    )]
     pub registries: BTreeMap<RegistryName, Registry>,
+    #[serde(skip)]
+    origins: Origins,
 }
 
 impl Config {
@@ -61,23 +66,14 @@ impl Config {
             .ok_or_else(|| Error::config("no registry is the default one"))
     }
 
-    /// Makes crates.io known if nothing was said of it, and one registry the default one.
-    fn complete(mut self) -> Result<Self> {
-        let chosen: Vec<_> = self.registries.iter().filter(|(_, r)| r.default).collect();
-        if let [(first, _), (second, _), ..] = chosen[..] {
-            return Err(Error::config(format!(
-                "both `registries.{first}.default` and `registries.{second}.default` are true; one registry can be the default one"
-            )));
-        }
-        let none_chosen = chosen.is_empty();
-        let crates_io = self
-            .registries
-            .entry(RegistryName::crates_io())
-            .or_insert_with(|| Registry {
-                index: BaseUrl::parse(CRATES_IO_INDEX).expect("a literal URL"),
-                default: false,
-            });
-        crates_io.default |= none_chosen;
-        Ok(self)
+    /// Which registry a Cargo.lock means: by the settings as they were written, whatever became of them since.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The settings as they were read, with what follows from them.
+    fn complete(self) -> Self {
+        let origins = Origins::of(&self.server, &self.registries);
+        Self { origins, ..self }
     }
 }

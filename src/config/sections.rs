@@ -196,17 +196,6 @@ impl Default for Prefetch {
     }
 }
 
-/// `[registries.NAME]`: one registry to mirror.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Registry {
-    /// The URL of its sparse index.
-    pub index: BaseUrl,
-    /// Whether it is the one served under `/index/`.
-    #[serde(default)]
-    pub default: bool,
-}
-
 impl Freshness {
     /// The part that judges stored copies.
     pub fn lifetimes(&self) -> crate::domain::freshness::Lifetimes {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 
 use super::{CrateId, RegistryName, Sha256, name::shorten};
 use crate::error::{Error, Result};
@@ -93,6 +93,7 @@ impl Lockfile {
     /// # Errors
     /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong and where, in one sentence that lacks the file's name.
     pub fn parse(text: &str) -> Result<Self> {
+        let text = without_mark(text);
         let written: Written = toml::from_str(text).map_err(|e| not_one(text, &e))?;
         if let Some(version) = written.version.filter(|v| !(1..=NEWEST).contains(v)) {
             return Err(Error::bad_request(format!(
@@ -160,10 +161,11 @@ impl Source {
     const GIT_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
     const SPARSE_INDEX: &str = "https://index.crates.io";
 
-    /// Parses a `source`: the kind, `+` and a URL.
+    /// Parses a `source`: the kind, `+` and a URL. Some programs write both kinds of a registry before a URL.
     fn parse(text: &str) -> Result<Self, Foreign> {
         match text.split_once('+') {
             Some(("registry" | "sparse", url)) => {
+                let url = url.strip_prefix("sparse+").unwrap_or(url);
                 let url = Url::parse(url).map_err(|_| Foreign::Unknown(shorten(text)))?;
                 Ok(Self::at(url))
             }
@@ -181,20 +183,35 @@ impl Source {
         }
     }
 
-    /// Which of the `known` registries this is; an index's URL may or may not end in a slash. crates.io is the one of that name, wherever it is
-    /// fetched from.
+    /// Which of the `known` registries this is; an index's URL may or may not end in a slash, and whoever asks for it has a name and a password of
+    /// their own. crates.io is the one of that name, wherever it is fetched from.
     pub fn among<'a>(
         &self,
         known: impl IntoIterator<Item = (RegistryName, &'a Url)>,
     ) -> Option<RegistryName> {
         let crates_io = RegistryName::crates_io();
-        let plain = |url: &'a Url| url.as_str().trim_end_matches('/');
         let same = |(name, index): &(RegistryName, &'a Url)| match self {
             Self::CratesIo => *name == crates_io,
-            Self::Index(url) => url.as_str().trim_end_matches('/') == plain(index),
+            Self::Index(url) => place(url) == place(index),
         };
         known.into_iter().find(same).map(|(name, _)| name)
     }
+}
+
+/// Where a URL leads, whoever goes there.
+fn place(url: &Url) -> (&str, Option<Host<&str>>, Option<u16>, &str, Option<&str>) {
+    (
+        url.scheme(),
+        url.host(),
+        url.port_or_known_default(),
+        url.path().trim_end_matches('/'),
+        url.query(),
+    )
+}
+
+/// A text without the byte order mark that some editors put before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 impl fmt::Display for Source {
@@ -275,6 +292,7 @@ mod tests {
             later.clone(),
             format!("version = 3\n\n{later}"),
             format!("# @generated\nversion = 4\n\n{later}"),
+            format!("\u{feff}# an editor's\nversion = 4\n\n{later}").replace('\n', "\r\n"),
         ];
         for file in files {
             let read = Lockfile::parse(&file).expect("a Cargo.lock");
@@ -337,14 +355,22 @@ mod tests {
     fn a_registry_is_known_by_its_index_whatever_is_around_the_url() {
         let url = |text| Url::parse(text).expect("a URL");
         let name = |text| RegistryName::parse(text).expect("a name");
-        let (index, far) = (url("https://a.example/index/"), url("https://far.example/"));
+        let index = url("https://ci:secret@a.example/index/");
+        let far = url("https://far.example/");
         let known = [(name("inner"), &index), (name("crates-io"), &far)];
         for (source, found) in [
             ("sparse+https://a.example/index/", Some("inner")),
             ("registry+https://A.example:443/index", Some("inner")),
+            ("registry+sparse+https://a.example/index/", Some("inner")),
+            ("sparse+https://me:mine@a.example/index/", Some("inner")),
+            ("sparse+http://a.example/index/", None),
             ("sparse+https://a.example/index2/", None),
             (CRATES_IO, Some("crates-io")),
             ("sparse+https://index.crates.io/", Some("crates-io")),
+            (
+                "registry+sparse+https://index.crates.io/",
+                Some("crates-io"),
+            ),
         ] {
             let source = Source::parse(source).expect("a registry");
             assert_eq!(source.among(known), found.map(name), "{source}");

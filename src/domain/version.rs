@@ -36,6 +36,11 @@ impl CrateVersion {
         &self.0
     }
 
+    /// The text without its build metadata, which doesn't count when versions are compared (semver, clause 10).
+    pub fn without_build(&self) -> &str {
+        self.0.split('+').next().unwrap_or_default()
+    }
+
     /// Whether stored paths write both alike: equal but for case.
     pub fn is_same_path(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)

@@ -96,12 +96,18 @@ impl Wanted {
         let mut candidates: Vec<_> = listed
             .filter(|(version, listed)| match &self.which {
                 Which::Any => true,
-                Which::Exact(wanted) => listed.version() == wanted,
+                Which::Exact(wanted) => listed.version().without_build() == wanted.without_build(),
                 Which::Matching(req) => req.matches(version),
             })
             .collect();
         candidates.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let exact = matches!(self.which, Which::Exact(_));
+        let exact = match &self.which {
+            Which::Exact(wanted) => {
+                settle(&mut candidates, wanted);
+                true
+            }
+            Which::Any | Which::Matching(_) => false,
+        };
         if !exact && range != Range::All {
             candidates.retain(|(_, listed)| !listed.yanked);
             if candidates.iter().any(|(version, _)| version.pre.is_empty()) {
@@ -128,6 +134,24 @@ impl Wanted {
         picked.versions = versions;
         picked
     }
+}
+
+/// Leaves the one that is meant by a version: exactly that one; where it names no build, as with `cargo update --precise`, the newest of those that do,
+/// rather one that isn't yanked. The candidates differ in their build only, the newest first.
+fn settle(candidates: &mut Vec<(semver::Version, &Version)>, wanted: &CrateVersion) {
+    let exactly = candidates.iter().position(|(_, v)| v.version() == wanted);
+    let named = wanted.without_build() != wanted.as_str();
+    let meant = match exactly {
+        None if named => None,
+        None => {
+            let usable = candidates.iter().position(|(_, v)| !v.yanked);
+            usable.or((!candidates.is_empty()).then_some(0))
+        }
+        exactly => exactly,
+    };
+    let meant = meant.map(|at| candidates.swap_remove(at));
+    candidates.clear();
+    candidates.extend(meant);
 }
 
 impl Which {
@@ -235,6 +259,7 @@ mod tests {
             ("a@^3.0.0-alpha", "3.0.0-alpha.1"),
             ("a@3.0.0-alpha", ""),
             ("a@4.0.0", ""),
+            ("a@1.9.0+b", ""),
         ] {
             assert_eq!(
                 picked(wanted, versions, Range::Newest).0,
@@ -244,6 +269,24 @@ mod tests {
         }
         let (only, _) = picked("a", "1.0.0-a !1.0.0-b", Range::Newest);
         assert_eq!(only, "1.0.0-a", "rather a prerelease than nothing");
+    }
+
+    /// `libgit2-sys@0.14.2` is 0.14.2+1.5.1.
+    #[test]
+    fn the_build_of_a_version_may_be_left_out() {
+        let versions = "1.0.0+1.1 1.0.0+1.2 !1.0.0+1.3 2.0.0 2.0.0+x !3.0.0+a !3.0.0+b";
+        for (wanted, found) in [
+            ("a@1.0.0", "1.0.0+1.2"),
+            ("a@1.0.0+1.1", "1.0.0+1.1"),
+            ("a@1.0.0+1.3", "1.0.0+1.3"),
+            ("a@1.0.0+9", ""),
+            ("a@2.0.0", "2.0.0"),
+            ("a@3.0.0", "3.0.0+b"),
+        ] {
+            for range in [Range::Newest, Range::All, Range::Latest(2)] {
+                assert_eq!(picked(wanted, versions, range).0, found, "{wanted}");
+            }
+        }
     }
 
     #[test]

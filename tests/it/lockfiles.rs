@@ -105,7 +105,7 @@ async fn a_lockfile_at_odds_with_the_index_is_an_error_that_names_both_checksums
 }
 
 #[tokio::test]
-async fn what_is_from_elsewhere_is_skipped_and_what_is_from_our_registries_is_not() {
+async fn what_is_of_no_registry_is_skipped_and_what_is_of_another_one_is_missing() {
     let upstream = a_registry().await;
     let inner = Upstream::new()
         .publish(Package::new("inner", "1.0.0"))
@@ -118,6 +118,7 @@ async fn what_is_from_elsewhere_is_skipped_and_what_is_from_our_registries_is_no
         entry("leaf", "1.0.0", CRATES_IO, &sha(&upstream, "leaf")),
         entry("inner", "1.0.0", &format!("sparse+{}", inner.index_url()), &sha(&inner, "inner")),
         entry("far", "1.0.0", "sparse+https://u:secret@far.example/", &"ab".repeat(32)),
+        entry("odd", "1.0.0", "carrier+pigeon", &"ab".repeat(32)),
         "[[package]]\nname = \"part\"\nversion = \"0.1.0\"\nsource = \"git+https://example.com/part#1a2b\"\n".to_owned(),
     ]
     .concat();
@@ -128,11 +129,12 @@ async fn what_is_from_elsewhere_is_skipped_and_what_is_from_our_registries_is_no
         index.trim_end_matches('/')
     );
     let ended = prefetch(&upstream, &lockfile, &["Cargo.lock"], &settings).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(1), "a build lacks it: {ended:?}");
     for words in [
-        "skipped  far@1.0.0: https://far.example/ is no registry of this mirror",
+        "missing  far@1.0.0: https://far.example/ is no registry of this mirror (Cargo.lock)",
+        "missing  odd@1.0.0: it can't be mirrored",
         "skipped  part@0.1.0: it comes from the git repository https://example.com/part",
-        "2 fetched, 0 already here, 3 skipped, 0 missing",
+        "2 fetched, 0 already here, 2 skipped, 2 missing",
     ] {
         assert!(ended.stdout.contains(words), "no {words:?} in {ended:?}");
     }
@@ -144,6 +146,83 @@ async fn what_is_from_elsewhere_is_skipped_and_what_is_from_our_registries_is_no
         ),
         (1, 1)
     );
+}
+
+/// Who uses the mirror as a registry has its URL in the Cargo.lock, and may write a registry's with a password or in another program's way. `prefetch`
+/// passed these over with exit code 0, where `check` and `export` knew them; with `0.0.0.0` none did.
+#[tokio::test]
+async fn whatever_url_of_a_registry_is_locked_all_commands_know_it() {
+    let upstream = a_registry().await;
+    let (host, path) = upstream
+        .index_url()
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .map(|(host, path)| (host.to_owned(), path.to_owned()))
+        .expect("a plain URL");
+    let sum = crate::support::sha256(&upstream.crate_file("leaf", "1.0.0"));
+    for (listen, source) in [
+        (
+            "127.0.0.1:8080",
+            "sparse+http://127.0.0.1:8080/index/".to_owned(),
+        ),
+        (
+            "127.0.0.1:8080",
+            "sparse+http://localhost:8080/registries/crates-io/index/".to_owned(),
+        ),
+        (
+            "0.0.0.0:8080",
+            "sparse+http://127.0.0.1:8080/index/".to_owned(),
+        ),
+        (
+            "[::]:8080",
+            "registry+sparse+http://[::1]:8080/index/".to_owned(),
+        ),
+        (
+            "127.0.0.1:8080",
+            "sparse+https://crates.example/index/".to_owned(),
+        ),
+        ("127.0.0.1:8080", format!("sparse+http://{host}/{path}")),
+        (
+            "127.0.0.1:8080",
+            format!("registry+sparse+http://me:mine@{host}/{path}"),
+        ),
+    ] {
+        let settings = format!(
+            "[server]\nlisten = \"{listen}\"\npublic_url = \"https://crates.example\"\n[registries.crates-io]\nindex = \"http://ci:secret@{host}/{path}\"\n"
+        );
+        // As an editor on Windows writes it.
+        let lockfile = format!("\u{feff}{}", entry("leaf", "1.0.0", &source, &sum));
+        let program = Program::new(&["prefetch", "Cargo.lock"]).settings(&settings);
+        let mut ended = program.file("Cargo.lock", &lockfile).run().await;
+        assert!(ended.stdout.contains("1 fetched"), "{source}: {ended:?}");
+        for words in [
+            "check Cargo.lock",
+            "export Cargo.lock -o bundle.tar.zst",
+            "prefetch --deps Cargo.lock",
+        ] {
+            let program = Program::new(&[]).words(words).in_folder(ended.folder);
+            ended = program.with_cargo().run().await;
+            assert_eq!(ended.code, Some(0), "{words} {source}: {ended:?}");
+        }
+    }
+    assert_eq!(upstream.crate_requests().len(), 7, "once for each store");
+}
+
+/// A bundle without it would be carried across the gap for nothing.
+#[tokio::test]
+async fn an_export_lacks_what_is_of_another_registry() {
+    let upstream = a_registry().await;
+    let sum = crate::support::sha256(&upstream.crate_file("leaf", "1.0.0"));
+    let ours = entry("leaf", "1.0.0", CRATES_IO, &sum);
+    let ended = prefetch(&upstream, &ours, &["Cargo.lock"], "").await;
+    let far = entry("far", "1.0.0", "sparse+https://far.example/", &sum);
+    let program = Program::new(&["export", "Cargo.lock", "-o", "bundle.tar.zst"]);
+    let program = program.in_folder(ended.folder);
+    let ended = program.file("Cargo.lock", &(ours + &far)).run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let words = "missing  far@1.0.0: https://far.example/ is no registry of this mirror";
+    assert!(ended.stderr.contains(words), "{ended:?}");
+    assert!(ended.stdout.contains("1 missing"), "{ended:?}");
 }
 
 /// What a script gives by mistake is refused before anything is asked.

@@ -25,6 +25,7 @@ async fn a_registry() -> Upstream {
         )
         .publish(Package::new("leaf", "2.0.0-rc.1"))
         .publish(Package::new("a_b-c", "0.1.0"))
+        .publish(Package::new("bound-sys", "0.14.2+1.5.1"))
         .publish(Package::new("tree", "0.3.0").dep("leaf", "1.0"))
         .start()
         .await
@@ -73,6 +74,7 @@ async fn a_name_brings_the_versions_that_are_meant() {
             "leaf@1 --all-versions",
             &["leaf 1.0.0", "leaf 1.2.0", "leaf 1.3.0"],
         ),
+        ("bound-sys@0.14.2", &["bound-sys 0.14.2+1.5.1"]),
         // Case and separators as somebody remembers them.
         ("A-B_c LEAF a-b-c", &["a_b-c 0.1.0", "leaf 1.2.0"]),
     ] {
@@ -86,9 +88,9 @@ async fn a_name_brings_the_versions_that_are_meant() {
 async fn names_come_from_files_and_standard_input_too() {
     let upstream = a_registry().await;
     let program = prefetching(&upstream, "list - ./leaf")
-        .file("list", "# what we need\n\n  tree@0.3.0  \n")
+        .file("list", "\u{feff}# what we need\n\n  tree@0.3.0  \n")
         .file("leaf", "a_b-c")
-        .input("leaf@1.0.0\r\nleaf@1\n");
+        .input("\u{feff}leaf@1.0.0\r\nleaf@1\n");
     let ended = program.run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let all = ["a_b-c 0.1.0", "leaf 1.0.0", "leaf 1.2.0", "tree 0.3.0"];
@@ -232,6 +234,141 @@ async fn deps_are_those_that_cargo_resolves() {
     let mirror = Mirror::of(&upstream).store(&store).start().await;
     let cargo = Cargo::new(&mirror.index_url()).project(&[("root", "1")]);
     cargo.run(&["build"]).await.success();
+}
+
+/// A cargo that looks for its settings finds those of whoever owns the folders above, or the machine.
+#[tokio::test]
+async fn no_settings_for_cargo_are_in_the_way_of_deps() {
+    let upstream = a_registry().await;
+    for (file, text) in [
+        (".cargo/config.toml", "[net]\noffline = true\n"),
+        (
+            ".cargo/config.toml",
+            "[patch.crates-io]\nleaf = { path = \"nowhere\" }\n",
+        ),
+        (
+            ".cargo/config.toml",
+            "[source.crates-io]\nreplace-with = \"nowhere\"\n",
+        ),
+        (".cargo/config.toml", "not = [settings\n"),
+        (".cargo/config", "not = [settings\n"),
+        ("rust-toolchain.toml", "[toolchain]\nchannel = \"1.2.3\"\n"),
+        ("rust-toolchain", "no-such-toolchain\n"),
+        ("Cargo.toml", "not = [a manifest\n"),
+    ] {
+        let above = tempfile::tempdir().expect("a folder");
+        let planted = above.path().join(file);
+        fs::create_dir_all(planted.parent().expect("a folder")).expect("a folder");
+        fs::write(planted, text).expect("a file");
+        let temporary = above.path().join("tmp");
+        fs::create_dir(&temporary).expect("a folder");
+        let program = prefetching(&upstream, "--deps tree").with_cargo();
+        let program = program
+            .env("TMPDIR", temporary.to_str().expect("UTF-8"))
+            .env("RUSTUP_TOOLCHAIN", "")
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback")
+            .env("RUSTC", "/nowhere/rustc")
+            .env("RUSTC_WRAPPER", "/nowhere/wrapper")
+            .env("RUSTFLAGS", "--no-such-flag");
+        let ended = program.run().await;
+        assert_eq!(ended.code, Some(0), "{file} {text}: {ended:?}");
+        let all = ["leaf 1.2.0", "tree 0.3.0"];
+        assert_eq!(stored(ended.folder.path()), all, "{file}: {ended:?}");
+        let left = fs::read_dir(&temporary).expect("the folder").count();
+        assert_eq!(left, 0, "something is left in TMPDIR");
+    }
+}
+
+/// `cargo install --locked` takes the versions of the day when the crate was packaged, which the newest ones say nothing of: that took four trips
+/// across the gap.
+#[tokio::test]
+async fn deps_are_those_of_the_crate_s_own_lockfile_too() {
+    let upstream = a_registry().await;
+    upstream.publish(Package::new("extra", "1.0.0"));
+    upstream.publish(Package::new("extra", "1.1.0"));
+    let locked = |name: &str, version: &str, more: &str| {
+        let sum = crate::support::sha256(&upstream.crate_file(name, version));
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{sum}\"\n{more}\n"
+        )
+    };
+    let lockfile = [
+        "version = 3\n\n[[package]]\nname = \"tool\"\nversion = \"1.0.0\"\ndependencies = [\n \"extra\",\n \"tree\",\n]\n\n",
+        &locked("extra", "1.0.0", ""),
+        &locked("leaf", "1.0.0", ""),
+        &locked("tree", "0.3.0", "dependencies = [\n \"leaf\",\n]\n"),
+    ]
+    .concat();
+    upstream.publish(
+        Package::new("tool", "1.0.0")
+            .dep("tree", "0.3")
+            .optional_dep("extra", "1")
+            .file("src/main.rs", "fn main() {}\n")
+            .file("Cargo.lock", &lockfile),
+    );
+    upstream.publish(Package::new("odd", "1.0.0").file("Cargo.lock", "version = 9\n"));
+    let ended = prefetching(&upstream, "--deps tool")
+        .with_cargo()
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Those that cargo picks today, and those of that day.
+    let all = [
+        "extra 1.0.0",
+        "leaf 1.0.0",
+        "leaf 1.2.0",
+        "tool 1.0.0",
+        "tree 0.3.0",
+    ];
+    assert_eq!(stored(ended.folder.path()), all, "{ended:?}");
+    let words = "5 fetched, 0 already here, 0 skipped, 0 missing";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+    let store = ended.folder.path().join("cache");
+    let mirror = Mirror::of(&upstream).store(&store);
+    let mirror = mirror.settings("[offline]\nenabled = true").start().await;
+    upstream.stop().await;
+    let cargo = Cargo::new(&mirror.index_url());
+    for words in [
+        &["install", "--locked", "tool"][..],
+        &["install", "--locked", "--force", "--all-features", "tool"],
+    ] {
+        cargo.run(words).await.success();
+    }
+    mirror.stop().await;
+    upstream.restart().await;
+    let ended = prefetching(&upstream, "--deps odd")
+        .with_cargo()
+        .run()
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let words = "missing  odd@1.0.0: the Cargo.lock in it can't be read";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+/// Nobody else is asked in place of a registry that isn't mirrored.
+#[tokio::test]
+async fn deps_on_a_registry_that_is_disabled_are_missing() {
+    let upstream = a_registry().await;
+    let far = "https://github.com/rust-lang/crates.io-index";
+    upstream.publish(Package::new("outward", "1.0.0").raw_line(&format!(
+        "{{\"name\":\"outward\",\"vers\":\"1.0.0\",\"deps\":[{{\"name\":\"leaf\",\"req\":\"^1\",\"features\":[],\"optional\":false,\"default_features\":true,\"target\":null,\"kind\":\"normal\",\"registry\":\"{far}\"}}],\"cksum\":\"{}\",\"features\":{{}},\"yanked\":false}}",
+        crate::support::sha256(&Package::new("outward", "1.0.0").crate_file())
+    )));
+    let settings = format!(
+        "[registries.crates-io]\nenabled = false\n[registries.inner]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let program = Program::new(&["prefetch", "--deps", "inner:outward", "inner:tree"]);
+    let ended = program.settings(&settings).with_cargo().run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for words in [
+        "missing  inner:outward@1.0.0: cargo can't tell its dependencies: ",
+        "failed to query replaced source registry `crates-io`",
+        "3 fetched, 0 already here, 0 skipped, 1 missing",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {ended:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the operator wrote is taken at their word, or refused with one message that says where, which key, and what is allowed.
 
-use crate::support::Program;
+use crate::support::{Package, Program, Upstream, client};
 
 async fn file_refused(toml: &str, words: &[&str]) {
     let ended = Program::new(&["check"]).settings(toml).run().await;
@@ -263,6 +263,64 @@ async fn two_default_registries_are_refused() {
         &["`registries.a.default`", "`registries.b.default`", "one"],
     )
     .await;
+}
+
+/// A mirror of internal registries alone passed crates.io on, and its `check` needed the internet.
+#[tokio::test]
+async fn a_registry_that_is_disabled_is_neither_served_nor_checked() {
+    let inner = Upstream::new().publish(Package::new("thing", "1.0.0"));
+    let inner = inner.start().await;
+    let disabled = "[registries.crates-io]\nenabled = false\n";
+    let settings = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{disabled}[registries.inner]\nindex = \"{}\"\n[registries.old]\nenabled = false\n",
+        inner.index_url()
+    );
+    let ended = Program::new(&["check"]).settings(&settings).run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout.matches("registry ").count(), 1, "{ended:?}");
+    let mirror = Program::new(&["serve"]).settings(&settings).start().await;
+    // The only one that is left is the default one.
+    for (path, status) in [
+        ("/index/th/in/thing", 200),
+        ("/registries/inner/index/th/in/thing", 200),
+        ("/registries/crates-io/index/th/in/thing", 404),
+        ("/registries/old/index/config.json", 404),
+    ] {
+        let reply = client::get(mirror.addr(), path, &[]).await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn some_registry_must_be_enabled_and_it_must_be_clear_which_is_the_default_one() {
+    let disabled = "[registries.crates-io]\nenabled = false\n";
+    let more = |name| format!("[registries.{name}]\nindex = \"http://h/\"\n");
+    let both = disabled.to_owned() + &more("a") + &more("b");
+    for (toml, words) in [
+        (
+            disabled.to_owned(),
+            &["every registry is disabled", "enabled"][..],
+        ),
+        (
+            both.clone(),
+            &[
+                "no other registry is the default one",
+                "registries.a.default",
+            ],
+        ),
+        (
+            "[registries.a]\nenabled = false\ndefault = true\n".to_owned(),
+            &["`registries.a`", "isn't enabled", "default = true"],
+        ),
+    ] {
+        file_refused(&toml, words).await;
+    }
+    let parsed = crate_mirror::config::parse(&(both + "default = true\n"));
+    let default = parsed.and_then(|config| config.default_registry());
+    assert_eq!(default.expect("valid settings").as_str(), "b");
+    // Its index is known.
+    let parsed = crate_mirror::config::parse("[registries.crates-io]\ndefault = true");
+    assert_eq!(parsed.expect("valid settings").registries.len(), 1);
 }
 
 /// Without a word it would serve with the defaults, and nobody would see that the file was not read.

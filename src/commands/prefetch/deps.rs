@@ -5,12 +5,16 @@ use std::{
     fmt::Write,
     fs, io,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{
+    io::AsyncReadExt,
+    process::{ChildStderr, Command},
+    task::JoinSet,
+};
 
 use crate::{
     config::Config,
@@ -21,6 +25,8 @@ use crate::{
 
 /// So many cargos run at once, each in a home of its own: of those that share one, all but one wait.
 const AT_ONCE: usize = 4;
+/// More of what a cargo says is not kept.
+const MOST_SAID: u64 = 64 << 10;
 
 /// What is to be resolved, each with its place among all.
 type Queue = Mutex<VecDeque<(usize, Needed)>>;
@@ -33,21 +39,22 @@ type Resolved = Result<Lockfile, String>;
 /// # Errors
 /// [`Kind::Config`] when there is no cargo, [`Kind::Internal`] when its files can't be written or read.
 pub(super) async fn resolve(
-    config: Config,
-    base: String,
+    config: &Config,
+    base: &str,
     needed: Vec<Needed>,
 ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
-    let mut cargos = JoinSet::new();
     let at_once = AT_ONCE.min(needed.len());
     let queue = needed.into_iter().enumerate().collect();
-    let shared = Arc::new((config, base, Queue::new(queue)));
+    let queue = Arc::new(Queue::new(queue));
+    let toolchain = toolchain().await;
+    let mut cargos = JoinSet::new();
     for _ in 0..at_once {
-        let shared = shared.clone();
-        cargos.spawn_blocking(move || {
-            let (config, base, queue) = &*shared;
-            let resolver = Resolver::new(config, base)?;
+        let resolver = Resolver::new(config, base, toolchain.clone())?;
+        let queue = queue.clone();
+        cargos.spawn(async move {
+            let done = work_off(&queue, &resolver).await;
             // Nothing more is begun when one has failed.
-            work_off(queue, &resolver).inspect_err(|_| lock(queue).clear())
+            done.inspect_err(|_| lock(&queue).clear())
         });
     }
     let mut all = Vec::new();
@@ -71,13 +78,14 @@ pub(super) async fn resolve(
 }
 
 /// Resolves one after the other until none is left: each with its place and its label.
-fn work_off(queue: &Queue, resolver: &Resolver) -> Result<Vec<(usize, String, Resolved)>> {
+async fn work_off(queue: &Queue, resolver: &Resolver) -> Result<Vec<(usize, String, Resolved)>> {
     let mut done = Vec::new();
     loop {
-        let Some((at, needed)) = lock(queue).pop_front() else {
+        let next = lock(queue).pop_front();
+        let Some((at, needed)) = next else {
             return Ok(done);
         };
-        let resolved = match resolver.resolve(&needed) {
+        let resolved = match resolver.resolve(&needed).await {
             Ok(lockfile) => Ok(lockfile),
             Err(e) if e.kind() == Kind::Absent => Err(e.to_string()),
             Err(e) => return Err(e),
@@ -90,9 +98,25 @@ fn lock(queue: &Queue) -> MutexGuard<'_, VecDeque<(usize, Needed)>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The toolchain that is used where no file and no folder says another: rustup would look for a rust-toolchain.toml in all folders above.
+/// `None` where rustup isn't what runs cargo.
+async fn toolchain() -> Option<String> {
+    let said = std::env::var("RUSTUP_TOOLCHAIN").ok();
+    if let Some(said) = said.filter(|said| !said.is_empty()) {
+        return Some(said);
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.arg("default").stdin(Stdio::null());
+    let ran = rustup.kill_on_drop(true).output().await.ok()?;
+    let said = String::from_utf8(ran.stdout).ok()?;
+    let named = said.split_whitespace().next().map(str::to_owned);
+    named.filter(|_| ran.status.success())
+}
+
 /// A home and a project for cargo, in a folder that goes when this is dropped.
 struct Resolver {
     folder: TempDir,
+    toolchain: Option<String>,
 }
 
 impl Resolver {
@@ -100,7 +124,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when its files can't be written.
-    fn new(config: &Config, base: &str) -> Result<Self> {
+    fn new(config: &Config, base: &str, toolchain: Option<String>) -> Result<Self> {
         let made = || -> io::Result<Self> {
             let folder = tempfile::tempdir()?;
             fs::create_dir(folder.path().join("home"))?;
@@ -110,7 +134,7 @@ impl Resolver {
                 folder.path().join("project/.cargo/config.toml"),
                 sources(config, base),
             )?;
-            Ok(Self { folder })
+            Ok(Self { folder, toolchain })
         };
         made().map_err(|e| no_project(&e))
     }
@@ -120,7 +144,7 @@ impl Resolver {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when there is no cargo, [`Kind::Absent`](crate::error::Kind::Absent) with cargo's own words when it
     /// finds no solution.
-    fn resolve(&self, needed: &Needed) -> Result<Lockfile> {
+    async fn resolve(&self, needed: &Needed) -> Result<Lockfile> {
         let project = self.folder.path().join("project");
         let lockfile = project.join("Cargo.lock");
         fs::write(project.join("Cargo.toml"), manifest(needed)).map_err(|e| no_project(&e))?;
@@ -128,57 +152,97 @@ impl Resolver {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(no_project(&e)),
             _ => {}
         }
-        let ran = self.cargo(&project).output().map_err(|e| {
+        let unusable = |e: io::Error| {
             Error::config(format!(
                 "--deps needs cargo, which can't be run: {e}; install it or put it on the PATH"
             ))
-        })?;
-        if !ran.status.success() {
+        };
+        let mut cargo = self.cargo(&project).map_err(|e| no_project(&e))?;
+        let mut running = cargo.spawn().map_err(unusable)?;
+        let said = said(running.stderr.take()).await;
+        let status = running.wait().await.map_err(unusable)?;
+        if !status.success() {
             return Err(Error::absent(format!(
                 "cargo can't tell its dependencies: {}",
-                complaint(&ran)
+                complaint(&said)
             )));
         }
         let text = fs::read_to_string(&lockfile).map_err(|e| no_project(&e))?;
         Lockfile::parse(&text).map_err(|e| Error::internal(format!("cargo's own Cargo.lock: {e}")))
     }
 
-    /// Nothing of the machine's settings for cargo counts: they may name a proxy or another mirror.
-    fn cargo(&self, project: &Path) -> Command {
+    /// Nothing of the machine's settings for cargo counts, neither from variables nor from folders above: they may name a proxy, another mirror or
+    /// another compiler, or be broken.
+    fn cargo(&self, project: &Path) -> io::Result<Command> {
         let mut command = Command::new("cargo");
         let settings = std::env::vars_os().map(|(name, _)| name);
-        for name in settings.filter(|name| name.to_string_lossy().starts_with("CARGO_")) {
+        for name in settings.filter(|name| is_cargo_s(&name.to_string_lossy())) {
             command.env_remove(name);
+        }
+        if let Some(toolchain) = &self.toolchain {
+            command.env("RUSTUP_TOOLCHAIN", toolchain);
         }
         command
             .arg("generate-lockfile")
             .current_dir(project)
             .env("CARGO_HOME", self.folder.path().join("home"))
+            // cargo looks no further up for settings; it compares with where it is, which has no links in it.
+            .env("__CARGO_TEST_ROOT", self.folder.path().canonicalize()?)
             .env("CARGO_TERM_COLOR", "never")
-            .stdin(Stdio::null());
-        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
     }
 }
 
-/// cargo's settings: every registry is replaced by the mirror's, under its own URL, so that dependencies from one to the other are found too.
+/// Whether a variable tells cargo, rustup or the compiler something, other than where rustup has its toolchains.
+fn is_cargo_s(variable: &str) -> bool {
+    let tells = ["CARGO", "__CARGO", "RUST"];
+    tells.iter().any(|start| variable.starts_with(start)) && variable != "RUSTUP_HOME"
+}
+
+/// The beginning of what a cargo says, when it has said all.
+async fn said(stderr: Option<ChildStderr>) -> String {
+    let mut kept = Vec::new();
+    if let Some(mut stderr) = stderr {
+        // What can't be read is not said.
+        let _ = (&mut stderr).take(MOST_SAID).read_to_end(&mut kept).await;
+        let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// cargo's settings: every registry is replaced by the mirror's, under its own URL, so that dependencies from one to the other are found too. crates.io
+/// is, also where it isn't mirrored: what depends on it is told so, and nobody is asked instead.
 fn sources(config: &Config, base: &str) -> String {
     let crates_io = RegistryName::crates_io();
     // An empty proxy is none, whatever the environment says.
     let mut toml = String::from("[http]\nproxy = \"\"\n");
+    toml += "[source.crates-io]\n";
+    toml += &replacement(&crates_io, base);
     for (name, registry) in &config.registries {
-        let index = registry.index.as_url().as_str();
-        let source = match *name == crates_io {
-            true => "[source.crates-io]\n".to_owned(),
-            false => format!(
-                "[registries.{name}]\nindex = \"sparse+{index}\"\n[source.{name}-itself]\nregistry = \"sparse+{index}\"\n"
-            ),
-        };
+        if *name == crates_io {
+            continue;
+        }
+        // Index lines and Cargo.lock files name it without anybody's password.
+        let mut index = registry.index.as_url().clone();
+        let _ = (index.set_password(None), index.set_username(""));
         let _ = write!(
             toml,
-            "{source}replace-with = \"{name}-mirror\"\n[source.{name}-mirror]\nregistry = \"sparse+{base}/registries/{name}/index/\"\n"
+            "[registries.{name}]\nindex = \"sparse+{index}\"\n[source.{name}-itself]\nregistry = \"sparse+{index}\"\n"
         );
+        toml += &replacement(name, base);
     }
     toml
+}
+
+/// What ends a source's table: that it is the mirror's `registry`.
+fn replacement(registry: &RegistryName, base: &str) -> String {
+    format!(
+        "replace-with = \"{registry}-mirror\"\n[source.{registry}-mirror]\nregistry = \"sparse+{base}/registries/{registry}/index/\"\n"
+    )
 }
 
 fn manifest(needed: &Needed) -> String {
@@ -194,8 +258,7 @@ fn manifest(needed: &Needed) -> String {
 }
 
 /// What cargo says is wrong, in one line.
-fn complaint(ran: &Output) -> String {
-    let said = String::from_utf8_lossy(&ran.stderr);
+fn complaint(said: &str) -> String {
     let from = said.find("error:").map_or(0, |at| at + "error:".len());
     let lines = said[from..].lines().map(str::trim);
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).take(8).collect();

@@ -18,12 +18,15 @@ use outcome::Outcome;
 use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
-    domain::wanted::{Range, parse_date},
+    domain::{
+        CrateId, Lockfile, RegistryName, Sha256,
+        wanted::{Range, parse_date},
+    },
     error::{Error, Result},
     metrics::Metrics,
     mirror::{
         Mirror, Twins,
-        prefetch::{List, Prefetch, Report, lockfile, stored_index_files},
+        prefetch::{Choice, List, Missing, Needed, Prefetch, Report, lockfile, stored_index_files},
         readiness::Look,
     },
     store::Store,
@@ -169,23 +172,27 @@ impl Run {
             false => None,
         };
         let wanted = std::mem::take(&mut list.wanted);
-        let mut choice = self.prefetch.pick(wanted, range).await?;
-        let mut projects = 0;
+        let Choice {
+            needed: named,
+            mut missing,
+            notes,
+        } = self.prefetch.pick(wanted, range).await?;
+        let origins = self.config.origins();
+        let (mut needed, mut aside) = list.needed(origins);
+        let mut known: HashSet<_> = needed.iter().map(file_of).collect();
+        needed.extend(new(named.clone(), &mut known));
+        let mut files = self.prefetch.fetch(needed).await?;
         if let Some(app) = &self.app {
-            let base = app.base_url().to_owned();
-            let needed = choice.needed.clone();
-            let (lockfiles, unresolved) = deps::resolve(self.config.clone(), base, needed).await?;
-            projects = lockfiles.len();
-            list.lockfiles.extend(lockfiles);
-            choice.missing.extend(unresolved);
+            // Of those by name the files are here now, and their own Cargo.lock in them.
+            let (lockfiles, unresolved) = self.dependencies(app.base_url(), named).await?;
+            let (more, mut elsewhere) = List::of(lockfiles).needed(origins);
+            files.add(self.prefetch.fetch(new(more, &mut known).collect()).await?);
+            missing.extend(unresolved);
+            // The projects in there are nobody's.
+            elsewhere.paths = 0;
+            aside.add(elsewhere);
         }
-        let (mut needed, mut aside) = list.needed(&self.config.origins());
-        // Those made for cargo to resolve are nobody's.
-        aside.paths = aside.paths.saturating_sub(projects);
-        let known: HashSet<_> = needed.iter().map(|n| (n.registry, n.id)).collect();
-        let named = choice.needed.into_iter();
-        needed.extend(named.filter(|n| !known.contains(&(n.registry, n.id))));
-        let files = self.prefetch.fetch(needed).await?;
+        missing.append(&mut aside.strange);
         let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
         match self.app {
             Some(app) => app.stop().await,
@@ -197,8 +204,8 @@ impl Run {
             files,
             bytes,
             aside,
-            missing: choice.missing,
-            notes: choice.notes,
+            missing,
+            notes,
             too_large: None,
         };
         let max_size = self.config.store.max_size.get();
@@ -206,9 +213,35 @@ impl Run {
         Ok(outcome)
     }
 
+    /// What these depend on: as cargo resolves it today, and as the Cargo.lock inside them has it, which `cargo install --locked` takes.
+    async fn dependencies(
+        &self,
+        base: &str,
+        named: Vec<Needed>,
+    ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
+        let (mut lockfiles, mut missing) = deps::resolve(&self.config, base, named.clone()).await?;
+        let (packaged, unreadable) = self.prefetch.packaged(named).await?;
+        lockfiles.extend(packaged);
+        missing.extend(unreadable);
+        Ok((lockfiles, missing))
+    }
+
     async fn update(&self) -> Result<Report> {
         let registries = self.mirror.registries().collect();
         let keys = stored_index_files(&self.store, registries).await?;
         self.prefetch.refresh(keys).await
     }
+}
+
+/// Which file somebody needs, and what they know of it.
+type File = (RegistryName, CrateId, Option<Sha256>);
+
+fn file_of(needed: &Needed) -> File {
+    (needed.registry, needed.id, needed.sha256)
+}
+
+/// Those of the files that aren't known, and are from now on.
+fn new(files: Vec<Needed>, known: &mut HashSet<File>) -> impl Iterator<Item = Needed> {
+    let files = files.into_iter();
+    files.filter(|needed| known.insert(file_of(needed)))
 }

@@ -10,12 +10,12 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::Needed;
+use super::{Missing, Needed};
 use crate::{
     config::Origins,
     domain::{
         Lockfile, Wanted,
-        lockfile::{Foreign, Skipped},
+        lockfile::{Foreign, Skipped, without_mark},
     },
     error::{Error, Result},
 };
@@ -37,13 +37,25 @@ pub struct List {
 /// What of a list no registry here has.
 #[derive(Debug, Default)]
 pub struct Aside {
-    /// Packages from elsewhere, each as `name@version` with the reason.
+    /// Packages of registries that aren't this mirror's: a build from it lacks them.
+    pub strange: Vec<Missing>,
+    /// Packages that come from no registry, each as `name@version` with the reason.
     pub named: Vec<(String, String)>,
     /// How many packages are parts of the projects themselves or lie beside them.
     pub paths: usize,
+    /// Where each of the above is in its list; the same reason is never in both.
+    seen: HashMap<(String, String), usize>,
 }
 
 impl List {
+    /// What these Cargo.lock files need, each with where it is.
+    pub fn of(lockfiles: Vec<(Arc<str>, Lockfile)>) -> Self {
+        Self {
+            lockfiles,
+            ..Self::default()
+        }
+    }
+
     /// Reads all arguments; `-` is `input`. What exists as a file or folder is that, whatever it is called; everything else is a name.
     ///
     /// # Errors
@@ -112,13 +124,16 @@ impl List {
 
     /// A Cargo.lock under another name, or names, a line each.
     fn add_text(&mut self, place: &str, text: &str) -> Result<()> {
-        if text.lines().any(|line| line.trim_end() == "[[package]]") {
+        if without_mark(text)
+            .lines()
+            .any(|line| line.trim_end() == "[[package]]")
+        {
             let lockfile = Lockfile::parse(text);
             let lockfile = lockfile.map_err(|e| Error::config(format!("{place}: {e}")))?;
             self.lockfiles.push((place.into(), lockfile));
             return Ok(());
         }
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in without_mark(text).lines().enumerate() {
             // Nothing that can be wanted has a `#` in it.
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() {
@@ -138,9 +153,9 @@ impl List {
         for (place, lockfile) in &self.lockfiles {
             for locked in &lockfile.packages {
                 let Some(registry) = origins.registry(&locked.source) else {
-                    let why = format!("{} is no registry of this mirror", locked.source);
                     let what = format!("{}@{}", locked.id.name, locked.id.version);
-                    aside.add(what, why);
+                    let why = format!("{} is no registry of this mirror", locked.source);
+                    aside.lack(what, why, place);
                     continue;
                 };
                 let at = *places
@@ -157,11 +172,11 @@ impl List {
                 }
             }
             for Skipped { name, version, why } in &lockfile.skipped {
+                let what = format!("{name}@{version}");
                 match why {
                     Foreign::Path => aside.paths += 1,
-                    Foreign::Git(_) | Foreign::Replaced | Foreign::Unknown(_) => {
-                        aside.add(format!("{name}@{version}"), why.to_string());
-                    }
+                    Foreign::Git(_) | Foreign::Replaced => aside.skip(what, why.to_string()),
+                    Foreign::Unknown(_) => aside.lack(what, why.to_string(), place),
                 }
             }
         }
@@ -170,10 +185,37 @@ impl List {
 }
 
 impl Aside {
-    fn add(&mut self, what: String, why: String) {
+    /// Adds what another list has aside.
+    pub fn add(&mut self, other: Self) {
+        self.paths += other.paths;
+        for (what, why) in other.named {
+            self.skip(what, why);
+        }
+        for Missing { what, why, by } in other.strange {
+            for place in &by {
+                self.lack(what.clone(), why.clone(), place);
+            }
+        }
+    }
+
+    fn skip(&mut self, what: String, why: String) {
         let entry = (what, why);
-        if !self.named.contains(&entry) {
+        if !self.seen.contains_key(&entry) {
+            self.seen.insert(entry.clone(), self.named.len());
             self.named.push(entry);
+        }
+    }
+
+    fn lack(&mut self, what: String, why: String, place: &Arc<str>) {
+        let entry = (what, why);
+        let known = self.seen.get(&entry);
+        match known.and_then(|at| self.strange.get_mut(*at)) {
+            Some(known) => known.by.push(place.clone()),
+            None => {
+                self.seen.insert(entry.clone(), self.strange.len());
+                let ((what, why), by) = (entry, vec![place.clone()]);
+                self.strange.push(Missing { what, why, by });
+            }
         }
     }
 }

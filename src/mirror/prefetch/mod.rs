@@ -1,6 +1,7 @@
 //! [`Prefetch`]: the store filled before anyone asks, on the way that a client's request takes: the same checks, the same store, the same line for upstream.
 
 mod list;
+mod packaged;
 mod parallel;
 mod patience;
 mod pick;
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use list::{Aside, List, lockfile};
+pub use packaged::{Packaged, lockfile_in};
 pub use pick::Choice;
 pub use service::{Warm, keep_warm};
 
@@ -92,6 +94,16 @@ enum Got {
     Fetched(Option<CrateKey>),
     /// It was here.
     Here(Option<CrateKey>),
+}
+
+impl Report {
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: Self) {
+        self.fetched += other.fetched;
+        self.here += other.here;
+        self.missing.extend(other.missing);
+        self.kept.extend(other.kept);
+    }
 }
 
 impl Needed {

@@ -45,9 +45,11 @@ async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result
     let list = tokio::task::spawn_blocking(move || readable(paths))
         .await
         .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
-    let (needed, _) = list.needed(&warm.origins);
+    let (needed, aside) = list.needed(&warm.origins);
     let prefetch = Prefetch::new(mirror.clone(), AT_ONCE, Look::Glance, clock);
-    prefetch.fetch(needed).await
+    let mut report = prefetch.fetch(needed).await?;
+    report.missing.extend(aside.strange);
+    Ok(report)
 }
 
 /// Those of the files that can be read; the others are complained of.
