@@ -11,11 +11,11 @@ use crate::{
     mirror::{Target, evict},
 };
 
-/// Removes what was used least recently until at most `to` (`store.max_size` if not said) is left, and what is older than `store.max_age`.
+/// Removes what was used least recently until at most `to` (`store.max_size` if not said) is left, and what is older than `store.max_age`. Exit code 1
+/// when a part of the store couldn't be counted, or something couldn't be removed.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used, [`Kind::Store`](crate::error::Kind::Store) when an
-/// object can't be removed.
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
 pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let size = match to {
@@ -33,11 +33,21 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
     if done.objects > 0 {
         store.announce_change().await?;
     }
+    for trouble in &done.troubles.first {
+        println!("failed  {trouble}");
+    }
     println!(
-        "{} objects of {} removed, {} left",
+        "{} objects of {} removed, {} left{}",
         done.objects,
         ByteSize(done.bytes).display().iec(),
-        ByteSize(done.left).display().iec()
+        ByteSize(done.left).display().iec(),
+        match done.troubles.count {
+            0 => String::new(),
+            count => format!("; {count} files or folders couldn't be counted or removed"),
+        }
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(match done.troubles.count {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }

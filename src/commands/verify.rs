@@ -11,7 +11,7 @@ use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
-    store::{Next, Store, Stored, Verdict},
+    store::{Links, Next, Removal, Sight, Store, Stored, Verdict},
 };
 
 /// So many objects are read at once, and so many more are known of.
@@ -23,72 +23,114 @@ struct Tally {
     objects: u64,
     bytes: u64,
     bad: u64,
+    dropped: u64,
+    unread: u64,
 }
 
-/// Checks every object and names the bad ones; `repair` drops them, so that they are fetched again when they are asked for. Exit code 1 when there
-/// was any.
+/// Whether what is bad is dropped.
+#[derive(Clone, Copy)]
+enum Repair {
+    Yes,
+    No,
+}
+
+/// Checks every object and names the bad ones, and what can't be read; `repair` drops those that were read and are bad, so that they are fetched again
+/// when they are asked for. Exit code 1 when there was anything but good objects.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used, [`Kind::Store`](crate::error::Kind::Store) when a bad
-/// object can't be dropped.
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
 pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let store = app::existing_store(&config)?;
-    let size = store
-        .each((0, 0), |sum: &mut (u64, u64), stored| {
-            *sum = (sum.0 + 1, sum.1 + stored.size);
-            Next::Go
-        })
-        .await?;
-    let bar = bar::of(size.1);
+    let size = store.each(Links::Followed, 0, |sum: &mut u64, sight| {
+        if let Sight::Object(stored) = sight {
+            *sum += stored.size;
+        }
+        Next::Go
+    });
+    let bar = bar::of(size.await?);
+    let repair = match repair {
+        true => Repair::Yes,
+        false => Repair::No,
+    };
     let tally = check_all(&store, &bar, repair).await?;
     bar.finish_and_clear();
-    if repair && tally.bad > 0 {
+    if tally.dropped > 0 {
         store.announce_change().await?;
     }
-    println!(
-        "{} objects of {} checked, {} bad{}",
-        tally.objects,
-        ByteSize(tally.bytes).display().iec(),
-        tally.bad,
-        match (repair && tally.bad > 0, config.offline.enabled) {
-            (true, false) => ", dropped; they are fetched again when asked for",
-            (true, true) => ", dropped; import them anew",
-            (false, _) => "",
-        }
-    );
-    Ok(if tally.bad > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    println!("{}", tally.summary(config.offline.enabled));
+    Ok(match tally.bad + tally.unread {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 
+impl Tally {
+    fn summary(&self, offline: bool) -> String {
+        let Self {
+            objects,
+            bad,
+            dropped,
+            unread,
+            ..
+        } = self;
+        let bytes = ByteSize(self.bytes).display().iec();
+        let mut said = format!("{objects} objects of {bytes} checked, {bad} bad");
+        if *dropped > 0 {
+            let again = match offline {
+                false => "they are fetched again when asked for",
+                true => "import them anew",
+            };
+            match dropped == bad {
+                true => said.push_str(&format!(", dropped; {again}")),
+                false => said.push_str(&format!(", {dropped} of them dropped; {again}")),
+            }
+        }
+        if *unread > 0 {
+            said.push_str(&format!("; {unread} files or folders can't be read"));
+        }
+        said
+    }
+}
+
 /// Reads objects side by side while the walk goes on; neither list of objects nor object is ever whole in memory.
-async fn check_all(store: &Store, bar: &ProgressBar, repair: bool) -> Result<Tally> {
-    let (found, mut objects) = mpsc::channel::<Stored>(AT_ONCE);
+async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<Tally> {
+    let (found, mut sights) = mpsc::channel::<Sight>(AT_ONCE);
     let walker = store.clone();
     let walk = tokio::spawn(async move {
-        let show = |found: &mut mpsc::Sender<Stored>, stored| match found.blocking_send(stored) {
+        let show = |found: &mut mpsc::Sender<Sight>, sight| match found.blocking_send(sight) {
             Ok(()) => Next::Go,
             Err(_) => Next::Stop,
         };
-        walker.each(found, show).await.map(drop)
+        walker.each(Links::Followed, found, show).await.map(drop)
     });
     let (mut tally, mut checks) = (Tally::default(), JoinSet::new());
     loop {
         let more = checks.len() < AT_ONCE;
         tokio::select! {
-            Some(stored) = objects.recv(), if more => {
-                let store = store.clone();
-                checks.spawn(async move {
-                    let verdict = store.verify(&stored).await;
-                    (stored, verdict)
-                });
-            }
+            Some(sight) = sights.recv(), if more => match sight {
+                Sight::Object(stored) => {
+                    let store = store.clone();
+                    checks.spawn(async move {
+                        let verdict = store.verify(&stored.key).await;
+                        (stored, verdict)
+                    });
+                }
+                Sight::Odd(path, odd) => {
+                    tally.bad += 1;
+                    bar.suspend(|| println!("bad  {path}: it is {odd} and not a file; remove it by hand"));
+                }
+                Sight::Unread(e) | Sight::Unchanged(e) => {
+                    tally.unread += 1;
+                    bar.suspend(|| println!("unread  {e}"));
+                }
+                // Nothing is removed on the way.
+                Sight::Removed(_) => {}
+            },
             Some(checked) = checks.join_next() => {
                 let (stored, verdict) = checked.map_err(|e| Error::internal(format!("a check ended early: {e}")))?;
-                note(store, &mut tally, bar, &stored, verdict?, repair).await?;
+                bar.inc(stored.size);
+                note(store, &mut tally, bar, &stored, verdict?, repair).await;
             }
             else => break,
         }
@@ -104,17 +146,39 @@ async fn note(
     bar: &ProgressBar,
     stored: &Stored,
     verdict: Verdict,
-    repair: bool,
-) -> Result<()> {
-    bar.inc(stored.size);
-    tally.objects += 1;
-    tally.bytes += stored.size;
-    if let Verdict::Bad(why) = verdict {
-        tally.bad += 1;
-        bar.suspend(|| println!("bad  {}: {why}", stored.path));
-        if repair {
-            store.remove(stored).await?;
+    repair: Repair,
+) {
+    let path = &stored.path;
+    let say = |line: String| bar.suspend(|| println!("{line}"));
+    match verdict {
+        Verdict::Gone => return,
+        Verdict::Unread(why) => {
+            tally.unread += 1;
+            return say(format!("unread  {path}: {why}"));
+        }
+        Verdict::Odd(odd) => {
+            tally.bad += 1;
+            return say(format!(
+                "bad  {path}: it is {odd} and not a file; remove it by hand"
+            ));
+        }
+        Verdict::Good => {}
+        Verdict::Bad(flaw) => {
+            tally.bad += 1;
+            say(format!("bad  {path}: {}", flaw.why));
+            match repair {
+                Repair::No => {}
+                Repair::Yes => match store.remove_flawed(&stored.key, &flaw).await {
+                    Ok(Removal::Removed) => tally.dropped += 1,
+                    Ok(Removal::Gone) => {}
+                    Ok(Removal::Changed) => say(format!(
+                        "kept  {path}: it has been changed since it was read; run this again"
+                    )),
+                    Err(e) => say(format!("kept  {path}: {e}")),
+                },
+            }
         }
     }
-    Ok(())
+    tally.objects += 1;
+    tally.bytes += stored.size;
 }

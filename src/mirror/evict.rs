@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::Mirror;
 use crate::{
     domain::Key,
-    error::Result,
-    store::{Next, Store, Stored},
+    error::{Error, Result},
+    store::{Links, Next, Sight, Store},
 };
 
 /// Uses are counted by the minute.
@@ -44,14 +44,37 @@ pub struct Target {
 }
 
 /// What a pass did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Evicted {
     /// Objects removed.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes still there.
+    /// Bytes still there, as far as they could be counted.
     pub left: u64,
+    /// What couldn't be looked at, and so isn't counted, and what couldn't be removed.
+    pub troubles: Troubles,
+}
+
+/// What went wrong on the way: how often, and the first few errors.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles {
+    /// How many there were.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<Error>,
+}
+
+impl Troubles {
+    /// A broken disk has as many as it has files.
+    const KEPT: usize = 100;
+
+    fn add(&mut self, error: Error) {
+        self.count += 1;
+        if self.first.len() < Self::KEPT {
+            self.first.push(error);
+        }
+    }
 }
 
 /// The bytes of one kind of object by the minute of their last use.
@@ -63,6 +86,7 @@ struct Census {
     crates: Uses,
     index: Uses,
     bytes: u64,
+    troubles: Troubles,
 }
 
 /// What has to go: objects last used before, crates and index records apart.
@@ -75,23 +99,23 @@ struct Cutoffs {
 /// Makes `store` meet `target`; objects at the paths in `used_now` count as used just now, and go last.
 ///
 /// # Errors
-/// [`Kind::Store`](crate::error::Kind::Store) when an object can't be removed.
+/// [`Kind::Internal`](crate::error::Kind::Internal) when the walk ends early. What can't be looked at or removed ends nothing.
 pub async fn evict(store: &Store, target: Target, used_now: HashSet<String>) -> Result<Evicted> {
     let (used_now, now) = (Arc::new(used_now), SystemTime::now());
-    let census = store
-        .each(Census::default(), count(used_now.clone(), now))
-        .await?;
+    let counting = count(used_now.clone(), now);
+    let census = store.each(Links::PassedOver, Census::default(), counting);
+    let census = census.await?;
+    let cutoffs = census.cutoffs(target);
     let start = Evicted {
         left: census.bytes,
+        troubles: census.troubles,
         ..Evicted::default()
     };
-    if census.bytes <= target.size && target.oldest.is_none() {
+    if start.left <= target.size && target.oldest.is_none() {
         return Ok(start);
     }
-    let cutoffs = census.cutoffs(target);
-    store
-        .each(start, choose(cutoffs, target, used_now, now))
-        .await
+    let choosing = choose(cutoffs, target, used_now, now);
+    store.each(Links::PassedOver, start, choosing).await
 }
 
 impl Census {
@@ -124,8 +148,16 @@ fn cutoff(uses: &Uses, mut surplus: u64, aged: u64) -> (u64, u64) {
 fn count(
     used_now: Arc<HashSet<String>>,
     now: SystemTime,
-) -> impl FnMut(&mut Census, Stored) -> Next {
-    move |census, stored| {
+) -> impl FnMut(&mut Census, Sight) -> Next {
+    move |census, sight| {
+        let stored = match sight {
+            Sight::Object(stored) => stored,
+            Sight::Unread(e) | Sight::Unchanged(e) => {
+                census.troubles.add(e);
+                return Next::Go;
+            }
+            Sight::Odd(..) | Sight::Removed(_) => return Next::Go,
+        };
         let in_use = used_now.contains(&stored.path);
         let used = if in_use { now + LAST } else { stored.used };
         let uses = match stored.key {
@@ -151,8 +183,23 @@ fn choose(
     target: Target,
     used_now: Arc<HashSet<String>>,
     now: SystemTime,
-) -> impl FnMut(&mut Evicted, Stored) -> Next {
-    move |done, stored| {
+) -> impl FnMut(&mut Evicted, Sight) -> Next {
+    move |done, sight| {
+        let stored = match sight {
+            Sight::Object(stored) => stored,
+            Sight::Removed(stored) => {
+                done.objects += 1;
+                done.bytes += stored.size;
+                done.left = done.left.saturating_sub(stored.size);
+                return Next::Go;
+            }
+            Sight::Unchanged(e) => {
+                done.troubles.add(e);
+                return Next::Go;
+            }
+            // The count has come by these.
+            Sight::Unread(_) | Sight::Odd(..) => return Next::Go,
+        };
         let cutoff = match stored.key {
             Key::Crate(_) => cutoffs.crates,
             Key::Index(_) => cutoffs.index,
@@ -160,13 +207,10 @@ fn choose(
         let in_use = used_now.contains(&stored.path);
         let used = if in_use { now + LAST } else { stored.used };
         let too_old = target.oldest.is_some_and(|oldest| used < oldest);
-        if minute(used) >= cutoff || !(too_old || done.left > target.size) {
-            return Next::Go;
+        match minute(used) < cutoff && (too_old || done.left > target.size) {
+            true => Next::Remove,
+            false => Next::Go,
         }
-        done.objects += 1;
-        done.bytes += stored.size;
-        done.left = done.left.saturating_sub(stored.size);
-        Next::Remove
     }
 }
 
@@ -199,17 +243,31 @@ impl Mirror {
                 oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
             };
             match evict(&self.0.store, target, self.0.memory.paths()).await {
-                Ok(done) if done.objects > 0 => {
-                    let Evicted {
-                        objects,
-                        bytes,
-                        left,
-                    } = done;
-                    tracing::info!(objects, bytes, left, "evicted what was used least recently");
-                }
-                Ok(_) => {}
+                Ok(done) => self.note_evicted(&done),
                 Err(e) => tracing::warn!("evicting failed: {e}"),
             }
+        }
+    }
+}
+
+impl Mirror {
+    fn note_evicted(&self, done: &Evicted) {
+        let Evicted {
+            objects,
+            bytes,
+            left,
+            troubles,
+        } = done;
+        if let Some(first) = troubles.first.first() {
+            let count = troubles.count;
+            tracing::warn!(
+                count,
+                "the store can't be kept within its limits as a whole: {first}"
+            );
+            troubles.first.iter().for_each(|e| self.0.store.complain(e));
+        }
+        if *objects > 0 {
+            tracing::info!(objects, bytes, left, "evicted what was used least recently");
         }
     }
 }
@@ -234,6 +292,7 @@ mod tests {
             crates: uses(&[(1_000, 40), (2_000, 40)]),
             index: uses(&[(10, 20)]),
             bytes: 100,
+            troubles: Troubles::default(),
         };
         let cutoffs = |size| {
             let Cutoffs { crates, index } = census.cutoffs(target(size, None));
@@ -251,6 +310,7 @@ mod tests {
             crates: uses(&[(1_000, 40), (2_000, 40)]),
             index: uses(&[(1_000, 20)]),
             bytes: 100,
+            troubles: Troubles::default(),
         };
         let cutoffs = census.cutoffs(target(1_000, Some(1_500)));
         assert!((1_001..=1_500).contains(&cutoffs.crates), "{cutoffs:?}");

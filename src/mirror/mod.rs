@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use crates::CrateBody;
 pub use download::Reader as DownloadReader;
 pub use entry::IndexEntry;
-pub use evict::{Evicted, Target, evict};
+pub use evict::{Evicted, Target, Troubles, evict};
 pub use registry::Registry;
 pub use rendition::{Form, Modified, Rendition};
 pub use twin::Twins;

@@ -1,12 +1,10 @@
 //! Readiness: can Cargo.lock files be built from a store alone? Nothing here knows of any upstream.
 
-use std::time::SystemTime;
-
 use super::prefetch::{Missing, Needed};
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key},
     error::{Kind, Result},
-    store::{Store, Stored, Verdict},
+    store::{Store, Verdict},
 };
 
 /// How closely .crate files are looked at.
@@ -97,24 +95,20 @@ async fn lack(
 }
 
 async fn lack_of_file(store: &Store, key: CrateKey, look: Look) -> Result<Option<String>> {
-    let (key, path) = (Key::Crate(key), key.path());
-    let size = match store.size_of(&key).await? {
+    let key = Key::Crate(key);
+    match store.size_of(&key).await? {
         None => return Ok(Some("its .crate file isn't here".into())),
         Some(0) => return Ok(Some("its .crate file is empty".into())),
-        Some(size) => size,
-    };
+        Some(_) => {}
+    }
     if look == Look::Glance {
         return Ok(None);
     }
-    let stored = Stored {
-        key,
-        path,
-        size,
-        used: SystemTime::UNIX_EPOCH,
-    };
-    Ok(match store.verify(&stored).await? {
+    Ok(match store.verify(&key).await? {
         Verdict::Good => None,
-        Verdict::Bad(why) => Some(format!("its .crate file is bad: {why}")),
+        Verdict::Bad(flaw) => Some(format!("its .crate file is bad: {}", flaw.why)),
+        Verdict::Unread(why) => Some(format!("its .crate file can't be read: {why}")),
+        Verdict::Odd(odd) => Some(format!("its .crate file is {odd} and not a file")),
         Verdict::Gone => Some("its .crate file isn't here".into()),
     })
 }

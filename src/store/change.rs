@@ -172,7 +172,10 @@ mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use super::*;
-    use crate::{metrics::Metrics, store::Next};
+    use crate::{
+        metrics::Metrics,
+        store::{Links, Next},
+    };
 
     async fn every_announcement_is_a_change(store: &Store) {
         assert_eq!(store.change_mark().await, Mark::NONE);
@@ -196,7 +199,7 @@ mod tests {
         let (here, there) = (open(), open());
         every_announcement_is_a_change(&here).await;
         assert_eq!(there.change_mark().await, here.change_mark().await);
-        let objects = here.each(0, |objects, _| {
+        let objects = here.each(Links::Followed, 0, |objects, _| {
             *objects += 1;
             Next::Go
         });

@@ -11,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::NamedTempFile;
-use walkdir::{DirEntry, WalkDir};
 
-use super::{Checked, Found, Identity, Next, Stored, blocking, failed, reader::Blocks};
-use crate::{
-    domain::Key,
-    error::{Error, Result},
+use super::{
+    Checked, Found, Identity, blocking, failed,
+    place::{self, Opened, Place, Reached},
+    reader::Blocks,
 };
+use crate::error::{Error, Result};
 
 /// Where files are written before they are renamed into place; on the same file system, and listed at start in place of a full scan.
 /// No registry can be called so: their names start with a letter.
@@ -26,10 +26,6 @@ const TEMPORARY: &str = ".tmp";
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// A file's modification time is its last use, at this grain: touching it at every load would turn reads into writes.
 const USE_GRAIN: Duration = Duration::from_secs(3600);
-
-/// After so many files a walk rests for a moment, so that requests get the disk.
-const STEP: usize = 256;
-const REST: Duration = Duration::from_millis(1);
 
 /// A folder that holds objects, and how carefully it is written.
 pub(super) struct Folder {
@@ -102,10 +98,7 @@ impl Folder {
     ) -> Result<Option<u64>> {
         let path = self.root.join(path);
         blocking(move || match open_to_use(&path, now) {
-            Ok(opened) => {
-                let file = opened.filter(|(_, meta)| meta.is_file());
-                Ok(file.map(|(_, meta)| meta.len()))
-            }
+            Ok(opened) => Ok(opened.map(|opened| opened.meta.len())),
             Err(e) => Err(failed("looking at", &path, &e)),
         })
         .await?
@@ -125,20 +118,6 @@ impl Folder {
         .await?
     }
 
-    /// Removes the file under `path` if it is still the one that `identity` was taken of, and not one that has replaced it.
-    pub(super) async fn remove_if(
-        self: &Arc<Self>,
-        path: String,
-        identity: Identity,
-    ) -> Result<()> {
-        let full = self.root.join(&path);
-        let found = blocking(move || fs::metadata(full)).await?;
-        match found.as_ref().map(Identity::of) {
-            Ok(found) if found == identity => self.remove(path).await,
-            _ => Ok(()),
-        }
-    }
-
     pub(super) async fn remove(self: &Arc<Self>, path: String) -> Result<()> {
         let path = self.root.join(path);
         blocking(move || match fs::remove_file(&path) {
@@ -148,75 +127,9 @@ impl Folder {
         .await?
     }
 
-    /// Shows every object to `visit`. Nothing is kept in memory, so that it costs the same for a hundred files as for a million.
-    pub(super) fn each<V>(
-        &self,
-        mut state: V,
-        mut visit: impl FnMut(&mut V, Stored) -> Next,
-    ) -> Result<V> {
-        let kept = |entry: &DirEntry| entry.depth() == 0 || entry.file_name() != TEMPORARY;
-        let entries = WalkDir::new(&self.root).into_iter().filter_entry(kept);
-        let mut problem = None;
-        for (seen, entry) in entries.flatten().enumerate() {
-            if seen % STEP == STEP - 1 {
-                std::thread::sleep(REST);
-            }
-            let Some(stored) = self.stored(&entry) else {
-                continue;
-            };
-            let done = match visit(&mut state, stored) {
-                Next::Go => Ok(()),
-                Next::Stop => break,
-                Next::Touch => {
-                    File::open(entry.path()).and_then(|f| f.set_modified(SystemTime::now()))
-                }
-                Next::Remove => fs::remove_file(entry.path()),
-            };
-            // One file that can't be changed must not save all the others.
-            if let Err(e) = done
-                && e.kind() != io::ErrorKind::NotFound
-            {
-                problem = Some(failed("changing", entry.path(), &e));
-            }
-        }
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        Ok(state)
-    }
-
-    /// The objects right in `folder`, in no particular order; none when it isn't there.
-    pub(super) fn list(&self, folder: &str) -> Result<Vec<Stored>> {
-        let entries = WalkDir::new(self.root.join(folder))
-            .min_depth(1)
-            .max_depth(1);
-        let mut found = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok(entry) => found.extend(self.stored(&entry)),
-                // Also a file that was removed meanwhile.
-                Err(e) if is_missing(&e) => {}
-                Err(e) => return Err(failed("listing", &self.root.join(folder), &e.into())),
-            }
-        }
-        Ok(found)
-    }
-
-    /// The object in a file, if a key makes that file's path.
-    fn stored(&self, entry: &DirEntry) -> Option<Stored> {
-        let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        let path = entry
-            .path()
-            .strip_prefix(&self.root)
-            .ok()?
-            .to_str()?
-            .to_owned();
-        Some(Stored {
-            key: Key::from_path(&path)?,
-            path,
-            size: meta.len(),
-            used: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-        })
+    /// Where what is about to be removed goes for a moment.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.root.join(TEMPORARY)
     }
 
     /// Whether the folder is there; a disk that has been taken away leaves none.
@@ -270,18 +183,13 @@ impl Folder {
     }
 }
 
-fn is_missing(error: &walkdir::Error) -> bool {
-    let error = error.io_error();
-    error.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
-}
-
 /// Opens the file at `path` and reads it whole if `admit` grants the memory.
 fn find<L>(
     path: &Path,
     now: SystemTime,
     admit: impl FnOnce(u64) -> Option<L>,
 ) -> io::Result<Option<Found<L>>> {
-    let Some((mut file, meta)) = open_to_use(path, now)? else {
+    let Some(Opened { mut file, meta, .. }) = open_to_use(path, now)? else {
         return Ok(None);
     };
     match admit(meta.len()) {
@@ -299,19 +207,22 @@ fn find<L>(
 }
 
 /// Opens the file at `path`, if there is one, and has its modification time say that it is used.
-fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<(File, fs::Metadata)>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e),
+fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<Opened>> {
+    let mut opened = match place::open(path)? {
+        Place::File(opened) => opened,
+        Place::Odd(odd) => return Err(odd.error()),
+        Place::Empty => return Ok(None),
     };
-    let meta = file.metadata()?;
-    let used = meta.modified()?;
-    if now.duration_since(used).is_ok_and(|age| age > USE_GRAIN) {
+    let used = opened.meta.modified()?;
+    // Where a link leads to is not ours to change.
+    if opened.reached == Reached::Directly
+        && now.duration_since(used).is_ok_and(|age| age > USE_GRAIN)
+    {
         // Only eviction reads it; a store that can't be written to can still be served.
-        let _ = file.set_modified(now);
+        let _ = opened.file.set_modified(now);
+        opened.meta = opened.file.metadata()?;
     }
-    Ok(Some((file, meta)))
+    Ok(Some(opened))
 }
 
 /// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).

@@ -1,67 +1,43 @@
 //! The inventory: everything stored, looked at object by object, for eviction and verification.
 
-use std::{io, time::SystemTime};
+use std::{
+    io::{self, Read},
+    path::Path,
+    time::SystemTime,
+};
 
-use super::{Backend, IndexRecord, Store, Touch, blocking, failed};
+use bytes::Bytes;
+
+use super::{
+    Backend, IndexRecord, Links, Next, Sight, Store, Touch, blocking, failed,
+    place::{self, Place},
+};
 use crate::{
-    domain::{CrateKey, Hasher, IndexFile, IndexKey, Key, Sha256},
+    domain::{CrateKey, IndexKey, Key},
     error::{Error, Result},
 };
 
-/// A stored object, as the inventory sees it.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// What it is.
-    pub key: Key,
-    /// Where it is, relative to the store.
-    pub path: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was last used, within an hour.
-    pub used: SystemTime,
-}
-
-/// What is to happen after a look at an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// On to the next one.
-    Go,
-    /// On to the next one, with this one counted as used now.
-    Touch,
-    /// On to the next one, with this one removed.
-    Remove,
-    /// No further.
-    Stop,
-}
-
-/// What a check of a stored object found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is what its key says.
-    Good,
-    /// It isn't, for this reason.
-    Bad(String),
-    /// It vanished meanwhile: evicted, or dropped by a running mirror.
-    Gone,
-}
-
 impl Store {
-    /// Shows every stored object to `visit`, in no particular order. Files that no key makes are passed over, as is what vanishes meanwhile.
+    /// Shows everything stored to `visit`, in no particular order, and what couldn't be looked at. Files that no key makes are passed over, as is what
+    /// vanishes meanwhile.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when an object can't be removed, [`Kind::Internal`](crate::error::Kind::Internal) when `visit` panics.
+    /// [`Kind::Internal`](crate::error::Kind::Internal) when `visit` panics.
     pub async fn each<V: Send + 'static>(
         &self,
+        links: Links,
         mut state: V,
-        mut visit: impl FnMut(&mut V, Stored) -> Next + Send + 'static,
+        mut visit: impl FnMut(&mut V, Sight) -> Next + Send + 'static,
     ) -> Result<V> {
         match &self.backend {
             Backend::Memory(shelf) => {
                 for stored in shelf.below("") {
-                    let path = stored.path.clone();
-                    match visit(&mut state, stored) {
+                    match visit(&mut state, Sight::Object(stored.clone())) {
                         Next::Go | Next::Touch => {}
-                        Next::Remove => shelf.remove(&path),
+                        Next::Remove => {
+                            shelf.remove_exactly(&stored.path, stored.identity);
+                            visit(&mut state, Sight::Removed(stored));
+                        }
                         Next::Stop => break,
                     }
                 }
@@ -69,8 +45,7 @@ impl Store {
             }
             Backend::Fs(folder) => {
                 let folder = folder.clone();
-                let walked = blocking(move || folder.each(state, visit)).await?;
-                self.note(walked)
+                blocking(move || folder.each(links, state, visit)).await
             }
         }
     }
@@ -78,13 +53,22 @@ impl Store {
     /// How many bytes all stored objects have together. Walks over all of them.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    /// [`Kind::Store`](crate::error::Kind::Store) when any of it can't be looked at.
     pub async fn size(&self) -> Result<u64> {
-        let add = |sum: &mut u64, stored: Stored| {
-            *sum += stored.size;
+        let add = |sum: &mut Result<u64>, sight: Sight| {
+            match sight {
+                Sight::Object(stored) => {
+                    if let Ok(sum) = sum {
+                        *sum += stored.size;
+                    }
+                }
+                Sight::Unread(e) => *sum = Err(e),
+                Sight::Odd(..) | Sight::Removed(_) | Sight::Unchanged(_) => {}
+            }
             Next::Go
         };
-        self.each(0, add).await
+        let counted = self.each(Links::PassedOver, Ok(0), add).await?;
+        self.note(counted)
     }
 
     /// The .crate files stored of one crate, by names and versions in lower case, as paths have them; none of them is looked into. The one used
@@ -143,9 +127,9 @@ impl Store {
             Backend::Memory(shelf) => Ok(shelf.open(&path).map(|bytes| bytes.len() as u64)),
             Backend::Fs(folder) => {
                 let path = folder.root().join(path);
-                blocking(move || match std::fs::metadata(&path) {
-                    Ok(meta) => Ok(meta.is_file().then_some(meta.len())),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                blocking(move || match place::look(&path) {
+                    Ok((meta, _)) => Ok(meta.is_file().then_some(meta.len())),
+                    Err(e) if place::is_missing(&e) => Ok(None),
                     Err(e) => Err(failed("looking at", &path, &e)),
                 })
                 .await?
@@ -180,12 +164,8 @@ impl Store {
             Backend::Memory(shelf) => Ok(shelf.open(&path)),
             Backend::Fs(folder) => {
                 let path = folder.root().join(&path);
-                blocking(move || match std::fs::read(&path) {
-                    Ok(bytes) => Ok(Some(bytes.into())),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(e) => Err(failed("reading", &path, &e)),
-                })
-                .await?
+                blocking(move || read_record(&path).map_err(|e| failed("reading", &path, &e)))
+                    .await?
             }
         };
         let record = self.note(read)?.map(IndexRecord::decode).transpose();
@@ -200,85 +180,20 @@ impl Store {
         let size = self.size_of(&Key::Index(*key)).await?;
         Ok(size.is_some())
     }
-
-    /// Reads an object and checks it against its key: a crate against the checksum in its name, an index record against its own header and for
-    /// being that crate's index file. Takes little memory however large the object.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
-    pub async fn verify(&self, stored: &Stored) -> Result<Verdict> {
-        let (key, path) = (stored.key, stored.path.clone());
-        match &self.backend {
-            Backend::Memory(shelf) => Ok(match shelf.open(&path) {
-                Some(bytes) => check(&key, &bytes[..]),
-                None => Verdict::Gone,
-            }),
-            Backend::Fs(folder) => {
-                let path = folder.root().join(path);
-                blocking(move || match std::fs::File::open(&path) {
-                    Ok(file) => check(&key, file),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Verdict::Gone,
-                    Err(e) => Verdict::Bad(format!("it can't be read: {e}")),
-                })
-                .await
-            }
-        }
-    }
-
-    /// Removes an object.
-    ///
-    /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage refuses.
-    pub async fn remove(&self, stored: &Stored) -> Result<()> {
-        let removed = match &self.backend {
-            Backend::Fs(folder) => folder.remove(stored.path.clone()).await,
-            Backend::Memory(shelf) => {
-                shelf.remove(&stored.path);
-                Ok(())
-            }
-        };
-        self.note(removed)
-    }
 }
 
-/// The digest of all that can be read.
-pub(crate) fn digest(mut bytes: impl io::Read) -> io::Result<Sha256> {
-    let mut hasher = Hasher::default();
-    let mut block = vec![0; 128 << 10];
-    loop {
-        match bytes.read(&mut block)? {
-            0 => return Ok(hasher.finish()),
-            length => hasher.update(&block[..length]),
+/// The bytes of the index record at `path`. One that is too large to be one comes cut off, and fails its check by that.
+fn read_record(path: &Path) -> io::Result<Option<Bytes>> {
+    match place::open(path)? {
+        Place::Empty => Ok(None),
+        Place::Odd(odd) => Err(odd.error()),
+        Place::File(opened) => {
+            let size = opened.meta.len().min(IndexRecord::MAX_SIZE);
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            let mut file = opened.file.take(IndexRecord::MAX_SIZE + 1);
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(bytes.into()))
         }
-    }
-}
-
-fn check(key: &Key, mut bytes: impl io::Read) -> Verdict {
-    let found = match key {
-        Key::Crate(key) => {
-            let actual = match digest(bytes) {
-                Ok(actual) => actual,
-                Err(e) => return Verdict::Bad(format!("it can't be read: {e}")),
-            };
-            (actual == key.sha256)
-                .then_some(())
-                .ok_or(format!("its checksum is {actual}"))
-        }
-        Key::Index(key) => {
-            let mut record = Vec::new();
-            let read = bytes
-                .read_to_end(&mut record)
-                .map_err(|e| format!("it can't be read: {e}"));
-            let decoded = read.and_then(|_| IndexRecord::decode(record.into()));
-            decoded.and_then(|IndexRecord { body, .. }| {
-                let parsed = IndexFile::parse(key.path, body);
-                parsed.map(drop).map_err(|e| e.to_string())
-            })
-        }
-    };
-    match found {
-        Ok(()) => Verdict::Good,
-        Err(why) => Verdict::Bad(why),
     }
 }
 
@@ -288,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{CrateId, CrateName, RegistryName},
+        domain::{CrateId, CrateName, RegistryName, Sha256},
         metrics::Metrics,
     };
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Checked, Found, Identity, Stored, reader::Blocks};
+use super::{Checked, Found, Identity, Removal, Stored, reader::Blocks};
 use crate::{domain::Key, error::Result};
 
 /// Objects by path.
@@ -68,21 +68,23 @@ impl Shelf {
                 path: path.clone(),
                 size: object.len() as u64,
                 used: SystemTime::UNIX_EPOCH,
+                identity: Identity::of_bytes(object),
             })
         });
         stored.collect()
     }
 
     /// Removes the object under `path` if it is still that one.
-    pub(super) fn remove_if(&self, path: &str, identity: Identity) {
+    pub(super) fn remove_exactly(&self, path: &str, identity: Identity) -> Removal {
         let mut objects = self.objects();
-        if objects.get(path).map(Identity::of_bytes) == Some(identity) {
-            objects.remove(path);
+        match objects.get(path).map(Identity::of_bytes) {
+            None => Removal::Gone,
+            Some(there) if there == identity => {
+                objects.remove(path);
+                Removal::Removed
+            }
+            Some(_) => Removal::Changed,
         }
-    }
-
-    pub(super) fn remove(&self, path: &str) {
-        self.objects().remove(path);
     }
 
     pub(super) fn announce(&self) {

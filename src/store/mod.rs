@@ -10,14 +10,17 @@ mod fs;
 mod inventory;
 mod memory;
 mod objects;
+mod place;
 mod reader;
 mod record;
+mod removal;
 mod spool;
 mod unreadable;
+mod verify;
+mod walk;
 mod wishes;
 
 use std::{
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,17 +33,20 @@ use bytes::Bytes;
 
 pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
-pub(crate) use inventory::digest;
+pub(crate) use verify::digest;
 
 pub use batch::Batch;
 pub use change::{GLANCE, Mark};
 #[doc(hidden)]
 pub use fault::{Fault, Touch};
-pub use inventory::{Next, Stored, Verdict};
 pub use objects::{Holding, Incoming, Object};
+pub use place::{Identity, Odd};
 pub use reader::CrateReader;
 pub use record::{Age, IndexRecord};
+pub use removal::Removal;
 pub use spool::{Spool, SpoolReader};
+pub use verify::{Flaw, Verdict};
+pub use walk::{Links, Next, Sight, Stored};
 
 use crate::{
     domain::{CrateKey, IndexKey, Sha256},
@@ -92,20 +98,6 @@ pub enum StoredCrate<L> {
     Whole(Bytes, L),
     /// No memory was granted: to be read block by block, checked on the way.
     Large(Box<CrateReader>),
-}
-
-/// Which object it is, whatever path it is under: what tells one from another that has been put into its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
-
-impl Identity {
-    fn of(meta: &std::fs::Metadata) -> Self {
-        Self(meta.dev(), meta.ino())
-    }
-
-    fn of_bytes(bytes: &Bytes) -> Self {
-        Self(bytes.as_ptr() as u64, bytes.len() as u64)
-    }
 }
 
 /// What a backend found under a path.
@@ -326,13 +318,7 @@ impl Store {
         let error = Error::corrupt(format!(
             "the stored {path} was corrupt and is dropped: {why}"
         ));
-        let removed = match &self.backend {
-            Backend::Fs(folder) => folder.remove_if(path, identity).await,
-            Backend::Memory(shelf) => {
-                shelf.remove_if(&path, identity);
-                Ok(())
-            }
-        };
+        let removed = self.remove_exactly(path, identity).await;
         let _ = self.note(removed);
         // Whoever shows what is stored shows it no longer.
         let _ = self.announce_here().await;

@@ -13,7 +13,11 @@ use std::{
 use bytes::Buf;
 use tempfile::NamedTempFile;
 
-use super::{Backend, IndexRecord, Store, Stored, failed, fs::Folder};
+use super::{
+    Backend, IndexRecord, Store, Stored, failed,
+    fs::Folder,
+    place::{self, Place, is_missing},
+};
 use crate::{
     domain::{IndexKey, IndexPath, Key, RegistryName},
     error::Result,
@@ -125,10 +129,10 @@ impl Store {
         match &self.backend {
             Backend::Fs(folder) => {
                 let path = folder.root().join(path);
-                let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-                match opened {
-                    Ok((meta, file)) => Ok(Some((Box::new(file), meta.len()))),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                match place::open(&path) {
+                    Ok(Place::File(opened)) => Ok(Some((Box::new(opened.file), opened.meta.len()))),
+                    Ok(Place::Odd(odd)) => Err(failed("opening", &path, &odd.error())),
+                    Ok(Place::Empty) => Ok(None),
                     Err(e) => Err(failed("opening", &path, &e)),
                 }
             }
@@ -266,8 +270,8 @@ impl Folder {
             return Ok(None);
         };
         let path = self.root().join(path);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_file() => Ok(Some(Object {
+        match place::look(&path) {
+            Ok((meta, _)) if meta.is_file() => Ok(Some(Object {
                 key,
                 size: meta.len(),
                 stored: stored(&meta),
@@ -305,13 +309,5 @@ fn is_read_only(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-    )
-}
-
-/// Not there, or below a file, which no key makes.
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
 }

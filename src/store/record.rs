@@ -82,6 +82,20 @@ impl IndexRecord {
     /// The largest stored form; the largest index file of crates.io is about 5 MB.
     pub const MAX_SIZE: u64 = (64 << 20) + MAX_HEADER as u64;
 
+    /// Whether a stored form can have so many bytes; the error says what is wrong with it.
+    ///
+    /// # Errors
+    /// A sentence's end, as from [`decode`](Self::decode).
+    pub fn fits(size: u64) -> Result<(), String> {
+        match size <= Self::MAX_SIZE {
+            true => Ok(()),
+            false => Err(format!(
+                "it has {size} bytes, and no index record has more than {}",
+                Self::MAX_SIZE
+            )),
+        }
+    }
+
     /// How old it is among others of the same crate.
     pub fn age(&self) -> Age {
         Age {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::{self, Read, Write},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +13,7 @@ use std::{
 use super::{
     Backend, Store, blocking, failed,
     fs::{Folder, set_readable},
+    place::{self, Place},
 };
 use crate::{
     domain::{CrateVersion, IndexKey, Wish},
@@ -179,10 +180,10 @@ fn in_registry(wish: &Wish) -> String {
 /// Writes the wish down, or marks it as still wished for if it is written down.
 fn write(folder: &Arc<Folder>, folded: &str, text: &str, now: SystemTime) -> io::Result<()> {
     let wanted = folder.root().join(FOLDER);
-    match File::open(wanted.join(folded)) {
-        Ok(file) => return file.set_modified(now),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        Err(_) => {}
+    match place::open(&wanted.join(folded))? {
+        Place::File(opened) => return opened.file.set_modified(now),
+        Place::Odd(odd) => return Err(odd.error()),
+        Place::Empty => {}
     }
     fs::create_dir_all(&wanted)?;
     if fs::read_dir(&wanted)?.count() >= MOST {
@@ -220,26 +221,19 @@ fn read_one(path: &Path) -> io::Result<Option<Noted>> {
     let Some(folded) = name.filter(|name| Wish::parse(name).is_some()) else {
         return Ok(None);
     };
-    let read = || -> io::Result<_> {
-        let mut text = String::new();
-        let mut file = File::open(path)?;
-        let at = file.metadata()?.modified()?;
-        // No wish is longer.
-        (&mut file).take(1 << 10).read_to_string(&mut text)?;
-        Ok((text, at))
+    let opened = match place::open(path)? {
+        Place::File(opened) => opened,
+        Place::Odd(odd) => return Err(odd.error()),
+        Place::Empty => return Ok(None),
     };
-    let (text, at) = match read() {
-        Ok(read) => read,
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
-            ) =>
-        {
-            return Ok(None);
-        }
+    let at = opened.meta.modified()?;
+    let mut text = String::new();
+    // No wish is longer.
+    match opened.file.take(1 << 10).read_to_string(&mut text) {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(None),
         Err(e) => return Err(e),
-    };
+    }
     let wish = Wish::parse(&text).filter(|wish| wish.folded() == folded);
     let folded = folded.to_owned();
     Ok(wish.map(|wish| Noted { folded, wish, at }))

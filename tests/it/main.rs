@@ -70,6 +70,7 @@ mod static_exports;
 mod status_page;
 mod support;
 mod unread_output;
+mod unreadable_stores;
 mod unverified_bytes;
 mod unverified_crates;
 mod validators;

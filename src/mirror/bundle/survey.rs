@@ -1,7 +1,7 @@
 //! The survey: what of a selection is stored and good, crate by crate. Everything that is to be carried is read and checked here, because the manifest, which
 //! comes first, must not promise what can't be kept.
 
-use std::time::SystemTime;
+use std::{io::Read, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -155,12 +155,19 @@ impl Survey<'_> {
         let Some(object) = &holding.record else {
             return Ok(None);
         };
-        let Some((mut file, _)) = self.store.open_object(&object.key)? else {
+        let Some((file, size)) = self.store.open_object(&object.key)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let read = std::io::Read::read_to_end(&mut file, &mut bytes);
-        let checked = read.map_err(|e| e.to_string()).and_then(|_| {
+        let read = match IndexRecord::fits(size) {
+            Ok(()) => {
+                let mut file = file.take(IndexRecord::MAX_SIZE + 1);
+                let read = file.read_to_end(&mut bytes);
+                read.map_err(|e| format!("it can't be read: {e}"))
+            }
+            Err(why) => Err(why),
+        };
+        let checked = read.and_then(|_| {
             let bytes = Bytes::from(bytes);
             let record = IndexRecord::decode(bytes.clone())?;
             let file = IndexFile::parse(holding.index.path, record.body.clone());

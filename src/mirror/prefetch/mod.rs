@@ -26,7 +26,7 @@ use super::{CrateBody, Found, IndexEntry, Mirror, readiness::Look};
 use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted},
     error::{Error, Kind, Result},
-    store::{Next, Store},
+    store::{Links, Next, Sight, Store},
 };
 
 /// One .crate file that has to be here.
@@ -325,17 +325,24 @@ impl Prefetch {
 /// The index files that a store has of these registries.
 ///
 /// # Errors
-/// [`Kind::Store`] when the storage can't be read.
+/// [`Kind::Store`] when any of the storage can't be read.
 pub async fn stored_index_files(store: &Store, of: Vec<RegistryName>) -> Result<Vec<IndexKey>> {
-    let visit = move |keys: &mut Vec<IndexKey>, stored: crate::store::Stored| {
-        if let Key::Index(key) = stored.key
-            && of.contains(&key.registry)
-        {
-            keys.push(key);
+    let visit = move |found: &mut Result<Vec<IndexKey>>, sight: Sight| match (sight, &mut *found) {
+        (Sight::Object(stored), Ok(keys)) => {
+            if let Key::Index(key) = stored.key
+                && of.contains(&key.registry)
+            {
+                keys.push(key);
+            }
+            Next::Go
         }
-        Next::Go
+        (Sight::Unread(e), Ok(_)) => {
+            *found = Err(e);
+            Next::Stop
+        }
+        (Sight::Odd(..) | Sight::Removed(_) | Sight::Unchanged(_), _) | (_, Err(_)) => Next::Go,
     };
-    store.each(Vec::new(), visit).await
+    store.each(Links::Followed, Ok(Vec::new()), visit).await?
 }
 
 /// Those of the files fetched that didn't make it into the store: a full disk stops nobody who asks for them, but whoever carries the store away

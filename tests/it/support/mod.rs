@@ -48,7 +48,7 @@ pub use frames::{Frame, Frames};
 pub use headers::Headers;
 pub use mirror::{Mirror, MirrorBuilder};
 pub use package::{Package, index_path, sha256};
-pub use process::{Process, command};
+pub use process::{Process, command, command_held_by_modes};
 pub use program::{Ended, Program, Running};
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};
 

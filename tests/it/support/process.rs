@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -30,10 +31,33 @@ pub struct Process {
 
 /// Runs one of the program's commands on that store, with these settings, to its end.
 pub async fn command(args: &[&str], store: &Path, settings: &str) -> Output {
+    run(Command::new(program::binary()), args, store, settings).await
+}
+
+/// The same by a user whom the modes of files and folders hold, which they don't do with root. `None`, and a line that says so, where the tool for that is
+/// missing.
+pub async fn command_held_by_modes(args: &[&str], store: &Path) -> Option<Output> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root {
+        return Some(command(args, store, "").await);
+    }
+    let mut setpriv = Command::new("/usr/bin/setpriv");
+    if !Path::new("/usr/bin/setpriv").exists() {
+        let why = "a test that needs setpriv (of util-linux) can't run";
+        assert!(std::env::var_os("CI").is_none(), "{why}");
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    setpriv
+        .arg("--bounding-set=-dac_override,-dac_read_search")
+        .arg(program::binary());
+    Some(run(setpriv, args, store, "").await)
+}
+
+async fn run(mut command: Command, args: &[&str], store: &Path, settings: &str) -> Output {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("mirror.toml");
     fs::write(&config, settings).expect("write the settings");
-    let mut command = Command::new(program::binary());
     command
         .args(args)
         .args(["--log", "warn", "--store"])

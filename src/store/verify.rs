@@ -1,0 +1,245 @@
+//! Verifying: a stored object read and checked against its key, and removed only when it was read whole and is wrong.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use super::{
+    Backend, Identity, IndexRecord, Odd, Removal, Store, blocking, failed,
+    place::{self, Opened, Place},
+};
+use crate::{
+    domain::{Hasher, IndexFile, Key, Sha256},
+    error::Result,
+};
+
+/// What a check of a stored object found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is what its key says.
+    Good,
+    /// It was read to its end and isn't.
+    Bad(Flaw),
+    /// It couldn't be read to its end, for this reason: nobody knows what it is.
+    Unread(String),
+    /// There is something in its place that is no file.
+    Odd(Odd),
+    /// It vanished meanwhile: evicted, or dropped by a running mirror.
+    Gone,
+}
+
+/// What is wrong with which file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// What is wrong with it.
+    pub why: String,
+    identity: Identity,
+}
+
+impl Store {
+    /// Reads the object under `key` and checks it: a crate against the checksum in its name, an index record against its own header and for being that
+    /// crate's index file. Takes little memory however large the object.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
+    pub async fn verify(&self, key: &Key) -> Result<Verdict> {
+        let (key, path) = (*key, key.path());
+        match &self.backend {
+            Backend::Memory(shelf) => Ok(match shelf.open(&path) {
+                Some(bytes) => {
+                    let identity = Identity::of_bytes(&bytes);
+                    verdict(flaw(&key, &bytes[..], bytes.len() as u64), identity)
+                }
+                None => Verdict::Gone,
+            }),
+            Backend::Fs(folder) => {
+                let path = folder.root().join(path);
+                blocking(move || match place::open(&path) {
+                    Ok(Place::File(opened)) => check_file(&key, opened),
+                    Ok(Place::Odd(odd)) => Verdict::Odd(odd),
+                    Ok(Place::Empty) => Verdict::Gone,
+                    Err(e) => unread(&e),
+                })
+                .await
+            }
+        }
+    }
+
+    /// Removes the very file in which a check has found a flaw. One that has been put into its place since stays, as does one that has been changed.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage refuses.
+    pub async fn remove_flawed(&self, key: &Key, flaw: &Flaw) -> Result<Removal> {
+        let removed = self.remove_exactly(key.path(), flaw.identity).await;
+        self.note(removed)
+    }
+
+    /// Removes the object under `path` if it is still that one.
+    pub(super) async fn remove_exactly(&self, path: String, identity: Identity) -> Result<Removal> {
+        match &self.backend {
+            Backend::Memory(shelf) => Ok(shelf.remove_exactly(&path, identity)),
+            Backend::Fs(folder) => {
+                let folder = folder.clone();
+                blocking(move || {
+                    let path = folder.root().join(path);
+                    super::removal::remove_exactly(&path, identity, &folder.aside())
+                        .map_err(|e| failed("removing", &path, &e))
+                })
+                .await?
+            }
+        }
+    }
+}
+
+fn check_file(key: &Key, opened: Opened) -> Verdict {
+    let Opened { file, meta, .. } = opened;
+    let identity = Identity::of(&meta);
+    let found = verdict(flaw(key, &file, meta.len()), identity);
+    match &found {
+        // What somebody writes to while it is read was never read whole.
+        Verdict::Bad(_) if !is_unchanged(&file, identity) => {
+            Verdict::Unread("it was changed while it was read".to_owned())
+        }
+        Verdict::Bad(_) | Verdict::Good | Verdict::Unread(_) | Verdict::Odd(_) | Verdict::Gone => {
+            found
+        }
+    }
+}
+
+fn is_unchanged(file: &File, identity: Identity) -> bool {
+    let now = file.metadata();
+    now.is_ok_and(|meta| Identity::of(&meta) == identity)
+}
+
+fn verdict(found: io::Result<Option<String>>, identity: Identity) -> Verdict {
+    match found {
+        Ok(None) => Verdict::Good,
+        Ok(Some(why)) => Verdict::Bad(Flaw { why, identity }),
+        Err(e) => unread(&e),
+    }
+}
+
+fn unread(error: &io::Error) -> Verdict {
+    Verdict::Unread(error.to_string())
+}
+
+/// What is wrong with an object of `size` bytes; nothing if it is what its key says.
+fn flaw(key: &Key, bytes: impl Read, size: u64) -> io::Result<Option<String>> {
+    match key {
+        Key::Crate(key) => {
+            let actual = digest(bytes)?;
+            Ok((actual != key.sha256).then(|| format!("its checksum is {actual}")))
+        }
+        Key::Index(key) => {
+            if let Err(why) = IndexRecord::fits(size) {
+                return Ok(Some(why));
+            }
+            let mut record = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            let mut bytes = bytes.take(IndexRecord::MAX_SIZE + 1);
+            bytes.read_to_end(&mut record)?;
+            let decoded = IndexRecord::decode(record.into());
+            let parsed = decoded.and_then(|IndexRecord { body, .. }| {
+                IndexFile::parse(key.path, body).map_err(|e| e.to_string())
+            });
+            Ok(parsed.err())
+        }
+    }
+}
+
+/// The digest of all that can be read.
+pub(crate) fn digest(mut bytes: impl Read) -> io::Result<Sha256> {
+    let mut hasher = Hasher::default();
+    let mut block = vec![0; 128 << 10];
+    loop {
+        match bytes.read(&mut block)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
+
+    use super::*;
+    use crate::{
+        domain::{CrateId, CrateKey, RegistryName},
+        metrics::Metrics,
+    };
+
+    /// A disk that fails after a while.
+    struct Failing(usize);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.min(buffer.len());
+            self.0 -= length;
+            match length {
+                0 => Err(io::Error::from_raw_os_error(5)),
+                length => Ok(length),
+            }
+        }
+    }
+
+    fn key(content: &str) -> Key {
+        Key::Crate(CrateKey {
+            registry: RegistryName::crates_io(),
+            id: CrateId::parse("serde", "1.0.0").expect("valid"),
+            sha256: Sha256::of(content.as_bytes()),
+        })
+    }
+
+    /// A store with a bad file under that key, and where that file is.
+    fn bad(key: &Key) -> (tempfile::TempDir, Store, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let metrics = Arc::new(Metrics::new());
+        let store = Store::open(folder.path(), false, metrics, SystemTime::now());
+        let file = folder.path().join(key.path());
+        fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
+        fs::write(&file, "bad").expect("a file");
+        (folder, store.expect("a store"), file)
+    }
+
+    async fn flaw_of(store: &Store, key: &Key) -> Flaw {
+        match store.verify(key).await.expect("a check") {
+            Verdict::Bad(flaw) => flaw,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// It used to be as bad as a wrong checksum.
+    #[test]
+    fn what_cannot_be_read_to_its_end_is_unread_and_not_bad() {
+        let failed = flaw(&key("content"), Failing(200_000), 300_000);
+        assert!(matches!(
+            verdict(failed, Identity::of_bytes(&"".into())),
+            Verdict::Unread(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn what_is_bad_is_removed() {
+        let key = key("content");
+        let (_folder, store, file) = bad(&key);
+        let flaw = flaw_of(&store, &key).await;
+        let removed = store.remove_flawed(&key, &flaw).await;
+        assert_eq!(removed.expect("removed"), Removal::Removed);
+        assert!(!file.exists());
+    }
+
+    /// A running mirror had put a good one there meanwhile, and that was removed.
+    #[tokio::test]
+    async fn a_good_file_that_has_come_meanwhile_stays() {
+        let key = key("content");
+        let (folder, store, file) = bad(&key);
+        let flaw = flaw_of(&store, &key).await;
+        let good = folder.path().join("good");
+        fs::write(&good, "content").expect("a file");
+        fs::rename(good, &file).expect("renamed");
+        let removed = store.remove_flawed(&key, &flaw).await;
+        assert_eq!(removed.expect("looked at"), Removal::Changed);
+        assert_eq!(store.verify(&key).await.expect("a check"), Verdict::Good);
+    }
+}
