@@ -7,12 +7,12 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request};
+use http::{HeaderMap, HeaderName, Method, Version, header, request, uri::Authority};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -23,6 +23,10 @@ const MAX_FRAME: usize = 16_384;
 const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const END_STREAM_AND_HEADERS: u8 = 0x1 | 0x4;
+
+/// How much is sent after the 101 before the client has gone on in HTTP/2, in bytes. curl 7.88 keeps at most 32 KiB that come with the 101, and fails when
+/// there is more (exit code 16).
+const BEFORE_PREFACE: usize = 16 << 10;
 
 /// The header that carries the client's settings.
 pub(super) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -39,9 +43,13 @@ pub struct Offer {
 impl Offer {
     /// Reads the offer in a request without a body, if there is a valid one. Section 3.2.1: exactly one `HTTP2-Settings`, and both it and the
     /// upgrade named in `Connection`.
+    ///
+    /// What HTTP/1.1 answers with a refusal and HTTP/2 with a reset (a method other than GET and HEAD, no host or two, a host that can't be one) stays
+    /// with HTTP/1.1.
     pub fn of(request: &request::Parts) -> Option<Self> {
         let headers = &request.headers;
         if request.version != Version::HTTP_11
+            || !matches!(request.method, Method::GET | Method::HEAD)
             || !lists(headers, header::UPGRADE, "h2c")
             || !lists(headers, header::CONNECTION, "upgrade")
             || !lists(headers, header::CONNECTION, HTTP2_SETTINGS.as_str())
@@ -74,13 +82,18 @@ impl Offer {
     }
 }
 
-/// The request as an HPACK block of literals that are neither compressed nor indexed; `None` when it doesn't fit into one frame.
+/// The request as an HPACK block of literals that are neither compressed nor indexed; `None` when it doesn't fit into one frame, or doesn't say in one
+/// way for which host it is.
 fn header_block(request: &request::Parts) -> Option<Bytes> {
-    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let (host, None) = (hosts.next()?, hosts.next()) else {
+        return None;
+    };
     let authority = match request.uri.authority() {
         Some(authority) => authority.as_str().as_bytes(),
-        None => host?,
+        None => host.as_bytes(),
     };
+    Authority::try_from(authority).ok()?;
     let path = request.uri.path_and_query()?;
     let mut block = BytesMut::with_capacity(512);
     put_literal(&mut block, b":method", request.method.as_str().as_bytes());
@@ -158,10 +171,22 @@ pub struct Upgraded<S> {
 
 /// How much of the client's own preface has been seen.
 enum Preface {
-    /// Not all of it: what came so far, and the settings it is expected to repeat.
-    Awaited { seen: BytesMut, settings: Bytes },
+    /// Not all of it.
+    Awaited(Awaited),
     /// All of it.
     Done,
+}
+
+/// What is known while the client's preface is awaited.
+struct Awaited {
+    /// What came so far.
+    seen: BytesMut,
+    /// The settings it is expected to repeat.
+    settings: Bytes,
+    /// How much may still be sent.
+    room: usize,
+    /// Who waits to send more.
+    writer: Option<Waker>,
 }
 
 impl<S> Upgraded<S> {
@@ -173,10 +198,7 @@ impl<S> Upgraded<S> {
         let mut upgraded = Self {
             inner,
             replay: offer.opening(),
-            preface: Preface::Awaited {
-                seen: BytesMut::new(),
-                settings: offer.settings.clone(),
-            },
+            preface: Preface::awaited(offer.settings.clone()),
         };
         if let Some(rest) = upgraded.preface.see(already_read)? {
             upgraded.replay = [upgraded.replay, rest].concat().into();
@@ -186,15 +208,44 @@ impl<S> Upgraded<S> {
 }
 
 impl Preface {
+    fn awaited(settings: Bytes) -> Self {
+        Self::Awaited(Awaited {
+            seen: BytesMut::new(),
+            settings,
+            room: BEFORE_PREFACE,
+            writer: None,
+        })
+    }
+
+    /// How many of `wanted` bytes may be sent now.
+    fn poll_room(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<usize> {
+        match self {
+            Self::Awaited(awaited) if awaited.room == 0 && wanted > 0 => {
+                awaited.writer = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Self::Awaited(awaited) => Poll::Ready(wanted.min(awaited.room)),
+            Self::Done => Poll::Ready(wanted),
+        }
+    }
+
+    /// Notes so many bytes as sent.
+    fn sent(&mut self, bytes: usize) {
+        if let Self::Awaited(awaited) = self {
+            awaited.room = awaited.room.saturating_sub(bytes);
+        }
+    }
+
     /// Takes what the client sent; gives what is to be passed on once the magic and the first frame are here.
     ///
     /// The magic was played already. So were the settings, if the first frame repeats them, as it does with every client met so far: passed
     /// on it would be acknowledged a second time, and RFC 7540, section 3.2.1, has the 101 acknowledge `HTTP2-Settings` already, so that
     /// nghttp2 and with it cargo close the connection over a surplus acknowledgement.
     fn see(&mut self, bytes: &[u8]) -> io::Result<Option<Bytes>> {
-        let Self::Awaited { seen, settings } = self else {
+        let Self::Awaited(awaited) = self else {
             return Ok(Some(Bytes::copy_from_slice(bytes)));
         };
+        let Awaited { seen, settings, .. } = awaited;
         seen.extend_from_slice(bytes);
         let compared = seen.len().min(MAGIC.len());
         if seen[..compared] != MAGIC[..compared] {
@@ -216,6 +267,9 @@ impl Preface {
         };
         let mut rest = std::mem::take(seen);
         rest.advance(skip);
+        if let Some(writer) = awaited.writer.take() {
+            writer.wake();
+        }
         *self = Self::Done;
         Ok(Some(rest.freeze()))
     }
@@ -256,7 +310,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Upgraded<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let this = &mut *self;
+        let room = ready!(this.preface.poll_room(context, bytes.len()));
+        let sent = ready!(Pin::new(&mut this.inner).poll_write(context, &bytes[..room]))?;
+        this.preface.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_write_vectored(
@@ -264,7 +322,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Upgraded<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        if let Preface::Done = self.preface {
+            return Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        }
+        // Before the client's preface little is sent: a slice at a time will do.
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.poll_write(context, first.map_or(&[], |slice| slice))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -341,10 +404,7 @@ mod tests {
         let offer = offer(cargos()).expect("an offer");
         let sent = [MAGIC, &settings_frame(&offer.settings)[..], b"more"].concat();
         for cut in 0..sent.len() - 4 {
-            let mut preface = Preface::Awaited {
-                seen: BytesMut::new(),
-                settings: offer.settings.clone(),
-            };
+            let mut preface = Preface::awaited(offer.settings.clone());
             assert_eq!(preface.see(&sent[..cut]).expect("valid"), None, "{cut}");
             let rest = preface.see(&sent[cut..]).expect("valid");
             assert_eq!(rest.as_deref(), Some(&b"more"[..]), "{cut}");
@@ -353,10 +413,7 @@ mod tests {
 
     #[test]
     fn other_settings_are_passed_on() {
-        let mut preface = Preface::Awaited {
-            seen: BytesMut::new(),
-            settings: Bytes::from_static(b"abcdef"),
-        };
+        let mut preface = Preface::awaited(Bytes::from_static(b"abcdef"));
         let frame = settings_frame(b"ghijkl");
         let rest = preface.see(&[MAGIC, &frame[..]].concat()).expect("valid");
         assert_eq!(rest.as_deref(), Some(&frame[..]));

@@ -1,5 +1,9 @@
 //! The upgrade to HTTP/2 on a plain connection goes as cargo's nghttp2 wants it, frame by frame; what isn't a valid offer gets HTTP/1.1.
 
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use crate::support::{Connection, Frame, Frames, Mirror, Package, Upstream, frames};
 use frames::{
     CARGOS_SETTINGS_PAYLOAD, DATA, GOAWAY, MAGIC, PING, SETTINGS, WINDOW_UPDATE, cargos_offer,
@@ -52,6 +56,51 @@ async fn the_request_of_an_upgrade_is_answered_on_stream_1() {
     let response = frames.response(1).await;
     assert_eq!(response.status, 200);
     assert_eq!(response.body, upstream.index_file("serde").into_bytes());
+}
+
+/// curl 7.88, which is Debian 12's, keeps what follows a 101 in a buffer of 32 KiB and gives up when it is more (exit code 16). It got all that its
+/// windows have room for.
+#[tokio::test]
+async fn little_is_sent_before_the_client_has_gone_on_in_http2() {
+    const MOST: usize = 16 << 10;
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let file = upstream.crate_file("big", "1.0.0");
+    assert_eq!(mirror.get(CRATE).await.status, 200);
+    for headers in [
+        cargos_offer(),
+        // A window of a megabyte for each answer.
+        offer("AAQAEAAA"),
+    ] {
+        let upgraded = Frames::upgrade_with(mirror.addr(), "GET", CRATE, &headers);
+        let mut frames = upgraded.await;
+        let early = frames.until_quiet(Duration::from_millis(300)).await;
+        assert!((1_000..=MOST).contains(&early), "{early} bytes");
+        frames.send_bytes(MAGIC).await;
+        let settings = URL_SAFE_NO_PAD.decode(headers[2].1).expect("base64");
+        frames.send(SETTINGS, 0, 0, &settings).await;
+        for stream in [0, 1] {
+            let more = 1_000_000_u32.to_be_bytes();
+            frames.send(WINDOW_UPDATE, 0, stream, &more).await;
+        }
+        let response = frames.response(1).await;
+        assert!(response.body == file, "other bytes");
+    }
+}
+
+/// What has not gone out by then is no reason to keep the connection.
+#[tokio::test]
+async fn a_client_that_never_goes_on_in_http2_is_let_go() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).server("idle_timeout = \"1s\"");
+    let mirror = mirror.start().await;
+    for path in [CRATE, INDEX] {
+        assert_eq!(mirror.get(path).await.status, 200);
+        let offer = cargos_offer();
+        let upgraded = Frames::upgrade_with(mirror.addr(), "GET", path, &offer);
+        let mut frames = upgraded.await;
+        frames.until(|_| false).await;
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod check_lockfiles;
 mod circuit;
 mod corrupt_crates;
 mod corrupt_index;
+mod curl;
 mod crate_files;
 mod dated_bundles;
 mod disk_errors;

@@ -85,6 +85,14 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// A connection that begins in HTTP/2, with the client's half of the preface sent.
+    pub async fn begin(addr: SocketAddr) -> Frames {
+        let mut frames = Frames::after_upgrade(Connection::open(addr).await);
+        frames.send_bytes(MAGIC).await;
+        frames.send(SETTINGS, 0, 0, &[]).await;
+        frames
+    }
+
     /// What follows a 101.
     pub fn after_upgrade(connection: Connection) -> Frames {
         let (stream, received) = connection.into_parts();
@@ -191,6 +199,12 @@ impl Frames {
             }
         }
         frames
+    }
+
+    /// How many bytes have come and not been taken as frames, after nothing more did for that long.
+    pub async fn until_quiet(&mut self, quiet: Duration) -> usize {
+        while let Ok(Ok(1..)) = timeout(quiet, self.stream.read_buf(&mut self.received)).await {}
+        self.received.len()
     }
 
     /// The response on `stream`, after whatever else comes before it ends.
