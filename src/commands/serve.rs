@@ -48,8 +48,8 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     }
 }
 
-/// Files and sockets beside those of clients: upstream connections, the store, the log.
-const OTHER_FILES: u64 = 512;
+/// Files and sockets beside those of clients that are served: upstream connections, the store, the log, clients that are refused.
+const OTHER_FILES: u64 = 768;
 
 /// Raises the number of files this process may have open as far as the system lets it: the usual 1024 is fewer than `max_connections`.
 fn allow_files(max_connections: u32) {

@@ -31,7 +31,7 @@ use super::{
     eager::Eager,
     gather::Gathered,
     h2c::{Offer, Upgraded},
-    refusal,
+    linger, refusal,
     service::{Answering, Client, Service},
     watch::{Stall, Watched},
 };
@@ -131,14 +131,28 @@ impl Server {
         // Answers are written in one go; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let Some(place) = self.service.limits().connection() else {
-            // Without waiting for anything: it may be one of thousands.
-            let _ = stream.try_write(refusal::too_many().as_bytes());
-            return;
+            return self.refuse(stream);
         };
         let server = self.clone();
         self.tasks.spawn(async move {
             let open = Arc::new(Open::new(&server, place));
             server.run(stream, client, open).await;
+        });
+    }
+
+    /// Tells a client that there are too many connections.
+    fn refuse(&self, stream: TcpStream) {
+        let sentence = refusal::too_many();
+        let Some(place) = self.service.limits().refused() else {
+            // One of thousands: whether it hears of it or not, nothing is waited for.
+            let _ = linger::refuse_at_once(stream, &sentence);
+            return;
+        };
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            let refused = linger::refuse(stream, &sentence);
+            let _ = stopping.run_until_cancelled(refused).await;
+            drop(place);
         });
     }
 
@@ -150,7 +164,8 @@ impl Server {
         let connection = self
             .any_protocol
             .serve_connection_with_upgrades(TokioIo::new(stream.clone()), service);
-        self.drive(connection, stream, &client).await;
+        let end = self.drive(connection, &stream, &client).await;
+        self.close(end, stream, open).await;
     }
 
     async fn run_http2(
@@ -158,12 +173,33 @@ impl Server {
         upgraded: Upgraded<Stream>,
         stream: Stream,
         client: &Client,
+        open: Arc<Open>,
     ) {
         let service = service_fn(|request| answer(&self.service, request, client));
         let connection = self
             .only_http2
             .serve_connection(TokioIo::new(upgraded), service);
-        self.drive(connection, stream, client).await;
+        let end = self.drive(connection, &stream, client).await;
+        self.close(end, stream, open).await;
+    }
+
+    /// Closes a connection that has ended. One that goes on in HTTP/2 has another holder of its place, who will.
+    async fn close(&self, end: End, stream: Stream, open: Arc<Open>) {
+        let Some(_open) = Arc::into_inner(open) else {
+            return;
+        };
+        match end {
+            End::Told => {
+                let lingers = linger::close(stream);
+                // With nothing more to wait for when it is time to stop, but for what has arrived by now.
+                tokio::select! {
+                    biased;
+                    () = lingers => {}
+                    () = self.stopping.cancelled() => {}
+                }
+            }
+            End::Unheard => {}
+        }
     }
 
     /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop: then what is outstanding goes out,
@@ -171,9 +207,9 @@ impl Server {
     async fn drive<C: GracefulConnection<Error: Display + Unpin>>(
         &self,
         connection: C,
-        stream: Stream,
+        stream: &Stream,
         client: &Client,
-    ) {
+    ) -> End {
         let speaks_http1 = || !stream.gathers();
         let stalled = client
             .activity
@@ -185,7 +221,7 @@ impl Server {
         let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
         let mut turns = Turns {
             connection: pin!(connection),
-            stream: &stream,
+            stream,
             ended: None,
         };
         let ended = tokio::select! {
@@ -194,17 +230,20 @@ impl Server {
             Some(interruption) = interruptions.next() => match interruption {
                 Interruption::Stalled(stall) => {
                     tracing::debug!(client = %client.address, ?stall, "a connection on which nothing gets on is closed");
-                    if stall == Stall::Head {
-                        // Without waiting for anything: it has taken its time.
-                        let _ = stream.clone().write(refusal::too_slow().as_bytes()).now_or_never();
-                    }
-                    return;
+                    return match stall {
+                        Stall::Head => {
+                            // Without waiting for anything: it has taken its time.
+                            let _ = stream.clone().write(refusal::too_slow().as_bytes()).now_or_never();
+                            End::Told
+                        }
+                        Stall::Silence | Stall::Answer => End::Unheard,
+                    };
                 }
                 Interruption::Stopping => {
                     turns.connection.as_mut().graceful_shutdown();
                     tokio::select! {
                         ended = turns => ended,
-                        () = client.activity.ends_for(QUIET) => return,
+                        () = client.activity.ends_for(QUIET) => return End::Told,
                     }
                 }
             }
@@ -212,6 +251,7 @@ impl Server {
         if let Err(e) = ended {
             tracing::debug!(client = %client.address, "a connection ended badly: {e}");
         }
+        End::Told
     }
 
     /// Answers a request, or a valid offer to go on in HTTP/2 with the request in it.
@@ -250,10 +290,8 @@ impl Server {
     ) -> Response<Body> {
         let server = self.clone();
         self.tasks.spawn(async move {
-            // The connection keeps its place among all.
-            let _open = open;
             match upgraded(on_upgrade, &offer).await {
-                Ok((upgraded, stream)) => server.run_http2(upgraded, stream, &client).await,
+                Ok((upgraded, stream)) => server.run_http2(upgraded, stream, &client, open).await,
                 Err(e) => {
                     tracing::debug!(client = %client.address, "an upgrade to HTTP/2 failed: {e}");
                 }
@@ -272,6 +310,14 @@ fn answer(service: &Service, request: Request<Incoming>, client: &Client) -> Ans
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
     service.answer(head, has_body, client)
+}
+
+/// How it stands with a client when its connection ends.
+enum End {
+    /// It may have been told something that it hasn't read yet.
+    Told,
+    /// It doesn't listen.
+    Unheard,
 }
 
 /// What ends a connection that hasn't ended by itself.

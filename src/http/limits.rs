@@ -21,9 +21,13 @@ use crate::{
 /// Addresses that haven't asked for long are forgotten after so many requests.
 const ADDRESSES: usize = 10_000;
 
+/// How many connections beyond `max_connections` may be open at once for as long as it takes to tell their clients so.
+const REFUSED: usize = 256;
+
 /// What clients may use.
 pub(super) struct Limits {
     connections: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
     requests: AtomicUsize,
     rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
     /// How long a connection may be silent.
@@ -35,6 +39,7 @@ impl Limits {
         let rate = NonZeroU32::new(settings.max_requests_per_second.get());
         Self {
             connections: Arc::new(Semaphore::new(settings.max_connections.get() as usize)),
+            refused: Arc::new(Semaphore::new(REFUSED)),
             requests: AtomicUsize::new(0),
             rate: rate.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
             idle: *settings.idle_timeout,
@@ -44,6 +49,11 @@ impl Limits {
     /// A place for one more connection, if there is one.
     pub(super) fn connection(&self) -> Option<OwnedSemaphorePermit> {
         self.connections.clone().try_acquire_owned().ok()
+    }
+
+    /// A place for one connection that is told that there are too many, if there is one.
+    pub(super) fn refused(&self) -> Option<OwnedSemaphorePermit> {
+        self.refused.clone().try_acquire_owned().ok()
     }
 
     /// Counts one request from `address`.

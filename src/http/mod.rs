@@ -11,6 +11,7 @@ mod gather;
 mod h2c;
 mod index;
 mod limits;
+mod linger;
 mod listen;
 mod negotiate;
 mod pages;

@@ -1,6 +1,7 @@
 //! Limits: what one client, and all of them together, may ask for; who is over is told so in a sentence, and the others notice nothing.
 
 use std::{
+    io::Write,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -62,6 +63,100 @@ async fn one_connection_too_many_is_told_so_and_closed() {
     for client in &mut served {
         assert_eq!(next(client, SERDE).await.status, 200, "one that was there");
     }
+}
+
+/// A connection on which these bytes have arrived before the server gets to look at it: nothing else runs on a test's thread meanwhile.
+fn open_with(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = std::net::TcpStream::connect(addr).expect("connect");
+    stream.write_all(bytes).expect("send");
+    stream.set_nonblocking(true).expect("a socket");
+    TcpStream::from_std(stream).expect("a connection")
+}
+
+/// All that comes, up to the end, and how it ended.
+async fn all_that_comes(stream: &mut TcpStream) -> (String, std::io::Result<()>) {
+    let mut received = Vec::new();
+    let read = stream.read_to_end(&mut received);
+    let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+    let ended = read.expect("it ends").map(|_| ());
+    (String::from_utf8_lossy(&received).into_owned(), ended)
+}
+
+/// The system answers bytes that nobody has read with a reset, and a client that meets one may never see what it was told before: cargo said
+/// "connection reset" in place of the sentence.
+#[tokio::test]
+async fn who_is_refused_gets_the_answer_and_no_reset() {
+    let (_upstream, mirror) = mirror("max_connections = 1").await;
+    let mut served = Connection::open(mirror.addr()).await;
+    assert_eq!(next(&mut served, SERDE).await.status, 200);
+    let request = format!(
+        "GET {SERDE} HTTP/1.1\r\nhost: a\r\nx: {}",
+        "x".repeat(8_000)
+    );
+    for _ in 0..20 {
+        let mut refused = open_with(mirror.addr(), request.as_bytes());
+        let mut first = [0; 12];
+        refused.read_exact(&mut first).await.expect("the answer");
+        assert_eq!(&first, b"HTTP/1.1 503");
+        // It goes on with its request, as a client does that hasn't looked yet.
+        refused.write_all(b"\r\n\r\n").await.expect("taken");
+        let (rest, ended) = all_that_comes(&mut refused).await;
+        assert!(rest.ends_with("try again in a moment.\n"), "{rest}");
+        ended.expect("closed in order");
+    }
+}
+
+/// The same for what is refused within a connection: of a head or a body of which more comes than anybody wants.
+#[tokio::test]
+async fn who_is_cut_off_gets_the_answer_and_no_reset() {
+    let (_upstream, mirror) = mirror("").await;
+    let head = "PUT /api/v1/crates/new HTTP/1.1\r\nhost: a\r\ncontent-length: 900000\r\n\r\n";
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "x".repeat(200_000));
+    let upload = [head.as_bytes(), &[b'x'; 500_000]].concat();
+    let hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc".repeat(10_000);
+    for (bytes, status) in [(upload, "405"), (long.into_bytes(), "431"), (hello, "400")] {
+        let (now, later) = bytes.split_at(60_000);
+        let mut client = open_with(mirror.addr(), now);
+        let mut first = [0; 12];
+        client.read_exact(&mut first).await.expect("the answer");
+        let first = String::from_utf8_lossy(&first);
+        assert_eq!(first, format!("HTTP/1.1 {status}"));
+        // It goes on with its request, as a client does that hasn't looked yet.
+        for piece in later.chunks(10_000) {
+            let sent = client.write_all(piece).await;
+            sent.unwrap_or_else(|e| panic!("{status}: {e}"));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (_, ended) = all_that_comes(&mut client).await;
+        ended.unwrap_or_else(|e| panic!("{status}: {e}"));
+    }
+}
+
+/// Who doesn't go away isn't waited for without end, and takes no place from those who are refused politely.
+#[tokio::test]
+async fn clients_that_stay_after_a_refusal_are_let_go() {
+    let (_upstream, mirror) = mirror("max_connections = 1").await;
+    let mut served = Connection::open(mirror.addr()).await;
+    assert_eq!(next(&mut served, SERDE).await.status, 200);
+    let mut staying = Vec::new();
+    for _ in 0..600 {
+        let mut refused = open_with(mirror.addr(), b"GET / HTTP/1.1\r\n");
+        let mut first = [0; 12];
+        refused.read_exact(&mut first).await.expect("the answer");
+        assert_eq!(&first, b"HTTP/1.1 503");
+        staying.push(refused);
+    }
+    // Longer than it waits: a byte sent then is answered with a reset, and not taken.
+    let gone = async {
+        for refused in &mut staying {
+            while refused.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    gone.expect("they are closed");
+    assert_eq!(next(&mut served, SERDE).await.status, 200);
 }
 
 #[tokio::test]
