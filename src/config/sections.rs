@@ -17,6 +17,8 @@ pub struct Server {
     pub listen: Listen,
     /// The URL under which clients reach this server, when that isn't what their `Host` header says (behind a proxy that ends TLS, say).
     pub public_url: Option<BaseUrl>,
+    /// Who is let go on in HTTP/2 when it asks for it on a plain connection.
+    pub h2c: H2c,
     /// How long requests in flight may take to finish after Ctrl-C or SIGTERM.
     pub shutdown_grace: Span<0, { 3_600 * SECOND }>,
     /// How many connections may be open at once; more are told so and closed.
@@ -32,12 +34,27 @@ impl Default for Server {
         Self {
             listen: Listen(([127, 0, 0, 1], 8080).into()),
             public_url: None,
+            h2c: H2c::Auto,
             shutdown_grace: Span::millis(10 * SECOND),
             max_connections: Count::new(10_000),
             idle_timeout: Span::millis(120 * SECOND),
             max_requests_per_second: Count::new(0),
         }
     }
+}
+
+/// Who is let go on in HTTP/2 when it asks for it on a plain connection (`Upgrade: h2c`). Who begins in HTTP/2 doesn't ask, and may always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum H2c {
+    /// Cargo from 1.74 on, whose libcurl can, and clients that aren't cargo; nobody behind a proxy, as far as requests show one, and nobody at all when
+    /// `public_url` is set.
+    #[default]
+    Auto,
+    /// Whoever asks. A proxy in front that passes the upgrade on has no say in what is asked for afterwards.
+    Always,
+    /// Nobody.
+    Never,
 }
 
 /// `[store]`: what is kept on disk.

@@ -1,6 +1,6 @@
 //! [`Access`]: what is known of one request, to be counted and logged when its answer has gone out.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request};
@@ -34,14 +34,17 @@ pub(super) struct Access {
 
 /// What only the log wants to know of a request.
 struct Line {
+    client: IpAddr,
     method: Method,
     uri: Uri,
     user_agent: Option<HeaderValue>,
 }
 
 impl Access {
-    pub(super) fn new(request: &request::Parts, in_flight: InFlight) -> Self {
+    /// A request of the client at that address, which begins now.
+    pub(super) fn new(request: &request::Parts, client: IpAddr, in_flight: InFlight) -> Self {
         let line = || Line {
+            client,
             method: request.method.clone(),
             uri: request.uri.clone(),
             user_agent: request.headers.get(header::USER_AGENT).cloned(),
@@ -93,6 +96,7 @@ impl Drop for Access {
             .map(|v| String::from_utf8_lossy(v.as_bytes()));
         tracing::info!(
             target: TARGET,
+            client = %line.client,
             method = line.method.as_str(),
             path = line.uri.path(),
             status = self.status.as_u16(),

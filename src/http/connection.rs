@@ -264,7 +264,8 @@ impl Server {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
-        if !wanted || self.stopping.is_cancelled() {
+        let granted = || self.service.upgrades().include(request.headers());
+        if !wanted || !granted() || self.stopping.is_cancelled() {
             return answer(&self.service, request, client);
         }
         let on_upgrade = hyper::upgrade::on(&mut request);

@@ -1,6 +1,7 @@
 //! HTTP: a listener, requests parsed into routes, answers. Decides nothing about what is fresh or allowed.
 
 mod access;
+mod agent;
 mod body;
 mod conditional;
 mod config_json;
@@ -20,6 +21,7 @@ mod refusal;
 mod respond;
 mod route;
 mod service;
+mod upgrades;
 mod watch;
 
 pub use connection::serve;
@@ -31,6 +33,7 @@ pub use service::Service;
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {
     pub use super::{
+        agent::Agent,
         conditional::none_match,
         h2c::{Offer, Upgraded},
         negotiate::accepts_gzip,

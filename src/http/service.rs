@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Response, Uri, header, request::Parts as Head};
+use http::{Response, Uri, Version, header, request::Parts as Head};
 
 use super::{
     access::Access,
@@ -22,6 +22,7 @@ use super::{
     pages,
     respond::{Answer, ErrorForm},
     route::{Route, Verb},
+    upgrades::Upgrades,
     watch::Activity,
 };
 use crate::{
@@ -48,6 +49,7 @@ struct Inner {
     public_url: Option<BaseUrl>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    upgrades: Upgrades,
 }
 
 impl Service {
@@ -58,11 +60,17 @@ impl Service {
             public_url: settings.public_url.clone(),
             metrics,
             limits: Limits::new(settings),
+            upgrades: Upgrades::new(settings),
         }))
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Who is upgraded to HTTP/2.
+    pub(super) fn upgrades(&self) -> Upgrades {
+        self.0.upgrades
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
@@ -72,7 +80,7 @@ impl Service {
     /// Answers one request from `client`; every failure is an answer too, a panic included. What is in memory is answered at once, in a future that
     /// is small; only what takes longer gets one that can.
     pub(super) fn answer(&self, request: Head, has_body: bool, client: &Client) -> Answering {
-        let mut access = Access::new(&request, client.activity.begin());
+        let mut access = Access::new(&request, client.address, client.activity.begin());
         let route = Route::parse(request.uri.path());
         let verb = Verb::parse(&request.method);
         let form = match &route {
@@ -113,12 +121,7 @@ impl Service {
     ) -> Result<Route> {
         let route = route?;
         verb?;
-        // RFC 9112, section 3.2: two hosts are two different ideas of whom the request is for.
-        if request.headers.get_all(header::HOST).iter().count() > 1 {
-            return Err(Error::bad_request(
-                "the request has more than one Host header",
-            ));
-        }
+        one_host(request)?;
         if has_body {
             return Err(Error::bad_request(
                 "a request that only reads can't have a body",
@@ -236,6 +239,24 @@ impl Asked {
             Answer::error(&e, self.form)
         });
         answer.finish(self.verb, self.access)
+    }
+}
+
+/// Whether a request says for whom it is as RFC 9112, section 3.2, wants it: once, and over HTTP/1.1 always.
+///
+/// # Errors
+/// [`Kind::BadRequest`] otherwise.
+fn one_host(request: &Head) -> Result<()> {
+    let hosts = request.headers.get_all(header::HOST).iter().count();
+    match hosts {
+        0 if request.version == Version::HTTP_11 => Err(Error::bad_request(
+            "the request has no Host header, which HTTP/1.1 requires",
+        )),
+        0 | 1 => Ok(()),
+        // Two different ideas of whom the request is for.
+        _ => Err(Error::bad_request(
+            "the request has more than one Host header",
+        )),
     }
 }
 

@@ -62,7 +62,8 @@ async fn json_logs_have_one_line_a_request_with_all_that_is_known_of_it() {
     assert_eq!(lines.len(), expected.len(), "{stderr}");
     for (line, (method, path, status, outcome, bytes, protocol)) in lines.iter().zip(expected) {
         for (key, value) in [
-            ("method", Value::from(method)),
+            ("client", Value::from("127.0.0.1")),
+            ("method", method.into()),
             ("path", path.into()),
             ("status", status.into()),
             ("outcome", outcome.into()),
@@ -118,6 +119,7 @@ async fn human_logs_are_lines_of_words_without_colours_where_nobody_sees_them() 
     assert_eq!(lines.len(), 1, "{stderr}");
     for word in [
         "INFO",
+        "client=127.0.0.1",
         "\"GET\"",
         INDEX,
         "status=200",

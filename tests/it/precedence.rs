@@ -120,7 +120,10 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         let commented = content.len() < line.len();
         in_example |= commented && content.starts_with('[');
         let key = content.split_once(" = ").map(|(key, _)| key);
-        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_key = |key: &str| {
+            key.bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        };
         let is_setting = key.is_some_and(is_key) || content.starts_with('[');
         let example = in_example || matches!(key, Some("public_url" | "max_age" | "lockfiles"));
         if commented && is_setting && (with_examples || !example) {
