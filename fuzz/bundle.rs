@@ -8,12 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use crate_mirror::{
+    bundle::{self, Imported, Watch},
     domain::{IndexFile, Key, Sha256, Validators},
     metrics::Metrics,
-    mirror::{
-        Rendition,
-        bundle::{self, Imported, Watch},
-    },
+    mirror::Rendition,
     store::{IndexRecord, Object, Store},
 };
 

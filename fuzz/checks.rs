@@ -23,8 +23,8 @@ use crate_mirror::{
         lockfile::{Locked, Source},
     },
     http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
-    mirror::prefetch::lockfile_in,
     policy::render,
+    prefetch::lockfile_in,
     store::IndexRecord,
     upstream::parts::{gunzip as decompress, retry_after, starts_at, validators},
 };

@@ -15,7 +15,8 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts, Registry, Twins, prefetch},
+    mirror::{Mirror, Parts, Registry, Twins},
+    prefetch,
     store::Store,
     upstream::Upstream,
 };

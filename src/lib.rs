@@ -4,7 +4,7 @@
 //! cache with conditional requests. The layers, lowest first; imports go downward only:
 //!
 //! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`policy`] (pure too), [`store`] and [`upstream`] (bytes in and out),
-//! [`mirror`] (the one place where they meet), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
+//! [`mirror`] (the one place where they meet), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
@@ -12,6 +12,7 @@
 
 pub mod allowance;
 pub mod app;
+pub mod bundle;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -21,5 +22,6 @@ pub mod http;
 pub mod metrics;
 pub mod mirror;
 pub mod policy;
+pub mod prefetch;
 pub mod store;
 pub mod upstream;

@@ -11,8 +11,8 @@ use crate::{
     config::{self, Flags},
     error::{Error, Result},
     metrics::Metrics,
-    mirror::{
-        prefetch::{Aside, List, Missing},
+    prefetch::{
+        Aside, List, Missing,
         readiness::{Look, lacking},
     },
 };

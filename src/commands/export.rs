@@ -13,16 +13,14 @@ use clap::ValueEnum;
 use super::bar;
 use crate::{
     app,
+    bundle::{
+        self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
+        Written,
+    },
     config::{self, BaseUrl, Config, Flags},
     domain::RegistryName,
     error::{Error, Result},
-    mirror::{
-        bundle::{
-            self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
-            Written,
-        },
-        prefetch::{List, Missing},
-    },
+    prefetch::{List, Missing},
     store::Store,
 };
 

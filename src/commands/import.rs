@@ -14,10 +14,10 @@ use bytesize::ByteSize;
 use super::bar;
 use crate::{
     app,
+    bundle::{self, Imported, PublicKey, Watch},
     config::{self, Config, Flags},
     error::{Error, Result},
     metrics::Metrics,
-    mirror::bundle::{self, Imported, PublicKey, Watch},
     store::Store,
 };
 

@@ -1,6 +1,5 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
 
-pub mod bundle;
 mod crates;
 mod download;
 mod entry;
@@ -11,9 +10,7 @@ mod index;
 mod memory;
 mod not_here;
 mod offline;
-pub mod prefetch;
 mod read_ahead;
-pub mod readiness;
 mod refresh;
 mod registry;
 mod rendition;
@@ -160,6 +157,11 @@ impl Mirror {
     /// The registry served when none is named.
     pub fn default_registry(&self) -> RegistryName {
         self.0.default
+    }
+
+    /// Where its objects are kept.
+    pub fn store(&self) -> &Store {
+        &self.0.store
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.

@@ -3,8 +3,8 @@
 use std::{fs, os::unix::net::UnixListener, path::Path, sync::Arc};
 
 use crate_mirror::{
+    bundle::{self, Order, Output, Watch},
     metrics::Metrics,
-    mirror::bundle::{self, Order, Output, Watch},
     store::Store,
 };
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate_mirror::{
+    bundle::{self, Imported, Watch},
     error::{Kind, Result},
     metrics::Metrics,
-    mirror::bundle::{self, Imported, Watch},
     store::Store,
 };
 use serde_json::json;

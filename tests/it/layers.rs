@@ -8,6 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["commands"],
     &["app"],
     &["http"],
+    &["prefetch", "bundle"],
     &["mirror"],
     &["policy", "store", "upstream"],
     &["config"],

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use crate::mirror::prefetch::Progress;
+use crate::prefetch::Progress;
 
 /// How often a bar moves.
 const TICK: Duration = Duration::from_millis(200);

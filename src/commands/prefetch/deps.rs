@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     domain::{Lockfile, RegistryName},
     error::{Error, Kind, Result},
-    mirror::prefetch::{Missing, Needed},
+    prefetch::{Missing, Needed},
 };
 
 /// So many cargos run at once, each in a home of its own: of those that share one, all but one wait.

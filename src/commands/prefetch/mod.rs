@@ -24,10 +24,10 @@ use crate::{
     },
     error::{Error, Result},
     metrics::Metrics,
-    mirror::{
-        Mirror, Twins,
-        prefetch::{Choice, List, Missing, Needed, Prefetch, Report, lockfile, stored_index_files},
-        readiness::Look,
+    mirror::{Mirror, Twins},
+    prefetch::{
+        Choice, List, Missing, Needed, Prefetch, Report, lockfile, readiness::Look,
+        stored_index_files,
     },
     store::Store,
 };

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 
 use crate::{
     domain::Wanted,
-    mirror::prefetch::{Aside, Missing, Report, not_stored},
+    prefetch::{Aside, Missing, Report, not_stored},
     store::Store,
 };
 

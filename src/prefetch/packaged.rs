@@ -32,7 +32,7 @@ impl Prefetch {
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when a task panics.
     pub async fn packaged(&self, needed: Vec<Needed>) -> Result<Packaged> {
-        let store = &self.mirror.0.store;
+        let store = self.mirror.store();
         let work = |needed: Needed| {
             let store = store.clone();
             let label = needed.label();

@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use super::{List, Prefetch, Report, lockfile};
+use super::{List, Prefetch, Report, lockfile, readiness::Look};
 use crate::{
     config::{Origins, sections},
     error::{Error, Result},
-    mirror::{Mirror, readiness::Look},
+    mirror::Mirror,
 };
 
 /// So many things are asked for at once: few, because clients wait in the same line for upstream.

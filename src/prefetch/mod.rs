@@ -1,10 +1,12 @@
 //! [`Prefetch`]: the store filled before anyone asks, on the way that a client's request takes: the same checks, the same store, the same line for upstream.
 
 mod list;
+mod needed;
 mod packaged;
 mod parallel;
 mod patience;
 mod pick;
+pub mod readiness;
 mod service;
 
 use std::{
@@ -16,42 +18,20 @@ use std::{
 };
 
 pub use list::{Aside, List, lockfile};
+pub use needed::{Missing, Needed};
 pub use packaged::{Packaged, lockfile_in};
 pub use pick::Choice;
 pub use service::{Warm, keep_warm};
 
 use patience::{Patience, Tries};
+use readiness::Look;
 
-use super::{CrateBody, Found, IndexEntry, Mirror, readiness::Look};
 use crate::{
-    domain::{CrateId, CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Sha256, Wanted},
+    domain::{CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Wanted},
     error::{Error, Kind, Result},
+    mirror::{CrateBody, Found, IndexEntry, Mirror},
     store::{Links, Next, Sight, Store},
 };
-
-/// One .crate file that has to be here.
-#[derive(Clone, Debug)]
-pub struct Needed {
-    /// Of which registry.
-    pub registry: RegistryName,
-    /// Which crate and version.
-    pub id: CrateId,
-    /// What it must hash to, if whoever needs it knows.
-    pub sha256: Option<Sha256>,
-    /// Who needs it: Cargo.lock files by their path, or none if it was asked for by name.
-    pub by: Vec<Arc<str>>,
-}
-
-/// Something that couldn't be had.
-#[derive(Clone, Debug)]
-pub struct Missing {
-    /// What it is, as a list of what is wanted has it.
-    pub what: String,
-    /// Why.
-    pub why: String,
-    /// Who needs it.
-    pub by: Vec<Arc<str>>,
-}
 
 /// How far a run is; may be looked at while it goes on.
 #[derive(Debug, Default)]
@@ -297,7 +277,7 @@ impl Prefetch {
 
     /// Whether there is such a file, as far as a glance can tell; eviction sees that it is used.
     async fn is_stored(&self, key: CrateKey) -> bool {
-        let store = &self.mirror.0.store;
+        let store = self.mirror.store();
         let size = store.mark_used(&Key::Crate(key), (self.clock)()).await;
         matches!(size, Ok(Some(1..)))
     }

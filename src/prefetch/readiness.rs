@@ -1,6 +1,6 @@
 //! Readiness: can Cargo.lock files be built from a store alone? Nothing here knows of any upstream.
 
-use super::prefetch::{Missing, Needed};
+use super::needed::{Missing, Needed};
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key},
     error::{Kind, Result},
