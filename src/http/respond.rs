@@ -117,6 +117,7 @@ fn retry_after(kind: Kind) -> Option<Duration> {
         | Kind::Offline
         | Kind::Corrupt
         | Kind::UpstreamFault
+        | Kind::UpstreamRefused
         | Kind::UpstreamTimeout
         | Kind::Config
         | Kind::Store
@@ -135,6 +136,8 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         // To be tried again: whoever runs the mirror can bring it anew.
         Kind::Corrupt => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Offline),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
+        // What cargo shows at once. It repeats every 5xx three times, for eleven seconds.
+        Kind::UpstreamRefused => (StatusCode::FORBIDDEN, Outcome::Miss),
         Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)
         }

@@ -78,6 +78,7 @@ fn passes(error: &Error) -> bool {
         | Kind::Store
         | Kind::Corrupt => true,
         Kind::UpstreamFault
+        | Kind::UpstreamRefused
         | Kind::Absent
         | Kind::Offline
         | Kind::BadRequest

@@ -42,6 +42,7 @@ impl Attempts {
             // The same question gets the same answer.
             Kind::UpstreamResting { .. }
             | Kind::UpstreamFault
+            | Kind::UpstreamRefused
             | Kind::Absent
             | Kind::BadRequest
             | Kind::MethodNotAllowed

@@ -55,6 +55,7 @@ mod process;
 mod read_ahead;
 mod real_crates_io;
 mod refresh;
+mod refusals;
 mod registries;
 mod registry_changes;
 mod resumed;
