@@ -13,6 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The request can't mean anything: a malformed name, version, path or header.
     BadRequest,
+    /// The request's URL is longer than any that means something here.
+    UrlTooLong,
+    /// The request's headers are larger than this server reads.
+    HeadersTooLarge,
     /// The path exists, but only for reading.
     MethodNotAllowed,
     /// This program has no room for it at the moment.

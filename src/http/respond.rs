@@ -111,6 +111,8 @@ fn retry_after(kind: Kind) -> Option<Duration> {
             Some(retry_after)
         }
         Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::NotFound
         | Kind::Absent
@@ -129,6 +131,8 @@ fn retry_after(kind: Kind) -> Option<Duration> {
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
         Kind::BadRequest => (StatusCode::BAD_REQUEST, Outcome::Absent),
+        Kind::UrlTooLong => (StatusCode::URI_TOO_LONG, Outcome::Absent),
+        Kind::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Outcome::Absent),
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
         Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),

@@ -34,6 +34,8 @@ fn worded(error: &Error, say: impl FnOnce(&str) -> String) -> Error {
         Kind::UpstreamFault
         | Kind::Absent
         | Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::Overloaded

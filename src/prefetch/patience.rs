@@ -82,6 +82,8 @@ fn passes(error: &Error) -> bool {
         | Kind::Absent
         | Kind::Offline
         | Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::NotFound

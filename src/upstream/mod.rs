@@ -286,6 +286,8 @@ fn word(kind: Kind) -> &'static str {
         Kind::UpstreamRefused => "refused",
         Kind::Absent => "absent",
         Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::Overloaded

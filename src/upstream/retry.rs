@@ -45,6 +45,8 @@ impl Attempts {
             | Kind::UpstreamRefused
             | Kind::Absent
             | Kind::BadRequest
+            | Kind::UrlTooLong
+            | Kind::HeadersTooLarge
             | Kind::MethodNotAllowed
             | Kind::TooManyRequests { .. }
             | Kind::Overloaded

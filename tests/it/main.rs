@@ -26,6 +26,8 @@ mod floods;
 mod found_by_chaos;
 mod gzip;
 mod h2c;
+mod heads;
+mod held_by_clients;
 mod hidden_versions;
 mod hostile_bundles;
 mod http2;
