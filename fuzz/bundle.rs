@@ -70,6 +70,7 @@ fn import(bytes: &[u8], compressed: bool) -> u64 {
         total: &|_| {},
         bytes: &|_| {},
         say: &|_| {},
+        is_over: &|| false,
     };
     let mut done = Imported::default();
     let source = Cursor::new(bytes);

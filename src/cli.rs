@@ -1,13 +1,21 @@
 //! The command line: what was asked for, parsed; and the process around it.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    commands,
+    commands::{self, say},
     config::Flags,
     error::{Error, Kind, Result},
 };
@@ -85,11 +93,13 @@ enum LogFormat {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     // The guard writes out what is still to be written when it is dropped.
-    let done = start_logging(&cli).and_then(|_guard| block_on(&cli));
-    match done {
-        Ok(code) => code,
-        Err(e) => {
-            eprintln!("crate-mirror: {e}");
+    let done = || start_logging(&cli).and_then(|_guard| block_on(&cli));
+    // A panic has been logged; it has an exit code like every other failure.
+    match catch_unwind(AssertUnwindSafe(done)) {
+        Err(_) => ExitCode::FAILURE,
+        Ok(Ok(code)) => code,
+        Ok(Err(e)) => {
+            say::aside(format_args!("crate-mirror: {e}"));
             match e.kind() {
                 Kind::Config => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
@@ -97,6 +107,9 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+/// How long what is under way may take to end.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 fn block_on(cli: &Cli) -> Result<ExitCode> {
     let flags = Flags {
@@ -112,6 +125,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         .build()
         .map_err(|e| Error::internal(format!("no runtime: {e}")))?;
     let done = runtime.block_on(async {
+        // A terminal that goes away ends nothing: whoever listens for it by now has other reasons.
+        let _hangup = signal(SignalKind::hangup());
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => commands::serve::run(&flags).await,
             Command::Check(options) => commands::check::run(&flags, options).await,
@@ -123,8 +138,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Import(options) => commands::import::run(&flags, options).await,
         }
     });
-    // What was not finished within the grace time is not waited for.
-    runtime.shutdown_background();
+    // What is under way ends here, so that it leaves no temporary files; what hangs is not waited for.
+    runtime.shutdown_timeout(END_WITHIN);
     done
 }
 

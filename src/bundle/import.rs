@@ -25,7 +25,7 @@ pub struct Imported {
 }
 
 /// Reads a bundle into `store` at the time `now`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
-/// there. When this returns without an error, everything is durable, if the store is synced.
+/// there. What was staged is put into place every few seconds, and when the job is ended by whoever watches. When this returns without an error, everything is durable, if the store is synced.
 ///
 /// # Errors
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong with the bundle and at which entry, [`Kind::Store`](crate::error::Kind::Store)
@@ -39,7 +39,7 @@ pub fn import(
     done: &mut Imported,
 ) -> Result<()> {
     with(store, now, watch, done, |import| {
-        read(source, key, || store.scratch(), import)
+        read(watch.reading(source), key, || store.scratch(), import)
     })
 }
 
@@ -56,7 +56,7 @@ pub fn import_archive(
     done: &mut Imported,
 ) -> Result<()> {
     with(store, now, watch, done, |import| {
-        read_archive(source, key, || store.scratch(), import)
+        read_archive(watch.reading(source), key, || store.scratch(), import)
     })
 }
 
@@ -172,7 +172,7 @@ impl Import<'_> {
                 entry.path
             )));
         }
-        if is_good(self.store, key, entry.size)? {
+        if self.is_good(key, entry.size)? {
             content.check()?;
             return Ok(Written::Skipped);
         }
@@ -195,6 +195,18 @@ impl Import<'_> {
         });
         Ok(())
     }
+
+    /// Whether the store has this file, whole.
+    fn is_good(&self, key: &CrateKey, size: u64) -> Result<bool> {
+        match self.store.open_object(&Key::Crate(*key))? {
+            Some((file, there)) if there == size => {
+                let digest = digest(self.watch.reading(file));
+                self.watch.go_on()?;
+                Ok(digest.is_ok_and(|digest| digest == key.sha256))
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
 }
 
 /// Whether an index has exactly this version with exactly this content. Keys made of paths have no capitals.
@@ -215,15 +227,5 @@ pub(super) fn crate_key(file: &IndexFile, registry: RegistryName, version: &Vers
             version: *version.version(),
         },
         sha256: version.sha256,
-    }
-}
-
-/// Whether the store has this file, whole.
-fn is_good(store: &Store, key: &CrateKey, size: u64) -> Result<bool> {
-    match store.open_object(&Key::Crate(*key))? {
-        Some((file, there)) if there == size => {
-            Ok(digest(file).is_ok_and(|digest| digest == key.sha256))
-        }
-        Some(_) | None => Ok(false),
     }
 }

@@ -20,6 +20,7 @@ mod sign;
 mod since;
 mod survey;
 mod tree;
+mod watch;
 mod write;
 
 use crate::store::IndexRecord;
@@ -33,8 +34,9 @@ pub use read::{Content, Sink, read, read_archive};
 pub use select::{Pick, Picks, Selection};
 pub use sign::{PublicKey, SigningKey};
 pub use since::Since;
-pub use survey::{Trouble, Watch};
+pub use survey::Trouble;
 pub use tree::{Layout, Planted, Tree, plant};
+pub use watch::Watch;
 
 /// The version of the format; bundles of another one are refused.
 pub const FORMAT: u32 = 1;

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Entry, Head, MAX_MANIFEST, Selection, Since,
+    Entry, Head, MAX_MANIFEST, Selection, Since, Watch,
     entry::{self, Entries, Records},
-    survey::{Found, Survey, Trouble, Watch},
+    survey::{Found, Survey, Trouble},
 };
 use crate::{
     domain::RegistryName,

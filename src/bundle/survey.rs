@@ -6,7 +6,7 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Entry, MAX_CRATE, Selection,
+    Entry, MAX_CRATE, Selection, Watch,
     import::{crate_key, lists},
     select::Pick,
 };
@@ -15,16 +15,6 @@ use crate::{
     error::{Error, Result},
     store::{Holding, IndexRecord, Object, Store, digest},
 };
-
-/// Who watches a long job.
-pub struct Watch<'a> {
-    /// Told how many bytes there are to do, when that is known.
-    pub total: &'a dyn Fn(u64),
-    /// Told how many more bytes have been done.
-    pub bytes: &'a dyn Fn(u64),
-    /// Given a line about something that is wrong and doesn't end the job.
-    pub say: &'a dyn Fn(&str),
-}
 
 /// What a survey found that doesn't go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +104,7 @@ impl Survey<'_> {
         picks: Option<&[Pick]>,
         known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
     ) -> Result<Option<Found>> {
+        self.watch.go_on()?;
         let key = holding.index;
         let Some(Indexed {
             entry,
@@ -268,12 +259,14 @@ impl Survey<'_> {
         }
         let checked = match self.store.open_object(&object.key)? {
             None => Err("it has vanished meanwhile".to_owned()),
-            Some((file, _)) => match digest(file) {
+            Some((file, _)) => match digest(self.watch.reading(file)) {
                 Ok(actual) if actual == key.sha256 => Ok(()),
                 Ok(actual) => Err(format!("its checksum is {actual}")),
                 Err(e) => Err(format!("it can't be read: {e}")),
             },
         };
+        // What couldn't be read because of that isn't bad.
+        self.watch.go_on()?;
         (self.watch.bytes)(object.size);
         match checked {
             Ok(()) => Ok(Some((key, entry))),

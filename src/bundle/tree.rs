@@ -11,9 +11,9 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::{
-    Selection,
+    Selection, Watch,
     import::crate_key,
-    survey::{Found, Survey, Trouble, Watch, changed},
+    survey::{Found, Survey, Trouble, changed},
 };
 use crate::{
     config::BaseUrl,
@@ -85,7 +85,7 @@ pub fn plant(store: &Store, tree: &Tree, watch: &Watch<'_>) -> Result<Planted> {
         |_, _| Ok(false),
         |found| match found.record.gone {
             true => tree.withdraw(&found, watch, &mut planted),
-            false => tree.add(store, &found, &mut planted),
+            false => tree.add(store, &found, watch, &mut planted),
         },
     )?;
     planted.trouble.add(survey.trouble);
@@ -95,13 +95,19 @@ pub fn plant(store: &Store, tree: &Tree, watch: &Watch<'_>) -> Result<Planted> {
 
 impl Tree {
     /// Crates first: no index file names what isn't there yet.
-    fn add(&self, store: &Store, found: &Found, planted: &mut Planted) -> Result<()> {
+    fn add(
+        &self,
+        store: &Store,
+        found: &Found,
+        watch: &Watch<'_>,
+        planted: &mut Planted,
+    ) -> Result<()> {
         let there: HashSet<String> = found.crates.iter().map(|(key, _)| key.path()).collect();
         let key = |version: &Version| crate_key(&found.file, found.key.registry, version);
         for version in found.file.versions() {
             let key = key(version);
             if there.contains(&key.path()) {
-                planted.bytes += self.crate_file(store, &key)?;
+                planted.bytes += self.crate_file(store, &key, watch)?;
                 planted.crates += 1;
             }
         }
@@ -145,9 +151,10 @@ impl Tree {
         }
     }
 
-    fn crate_file(&self, store: &Store, key: &CrateKey) -> Result<u64> {
+    fn crate_file(&self, store: &Store, key: &CrateKey, watch: &Watch<'_>) -> Result<u64> {
         let gone = || changed(&key.path());
-        let (mut file, _) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
+        let (file, _) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
+        let mut file = watch.reading(file);
         let path = self.path_of(&key.id);
         let failed = |e| unwritable(&path, &e);
         let (mut target, mut hasher) = (beside(&path)?, Hasher::default());

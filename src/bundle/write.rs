@@ -5,11 +5,11 @@ use std::io::{self, Read, Write};
 use tar::{Builder, Header};
 
 use super::{
-    Entry, MANIFEST, SIGNATURE, SigningKey,
+    Entry, MANIFEST, SIGNATURE, SigningKey, Watch,
     entry::{Entries, Records},
     manifest,
     pick::Part,
-    survey::{Watch, changed},
+    survey::changed,
 };
 use crate::{
     domain::{Hasher, Key},
@@ -51,8 +51,11 @@ pub(super) fn write(
     for entry in entries.read(part.lines.clone())? {
         let entry = entry?;
         match entry.key()? {
-            Key::Index(_) => object(&mut records, &entry, &mut archive)?,
-            key @ Key::Crate(_) => object(stored(store, &key, &entry)?, &entry, &mut archive)?,
+            Key::Index(_) => object(watch.reading(&mut records), &entry, &mut archive)?,
+            key @ Key::Crate(_) => {
+                let file = watch.reading(stored(store, &key, &entry)?);
+                object(file, &entry, &mut archive)?;
+            }
         }
         (watch.bytes)(entry.size);
     }

@@ -5,6 +5,7 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 
 use clap::Args;
 
+use super::{interrupt, say::Lines};
 use crate::{
     allowance::Allowance,
     app,
@@ -34,10 +35,15 @@ pub struct Options {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or a Cargo.lock can't be used.
 pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
-    match options.lockfiles.is_empty() {
-        true => parts(flags).await,
-        false => lockfiles(flags, options).await,
-    }
+    let (flags, options) = (flags.clone(), options.clone());
+    let check = async move {
+        match options.lockfiles.is_empty() {
+            true => parts(&flags).await,
+            false => lockfiles(&flags, &options).await,
+        }
+    };
+    let code = interrupt::until_told(check).await?;
+    Ok(code.unwrap_or_else(|| interrupt::told("not everything is checked; run it again")))
 }
 
 /// Lists on standard output what the store lacks, each line beginning with what `prefetch` takes, and says the rest on standard error. No
@@ -66,7 +72,7 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// The table, and what is to be said of it. Whoever started it may have stopped reading, which is no failure.
+/// The table, and what is to be said of it. Whoever started it may have stopped reading; the exit code says what matters.
 fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
     let width = |column: fn(&Missing) -> &str| {
         let widths = missing.iter().map(|m| column(m).chars().count());
@@ -100,21 +106,27 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
 /// Says for each part whether it can be used; exit code 1 when an upstream can't.
 async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
+    let mut lines = Lines::default();
     match config::file(flags)? {
-        Some(file) => println!("ok      settings {}", file.display()),
-        None => println!(
+        Some(file) => lines.say(format_args!("ok      settings {}", file.display())),
+        None => lines.say(format_args!(
             "ok      settings, without a file: there is no {} here",
             config::DEFAULT_FILE
-        ),
+        )),
     }
     let metrics = Arc::new(Metrics::new());
     app::store_to_serve(&config, &metrics)?;
-    println!("ok      store {}", config.store.path.0.display());
+    lines.say(format_args!(
+        "ok      store {}",
+        config.store.path.0.display()
+    ));
     if config.offline.enabled {
         for name in config.registries.keys() {
-            println!("ok      registry {name}: offline, so it isn't asked");
+            lines.say(format_args!(
+                "ok      registry {name}: offline, so it isn't asked"
+            ));
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(lines.end(ExitCode::SUCCESS));
     }
     let allowance = Allowance::new(config.memory.budget.get(), 0);
     let mut code = ExitCode::SUCCESS;
@@ -124,12 +136,14 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         // Never a password on a screen or in a CI's log.
         let _ = (index.set_password(None), index.set_username(""));
         match upstream.dl().await {
-            Ok(dl) => println!("ok      registry {name}: {index}, its crates at {dl}"),
+            Ok(dl) => lines.say(format_args!(
+                "ok      registry {name}: {index}, its crates at {dl}"
+            )),
             Err(e) => {
-                println!("failed  registry {name}: {index}: {e}");
+                lines.say(format_args!("failed  registry {name}: {index}: {e}"));
                 code = ExitCode::FAILURE;
             }
         }
     }
-    Ok(code)
+    Ok(lines.end(code))
 }

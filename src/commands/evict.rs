@@ -4,6 +4,7 @@ use std::{collections::HashSet, process::ExitCode, time::SystemTime};
 
 use bytesize::ByteSize;
 
+use super::{interrupt, say::Lines};
 use crate::{
     app,
     config::{self, Flags},
@@ -29,14 +30,23 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
     let age = config.store.max_age.map(|age| *age);
     let oldest = age.and_then(|age| SystemTime::now().checked_sub(age));
     let store = app::existing_store(&config)?;
-    let done = evict(&store, Target { size, oldest }, HashSet::new()).await?;
+    let evicted = store.clone();
+    let evicting = async move { evict(&evicted, Target { size, oldest }, HashSet::new()).await };
+    let Some(done) = interrupt::until_told(evicting).await? else {
+        // It may have removed something.
+        store.announce_change().await?;
+        return Ok(interrupt::told(
+            "the store may still be larger than it was to be; run it again",
+        ));
+    };
     if done.objects > 0 {
         store.announce_change().await?;
     }
+    let mut lines = Lines::default();
     for trouble in &done.troubles.first {
-        println!("failed  {trouble}");
+        lines.say(format_args!("failed  {trouble}"));
     }
-    println!(
+    lines.say(format_args!(
         "{} objects of {} removed, {} left{}",
         done.objects,
         ByteSize(done.bytes).display().iec(),
@@ -45,9 +55,9 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
             0 => String::new(),
             count => format!("; {count} files or folders couldn't be counted or removed"),
         }
-    );
-    Ok(match done.troubles.count {
+    ));
+    Ok(lines.end(match done.troubles.count {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
-    })
+    }))
 }

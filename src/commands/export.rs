@@ -10,7 +10,11 @@ use std::{
 use bytesize::ByteSize;
 use clap::ValueEnum;
 
-use super::bar;
+use super::{
+    bar,
+    interrupt::{self, Ended, Stop},
+    say,
+};
 use crate::{
     app,
     bundle::{
@@ -95,18 +99,24 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let job = options.job(&config)?;
     let store = app::existing_store(&config)?;
     let quiet = options.output == Path::new("-");
-    tokio::task::spawn_blocking(move || work(&store, job, quiet))
-        .await
-        .map_err(|e| Error::internal(format!("the export ended early: {e}")))?
+    match interrupt::blocking(move |stop| work(&store, job, quiet, &stop)).await? {
+        Ended::Done(done) => done,
+        // It may have come to its end all the same.
+        Ended::Interrupted(Ok(code)) => Ok(code),
+        Ended::Interrupted(Err(_)) => Ok(interrupt::told(
+            "nothing half-written is left of the export; run it again",
+        )),
+    }
 }
 
-fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
+fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCode> {
     let started = Instant::now();
     let progress = bar::unknown("checking");
     let watch = Watch {
         total: &|bytes| bar::know(&progress, bytes),
         bytes: &|bytes| progress.inc(bytes),
-        say: &|line| progress.suspend(|| eprintln!("{line}")),
+        say: &|line| progress.suspend(|| say::aside(line)),
+        is_over: &|| stop.is_set(),
     };
     let is_delta = matches!(&job.kind, Make::Bundle(order, ..) if !order.since.is_empty());
     let (mut trouble, amount, summary, after) = match job.kind {
@@ -139,8 +149,8 @@ fn work(store: &Store, job: Job, to_stdout: bool) -> Result<ExitCode> {
     // There may be nothing new; that there is nothing at all is hardly what somebody wants to carry.
     let in_vain = amount == 0 && !is_delta;
     if in_vain {
-        eprintln!(
-            "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?"
+        say::aside(
+            "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?",
         );
     }
     Ok(match trouble.bad + trouble.missing {
@@ -319,10 +329,10 @@ impl Options {
         }
         let (needed, aside) = list.needed(config.origins());
         for Missing { what, why, .. } in &aside.strange {
-            eprintln!("missing  {what}: {why}");
+            say::aside(format_args!("missing  {what}: {why}"));
         }
         for (what, why) in &aside.named {
-            eprintln!("skipped  {what}: {why}");
+            say::aside(format_args!("skipped  {what}: {why}"));
         }
         let mut picks = Picks::default();
         for needed in needed {

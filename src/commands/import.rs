@@ -3,15 +3,24 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytesize::ByteSize;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
-use super::bar;
+use super::{
+    bar,
+    interrupt::{self, Ended, Stop},
+    say,
+};
 use crate::{
     app,
     bundle::{self, Imported, PublicKey, Watch},
@@ -32,7 +41,8 @@ pub struct Options {
     require_signature: Option<String>,
 }
 
-/// Imports one bundle after the other. A running mirror is told, also when one of them is refused half-way: what came before is kept.
+/// Imports one bundle after the other. A running mirror is told, also when one of them is refused half-way or a signal ends it: what came before is
+/// kept. Exit code 1 after a signal.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or the key can't be used,
@@ -44,37 +54,49 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
     let started = Instant::now();
     let (bundles, importing) = (options.bundles.clone(), store.clone());
-    let (done, ended) = tokio::task::spawn_blocking(move || {
+    let work = move |stop| {
         let mut done = Imported::default();
-        let ended = import_all(&bundles, key.as_ref(), &importing, &mut done);
+        let ended = import_all(&bundles, key.as_ref(), &importing, &mut done, &stop);
         (done, ended)
-    })
-    .await
-    .map_err(|e| Error::internal(format!("the import ended early: {e}")))?;
+    };
+    let ended = interrupt::blocking(work).await?;
+    let (Ended::Done((done, _)) | Ended::Interrupted((done, _))) = &ended;
     let told = match done.written {
         0 => Ok(()),
         _ => store.announce_change().await,
     };
-    warn_of_unknown(&config, &done);
-    let summary = format!(
+    warn_of_unknown(&config, done);
+    let summary = summary(done, started.elapsed());
+    let failed = match ended {
+        // It may have come to its end all the same. Whoever started it may have stopped reading.
+        Ended::Done((_, Ok(()))) | Ended::Interrupted((_, Ok(()))) => {
+            let _ = writeln!(io::stdout(), "{summary}");
+            return told.map(|()| ExitCode::SUCCESS);
+        }
+        Ended::Done((_, Err(wrong))) => {
+            say::aside(format_args!("{summary}, and then something was wrong"));
+            Err(wrong)
+        }
+        Ended::Interrupted((_, Err(_))) => {
+            say::aside(summary);
+            let how_to_go_on = "what has come whole is stored, and running it again goes on there";
+            Ok(interrupt::told(how_to_go_on))
+        }
+    };
+    if let Err(e) = told {
+        tracing::error!("a running mirror isn't told of what was imported: {e}");
+    }
+    failed
+}
+
+fn summary(done: &Imported, took: Duration) -> String {
+    format!(
         "{} entries of {} written, {} were there, in {:.1} s",
         done.written,
         ByteSize(done.bytes).display().iec(),
         done.skipped,
-        started.elapsed().as_secs_f64()
-    );
-    // Whoever started it may have stopped reading.
-    let _ = match ended {
-        Ok(()) => writeln!(io::stdout(), "{summary}"),
-        Err(_) => writeln!(io::stderr(), "{summary}, and then something was wrong"),
-    };
-    match (ended, told) {
-        (Err(wrong), Err(e)) => {
-            tracing::error!("a running mirror isn't told of what was imported: {e}");
-            Err(wrong)
-        }
-        (ended, told) => ended.and(told).map(|()| ExitCode::SUCCESS),
-    }
+        took.as_secs_f64()
+    )
 }
 
 fn import_all(
@@ -82,15 +104,20 @@ fn import_all(
     key: Option<&PublicKey>,
     store: &Store,
     done: &mut Imported,
+    stop: &Stop,
 ) -> Result<()> {
     for path in bundles {
         let progress = bar::unknown("reading");
         let watch = Watch {
             total: &|bytes| bar::know(&progress, bytes),
             bytes: &|bytes| progress.inc(bytes),
-            say: &|line| progress.suspend(|| eprintln!("{line}")),
+            say: &|line| progress.suspend(|| say::aside(line)),
+            is_over: &|| stop.is_set(),
         };
-        let source = open(path)?;
+        let source = Patient {
+            file: open(path)?,
+            stop,
+        };
         let imported = bundle::import(source, key, store, SystemTime::now(), &watch, done);
         progress.finish_and_clear();
         imported
@@ -99,16 +126,42 @@ fn import_all(
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    match File::open(path) {
-        Ok(file) => Ok(Box::new(file)),
-        Err(e) => Err(Error::bad_request(format!(
-            "the bundle {} can't be read: {e}",
-            path.display()
-        ))),
+fn open(path: &Path) -> Result<File> {
+    let opened = match path == Path::new("-") {
+        // Without the buffer before it, whose bytes nobody could wait for.
+        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    opened.map_err(|e| {
+        Error::bad_request(format!("the bundle {} can't be read: {e}", path.display()))
+    })
+}
+
+/// A file, or a pipe that somebody fills slowly or not at all: whoever waits for it can be stopped.
+struct Patient<'a> {
+    file: File,
+    stop: &'a Stop,
+}
+
+/// How long it takes to notice.
+const LOOK_UP_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.is_set() {
+                return Err(io::Error::other("the import was ended"));
+            }
+            let mut source = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut source, Some(&LOOK_UP_EVERY)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.file.read(buffer),
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::{io::Write, process::ExitCode};
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::interrupt::Signals;
 use crate::{
     app::App,
     config::{self, Flags},
-    error::{Error, Result},
+    error::Result,
     http::snippet,
 };
 
@@ -22,9 +21,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
         true => "It is offline: it asks nobody, and serves what is in",
         false => "It keeps crates in",
     };
-    let no_signals = |e| Error::internal(format!("signals can't be received: {e}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut signals = Signals::listen()?;
     allow_files(config.server.max_connections.get());
     let app = App::start(config).await?;
     // Whoever started it may have stopped reading; that is no reason not to serve.
@@ -36,15 +33,11 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
         store.display(),
         snippet(app.mirror(), app.base_url())
     );
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     tracing::info!("stopping: requests in flight may finish");
     tokio::select! {
         () = app.stop() => Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => Ok(ExitCode::FAILURE),
-        _ = terminate.recv() => Ok(ExitCode::FAILURE),
+        () = signals.next() => Ok(ExitCode::FAILURE),
     }
 }
 

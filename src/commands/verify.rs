@@ -1,12 +1,12 @@
 //! `verify`: everything stored, read and checked.
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use bytesize::ByteSize;
 use indicatif::ProgressBar;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::bar;
+use super::{bar, interrupt, say::Lines};
 use crate::{
     app,
     config::{self, Flags},
@@ -25,6 +25,7 @@ struct Tally {
     bad: u64,
     dropped: u64,
     unread: u64,
+    lines: Lines,
 }
 
 /// Whether what is bad is dropped.
@@ -48,24 +49,41 @@ pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
         }
         Next::Go
     });
-    let bar = bar::of(size.await?);
+    let size = size.await?;
     let repair = match repair {
         true => Repair::Yes,
         false => Repair::No,
     };
-    let tally = check_all(&store, &bar, repair).await?;
-    bar.finish_and_clear();
+    let checked = store.clone();
+    let checking = async move {
+        let bar = bar::of(size);
+        let tally = check_all(&checked, &bar, repair).await;
+        bar.finish_and_clear();
+        tally
+    };
+    let Some(mut tally) = interrupt::until_told(checking).await? else {
+        if let Repair::Yes = repair {
+            // It may have dropped something.
+            store.announce_change().await?;
+        }
+        return Ok(interrupt::told("not everything is checked; run it again"));
+    };
     if tally.dropped > 0 {
         store.announce_change().await?;
     }
-    println!("{}", tally.summary(config.offline.enabled));
-    Ok(match tally.bad + tally.unread {
+    let summary = tally.summary(config.offline.enabled);
+    tally.lines.say(summary);
+    Ok(tally.lines.end(match tally.bad + tally.unread {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
-    })
+    }))
 }
 
 impl Tally {
+    fn say(&mut self, bar: &ProgressBar, line: impl Display) {
+        bar.suspend(|| self.lines.say(line));
+    }
+
     fn summary(&self, offline: bool) -> String {
         let Self {
             objects,
@@ -118,11 +136,11 @@ async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<T
                 }
                 Sight::Odd(path, odd) => {
                     tally.bad += 1;
-                    bar.suspend(|| println!("bad  {path}: it is {odd} and not a file; remove it by hand"));
+                    tally.say(bar, format_args!("bad  {path}: it is {odd} and not a file; remove it by hand"));
                 }
                 Sight::Unread(e) | Sight::Unchanged(e) => {
                     tally.unread += 1;
-                    bar.suspend(|| println!("unread  {e}"));
+                    tally.say(bar, format_args!("unread  {e}"));
                 }
                 // Nothing is removed on the way.
                 Sight::Removed(_) => {}
@@ -149,32 +167,35 @@ async fn note(
     repair: Repair,
 ) {
     let path = &stored.path;
-    let say = |line: String| bar.suspend(|| println!("{line}"));
     match verdict {
         Verdict::Gone => return,
         Verdict::Unread(why) => {
             tally.unread += 1;
-            return say(format!("unread  {path}: {why}"));
+            return tally.say(bar, format_args!("unread  {path}: {why}"));
         }
         Verdict::Odd(odd) => {
             tally.bad += 1;
-            return say(format!(
-                "bad  {path}: it is {odd} and not a file; remove it by hand"
-            ));
+            return tally.say(
+                bar,
+                format_args!("bad  {path}: it is {odd} and not a file; remove it by hand"),
+            );
         }
         Verdict::Good => {}
         Verdict::Bad(flaw) => {
             tally.bad += 1;
-            say(format!("bad  {path}: {}", flaw.why));
+            tally.say(bar, format_args!("bad  {path}: {}", flaw.why));
             match repair {
                 Repair::No => {}
                 Repair::Yes => match store.remove_flawed(&stored.key, &flaw).await {
                     Ok(Removal::Removed) => tally.dropped += 1,
                     Ok(Removal::Gone) => {}
-                    Ok(Removal::Changed) => say(format!(
-                        "kept  {path}: it has been changed since it was read; run this again"
-                    )),
-                    Err(e) => say(format!("kept  {path}: {e}")),
+                    Ok(Removal::Changed) => tally.say(
+                        bar,
+                        format_args!(
+                            "kept  {path}: it has been changed since it was read; run this again"
+                        ),
+                    ),
+                    Err(e) => tally.say(bar, format_args!("kept  {path}: {e}")),
                 },
             }
         }

@@ -1,13 +1,19 @@
 //! `wanted`: what clients of an offline mirror asked for and didn't find, as `prefetch` takes it.
 
-use std::{io::Write, process::ExitCode, time::SystemTime};
+use std::{
+    io::{ErrorKind, Write},
+    process::ExitCode,
+    time::SystemTime,
+};
 
 use clap::Args;
 
+use super::interrupt;
 use crate::{
     app,
     config::{self, Flags},
-    error::Result,
+    error::{Error, Result},
+    store::Store,
 };
 
 /// What becomes of what is printed.
@@ -26,13 +32,26 @@ pub struct Options {
 pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let store = app::existing_store(&config)?;
+    let print = print(store, options.clone());
+    let code = interrupt::until_told(print).await?;
+    Ok(code.unwrap_or_else(|| interrupt::told("nothing is forgotten; run it again")))
+}
+
+async fn print(store: Store, options: Options) -> Result<ExitCode> {
     let wishes = store.wishes(SystemTime::now()).await?;
     let lines: String = wishes.iter().map(|wish| format!("{wish}\n")).collect();
     let mut out = std::io::stdout();
     let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
-    // A reader that has seen enough (`head`) is no failure, but it hasn't seen all that would be forgotten.
-    if printed.is_ok() && options.forget {
-        store.forget_wishes(&wishes).await?;
+    match printed {
+        Ok(()) if options.forget => store.forget_wishes(&wishes).await?,
+        Ok(()) => {}
+        // A reader that has seen enough (`head`) is no failure, but it hasn't seen all that would be forgotten.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+        Err(e) => {
+            return Err(Error::internal(format!(
+                "standard output can't be written: {e}; nothing is forgotten"
+            )));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,6 @@ mod crates;
 mod eager;
 mod gather;
 mod h2c;
-mod head;
 mod index;
 mod limits;
 mod linger;

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Display,
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
@@ -12,12 +11,12 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Response, Version, header, request::Parts as Head};
+use http::{Response, Uri, Version, header, request::Parts as Head};
 
 use super::{
     access::Access,
     body::Body,
-    config_json, crates, head,
+    config_json, crates,
     index::{self, Taken},
     limits::Limits,
     pages,
@@ -102,14 +101,12 @@ impl Service {
             self.at_once(route, &request, now)
         });
         match at_once {
-            Ok(Reached::Answer(answer)) => {
-                Answering::now(asked.answered(Ok(answer), request.uri.path()))
-            }
+            Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request.uri)),
             Ok(Reached::Further(further)) => {
                 let mirror = self.0.mirror.clone();
-                Answering::Later(further.answered(mirror, asked, now))
+                Answering::Later(further.answered(mirror, asked, request.uri, now))
             }
-            Err(e) => Answering::now(asked.answered(Err(e), request.uri.path())),
+            Err(e) => Answering::now(asked.answered(Err(e), &request.uri)),
         }
     }
 
@@ -122,7 +119,6 @@ impl Service {
         has_body: bool,
         client: &Client,
     ) -> Result<Route> {
-        head::bounded(request)?;
         let route = route?;
         verb?;
         one_host(request)?;
@@ -146,9 +142,7 @@ impl Service {
                 let taken = Taken::of(&request.headers);
                 match mirror.index_at_once(registry, name, now) {
                     Some(found) => index_answer(&taken, found?),
-                    None => {
-                        return Ok(Further::Index(registry.clone(), name, taken.kept()).into());
-                    }
+                    None => return Ok(Further::Index(registry.clone(), name, taken).into()),
                 }
             }
             Route::Download { registry, id } => {
@@ -202,24 +196,24 @@ impl From<Further> for Reached {
 
 impl Further {
     /// The answer when it is there. Each kind has a future of its own, and keeps no more in it than it needs: with a stampede a hundred thousand may
-    /// wait for index files, and what is larger than a kilobyte costs the allocator more than all else does. Nothing of the request's head is kept:
-    /// one word of it would keep all of it.
+    /// wait for index files, and what is larger than a kilobyte costs the allocator more than all else does.
     fn answered(
         self,
         mirror: Mirror,
         asked: Asked,
+        uri: Uri,
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
             Self::Index(registry, name, taken) => Box::pin(async move {
                 let found = survived(mirror.index(&registry, name, now)).await;
                 let answer = |found| contained(|| Ok(index_answer(&taken, found)));
-                asked.answered(found.and_then(answer), name)
+                asked.answered(found.and_then(answer), &uri)
             }),
             Self::Download(registry, id) => Box::pin(async move {
                 let found = survived(mirror.crate_file(&registry, &id, now)).await;
                 let answer = |found| contained(|| Ok(crates::answer(found)));
-                asked.answered(found.and_then(answer), id)
+                asked.answered(found.and_then(answer), &uri)
             }),
         }
     }
@@ -237,11 +231,10 @@ struct Asked {
 }
 
 impl Asked {
-    /// The answer to what was asked for: a path, or what it names.
-    fn answered(self, answer: Result<Answer>, path: impl Display) -> Response<Body> {
+    fn answered(self, answer: Result<Answer>, uri: &Uri) -> Response<Body> {
         let answer = answer.unwrap_or_else(|e| {
             if e.kind() == Kind::Internal {
-                tracing::error!(%path, "{e}");
+                tracing::error!(path = uri.path(), "{e}");
             }
             Answer::error(&e, self.form)
         });

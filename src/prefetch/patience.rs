@@ -78,12 +78,9 @@ fn passes(error: &Error) -> bool {
         | Kind::Store
         | Kind::Corrupt => true,
         Kind::UpstreamFault
-        | Kind::UpstreamRefused
         | Kind::Absent
         | Kind::Offline
         | Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::NotFound

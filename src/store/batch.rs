@@ -4,7 +4,12 @@
 //! before a few hundred finished files are renamed into place and once at the end: no name ever stands for bytes that a power cut could take,
 //! and when [`Batch::finish`] returns, the names are on the disk, too.
 
-use std::{fs, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tempfile::TempPath;
 
@@ -18,9 +23,10 @@ use crate::{
     error::Result,
 };
 
-/// How much is staged before it is renamed into place.
+/// How much is staged before it is renamed into place, and for how long: who is killed loses no more work than that, and leaves no more files behind.
 const OBJECTS: usize = 1_024;
 const BYTES: u64 = 256 << 20;
+const STAGED_FOR: Duration = Duration::from_secs(2);
 
 /// Objects on their way into the store. What was staged is put into place now and then, and all of it by [`Batch::finish`]; what a dropped batch
 /// still holds is gone.
@@ -28,6 +34,8 @@ pub struct Batch {
     store: Store,
     now: SystemTime,
     staged: Vec<Staged>,
+    /// When the first of them was.
+    since: Instant,
     bytes: u64,
     /// Renamed since the file system was last synced.
     unsynced: bool,
@@ -48,6 +56,7 @@ impl Store {
             store: self.clone(),
             now,
             staged: Vec::new(),
+            since: Instant::now(),
             bytes: 0,
             unsynced: false,
         }
@@ -90,9 +99,12 @@ impl Batch {
             (Pieces::File(file), Backend::Fs(folder)) => {
                 set_readable(&file).map_err(|e| failed("writing", file.path(), &e))?;
                 let file = file.into_temp_path();
+                if self.staged.is_empty() {
+                    self.since = Instant::now();
+                }
                 self.staged.push(Staged { file, key, age });
                 self.bytes += size;
-                if self.staged.len() >= OBJECTS || self.bytes >= BYTES {
+                if self.is_full() {
                     let folder = folder.clone();
                     self.put_into_place(&folder)?;
                 }
@@ -118,6 +130,10 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.staged.len() >= OBJECTS || self.bytes >= BYTES || self.since.elapsed() >= STAGED_FOR
     }
 
     fn put_into_place(&mut self, folder: &Arc<Folder>) -> Result<()> {

@@ -204,11 +204,11 @@ mod tests {
 
     #[test]
     fn the_longest_validators_fit_into_the_header() {
-        // Backslashes and quotes are what JSON makes longest of all that a header may hold.
-        let within = "\\".repeat(Validators::MAX_LEN - 2);
+        // Quotes are what JSON makes longest of all that a header may hold.
+        let longest = Some("\"".repeat(Validators::MAX_LEN));
         let mut written = record();
-        written.validators.etag = Some(format!("\"{within}\""));
-        written.validators.last_modified = Some("\"".repeat(Validators::MAX_LEN));
+        written.validators.etag = longest.clone();
+        written.validators.last_modified = longest;
         let read = IndexRecord::decode(written.encode().concat().into());
         assert_eq!(read.expect("a record").validators, written.validators);
     }

@@ -43,6 +43,7 @@ async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() 
         total: &|_| {},
         bytes: &|_| {},
         say: &|line| panic!("{line}"),
+        is_over: &|| false,
     };
     let desk = Desk::new();
     for limit in [None, Some(1 << 20)] {

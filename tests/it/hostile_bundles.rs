@@ -46,6 +46,7 @@ fn import_into(store: &Path, bundle: &[u8]) -> Result<Imported> {
         total: &|_| {},
         bytes: &|_| {},
         say: &|_| {},
+        is_over: &|| false,
     };
     let mut done = Imported::default();
     bundle::import(bundle, None, &store, SystemTime::now(), &watch, &mut done).map(|()| done)

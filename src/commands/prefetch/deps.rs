@@ -15,6 +15,7 @@ use tokio::{
     process::{ChildStderr, Command},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
@@ -37,11 +38,12 @@ type Resolved = Result<Lockfile, String>;
 /// What cargo says that each of these depends on, in their order; those it can't resolve are missing.
 ///
 /// # Errors
-/// [`Kind::Config`] when there is no cargo, [`Kind::Internal`] when its files can't be written or read.
+/// [`Kind::Config`] when there is no cargo, [`Kind::Internal`] when its files can't be written or read, and when `stop` is cancelled; no cargo is left then.
 pub(super) async fn resolve(
     config: &Config,
     base: &str,
     needed: Vec<Needed>,
+    stop: &CancellationToken,
 ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
     let at_once = AT_ONCE.min(needed.len());
     let queue = needed.into_iter().enumerate().collect();
@@ -49,7 +51,7 @@ pub(super) async fn resolve(
     let toolchain = toolchain().await;
     let mut cargos = JoinSet::new();
     for _ in 0..at_once {
-        let resolver = Resolver::new(config, base, toolchain.clone())?;
+        let resolver = Resolver::new(config, base, toolchain.clone(), stop.clone())?;
         let queue = queue.clone();
         cargos.spawn(async move {
             let done = work_off(&queue, &resolver).await;
@@ -57,10 +59,17 @@ pub(super) async fn resolve(
             done.inspect_err(|_| lock(&queue).clear())
         });
     }
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), None);
+    // All are waited for, also when one has failed: a cargo that is left would write into a folder that is removed.
     while let Some(done) = cargos.join_next().await {
-        let done = done.map_err(|e| Error::internal(format!("resolving ended early: {e}")))?;
-        all.extend(done?);
+        let early = |e| Error::internal(format!("resolving ended early: {e}"));
+        match done.map_err(early).flatten() {
+            Ok(done) => all.extend(done),
+            Err(e) => failed = failed.or(Some(e)),
+        }
+    }
+    if let Some(e) = failed {
+        return Err(e);
     }
     all.sort_by_key(|(at, ..)| *at);
     let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -117,6 +126,7 @@ async fn toolchain() -> Option<String> {
 struct Resolver {
     folder: TempDir,
     toolchain: Option<String>,
+    stop: CancellationToken,
 }
 
 impl Resolver {
@@ -124,7 +134,12 @@ impl Resolver {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when its files can't be written.
-    fn new(config: &Config, base: &str, toolchain: Option<String>) -> Result<Self> {
+    fn new(
+        config: &Config,
+        base: &str,
+        toolchain: Option<String>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         let made = || -> io::Result<Self> {
             let folder = tempfile::tempdir()?;
             fs::create_dir(folder.path().join("home"))?;
@@ -134,7 +149,11 @@ impl Resolver {
                 folder.path().join("project/.cargo/config.toml"),
                 sources(config, base),
             )?;
-            Ok(Self { folder, toolchain })
+            Ok(Self {
+                folder,
+                toolchain,
+                stop,
+            })
         };
         made().map_err(|e| no_project(&e))
     }
@@ -159,7 +178,11 @@ impl Resolver {
         };
         let mut cargo = self.cargo(&project).map_err(|e| no_project(&e))?;
         let mut running = cargo.spawn().map_err(unusable)?;
-        let said = said(running.stderr.take()).await;
+        let said = said(running.stderr.take());
+        let Some(said) = self.stop.run_until_cancelled(said).await else {
+            let _ = running.kill().await;
+            return Err(Error::internal("resolving was ended"));
+        };
         let status = running.wait().await.map_err(unusable)?;
         if !status.success() {
             return Err(Error::absent(format!(

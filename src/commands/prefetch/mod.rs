@@ -14,7 +14,9 @@ use std::{
 
 use clap::Args;
 use outcome::Outcome;
+use tokio_util::sync::CancellationToken;
 
+use super::interrupt::{self, Signals};
 use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
@@ -36,6 +38,8 @@ use crate::{
 const MOST_AT_ONCE: u32 = 64;
 /// Writes may take as long as the disk needs.
 const WRITES: u64 = 3_600_000;
+/// Unless somebody wants it to end.
+const INTERRUPTED_WRITES: Duration = Duration::from_secs(2);
 
 /// What to fetch.
 #[derive(Args, Clone, Debug, Default)]
@@ -77,9 +81,26 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let list = options.list(&config)?;
     let started = Instant::now();
     let run = Run::begin(config, options).await?;
-    let outcome = run.all(list, range, options).await?;
-    let written = outcome.print(started.elapsed());
-    Ok(written)
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let mut running = tokio::spawn(run.all(list, range, options.clone(), stop.clone()));
+    let early = |e| Error::internal(format!("the prefetch ended early: {e}"));
+    let outcome = tokio::select! {
+        done = &mut running => done,
+        () = signals.next() => {
+            stop.cancel();
+            tokio::select! {
+                done = running => done,
+                () = signals.next() => return Err(interrupt::at_once()),
+            }
+        }
+    };
+    match outcome.map_err(early)?? {
+        Some(outcome) => Ok(outcome.print(started.elapsed())),
+        None => Ok(interrupt::told(
+            "what was fetched is stored, and running it again goes on there",
+        )),
+    }
 }
 
 impl Options {
@@ -164,11 +185,44 @@ impl Run {
         })
     }
 
-    /// All that was asked for, until it is written.
-    async fn all(self, mut list: List, range: Range, options: &Options) -> Result<Outcome> {
+    /// All that was asked for, until it is written; or, when `stop` is cancelled before, what has come until then, which is nothing to report.
+    async fn all(
+        self,
+        list: List,
+        range: Range,
+        options: Options,
+        stop: CancellationToken,
+    ) -> Result<Option<Outcome>> {
         let bar = bar::Bar::of(self.prefetch.progress());
+        let gathered = self.gather(list, range, &options, &stop).await;
+        drop(bar);
+        if stop.is_cancelled() {
+            self.mirror.close(INTERRUPTED_WRITES).await;
+            if self.store.written() > 0 {
+                self.store.announce_change().await?;
+            }
+            return Ok(None);
+        }
+        let mut outcome = gathered?;
+        match self.app {
+            Some(app) => app.stop().await,
+            None => self.mirror.close(Duration::from_millis(WRITES)).await,
+        }
+        let max_size = self.config.store.max_size.get();
+        outcome.confirm(&self.store, max_size).await;
+        Ok(Some(outcome))
+    }
+
+    /// What came of all that was asked for, before it is certain that it is written.
+    async fn gather(
+        &self,
+        mut list: List,
+        range: Range,
+        options: &Options,
+        stop: &CancellationToken,
+    ) -> Result<Outcome> {
         let updated = match options.update {
-            true => Some(self.update().await?),
+            true => Some(unless(stop, self.update()).await?),
             false => None,
         };
         let wanted = std::mem::take(&mut list.wanted);
@@ -176,17 +230,18 @@ impl Run {
             needed: named,
             mut missing,
             notes,
-        } = self.prefetch.pick(wanted, range).await?;
+        } = unless(stop, self.prefetch.pick(wanted, range)).await?;
         let origins = self.config.origins();
         let (mut needed, mut aside) = list.needed(origins);
         let mut known: HashSet<_> = needed.iter().map(file_of).collect();
         needed.extend(new(named.clone(), &mut known));
-        let mut files = self.prefetch.fetch(needed).await?;
+        let mut files = unless(stop, self.prefetch.fetch(needed)).await?;
         if let Some(app) = &self.app {
             // Of those by name the files are here now, and their own Cargo.lock in them.
-            let (lockfiles, unresolved) = self.dependencies(app.base_url(), named).await?;
+            let (lockfiles, unresolved) = self.dependencies(app.base_url(), named, stop).await?;
             let (more, mut elsewhere) = List::of(lockfiles).needed(origins);
-            files.add(self.prefetch.fetch(new(more, &mut known).collect()).await?);
+            let more = new(more, &mut known).collect();
+            files.add(unless(stop, self.prefetch.fetch(more)).await?);
             missing.extend(unresolved);
             // The projects in there are nobody's.
             elsewhere.paths = 0;
@@ -194,12 +249,7 @@ impl Run {
         }
         missing.append(&mut aside.strange);
         let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
-        match self.app {
-            Some(app) => app.stop().await,
-            None => self.mirror.close(Duration::from_millis(WRITES)).await,
-        }
-        drop(bar);
-        let mut outcome = Outcome {
+        Ok(Outcome {
             updated,
             files,
             bytes,
@@ -207,10 +257,7 @@ impl Run {
             missing,
             notes,
             too_large: None,
-        };
-        let max_size = self.config.store.max_size.get();
-        outcome.confirm(&self.store, max_size).await;
-        Ok(outcome)
+        })
     }
 
     /// What these depend on: as cargo resolves it today, and as the Cargo.lock inside them has it, which `cargo install --locked` takes.
@@ -218,9 +265,11 @@ impl Run {
         &self,
         base: &str,
         named: Vec<Needed>,
+        stop: &CancellationToken,
     ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
-        let (mut lockfiles, mut missing) = deps::resolve(&self.config, base, named.clone()).await?;
-        let (packaged, unreadable) = self.prefetch.packaged(named).await?;
+        let resolved = deps::resolve(&self.config, base, named.clone(), stop);
+        let (mut lockfiles, mut missing) = resolved.await?;
+        let (packaged, unreadable) = unless(stop, self.prefetch.packaged(named)).await?;
         lockfiles.extend(packaged);
         missing.extend(unreadable);
         Ok((lockfiles, missing))
@@ -231,6 +280,12 @@ impl Run {
         let keys = stored_index_files(&self.store, registries).await?;
         self.prefetch.refresh(keys).await
     }
+}
+
+/// What `work` comes to, unless `stop` is cancelled before.
+async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = stop.run_until_cancelled(work).await;
+    done.unwrap_or_else(|| Err(Error::internal("the prefetch was ended")))
 }
 
 /// Which file somebody needs, and what they know of it.

@@ -148,23 +148,11 @@ impl Process {
     /// The most memory it ever had, in bytes.
     #[cfg(target_os = "linux")]
     pub fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:")
-    }
-
-    /// The memory it has now, in bytes.
-    #[cfg(target_os = "linux")]
-    pub fn memory(&self) -> u64 {
-        self.status("VmRSS:")
-    }
-
-    /// A line of what the system says of it, in bytes.
-    #[cfg(target_os = "linux")]
-    fn status(&self, name: &str) -> u64 {
         let id = self.child.id().expect("a running process");
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kilobytes = kilobytes.expect("such a line");
+        let kilobytes = kilobytes.expect("a line VmHWM");
         kilobytes.parse::<u64>().expect("a number") * 1024
     }
 }

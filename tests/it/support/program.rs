@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::{Upstream, cargo};
@@ -113,13 +113,7 @@ impl Program {
     pub async fn run(self) -> Ended {
         let output = timeout(PATIENCE, self.process().output()).await;
         let output = output.unwrap_or_else(|_| panic!("{:?} didn't end", self.args));
-        let output = output.expect("the program runs");
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            folder: self.folder,
-        }
+        self.left(&output.expect("the program runs"))
     }
 
     /// Runs it until it says how it is used, which is when it serves.
@@ -139,6 +133,45 @@ impl Program {
             panic!("it didn't start: {ended:?}");
         }
         process
+    }
+
+    /// Begins to run it, with an input to write to.
+    pub fn begin(self) -> (Running, ChildStdin) {
+        let mut process = self.process();
+        let mut child = process
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let stdin = child.stdin.take().expect("a pipe");
+        let stdout = Said::new(child.stdout.take().expect("a pipe"));
+        let stderr = Said::new(child.stderr.take().expect("a pipe"));
+        let folder = self.folder;
+        let running = Running {
+            child,
+            stdout,
+            stderr,
+            folder,
+        };
+        (running, stdin)
+    }
+
+    /// Runs it to its end with its output going elsewhere.
+    pub async fn run_into(self, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Ended {
+        let mut process = self.process();
+        let child = process.stdout(stdout).stderr(stderr).spawn();
+        let output = child.expect("the program runs").wait_with_output();
+        let output = timeout(PATIENCE, output).await;
+        let output = output.unwrap_or_else(|_| panic!("{:?} didn't end", self.args));
+        self.left(&output.expect("the program runs"))
+    }
+
+    fn left(self, output: &std::process::Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            folder: self.folder,
+        }
     }
 
     fn process(&self) -> Command {
@@ -203,7 +236,7 @@ impl Running {
         }
     }
 
-    /// Sends it `TERM` or `INT`.
+    /// Sends it `TERM`, `INT` or another one.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().expect("a process that still runs");
         let script = format!("kill -{name} {id}");

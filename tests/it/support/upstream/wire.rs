@@ -110,10 +110,8 @@ impl Wire {
         mut answer: Answer,
         delivery: Delivery,
     ) -> io::Result<Then> {
-        match delivery {
-            Delivery::CutUnframedAfter(_) => answer.framing = Framing::UntilClose,
-            Delivery::CutBeforeEnd => answer.framing = Framing::Chunked,
-            _ => {}
+        if let Delivery::CutUnframedAfter(_) = delivery {
+            answer.framing = Framing::UntilClose;
         }
         let bare = request.is_head() || answer.is_bodiless();
         let body = if bare {
@@ -146,10 +144,6 @@ impl Wire {
             }
             Delivery::CutAfter(n) | Delivery::CutUnframedAfter(n) => {
                 sink.write(&body[..some_of(&body, n)]).await?;
-                return Ok(Then::Close);
-            }
-            Delivery::CutBeforeEnd => {
-                sink.write_all(&body).await?;
                 return Ok(Then::Close);
             }
             Delivery::Nothing | Delivery::Garbage | Delivery::Reset => {
