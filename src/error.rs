@@ -13,6 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The request can't mean anything: a malformed name, version, path or header.
     BadRequest,
+    /// The request's URL is longer than any that means something here.
+    UrlTooLong,
+    /// The request's headers are larger than this server reads.
+    HeadersTooLarge,
     /// The path exists, but only for reading.
     MethodNotAllowed,
     /// This program has no room for it at the moment.
@@ -32,6 +36,8 @@ pub enum Kind {
     Corrupt,
     /// Upstream answered, but with something that must not be served.
     UpstreamFault,
+    /// Upstream, or what stands before it, refuses what was asked, and will refuse it again until somebody changes something: asking again is of no use.
+    UpstreamRefused,
     /// Upstream can't be reached, or says that it is overloaded.
     UpstreamUnavailable {
         /// How long upstream asked to be left alone.
@@ -111,6 +117,11 @@ impl Error {
     /// A [`Kind::UpstreamFault`].
     pub fn upstream_fault(message: impl Into<String>) -> Self {
         Self::new(Kind::UpstreamFault, message)
+    }
+
+    /// A [`Kind::UpstreamRefused`].
+    pub fn upstream_refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::UpstreamRefused, message)
     }
 
     /// A [`Kind::UpstreamTimeout`].

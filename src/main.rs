@@ -11,7 +11,8 @@ fn main() -> std::process::ExitCode {
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How jemalloc is to keep house, so that the process stays below `memory.budget` and 100 MB: it would have four heaps for each processor, and keep what
-/// large bodies took for ten seconds, and per thread as well. It looks for this by name; the environment's `_RJEM_MALLOC_CONF` goes before it.
+/// large bodies took for ten seconds, and per thread as well. A thread of its own gives memory back to the system: otherwise that would be left to who
+/// asks for memory next, and nobody may. It looks for this by name; the environment's `_RJEM_MALLOC_CONF` goes before it.
 #[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[expect(
     unsafe_code,
@@ -19,7 +20,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 )]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static JEMALLOC_SETTINGS: &std::ffi::c_char = {
-    const SETTINGS: &std::ffi::CStr =
-        c"narenas:2,dirty_decay_ms:300,muzzy_decay_ms:0,lg_tcache_max:12";
+    const SETTINGS: &std::ffi::CStr = match cfg!(target_env = "musl") {
+        // There it can't have a thread, and ends the process when it is told to.
+        true => c"narenas:2,dirty_decay_ms:300,muzzy_decay_ms:0,lg_tcache_max:12",
+        false => {
+            c"narenas:2,dirty_decay_ms:300,muzzy_decay_ms:0,lg_tcache_max:12,background_thread:true"
+        }
+    };
     unsafe { &*SETTINGS.as_ptr() }
 };

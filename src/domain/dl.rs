@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{CrateId, Prefix, Sha256};
+use super::{CrateId, Prefix, Sha256, name::shorten};
 use crate::error::{Error, Result};
 
 /// A registry's `dl`: an absolute URL with or without markers.
@@ -32,9 +32,10 @@ impl DownloadTemplate {
         }
         match Url::parse(dl) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self(text)),
-            _ => Err(Error::upstream_fault(format!(
-                "upstream's config.json has the dl {dl:?}, which is not an absolute http or https URL"
-            ))),
+            _ => Err(Error::upstream_fault(
+                "upstream's config.json has a dl that is not an absolute http or https URL",
+            )
+            .because(Some(&format!("{:?}", shorten(dl))))),
         }
     }
 
@@ -52,9 +53,8 @@ impl DownloadTemplate {
             .replace(LOWER_PREFIX, &Prefix::of(&lower).to_string())
             .replace(CHECKSUM, &sha256.to_string());
         Url::parse(&text).map_err(|e| {
-            Error::upstream_fault(format!(
-                "upstream's dl makes {text:?}, which is not a URL: {e}"
-            ))
+            let said = format!("upstream's dl makes no URL for {id}");
+            Error::upstream_fault(said).because(Some(&format!("{:?}: {e}", shorten(&text))))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{CrateId, CrateName, CrateVersion, IndexPath, Sha256};
+use super::{CrateId, CrateName, CrateVersion, IndexPath, Sha256, name::shorten};
 use crate::error::{Error, Result};
 
 /// A crate's index file: JSON lines, one a version. The bytes are never rewritten: unknown fields and their order reach cargo.
@@ -85,7 +85,11 @@ impl IndexFile {
                     let named = CrateName::parse(&entry.name)
                         .ok()
                         .filter(|n| n.to_lowercase() == asked)
-                        .ok_or_else(|| fault(format!("has a line of {:?}", entry.name)))?;
+                        .ok_or_else(|| {
+                            // What it says is for the log: it may be anybody's words.
+                            let named = format!("a line of {:?}", shorten(&entry.name));
+                            fault("has a line of another crate".into()).because(Some(&named))
+                        })?;
                     name = Some(named);
                     match CrateVersion::parse(&entry.vers) {
                         Ok(version) => versions.push(Version {

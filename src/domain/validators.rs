@@ -29,7 +29,7 @@ impl Validators {
     pub const MAX_LEN: usize = 2 << 10;
 
     /// Those that are fit to be sent back: an empty or an overlong one isn't, nor one that isn't of visible ASCII characters, blanks and tabs, which is what
-    /// a header's value may be made of.
+    /// a header's value may be made of. An ETag has to be one: `*` for one means whatever there is, and would be answered 304 for ever.
     #[must_use]
     pub fn fit(self) -> Self {
         let is_fit = |text: &String| {
@@ -37,7 +37,7 @@ impl Validators {
             (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(plain)
         };
         Self {
-            etag: self.etag.filter(is_fit),
+            etag: self.etag.filter(is_fit).filter(|text| is_entity_tag(text)),
             last_modified: self.last_modified.filter(is_fit),
         }
     }
@@ -48,6 +48,47 @@ impl Validators {
             (Some(etag), _) => Precondition::NoneMatch(etag),
             (None, Some(date)) => Precondition::ModifiedSince(date),
             (None, None) => Precondition::None,
+        }
+    }
+}
+
+/// `"…"` or `W/"…"` without a quote within (RFC 9110, section 8.8.3, which has no blanks in it either; some servers do).
+fn is_entity_tag(text: &str) -> bool {
+    let opaque = text.strip_prefix("W/").unwrap_or(text);
+    let within = opaque.strip_prefix('"').and_then(|o| o.strip_suffix('"'));
+    within.is_some_and(|within| !within.contains('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_that_is_none_is_not_sent_back() {
+        let fit = |etag: &str| {
+            let told = Validators {
+                etag: Some(etag.to_owned()),
+                last_modified: None,
+            };
+            told.fit().etag.is_some()
+        };
+        for etag in ["\"a\"", "\"\"", "W/\"a,b\"", "\"*\"", "\"a b\""] {
+            assert!(fit(etag), "{etag}");
+        }
+        for etag in [
+            "*",
+            "",
+            "a",
+            "\"",
+            "w/\"a\"",
+            "W/a",
+            "W/*",
+            "\"a",
+            "a\"",
+            "\"a\"b\"",
+            "\"a\", \"b\"",
+        ] {
+            assert!(!fit(etag), "{etag}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request};
+use http::{StatusCode, Version, header, request};
 
 use super::{
     pieces::{PIECE, SMALL},
@@ -20,7 +20,7 @@ pub(super) const TARGET: &str = "access";
 /// One request and how it is going. Counted and logged when dropped, which is when its answer is out or its client gone.
 pub(super) struct Access {
     /// What its log line says of it, if there is to be one.
-    line: Option<Box<Line>>,
+    line: Option<Line>,
     protocol: Protocol,
     started: Instant,
     pub(super) route: RouteLabel,
@@ -35,23 +35,49 @@ pub(super) struct Access {
 /// What only the log wants to know of a request.
 struct Line {
     client: IpAddr,
-    method: Method,
-    uri: Uri,
-    user_agent: Option<HeaderValue>,
+    /// Its method, path and user agent, one after the other. Copied: a handle on one of them would keep the whole head in memory.
+    text: Box<str>,
+    path: usize,
+    agent: usize,
+}
+
+/// How much of a method is logged, in bytes: more than any that is known has.
+const METHOD: usize = 16;
+/// The same for a path: more than any that means something has.
+const PATH: usize = 1 << 10;
+/// The same for a user agent.
+const AGENT: usize = 256;
+
+impl Line {
+    fn of(request: &request::Parts, client: IpAddr) -> Self {
+        let method = beginning(request.method.as_str(), METHOD);
+        let path = beginning(request.uri.path(), PATH);
+        let agent = request.headers.get(header::USER_AGENT);
+        let agent = agent.map_or("-".into(), |v| String::from_utf8_lossy(v.as_bytes()));
+        Self {
+            client,
+            text: [method, path, beginning(&agent, AGENT)].concat().into(),
+            path: method.len(),
+            agent: method.len() + path.len(),
+        }
+    }
+}
+
+/// As many whole characters from the beginning as `most` bytes have room for.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl Access {
     /// A request of the client at that address, which begins now.
     pub(super) fn new(request: &request::Parts, client: IpAddr, in_flight: InFlight) -> Self {
-        let line = || Line {
-            client,
-            method: request.method.clone(),
-            uri: request.uri.clone(),
-            user_agent: request.headers.get(header::USER_AGENT).cloned(),
-        };
         let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
         Self {
-            line: is_logged.then(|| Box::new(line())),
+            line: is_logged.then(|| Line::of(request, client)),
             protocol: match request.version {
                 Version::HTTP_2 => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -90,21 +116,17 @@ impl Drop for Access {
         metrics.request(self.route, self.outcome, self.protocol, took);
         metrics.served_bytes.inc_by(self.bytes);
         let Some(line) = &self.line else { return };
-        let user_agent = line
-            .user_agent
-            .as_ref()
-            .map(|v| String::from_utf8_lossy(v.as_bytes()));
         tracing::info!(
             target: TARGET,
             client = %line.client,
-            method = line.method.as_str(),
-            path = line.uri.path(),
+            method = &line.text[..line.path],
+            path = &line.text[line.path..line.agent],
             status = self.status.as_u16(),
             outcome = self.outcome.as_str(),
             bytes = self.bytes,
             duration_ms = (took.as_micros() as f64) / 1000.0,
             protocol = self.protocol.as_str(),
-            user_agent = user_agent.as_deref().unwrap_or("-"),
+            user_agent = &line.text[line.agent..],
             complete = self.complete,
         );
     }

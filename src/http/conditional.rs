@@ -4,6 +4,9 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, header};
 
+/// How much of tags is kept while a request waits, in bytes; each of ours has 36.
+const MOST_KEPT: usize = 512;
+
 /// The copy that a client has, as its request says.
 #[derive(Debug)]
 pub(super) enum Held {
@@ -28,6 +31,23 @@ impl Held {
         // Section 13.1.3: what isn't a date is ignored.
         let since = since.and_then(|date| httpdate::parse_http_date(date).ok());
         since.map_or(Self::Nothing, Self::Since)
+    }
+
+    /// The same with nothing of the request's head in it, to be kept while the request waits. More tags than anybody has are forgotten, and their
+    /// client is sent what it may have.
+    pub(super) fn kept(self) -> Self {
+        let Self::Tagged(first, others) = self else {
+            return self;
+        };
+        let tags = || std::iter::once(&first).chain(&others);
+        if tags().map(HeaderValue::len).sum::<usize>() > MOST_KEPT {
+            return Self::Nothing;
+        }
+        let mut copies = tags().filter_map(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok());
+        match copies.next() {
+            Some(first) => Self::Tagged(first, copies.collect()),
+            None => Self::Nothing,
+        }
     }
 
     /// Whether to answer 304 with what has this `etag` and was last `modified` then, if that is known.

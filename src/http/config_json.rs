@@ -59,11 +59,15 @@ pub(super) fn base_url<'a>(
     }
 }
 
-/// Whether it can stand in a URL: a host, no user, and a port that is one if there is any.
+/// The longest authority, in bytes: a host name of 255 and a port. What is longer names nothing, and would be in what is made of it several times.
+const AUTHORITY: usize = 255 + ":65535".len();
+
+/// Whether it can stand in a URL: a host of a possible length, no user, and a port that is one if there is any.
 fn is_usable(authority: &Authority) -> bool {
     let text = authority.as_str();
     let has_port = text.rfind(':') > text.rfind(']');
-    !text.contains('@')
+    text.len() <= AUTHORITY
+        && !text.contains('@')
         && !authority.host().is_empty()
         && has_port == authority.port_u16().is_some()
 }

@@ -5,6 +5,7 @@
 //! HTTP/1.1 writes an answer in one go, and that goes straight through.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -19,8 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How much is gathered at most, in bytes: four of HTTP/2's usual frames with their heads.
 const ROOM: usize = 4 * ((16 << 10) + 9);
 
-/// How much room a connection keeps between its turns, in bytes; thousands may be open and silent.
-const KEPT: usize = 16 << 10;
+thread_local! {
+    /// Room of that size for whoever has its turn. Thousands of connections may be open, and as many have a turn as there are threads.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,7 +41,7 @@ struct Gathering<S> {
     stream: S,
     /// What is still to come of HTTP/2's preface before it is HTTP/2; nothing once that is decided.
     preface: &'static [u8],
-    /// What is to go out, of which so much has.
+    /// What is to go out, of which so much has. Of the thread's room; of its own, and no more than it needs, when the client doesn't take it.
     waiting: Vec<u8>,
     sent: usize,
 }
@@ -104,16 +107,33 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.waiting.len() {
             let rest = &self.waiting[self.sent..];
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            match Pin::new(&mut self.stream).poll_write(context, rest)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(sent) => self.sent += sent,
+                Poll::Pending => {
+                    self.keep_rest();
+                    return Poll::Pending;
+                }
             }
-            self.sent += sent;
         }
         self.sent = 0;
-        self.waiting.clear();
-        self.waiting.shrink_to(KEPT);
+        let mut room = std::mem::take(&mut self.waiting);
+        if room.capacity() >= ROOM {
+            room.clear();
+            SPARE.set(room);
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the client hasn't taken out of the thread's room.
+    fn keep_rest(&mut self) {
+        if self.waiting.capacity() >= ROOM {
+            let rest = self.waiting[self.sent..].to_vec();
+            self.sent = 0;
+            let mut room = std::mem::replace(&mut self.waiting, rest);
+            room.clear();
+            SPARE.set(room);
+        }
     }
 
     /// Takes all of `slices`, or what the stream takes of them.
@@ -129,11 +149,10 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
                 return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
             }
         }
-        let room = match self.waiting.len() + length {
-            0..=KEPT => KEPT,
-            _ => ROOM,
-        };
-        self.waiting.reserve_exact(room - self.waiting.len());
+        if self.waiting.is_empty() {
+            self.waiting = SPARE.take();
+            self.waiting.reserve_exact(ROOM);
+        }
         slices
             .iter()
             .for_each(|s| self.waiting.extend_from_slice(s));

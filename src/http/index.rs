@@ -13,7 +13,7 @@ use crate::{
     mirror::{Form, IndexEntry, Rendition},
 };
 
-/// In which forms a client takes an index file. All that is kept of a request's headers while it waits, which are larger.
+/// In which forms a client takes an index file. All that is kept of a request's headers while it waits: see [`Taken::kept`].
 pub(super) struct Taken {
     held: Held,
     gzip: bool,
@@ -25,6 +25,14 @@ impl Taken {
         Self {
             held: Held::of(headers),
             gzip: accepts_gzip(headers),
+        }
+    }
+
+    /// The same with nothing of the request's head in it, which is larger.
+    pub(super) fn kept(self) -> Self {
+        Self {
+            held: self.held.kept(),
+            gzip: self.gzip,
         }
     }
 }

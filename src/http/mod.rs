@@ -10,6 +10,7 @@ mod crates;
 mod eager;
 mod gather;
 mod h2c;
+mod head;
 mod index;
 mod limits;
 mod linger;

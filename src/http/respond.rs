@@ -111,12 +111,15 @@ fn retry_after(kind: Kind) -> Option<Duration> {
             Some(retry_after)
         }
         Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::NotFound
         | Kind::Absent
         | Kind::Offline
         | Kind::Corrupt
         | Kind::UpstreamFault
+        | Kind::UpstreamRefused
         | Kind::UpstreamTimeout
         | Kind::Config
         | Kind::Store
@@ -128,6 +131,8 @@ fn retry_after(kind: Kind) -> Option<Duration> {
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
         Kind::BadRequest => (StatusCode::BAD_REQUEST, Outcome::Absent),
+        Kind::UrlTooLong => (StatusCode::URI_TOO_LONG, Outcome::Absent),
+        Kind::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Outcome::Absent),
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
         Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
@@ -135,6 +140,8 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         // To be tried again: whoever runs the mirror can bring it anew.
         Kind::Corrupt => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Offline),
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
+        // What cargo shows at once. It repeats every 5xx three times, for eleven seconds.
+        Kind::UpstreamRefused => (StatusCode::FORBIDDEN, Outcome::Miss),
         Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)
         }

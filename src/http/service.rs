@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Display,
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
@@ -11,12 +12,12 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Response, Uri, Version, header, request::Parts as Head};
+use http::{Response, Version, header, request::Parts as Head};
 
 use super::{
     access::Access,
     body::Body,
-    config_json, crates,
+    config_json, crates, head,
     index::{self, Taken},
     limits::Limits,
     pages,
@@ -101,12 +102,14 @@ impl Service {
             self.at_once(route, &request, now)
         });
         match at_once {
-            Ok(Reached::Answer(answer)) => Answering::now(asked.answered(Ok(answer), &request.uri)),
+            Ok(Reached::Answer(answer)) => {
+                Answering::now(asked.answered(Ok(answer), request.uri.path()))
+            }
             Ok(Reached::Further(further)) => {
                 let mirror = self.0.mirror.clone();
-                Answering::Later(further.answered(mirror, asked, request.uri, now))
+                Answering::Later(further.answered(mirror, asked, now))
             }
-            Err(e) => Answering::now(asked.answered(Err(e), &request.uri)),
+            Err(e) => Answering::now(asked.answered(Err(e), request.uri.path())),
         }
     }
 
@@ -119,6 +122,7 @@ impl Service {
         has_body: bool,
         client: &Client,
     ) -> Result<Route> {
+        head::bounded(request)?;
         let route = route?;
         verb?;
         one_host(request)?;
@@ -142,7 +146,9 @@ impl Service {
                 let taken = Taken::of(&request.headers);
                 match mirror.index_at_once(registry, name, now) {
                     Some(found) => index_answer(&taken, found?),
-                    None => return Ok(Further::Index(registry.clone(), name, taken).into()),
+                    None => {
+                        return Ok(Further::Index(registry.clone(), name, taken.kept()).into());
+                    }
                 }
             }
             Route::Download { registry, id } => {
@@ -196,24 +202,24 @@ impl From<Further> for Reached {
 
 impl Further {
     /// The answer when it is there. Each kind has a future of its own, and keeps no more in it than it needs: with a stampede a hundred thousand may
-    /// wait for index files, and what is larger than a kilobyte costs the allocator more than all else does.
+    /// wait for index files, and what is larger than a kilobyte costs the allocator more than all else does. Nothing of the request's head is kept:
+    /// one word of it would keep all of it.
     fn answered(
         self,
         mirror: Mirror,
         asked: Asked,
-        uri: Uri,
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
             Self::Index(registry, name, taken) => Box::pin(async move {
                 let found = survived(mirror.index(&registry, name, now)).await;
                 let answer = |found| contained(|| Ok(index_answer(&taken, found)));
-                asked.answered(found.and_then(answer), &uri)
+                asked.answered(found.and_then(answer), name)
             }),
             Self::Download(registry, id) => Box::pin(async move {
                 let found = survived(mirror.crate_file(&registry, &id, now)).await;
                 let answer = |found| contained(|| Ok(crates::answer(found)));
-                asked.answered(found.and_then(answer), &uri)
+                asked.answered(found.and_then(answer), id)
             }),
         }
     }
@@ -231,10 +237,11 @@ struct Asked {
 }
 
 impl Asked {
-    fn answered(self, answer: Result<Answer>, uri: &Uri) -> Response<Body> {
+    /// The answer to what was asked for: a path, or what it names.
+    fn answered(self, answer: Result<Answer>, path: impl Display) -> Response<Body> {
         let answer = answer.unwrap_or_else(|e| {
             if e.kind() == Kind::Internal {
-                tracing::error!(path = uri.path(), "{e}");
+                tracing::error!(%path, "{e}");
             }
             Answer::error(&e, self.form)
         });

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::{Inner, download::Download, memory::Resident};
 use crate::{
     allowance::Lease,
-    domain::{CrateKey, Hasher},
+    domain::{CrateKey, Hasher, Sha256},
     error::{Error, Kind, Result},
     store::Spool,
     upstream::{Resume, Upstream},
@@ -89,6 +89,10 @@ impl Fetch {
             let Err(error) = self.receive_rest(&mut arrived).await else {
                 break;
             };
+            // Only the end of the answer is lost: a rest that isn't there can't be asked for.
+            if arrived.is_all_of(&self.key.sha256) {
+                break;
+            }
             if arrived.so_far.offset > before {
                 // A long download over a bad line may break off often, as long as it gets on.
                 attempts = self.upstream.attempts();
@@ -227,6 +231,16 @@ struct Arrived {
     so_far: Resume,
     /// The length that the first attempt announced, and that clients have been told.
     announced: Option<u64>,
+}
+
+impl Arrived {
+    /// Whether what is here is the whole file, whatever became of the answer that brought it.
+    fn is_all_of(&self, sha256: &Sha256) -> bool {
+        let length = self.so_far.offset;
+        length > 0
+            && self.announced.is_none_or(|announced| announced == length)
+            && self.hasher.clone().finish() == *sha256
+    }
 }
 
 /// The end of a [`Fetch`], however it comes.

@@ -25,10 +25,17 @@ fn worded(error: &Error, say: impl FnOnce(&str) -> String) -> Error {
         Kind::UpstreamUnavailable { retry_after } => retry_after,
         Kind::UpstreamResting { retry_after } => Some(retry_after),
         Kind::UpstreamTimeout => None,
+        Kind::UpstreamRefused => {
+            let said = say(error.message());
+            let worded = format!("{said}; asking again doesn't help until that is mended");
+            return Error::new(error.kind(), worded).because(error.cause());
+        }
         // These say themselves what is wrong with what was wanted.
         Kind::UpstreamFault
         | Kind::Absent
         | Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::Overloaded

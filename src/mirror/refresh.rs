@@ -135,6 +135,9 @@ impl Inner {
                 "upstream answered 304 to a request without conditions",
             )),
             (Ok(Fetched::Absent), known) => self.withdraw(key, known, now).await,
+            (Ok(Fetched::Empty(_)), None) => self.withdraw(key, None, now).await,
+            // Too weak a word to take back what it had before.
+            (Ok(Fetched::Empty(said)), known) => self.fall_back(key, known, said, now).await,
             (Err(e), known) => self.fall_back(key, known, e, now).await,
         }
     }
@@ -286,7 +289,9 @@ impl Inner {
         if matches!(entry.due(&self.freshness, now), Due::Replace) {
             tracing::warn!(name = %key.name(), "no index file young enough to serve: {error}");
             let error = match error.kind() {
-                Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } => error,
+                Kind::UpstreamUnavailable { .. }
+                | Kind::UpstreamResting { .. }
+                | Kind::UpstreamRefused => error,
                 _ => Error::upstream_unavailable(error.message()).because(error.cause()),
             };
             return Err(too_old(&what, &error));

@@ -78,9 +78,12 @@ fn passes(error: &Error) -> bool {
         | Kind::Store
         | Kind::Corrupt => true,
         Kind::UpstreamFault
+        | Kind::UpstreamRefused
         | Kind::Absent
         | Kind::Offline
         | Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::NotFound

@@ -90,10 +90,10 @@ impl Upstream {
         }
         let body = self.whole(&mut response, MAX_CONFIG).await?;
         let config: ConfigJson = serde_json::from_slice(&body).map_err(|e| {
-            Error::upstream_fault(format!(
-                "{} sent a config.json that can't be read: {e}",
-                self.host(response.url())
-            ))
+            // Its words may quote what was sent.
+            let host = self.host(response.url());
+            Error::upstream_fault(format!("{host} sent a config.json that can't be read"))
+                .because(Some(&e.to_string()))
         })?;
         DownloadTemplate::parse(&config.dl)
     }

@@ -42,6 +42,8 @@ pub enum Fetched {
     },
     /// There is no such crate.
     Absent,
+    /// An answer with nothing in it, put into words: to whoever has no copy it says that there is no such crate, as some repository managers do.
+    Empty(Error),
 }
 
 impl Upstream {
@@ -75,7 +77,13 @@ impl Upstream {
         };
         let response = self.send(UpstreamKind::Index, request).await?;
         match response.status() {
-            StatusCode::OK => self.read_index(response).await,
+            StatusCode::OK => match self.read_index(response).await? {
+                Fetched::New { body, .. } if body.is_empty() => {
+                    Ok(self.empty(StatusCode::OK, path))
+                }
+                fetched => Ok(fetched),
+            },
+            StatusCode::NO_CONTENT => Ok(self.empty(StatusCode::NO_CONTENT, path)),
             StatusCode::NOT_MODIFIED if known.precondition() != Precondition::None => {
                 let told = validators(response.headers());
                 Ok(Fetched::NotModified {
@@ -90,6 +98,15 @@ impl Upstream {
             | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Ok(Fetched::Absent),
             _ => Err(self.unexpected(&response, &format!("the index file {path}"))),
         }
+    }
+
+    fn empty(&self, status: StatusCode, path: IndexPath) -> Fetched {
+        let said = format!(
+            "{} answered {status} with an empty body when asked for the index file {path}",
+            self.host(&self.index)
+        );
+        tracing::warn!("{said}");
+        Fetched::Empty(Error::upstream_fault(said))
     }
 
     /// Reads and decodes the body once there is memory for it.
@@ -143,11 +160,12 @@ mod tests {
     fn a_validator_too_long_to_be_stored_is_not_kept() {
         let told = |length| {
             let mut headers = HeaderMap::new();
-            let etag = "x".repeat(length).parse().expect("a header value");
+            let etag = format!("\"{}\"", "x".repeat(length - 2));
+            let etag = etag.parse().expect("a header value");
             headers.insert(header::ETAG, etag);
             validators(&headers).etag.map(|etag| etag.len())
         };
-        assert_eq!(told(0), None);
+        assert_eq!(told(2), Some(2));
         assert_eq!(told(Validators::MAX_LEN), Some(Validators::MAX_LEN));
         assert_eq!(told(Validators::MAX_LEN + 1), None);
         assert_eq!(told(20 << 10), None);

@@ -195,9 +195,18 @@ impl Upstream {
     }
 
     /// Turns the statuses that mean "not now" into errors; what the others mean depends on what was asked.
+    ///
+    /// Among them are those of RFC 9110 (15.5.9, 15.5.20) and RFC 8470 (5.2) that are about the connection or the moment and not about the request.
     fn judge_status(&self, response: Response) -> Result<Response> {
         let status = response.status();
-        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        let passes = matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT
+                | StatusCode::MISDIRECTED_REQUEST
+                | StatusCode::TOO_EARLY
+                | StatusCode::TOO_MANY_REQUESTS
+        );
+        if passes || status.is_server_error() {
             let retry_after = retry::retry_after(response.headers(), SystemTime::now());
             return Err(Error::new(
                 Kind::UpstreamUnavailable { retry_after },
@@ -219,13 +228,25 @@ impl Upstream {
         said.because(Some(&flatten(error)))
     }
 
-    /// An answer that makes no sense for what was asked.
+    /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
+    /// be the same.
     fn unexpected(&self, response: &Response, what: &str) -> Error {
-        Error::upstream_fault(format!(
-            "{} answered {} when asked for {what}",
-            self.host(response.url()),
-            response.status()
-        ))
+        let (host, status) = (self.host(response.url()), response.status());
+        let said = format!("{host} answered {status} when asked for {what}");
+        match status {
+            // What broke off is another file by now: it is to be asked for from the start.
+            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Error::upstream_fault(said)
+            }
+            StatusCode::UNAUTHORIZED => Error::upstream_refused(format!(
+                "{said}: it wants credentials, and this mirror has none for it"
+            )),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::upstream_refused(format!(
+                "{said}: the proxy on the way wants credentials; they go into the URL in HTTPS_PROXY or HTTP_PROXY, before an `@`"
+            )),
+            _ if status.is_client_error() => Error::upstream_refused(said),
+            _ => Error::upstream_fault(said),
+        }
     }
 
     /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets.
@@ -262,8 +283,11 @@ fn word(kind: Kind) -> &'static str {
         Kind::UpstreamUnavailable { .. } => "unavailable",
         Kind::UpstreamResting { .. } => "resting",
         Kind::UpstreamFault => "fault",
+        Kind::UpstreamRefused => "refused",
         Kind::Absent => "absent",
         Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
         | Kind::MethodNotAllowed
         | Kind::TooManyRequests { .. }
         | Kind::Overloaded

@@ -42,8 +42,11 @@ impl Attempts {
             // The same question gets the same answer.
             Kind::UpstreamResting { .. }
             | Kind::UpstreamFault
+            | Kind::UpstreamRefused
             | Kind::Absent
             | Kind::BadRequest
+            | Kind::UrlTooLong
+            | Kind::HeadersTooLarge
             | Kind::MethodNotAllowed
             | Kind::TooManyRequests { .. }
             | Kind::Overloaded

@@ -38,8 +38,8 @@ type Fault = (&'static str, fn(When<'_>) -> Rule);
 
 const FAULTS: &[Fault] = &[
     ("500", |on| on.fail(500)),
-    ("404", |on| on.fail(404)),
-    ("401", |on| on.fail(401)),
+    ("refused: 404", |on| on.fail(404)),
+    ("refused: 401", |on| on.fail(401)),
     ("204", |on| on.fail_with(204, &[], "")),
     ("nothing", |on| on.fail_with(200, &[], "")),
     ("HTML", |on| on.fail_with(200, &[], "<html></html>")),
@@ -73,7 +73,11 @@ async fn without_upstreams_config_json_a_download_fails_clearly_until_it_is_ther
     for (fault, happens) in FAULTS {
         let mirror = Mirror::of(&upstream).settings(settings).start().await;
         let rule = happens(upstream.on("config.json"));
-        mirror.get(DOWNLOAD).await.assert_unavailable(fault);
+        let reply = mirror.get(DOWNLOAD).await;
+        match fault.strip_prefix("refused: ") {
+            Some(status) => reply.assert_refused(status),
+            None => reply.assert_unavailable(fault),
+        }
         assert_eq!(rule.hits(), 1, "{fault}");
         assert_eq!(upstream.crate_requests().len(), 0, "{fault}");
         // The index needs none of it.

@@ -246,3 +246,23 @@ async fn a_wrong_rest_is_never_passed_on_as_complete() {
         }
     }
 }
+
+/// It used to be asked for a rest that isn't there, and to fail over the 416.
+#[tokio::test]
+async fn a_download_that_only_lost_its_end_is_whole() {
+    let upstream = start(Upstream::new().ranges().chunked()).await;
+    let file = upstream.crate_file("large", "1.0.0");
+    for place in PLACES {
+        let mirror = mirror_of(&upstream, place).start().await;
+        upstream.clear_log();
+        upstream.on_crate_files().lose_end();
+        let reply = mirror.get(LARGE).await;
+        assert!(reply.complete && reply.body == file, "{}", reply.status);
+        assert_eq!(upstream.crate_requests().len(), 1);
+        upstream.heal();
+        let mirror = mirror.restart().await;
+        let again = mirror.get(LARGE).await;
+        assert_eq!(again.header("x-cache"), Some("hit"));
+        assert!(again.complete && again.body == file, "stored otherwise");
+    }
+}

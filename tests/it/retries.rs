@@ -13,6 +13,8 @@ type Mishap = (&'static str, fn(When<'_>) -> Rule);
 const MISHAPS: &[Mishap] = &[
     ("500", |on| on.fail(500)),
     ("503", |on| on.fail(503)),
+    ("408", |on| on.fail(408)),
+    ("425", |on| on.fail(425)),
     ("429", |on| on.fail(429)),
     ("429 with a short Retry-After", |on| {
         on.fail_with(429, &[("retry-after", "0")], "")

@@ -54,6 +54,19 @@ impl Reply {
         assert!(self.complete && plain && sentence, "{when}: {text:?}");
     }
 
+    /// A 403, which cargo shows at once, with one sentence that has `why` in it.
+    #[track_caller]
+    pub fn assert_refused(&self, why: &str) {
+        let text = self.text();
+        let seen = (self.status, self.header("x-cache"), self.complete);
+        assert_eq!(seen, (403, Some("miss"), true), "{why}: {text}");
+        assert!(text.contains(why), "{why}: {text}");
+        assert!(
+            text.ends_with(".\n") && text.lines().count() == 1,
+            "{text:?}"
+        );
+    }
+
     /// The body without `Content-Encoding: gzip`.
     pub fn decoded(&self) -> Vec<u8> {
         if self.header("content-encoding") != Some("gzip") {

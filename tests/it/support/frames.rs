@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client::Connection;
+use super::{client::Connection, requests};
 
 /// No test waits longer than this for a frame.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 /// Of SETTINGS and PING.
 pub const ACK: u8 = 1;
 /// Of DATA and HEADERS.
@@ -123,6 +124,13 @@ impl Frames {
         let reply = connection.reply().await;
         assert_eq!(reply.status, 101, "{reply:?}");
         Frames::after_upgrade(connection)
+    }
+
+    /// One that begins with HTTP/2, and gives each of its streams such a window.
+    pub async fn open(addr: SocketAddr, window: u32) -> Frames {
+        let mut frames = Frames::after_upgrade(Connection::open(addr).await);
+        frames.send_bytes(&requests::opening(window)).await;
+        frames
     }
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {

@@ -36,6 +36,7 @@ pub mod mirror;
 pub mod package;
 pub mod process;
 pub mod program;
+pub mod requests;
 mod selftest;
 pub mod stored;
 pub mod tools;

@@ -148,11 +148,23 @@ impl Process {
     /// The most memory it ever had, in bytes.
     #[cfg(target_os = "linux")]
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory it has now, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A line of what the system says of it, in bytes.
+    #[cfg(target_os = "linux")]
+    fn status(&self, name: &str) -> u64 {
         let id = self.child.id().expect("a running process");
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kilobytes = kilobytes.expect("a line VmHWM");
+        let kilobytes = kilobytes.expect("such a line");
         kilobytes.parse::<u64>().expect("a number") * 1024
     }
 }

@@ -38,6 +38,7 @@ pub(super) enum Delivery {
     HangAfter(usize),
     CutAfter(usize),
     CutUnframedAfter(usize),
+    CutBeforeEnd,
     ResetAfter(usize),
     HoldAfter(usize, Gate),
     Trickle { step: usize, pause: Duration },
@@ -133,6 +134,11 @@ impl<'a> When<'a> {
     /// `n` bytes of a body that ends where the connection does, so that the cut can't be seen.
     pub fn truncate_unframed(self, n: usize) -> Rule {
         self.deliver(Delivery::CutUnframedAfter(n))
+    }
+
+    /// All of a chunked body, then the connection closes in place of the last chunk, which says that this was all.
+    pub fn lose_end(self) -> Rule {
+        self.deliver(Delivery::CutBeforeEnd)
     }
 
     /// The connection is reset before the answer.

@@ -110,8 +110,10 @@ impl Wire {
         mut answer: Answer,
         delivery: Delivery,
     ) -> io::Result<Then> {
-        if let Delivery::CutUnframedAfter(_) = delivery {
-            answer.framing = Framing::UntilClose;
+        match delivery {
+            Delivery::CutUnframedAfter(_) => answer.framing = Framing::UntilClose,
+            Delivery::CutBeforeEnd => answer.framing = Framing::Chunked,
+            _ => {}
         }
         let bare = request.is_head() || answer.is_bodiless();
         let body = if bare {
@@ -144,6 +146,10 @@ impl Wire {
             }
             Delivery::CutAfter(n) | Delivery::CutUnframedAfter(n) => {
                 sink.write(&body[..some_of(&body, n)]).await?;
+                return Ok(Then::Close);
+            }
+            Delivery::CutBeforeEnd => {
+                sink.write_all(&body).await?;
                 return Ok(Then::Close);
             }
             Delivery::Nothing | Delivery::Garbage | Delivery::Reset => {

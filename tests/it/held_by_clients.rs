@@ -1,0 +1,90 @@
+//! Held by clients: what they can make the mirror keep in memory, with requests that wait and answers that they don't take, has its bounds, and goes
+//! back to the system when they have left.
+#![cfg(target_os = "linux")]
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Frames, Gate, Package, Process, Upstream,
+    frames::{HEADERS, RST_STREAM},
+    requests,
+};
+
+const HELD: &str = "/index/he/ld/held";
+const MB: u64 = 1_000_000;
+
+/// A mirror whose upstream holds what is asked of it for `held`.
+async fn mirror(settings: &str) -> (Upstream, Gate, Process, tempfile::TempDir) {
+    let held = Package::new("held", "1.0.0");
+    let upstream = Upstream::new().publish(held).start().await;
+    let gate = upstream.gate(HELD);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mirror = Process::start(&upstream, folder.path(), settings).await;
+    (upstream, gate, mirror, folder)
+}
+
+/// How long memory may take to go back to the system.
+const SECONDS: Duration = Duration::from_secs(20);
+
+/// Looks at the memory it has until that is no more than `most`.
+async fn shrinks_to(mirror: &Process, most: u64) {
+    let started = Instant::now();
+    while mirror.memory() > most {
+        let (now, waited) = (mirror.memory(), started.elapsed());
+        assert!(waited < SECONDS, "{now} bytes, {waited:?} after");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What README says of a request that waits, and that it is so whatever its head says. One handle on a word of a head used to keep all of it, and what
+/// it was read into: 45 KB.
+#[tokio::test]
+async fn a_request_that_waits_takes_5_kb_whatever_its_head_says() {
+    const CONNECTIONS: u32 = 16;
+    const STREAMS: u32 = 250;
+    let (_upstream, gate, mirror, _folder) = mirror("").await;
+    let path = format!("{HELD}?{}", "q".repeat(8000));
+    let filler = "v".repeat(7000);
+    let tag = format!("\"{}\"", "t".repeat(7000));
+    let headers = [
+        ("user-agent", "cargo/1.95.0 (f2d3ce0bd 2026-03-21)"),
+        ("if-none-match", &*tag),
+        ("x-filler", &*filler),
+    ];
+    let before = mirror.peak_memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Frames::open(mirror.addr(), 1 << 20).await;
+        for stream in 0..STREAMS {
+            let request = requests::get(2 * stream + 1, &path, &headers);
+            client.send_bytes(&request).await;
+        }
+        // All that came before it has been read.
+        client.ping().await;
+        clients.push(client);
+    }
+    gate.await_waiting(1).await;
+    let peak = mirror.peak_memory();
+    let waiting = u64::from(CONNECTIONS * STREAMS);
+    let each = (peak - before) / waiting;
+    eprintln!(
+        "{waiting} requests that wait: {peak} bytes at the peak, {before} before, {each} each"
+    );
+    assert!(
+        each <= 5_000,
+        "{waiting} requests that wait: {peak} bytes at the peak, {before} before, {each} each"
+    );
+    gate.open();
+    for client in &mut clients {
+        let (mut answered, mut ended) = (0, 0);
+        while ended < STREAMS {
+            let frame = client.next().await.expect("a connection that is open");
+            assert_ne!(frame.kind, RST_STREAM);
+            answered += u32::from(frame.kind == HEADERS && frame.payload.contains(&0x88));
+            ended += u32::from(frame.ends_stream());
+        }
+        assert_eq!(answered, STREAMS, "with status 200");
+    }
+    drop(clients);
+    shrinks_to(&mirror, before + 8 * MB).await;
+}
