@@ -137,12 +137,13 @@ impl App {
 /// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
 pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
     let now = SystemTime::now();
-    Store::open(
+    let store = Store::open(
         &config.store.path.0,
         config.store.sync,
         metrics.clone(),
         now,
-    )
+    )?;
+    Ok(store.with_stall_timeout(*config.store.stall_timeout))
 }
 
 /// The store to serve from. Offline it may be on a disk that can't be written to: what is served was put there elsewhere.
@@ -155,7 +156,7 @@ pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> 
         match Store::existing(path, config.store.sync, metrics.clone()) {
             Ok(store) if config.offline.enabled => {
                 tracing::warn!("{unwritable}; it is served from all the same, but what is asked for in vain is only logged");
-                Ok(store)
+                Ok(store.with_stall_timeout(*config.store.stall_timeout))
             }
             Ok(_) | Err(_) => Err(unwritable),
         }

@@ -18,6 +18,7 @@ use crate::{
     commands::{self, say},
     config::Flags,
     error::{Error, Kind, Result},
+    store,
 };
 
 /// A caching pull-through mirror of crates.io.
@@ -111,6 +112,9 @@ pub fn run() -> ExitCode {
 /// How long what is under way may take to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
+/// Threads for what takes long beside the store: looking names up, gzip, parsing. More at once gain nothing and cost memory.
+const OTHER_THREADS: usize = 32;
+
 fn block_on(cli: &Cli) -> Result<ExitCode> {
     let flags = Flags {
         config: cli.settings.config.clone(),
@@ -120,8 +124,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Disk work beyond this many at once gains nothing and costs memory.
-        .max_blocking_threads(64)
+        // Those of the store may all be stuck with a disk that hangs; names are looked up and index files made ready all the same.
+        .max_blocking_threads(store::THREADS + OTHER_THREADS)
         .build()
         .map_err(|e| Error::internal(format!("no runtime: {e}")))?;
     let done = runtime.block_on(async {

@@ -69,6 +69,8 @@ pub struct Store {
     pub max_age: Option<Span<{ 60 * SECOND }, { 100 * 365 * DAY }>>,
     /// Whether a write reaches the disk (fsync of file and folder) before it counts as done.
     pub sync: bool,
+    /// How long the disk may take over one read or write without getting on; then it is done without, and left alone for a while if that goes on.
+    pub stall_timeout: Span<100, { 10 * SECOND }>,
 }
 
 impl Default for Store {
@@ -78,6 +80,7 @@ impl Default for Store {
             max_size: Size::bytes(50 << 30),
             max_age: None,
             sync: true,
+            stall_timeout: Span::millis(5 * SECOND),
         }
     }
 }

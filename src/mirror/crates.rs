@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Found, IndexEntry, Inner, Mirror, Registry, download::Reader, fetch::Fetch, memory::Resident,
@@ -22,6 +22,9 @@ use crate::{
 
 /// How much longer than for upstream to wait before the store is to blame.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the store may take over a .crate file before upstream is asked for it: a third of what a client waits.
+const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 3);
 
 /// A .crate file, whole or on its way.
 pub enum CrateBody {
@@ -114,8 +117,9 @@ impl Mirror {
         let index = IndexKey::new(upstream.registry(), id.name);
         let known = match self.0.known_index(&index, now).await {
             // Even if it is gone from upstream's index: what was served once is served again.
-            Some(Resident::Index(entry)) => Some(entry),
-            Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
+            Ok(Some(Resident::Index(entry))) => Some(entry),
+            // A store that can't be read is one that has nothing.
+            Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => None,
         };
         let old_key = known
             .as_deref()
@@ -283,7 +287,8 @@ impl Inner {
         key: &CrateKey,
         now: SystemTime,
     ) -> Option<CrateBody> {
-        let stored = self.stored_crate(key, now).await;
+        let stored = timeout(STORE_WITHIN, self.stored_crate(key, now)).await;
+        let stored = stored.unwrap_or_else(|_| Err(Error::store("it took too long")));
         stored.unwrap_or_else(|e| {
             tracing::debug!(id = %key.id, "not loaded: {e}");
             None

@@ -1,8 +1,11 @@
 //! Index files: from memory, from the store, or refreshed upstream by one shared request.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Found, Inner, Mirror, Registry,
@@ -11,10 +14,15 @@ use super::{
     refresh::{Asker, Interested},
 };
 use crate::{
+    allowance::Lease,
     domain::{CrateName, IndexFile, IndexKey, Outcome},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
+    store::{IndexRecord, StoredIndex},
     upstream::{ANSWER_WITHIN, Upstream},
 };
+
+/// How long the store may take altogether before upstream is asked as if nothing were stored: the other half is upstream's.
+const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 2);
 
 /// An index file for who asked for it.
 pub(super) type Answer = Result<Found<Arc<IndexEntry>>>;
@@ -174,39 +182,71 @@ impl Inner {
     }
 
     /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, or not in time: it may have a copy all the same.
     pub(super) async fn known_index(
         self: &Arc<Self>,
         key: &IndexKey,
         now: SystemTime,
-    ) -> Option<Resident> {
+    ) -> Result<Option<Resident>> {
         if let Some(resident) = self.memory.index(key) {
-            return Some(resident);
+            return Ok(Some(resident));
         }
-        let _turn = self.readying.acquire().await;
-        // Others may have loaded it while this one waited for its turn.
-        if let Some(resident) = self.memory.index(key) {
-            return Some(resident);
-        }
-        let entry = self.stored_index(key, now).await?;
+        let stored = timeout(STORE_WITHIN, self.stored_index(key, now)).await;
+        let stored = stored.unwrap_or_else(|_| {
+            let path = key.path();
+            Err(Error::store(format!("reading {path} took too long")))
+        })?;
         // A refresh may have brought a newer one meanwhile.
-        let entry = Resident::Index(entry);
-        Some(self.memory.keep_index_unless_known(key, entry))
+        Ok(stored.map(|entry| {
+            let entry = Resident::Index(entry);
+            self.memory.keep_index_unless_known(key, entry)
+        }))
     }
 
-    /// What the store has of an index file. A store that can't be read is one that has nothing: upstream may still answer.
+    /// The index record under `key`, with a lease on so many times its size, which it had before it was read.
+    ///
+    /// # Errors
+    /// Those of [`load_index`](crate::store::Store::load_index), and [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
+    pub(super) async fn leased_record(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        share: u64,
+    ) -> Result<Option<(IndexRecord, Lease)>> {
+        let allowance = self.allowance.clone();
+        let at_once = move |size: u64| allowance.try_take(size * share);
+        let size = match self.store.load_index(key, now, at_once).await? {
+            None => return Ok(None),
+            Some(StoredIndex::Whole(record, lease)) => return Ok(Some((record, lease))),
+            Some(StoredIndex::Large(size)) => size,
+        };
+        let lease = self.allowance.take(size * share).await?;
+        let waited_for = move |now: u64| (now <= size).then_some(lease);
+        Ok(match self.store.load_index(key, now, waited_for).await? {
+            Some(StoredIndex::Whole(record, lease)) => Some((record, lease)),
+            // It was replaced by a larger one at this very moment.
+            Some(StoredIndex::Large(_)) | None => None,
+        })
+    }
+
+    /// What the store has of an index file.
     async fn stored_index(
         self: &Arc<Self>,
         key: &IndexKey,
         now: SystemTime,
-    ) -> Option<Arc<IndexEntry>> {
-        let record = self.store.load_index(key, now).await.ok().flatten()?;
-        let lease = self
-            .allowance
-            .take(record.body.len() as u64 * 2)
-            .await
-            .ok()?;
+    ) -> Result<Option<Arc<IndexEntry>>> {
+        let (record, lease) = match self.leased_record(key, now, 2).await {
+            Ok(Some(leased)) => leased,
+            Ok(None) => return Ok(None),
+            // Without memory for a copy there is none; what is corrupt is dropped by now.
+            Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
+            Err(e) => return Err(e),
+        };
         let (path, times) = (key.path, (record.fetched_at, record.checked_at));
         let gone = record.gone;
+        let _turn = self.readying.acquire().await;
         let made = make(move || {
             let file = IndexFile::parse(path, record.body)?;
             Ok((
@@ -217,7 +257,7 @@ impl Inner {
         match made.await {
             Ok((content, validators)) => {
                 self.make_twin(*key, &content);
-                Some(Arc::new(IndexEntry {
+                Ok(Some(Arc::new(IndexEntry {
                     content,
                     validators,
                     fetched_at: times.0,
@@ -227,11 +267,11 @@ impl Inner {
                     gone,
                     seen: None,
                     ahead: Ahead::default(),
-                }))
+                })))
             }
             Err(e) => {
                 tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
-                None
+                Ok(None)
             }
         }
     }

@@ -87,7 +87,7 @@ struct Inner {
     downloads: download::Downloads,
     /// Index records being written.
     saves: saves::Saves,
-    /// Index records being read from the store and made ready; bounded, because each is in memory before it can be accounted for.
+    /// Stored index files being made ready; bounded, because each keeps a core busy. Nobody waits for the store with such a turn in hand.
     readying: tokio::sync::Semaphore,
     /// Gzip twins being made; bounded, because each keeps a core busy.
     twins: tokio::sync::Semaphore,
@@ -105,7 +105,7 @@ pub struct Found<T> {
     pub outcome: Outcome,
 }
 
-/// How many index records are made ready at once.
+/// How many stored index files are made ready at once.
 const READYING: usize = 8;
 
 impl Mirror {

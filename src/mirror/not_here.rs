@@ -20,6 +20,34 @@ pub(super) fn too_old(what: &str, error: &Error) -> Error {
     })
 }
 
+/// The same where the store, which may have it, doesn't give it.
+pub(super) fn unreadable(what: &str, error: &Error, store: &Error) -> Error {
+    match error.kind() {
+        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::UpstreamTimeout => {
+            let said = format!(
+                "this mirror's store can't give {what} at the moment, and upstream can't either; try again in a moment"
+            );
+            let cause = format!("{store}; {error}");
+            Error::new(error.kind(), said).because(Some(&cause))
+        }
+        Kind::UpstreamFault
+        | Kind::UpstreamRefused
+        | Kind::Absent
+        | Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
+        | Kind::MethodNotAllowed
+        | Kind::TooManyRequests { .. }
+        | Kind::Overloaded
+        | Kind::NotFound
+        | Kind::Offline
+        | Kind::Corrupt
+        | Kind::Config
+        | Kind::Store
+        | Kind::Internal => error.clone(),
+    }
+}
+
 fn worded(error: &Error, say: impl FnOnce(&str) -> String) -> Error {
     let wait = match error.kind() {
         Kind::UpstreamUnavailable { retry_after } => retry_after,

@@ -15,6 +15,7 @@ use super::{
     memory::Resident,
 };
 use crate::{
+    allowance::Lease,
     config::sections::OfflineIndex,
     domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, Outcome, Version, Wish},
     error::{Error, Kind, Result},
@@ -146,24 +147,19 @@ impl Inner {
     async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
         // Before looking: what changes meanwhile is looked at again.
         let seen = Some(self.store.change_mark().await);
-        let _turn = self.readying.acquire().await;
-        let record = match self.store.load_index(&key, now).await {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                self.store.require().await?;
-                return Err(not_in_store(&Wish {
-                    registry: key.registry,
-                    name: key.name(),
-                    version: None,
-                }));
-            }
-            Err(e) => return Err(e),
+        let Some(leased) = self.leased_record(&key, now, SHARE).await? else {
+            self.store.require().await?;
+            return Err(not_in_store(&Wish {
+                registry: key.registry,
+                name: key.name(),
+                version: None,
+            }));
         };
         let stored = match self.offline_index {
             OfflineIndex::Stored => Some(self.store.crates_of(&key).await?),
             OfflineIndex::Full => None,
         };
-        let entry = self.entry_of(key, record, stored, now).await?;
+        let entry = self.entry_of(key, leased, stored, now).await?;
         let entry = Arc::new(IndexEntry { seen, ..entry });
         self.memory.keep_index(&key, Resident::Index(entry.clone()));
         Ok(hit(entry))
@@ -173,14 +169,11 @@ impl Inner {
     async fn entry_of(
         self: &Arc<Self>,
         key: IndexKey,
-        record: IndexRecord,
+        (record, lease): (IndexRecord, Lease),
         stored: Option<Vec<CrateKey>>,
         now: SystemTime,
     ) -> Result<IndexEntry> {
-        let lease = self
-            .allowance
-            .take(record.body.len() as u64 * SHARE)
-            .await?;
+        let _turn = self.readying.acquire().await;
         let IndexRecord {
             body,
             sha256,

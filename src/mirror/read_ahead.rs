@@ -221,7 +221,7 @@ impl Inner {
         while let Some(step) = ahead.next() {
             let key = IndexKey::new(step.upstream.registry(), step.want.name);
             match self.known_index(&key, now).await {
-                Some(Resident::Index(entry)) => {
+                Ok(Some(Resident::Index(entry))) => {
                     // A stale copy, too: most often it is still right, and then all levels below are asked for at once.
                     ahead.add(step.next(&entry, followed, &ahead.settings));
                     match entry.due(&self.freshness, now) {
@@ -229,8 +229,8 @@ impl Inner {
                         Due::Refresh | Due::Replace => {}
                     }
                 }
-                Some(Resident::Absent(since)) if self.still_absent(since, now) => continue,
-                Some(Resident::Absent(_) | Resident::Crate(_)) | None => {}
+                Ok(Some(Resident::Absent(since))) if self.still_absent(since, now) => continue,
+                Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => {}
             }
             if !step.has_files_left() {
                 continue;

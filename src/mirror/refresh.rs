@@ -14,7 +14,7 @@ use super::{
     flight::Interest,
     index::{Answer, make, no_such_crate, shown},
     memory::Resident,
-    not_here::{not_here, too_old},
+    not_here::{not_here, too_old, unreadable},
 };
 use crate::{
     allowance::Lease,
@@ -49,7 +49,10 @@ impl Inner {
         now: SystemTime,
         asker: Asker,
     ) -> Answer {
-        let known = self.known_index(&key, now).await;
+        let (known, unread) = match self.known_index(&key, now).await {
+            Ok(known) => (known, None),
+            Err(e) => (None, Some(e)),
+        };
         if let Some(known) = &known
             && let Some(answer) = self.answer(&key, known.clone(), now)
         {
@@ -74,6 +77,10 @@ impl Inner {
             }
         };
         let answer = self.ask(upstream, key, known, now).await;
+        let answer = answer.map_err(|e| match &unread {
+            Some(store) => unreadable(&format!("the index file of {}", key.name()), &e, store),
+            None => e,
+        });
         if let Ok(found) = &answer
             && matches!(found.outcome, Outcome::Miss | Outcome::Revalidated)
         {

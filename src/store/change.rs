@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backend, Store, blocking, failed, fs::Folder};
+use tokio::time::timeout;
+
+use super::{Backend, Store, Touch, failed, fs::Folder};
 use crate::error::Result;
 
 /// The file that is replaced; no key makes this path, because no registry's name starts with a dot.
@@ -23,6 +25,8 @@ const MARK: &str = ".changed";
 
 /// For so long a look at what others have announced holds: at ten thousand requests a second, one in a hundred looks, and the others save a microsecond.
 pub const GLANCE: Duration = Duration::from_millis(10);
+/// A look takes microseconds. Who waits for it may be served from memory, and mustn't wait for a disk that hangs.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 
 /// The state of a store as far as announced changes go: two equal ones have no announced change between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +115,11 @@ impl Store {
         let announced = match &self.backend {
             Backend::Fs(folder) => {
                 let folder = folder.clone();
-                blocking(move || {
+                let announce = move |_: &_| {
                     let path = folder.root().join(MARK);
                     folder.announce().map_err(|e| failed("writing", &path, &e))
-                })
-                .await?
+                };
+                self.disk.run(Touch::Save, MARK, announce).await
             }
             Backend::Memory(shelf) => {
                 shelf.announce();
@@ -140,7 +144,9 @@ impl Store {
         let seen = match &self.backend {
             Backend::Fs(folder) => {
                 let folder = folder.clone();
-                blocking(move || folder.mark()).await.ok().flatten()
+                let look = self.disk.run(Touch::Look, MARK, move |_| Ok(folder.mark()));
+                let seen = timeout(LOOK_WITHIN, look).await;
+                seen.ok().and_then(Result::ok).flatten()
             }
             Backend::Memory(shelf) => Some(shelf.announced().map_or(Mark::NONE, Mark)),
         };

@@ -5,7 +5,6 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +12,9 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::{
-    Checked, Found, Identity, blocking, failed,
+    Checked, Found, Identity,
+    disk::Pulse,
+    failed,
     place::{self, Opened, Place, Reached},
     reader::Blocks,
 };
@@ -74,57 +75,48 @@ impl Folder {
         Ok(Self { root, sync })
     }
 
-    /// Reads and checks the object under `path` in one trip to a blocking thread.
-    pub(super) async fn load<T: Send + 'static, L: Send + 'static>(
-        self: &Arc<Self>,
-        path: String,
+    /// Reads and checks the object under `path`. Blocks.
+    pub(super) fn load<T, L>(
+        &self,
+        path: &str,
         now: SystemTime,
-        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-        check: impl FnOnce(Vec<u8>) -> Result<T, String> + Send + 'static,
+        pulse: &Pulse,
+        admit: impl FnOnce(u64) -> Option<L>,
+        check: impl FnOnce(Vec<u8>) -> Result<T, String>,
     ) -> Result<Option<Checked<T, L>>> {
         let path = self.root.join(path);
-        blocking(move || match find(&path, now, admit) {
+        match find(&path, now, pulse, admit) {
             Ok(found) => Ok(found.map(|f| f.check(check))),
             Err(e) => Err(failed("reading", &path, &e)),
-        })
-        .await?
+        }
     }
 
-    /// The size of the object under `path`, which counts as used from now on; `None` when it isn't there.
-    pub(super) async fn mark_used(
-        self: &Arc<Self>,
-        path: String,
-        now: SystemTime,
-    ) -> Result<Option<u64>> {
+    /// The size of the object under `path`, which counts as used from now on; `None` when it isn't there. Blocks.
+    pub(super) fn mark_used(&self, path: &str, now: SystemTime) -> Result<Option<u64>> {
         let path = self.root.join(path);
-        blocking(move || match open_to_use(&path, now) {
+        match open_to_use(&path, now) {
             Ok(opened) => Ok(opened.map(|opened| opened.meta.len())),
             Err(e) => Err(failed("looking at", &path, &e)),
-        })
-        .await?
+        }
     }
 
-    /// Writes `pieces` one after the other as the object under `path`.
-    pub(super) async fn save(self: &Arc<Self>, path: String, pieces: Vec<Bytes>) -> Result<()> {
-        let folder = self.clone();
-        blocking(move || {
-            let write = || {
-                let mut file = folder.temporary()?;
-                pieces.iter().try_for_each(|piece| file.write_all(piece))?;
-                folder.publish(file, &path)
-            };
-            write().map_err(|e| failed("writing", &folder.root.join(&path), &e))
-        })
-        .await?
+    /// Writes `pieces` one after the other as the object under `path`. Blocks.
+    pub(super) fn save(&self, path: &str, pieces: &[Bytes]) -> Result<()> {
+        let write = || {
+            let mut file = self.temporary()?;
+            pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+            self.publish(file, path)
+        };
+        write().map_err(|e| failed("writing", &self.root.join(path), &e))
     }
 
-    pub(super) async fn remove(self: &Arc<Self>, path: String) -> Result<()> {
+    /// Removes whatever file is under `path`. Blocks.
+    pub(super) fn remove(&self, path: &str) -> Result<()> {
         let path = self.root.join(path);
-        blocking(move || match fs::remove_file(&path) {
+        match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("removing", &path, &e)),
             _ => Ok(()),
-        })
-        .await?
+        }
     }
 
     /// Where what is about to be removed goes for a moment.
@@ -183,19 +175,26 @@ impl Folder {
     }
 }
 
+/// What is read between two signs of life.
+const STRIDE: u64 = 1 << 20;
+
 /// Opens the file at `path` and reads it whole if `admit` grants the memory.
 fn find<L>(
     path: &Path,
     now: SystemTime,
+    pulse: &Pulse,
     admit: impl FnOnce(u64) -> Option<L>,
 ) -> io::Result<Option<Found<L>>> {
     let Some(Opened { mut file, meta, .. }) = open_to_use(path, now)? else {
         return Ok(None);
     };
+    pulse.beat();
     match admit(meta.len()) {
         Some(lease) => {
             let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-            file.read_to_end(&mut bytes)?;
+            while (&mut file).take(STRIDE).read_to_end(&mut bytes)? > 0 {
+                pulse.beat();
+            }
             Ok(Some(Found::Whole(bytes, lease, Identity::of(&meta))))
         }
         None => Ok(Some(Found::Large(Blocks::File {

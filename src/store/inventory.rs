@@ -82,8 +82,9 @@ impl Store {
         let listed = match &self.backend {
             Backend::Memory(shelf) => Ok(shelf.below(&path)),
             Backend::Fs(folder) => {
-                let folder = folder.clone();
-                blocking(move || folder.list(&path)).await?
+                let (folder, at) = (folder.clone(), path.clone());
+                let list = move |_: &_| folder.list(&at);
+                self.disk.run(Touch::List, &path, list).await
             }
         };
         let mut stored = self.note(listed)?;
@@ -104,14 +105,14 @@ impl Store {
             Backend::Memory(_) => Ok(()),
             Backend::Fs(folder) => {
                 let folder = folder.clone();
-                blocking(move || match folder.is_there() {
+                let look = move |_: &_| match folder.is_there() {
                     true => Ok(()),
                     false => Err(Error::store(format!(
                         "the folder {} is gone",
                         folder.root().display()
                     ))),
-                })
-                .await?
+                };
+                self.disk.run(Touch::Look, "the store's folder", look).await
             }
         };
         self.note(there)
@@ -126,13 +127,13 @@ impl Store {
         let size = match &self.backend {
             Backend::Memory(shelf) => Ok(shelf.open(&path).map(|bytes| bytes.len() as u64)),
             Backend::Fs(folder) => {
-                let path = folder.root().join(path);
-                blocking(move || match place::look(&path) {
+                let at = folder.root().join(&path);
+                let look = move |_: &_| match place::look(&at) {
                     Ok((meta, _)) => Ok(meta.is_file().then_some(meta.len())),
                     Err(e) if place::is_missing(&e) => Ok(None),
-                    Err(e) => Err(failed("looking at", &path, &e)),
-                })
-                .await?
+                    Err(e) => Err(failed("looking at", &at, &e)),
+                };
+                self.disk.run(Touch::Look, &path, look).await
             }
         };
         self.note(size)
@@ -146,7 +147,10 @@ impl Store {
         match &self.backend {
             Backend::Memory(_) => self.size_of(key).await,
             Backend::Fs(folder) => {
-                let size = folder.mark_used(key.path(), now).await;
+                let (folder, path) = (folder.clone(), key.path());
+                let at = path.clone();
+                let mark = move |_: &_| folder.mark_used(&at, now);
+                let size = self.disk.run(Touch::Look, &path, mark).await;
                 self.note(size)
             }
         }
@@ -163,9 +167,9 @@ impl Store {
         let read = match &self.backend {
             Backend::Memory(shelf) => Ok(shelf.open(&path)),
             Backend::Fs(folder) => {
-                let path = folder.root().join(&path);
-                blocking(move || read_record(&path).map_err(|e| failed("reading", &path, &e)))
-                    .await?
+                let at = folder.root().join(&path);
+                let read = move |_: &_| read_record(&at).map_err(|e| failed("reading", &at, &e));
+                self.disk.run(Touch::Load, &path, read).await
             }
         };
         let record = self.note(read)?.map(IndexRecord::decode).transpose();

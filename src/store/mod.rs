@@ -5,6 +5,7 @@
 
 mod batch;
 mod change;
+mod disk;
 mod fault;
 mod fs;
 mod inventory;
@@ -37,8 +38,9 @@ pub(crate) use verify::digest;
 
 pub use batch::Batch;
 pub use change::{GLANCE, Mark};
+pub use disk::THREADS;
 #[doc(hidden)]
-pub use fault::{Fault, Touch};
+pub use fault::{Fault, Stall, Touch};
 pub use objects::{Holding, Incoming, Object};
 pub use place::{Identity, Odd};
 pub use reader::CrateReader;
@@ -64,6 +66,7 @@ pub struct Store {
     glance: Arc<change::Glance>,
     written: Arc<AtomicU64>,
     unreadable: Arc<unreadable::Unreadable>,
+    disk: disk::Disk,
     fault: Option<Fault>,
 }
 
@@ -90,6 +93,14 @@ impl Complaints {
 enum Backend {
     Fs(Arc<fs::Folder>),
     Memory(Arc<memory::Shelf>),
+}
+
+/// An index record found in the store.
+pub enum StoredIndex<L> {
+    /// It, checked, with the lease that was given for its memory.
+    Whole(IndexRecord, L),
+    /// Not read: no memory was granted for what has so many bytes.
+    Large(u64),
 }
 
 /// A .crate file found in the store.
@@ -139,6 +150,7 @@ impl Store {
             glance: Arc::default(),
             written: Arc::default(),
             unreadable: Arc::default(),
+            disk: disk::Disk::new(),
             fault: None,
         }
     }
@@ -152,6 +164,23 @@ impl Store {
         }
     }
 
+    /// The same store with a test in the place of a disk that hangs.
+    #[doc(hidden)]
+    pub fn with_stall(self, stall: Stall) -> Self {
+        Self {
+            disk: self.disk.clone().with_stall(stall),
+            ..self
+        }
+    }
+
+    /// The same store with another limit on how long its disk may take over one thing without getting on; 5 s if this isn't said.
+    pub fn with_stall_timeout(self, stall_timeout: Duration) -> Self {
+        Self {
+            disk: self.disk.clone().with_stall_timeout(stall_timeout),
+            ..self
+        }
+    }
+
     /// Meets the fault, where there is one.
     fn touch(&self, what: Touch, path: &str) -> Result<()> {
         let met = match &self.fault {
@@ -161,22 +190,37 @@ impl Store {
         self.note(met)
     }
 
-    /// The index record under `key`. One that fails its check is dropped.
+    /// The index record under `key`. `admit` is told its size and may grant a lease on memory for it; without one it isn't read. One that fails its
+    /// check is dropped, and so is what is larger than any record, without being read.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
-    /// check.
-    pub async fn load_index(&self, key: &IndexKey, now: SystemTime) -> Result<Option<IndexRecord>> {
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, or not in time, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it
+    /// fails its check.
+    pub async fn load_index<L: Send + 'static>(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredIndex<L>>> {
         let path = key.path();
         self.touch(Touch::Load, &path)?;
         let decode = |bytes: Vec<u8>| IndexRecord::decode(Bytes::from(bytes));
+        let admit = |size| IndexRecord::fits(size).ok().and_then(|()| admit(size));
         let found = match &self.backend {
-            Backend::Fs(folder) => folder.load(path.clone(), now, |_| Some(()), decode).await,
-            Backend::Memory(shelf) => shelf.load(&path, |_| Some(()), decode),
+            Backend::Fs(folder) => {
+                let (folder, at) = (folder.clone(), path.clone());
+                let load = move |pulse: &_| folder.load(&at, now, pulse, admit, decode);
+                self.disk.run(Touch::Load, &path, load).await
+            }
+            Backend::Memory(shelf) => shelf.load(&path, admit, decode),
         };
         match self.note(found)? {
-            Some(Checked::Good(record, ())) => Ok(Some(record)),
-            Some(Checked::Large(_)) | None => Ok(None),
+            None => Ok(None),
+            Some(Checked::Good(record, lease)) => Ok(Some(StoredIndex::Whole(record, lease))),
+            Some(Checked::Large(blocks)) => match IndexRecord::fits(blocks.length()) {
+                Ok(()) => Ok(Some(StoredIndex::Large(blocks.length()))),
+                Err(why) => Err(self.drop_corrupt(path, blocks.identity(), &why).await),
+            },
             Some(Checked::Corrupt(why, identity)) => {
                 Err(self.drop_corrupt(path, identity, &why).await)
             }
@@ -192,7 +236,7 @@ impl Store {
         let [header, body] = record.encode();
         self.count((header.len() + body.len()) as u64);
         let written = match &self.backend {
-            Backend::Fs(folder) => folder.save(key.path(), vec![header, body]).await,
+            Backend::Fs(folder) => self.write(folder, key.path(), vec![header, body]).await,
             Backend::Memory(shelf) => {
                 shelf.save(key.path(), &[header, body]);
                 Ok(())
@@ -225,7 +269,11 @@ impl Store {
             actual => Err(format!("its checksum is {actual}")),
         };
         let found = match &self.backend {
-            Backend::Fs(folder) => folder.load(path.clone(), now, admit, verify).await,
+            Backend::Fs(folder) => {
+                let (folder, at) = (folder.clone(), path.clone());
+                let load = move |pulse: &_| folder.load(&at, now, pulse, admit, verify);
+                self.disk.run(Touch::Load, &path, load).await
+            }
             Backend::Memory(shelf) => shelf.load(&path, admit, verify),
         };
         match self.note(found)? {
@@ -249,7 +297,7 @@ impl Store {
         self.touch(Touch::Save, &key.path())?;
         self.count(bytes.len() as u64);
         let written = match &self.backend {
-            Backend::Fs(folder) => folder.save(key.path(), vec![bytes]).await,
+            Backend::Fs(folder) => self.write(folder, key.path(), vec![bytes]).await,
             Backend::Memory(shelf) => {
                 shelf.save(key.path(), &[bytes]);
                 Ok(())
@@ -265,8 +313,8 @@ impl Store {
     pub async fn spool(&self) -> Result<Spool> {
         self.touch(Touch::Save, "a temporary file")?;
         let spool = match &self.backend {
-            Backend::Fs(folder) => Spool::in_folder(folder.clone()).await,
-            Backend::Memory(_) => Spool::anywhere().await,
+            Backend::Fs(folder) => Spool::in_folder(folder.clone(), self.disk.clone()).await,
+            Backend::Memory(_) => Spool::anywhere(self.disk.clone()).await,
         };
         self.note(spool)
     }
@@ -279,7 +327,12 @@ impl Store {
         self.touch(Touch::Save, &key.path())?;
         self.count(spool.length());
         let committed = match &self.backend {
-            Backend::Fs(folder) => spool.persist(folder.clone(), key.path()).await,
+            Backend::Fs(folder) => {
+                let (folder, path) = (folder.clone(), key.path());
+                let at = path.clone();
+                let persist = move || spool.persist(&folder, &at);
+                self.to_its_end(&path, persist).await
+            }
             Backend::Memory(shelf) => match spool.into_bytes().await {
                 Ok(bytes) => {
                     shelf.save(key.path(), &[bytes]);
@@ -289,6 +342,32 @@ impl Store {
             },
         };
         self.replaced(key, committed)
+    }
+
+    async fn write(
+        &self,
+        folder: &Arc<fs::Folder>,
+        path: String,
+        pieces: Vec<Bytes>,
+    ) -> Result<()> {
+        let (folder, at) = (folder.clone(), path.clone());
+        self.to_its_end(&path, move || folder.save(&at, &pieces))
+            .await
+    }
+
+    /// Writes, and waits until that has come to its end however long it takes: of two writes under the same path, the later one must not end first. Nobody
+    /// who asked for an object waits for this. How much memory such writes hold is bounded by how many there can be; a disk that hangs refuses more.
+    async fn to_its_end(
+        &self,
+        path: &str,
+        write: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut working = self.disk.begin(Touch::Save, path, |_| write()).await?;
+        if let Some(done) = working.in_time().await {
+            return done;
+        }
+        self.complain(&working.late());
+        working.ended().await
     }
 
     /// What a write of a .crate file came to; once there is a new file, nothing is held against the one before.

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use super::{
     Backend, IndexRecord, Store, Stored, failed,
     fs::Folder,
-    place::{self, Place, is_missing},
+    place::{self, Place},
 };
 use crate::{
     domain::{IndexKey, IndexPath, Key, RegistryName},
@@ -309,5 +309,13 @@ fn is_read_only(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Not there, or below a file, which no key makes.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
 }

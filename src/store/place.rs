@@ -131,7 +131,14 @@ pub(super) fn look(path: &Path) -> io::Result<(Metadata, Reached)> {
     match fs::metadata(path) {
         Ok(target) => Ok((target, Reached::ByLink)),
         // The link itself, then: that is what is there.
-        Err(e) if is_missing(&e) => Ok((meta, Reached::ByLink)),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok((meta, Reached::ByLink))
+        }
         Err(e) => Err(e),
     }
 }
@@ -167,12 +174,9 @@ pub(super) fn open(path: &Path) -> io::Result<Place> {
     })
 }
 
-/// Not there, or below a file, which no key makes.
+/// Not there. Below a file, which no key makes, is another matter: something is in the way then.
 pub(super) fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    error.kind() == io::ErrorKind::NotFound
 }
 
 #[cfg(test)]
@@ -225,6 +229,6 @@ mod tests {
             assert_eq!((opened.meta.len(), opened.reached), (1, by));
         }
         assert!(matches!(open(&at("none")), Ok(Place::Empty)));
-        assert!(matches!(open(&at("file/below")), Ok(Place::Empty)));
+        assert!(open(&at("file/below")).is_err());
     }
 }

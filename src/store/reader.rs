@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, time::Instant};
 
 use bytes::Bytes;
 
-use super::{Identity, Store, Touch, blocking};
+use super::{Identity, Store, Touch, disk::Disk};
 use crate::{
     domain::{CrateKey, Hasher},
     error::{Error, Result},
@@ -44,17 +44,11 @@ enum State {
 
 impl CrateReader {
     pub(super) fn new(store: Store, key: CrateKey, blocks: Blocks) -> Self {
-        let (length, identity) = match &blocks {
-            Blocks::File {
-                length, identity, ..
-            } => (*length, *identity),
-            Blocks::Memory(bytes) => (bytes.len() as u64, Identity::of_bytes(bytes)),
-        };
         Self {
             store,
             key,
-            length,
-            identity,
+            length: blocks.length(),
+            identity: blocks.identity(),
             state: State::Reading {
                 blocks,
                 hasher: Hasher::default(),
@@ -83,7 +77,10 @@ impl CrateReader {
                 return None;
             };
             let read = match self.store.touch(Touch::Read, &self.key.path()) {
-                Ok(()) => self.store.note(blocks.next().await),
+                Ok(()) => {
+                    let path = self.key.path();
+                    self.store.note(blocks.next(&self.store.disk, &path).await)
+                }
                 Err(e) => Err(e),
             };
             let (blocks, block) = match read {
@@ -125,7 +122,23 @@ impl CrateReader {
 }
 
 impl Blocks {
-    async fn next(self) -> Result<(Self, Option<Bytes>)> {
+    /// How many bytes there were when they were opened.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::File { length, .. } => *length,
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Of what they are.
+    pub(super) fn identity(&self) -> Identity {
+        match self {
+            Self::File { identity, .. } => *identity,
+            Self::Memory(bytes) => Identity::of_bytes(bytes),
+        }
+    }
+
+    async fn next(self, disk: &Disk, path: &str) -> Result<(Self, Option<Bytes>)> {
         match self {
             Self::Memory(mut rest) => {
                 let block = rest.split_to(rest.len().min(BLOCK));
@@ -136,7 +149,7 @@ impl Blocks {
                 length,
                 identity,
             } => {
-                blocking(move || {
+                let read = move |_: &_| {
                     let mut block = Vec::with_capacity(BLOCK);
                     match (&mut file).take(BLOCK as u64).read_to_end(&mut block) {
                         Ok(0) => Ok((
@@ -157,8 +170,8 @@ impl Blocks {
                         )),
                         Err(e) => Err(Error::store(format!("reading a stored file failed: {e}"))),
                     }
-                })
-                .await?
+                };
+                disk.run(Touch::Read, path, read).await
             }
         }
     }

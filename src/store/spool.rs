@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
@@ -11,34 +11,48 @@ use std::{
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use super::{blocking, failed, fs::Folder};
+use super::{
+    Touch,
+    disk::{Disk, Kept},
+    failed,
+    fs::Folder,
+};
 use crate::error::{Error, Result};
 
 /// An unnamed-yet object: appended to by one download, read by its clients, then persisted or dropped.
 pub struct Spool {
-    file: NamedTempFile,
+    file: Kept<NamedTempFile>,
     length: u64,
 }
 
 /// The reading side of a spool, shared by all clients; it stays readable after the file was renamed or dropped.
 #[derive(Clone)]
 pub struct SpoolReader {
-    file: Arc<File>,
+    file: Arc<Kept<File>>,
 }
 
 impl Spool {
-    pub(super) async fn in_folder(folder: Arc<Folder>) -> Result<Self> {
-        let file = blocking(move || folder.temporary()).await?;
-        Self::of(file)
+    pub(super) async fn in_folder(folder: Arc<Folder>, disk: Disk) -> Result<Self> {
+        Self::made_by(move || folder.temporary(), disk).await
     }
 
-    pub(super) async fn anywhere() -> Result<Self> {
-        Self::of(blocking(NamedTempFile::new).await?)
+    pub(super) async fn anywhere(disk: Disk) -> Result<Self> {
+        Self::made_by(NamedTempFile::new, disk).await
     }
 
-    fn of(file: std::io::Result<NamedTempFile>) -> Result<Self> {
-        file.map(|file| Self { file, length: 0 })
-            .map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
+    async fn made_by(
+        make: impl FnOnce() -> io::Result<NamedTempFile> + Send + 'static,
+        disk: Disk,
+    ) -> Result<Self> {
+        let make = |_: &_| {
+            make().map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
+        };
+        let file = disk.run(Touch::Save, TEMPORARY, make).await?;
+        let name = file.path().display().to_string();
+        Ok(Self {
+            file: Kept::new(file, name, disk),
+            length: 0,
+        })
     }
 
     /// How many bytes are in it.
@@ -51,14 +65,15 @@ impl Spool {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written; the spool is gone then.
     pub async fn append(mut self, bytes: Bytes) -> Result<Self> {
-        blocking(move || match self.file.write_all(&bytes) {
+        let (disk, name) = (self.file.disk().clone(), self.file.name().to_owned());
+        let append = move |_: &_| match self.file.get_mut()?.write_all(&bytes) {
             Ok(()) => {
                 self.length += bytes.len() as u64;
                 Ok(self)
             }
-            Err(e) => Err(failed("writing", self.file.path(), &e)),
-        })
-        .await?
+            Err(e) => Err(failed("writing", Path::new(self.file.name()), &e)),
+        };
+        disk.run(Touch::Save, &name, append).await
     }
 
     /// The reading side.
@@ -66,34 +81,36 @@ impl Spool {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the process has no file handles left.
     pub fn reader(&self) -> Result<SpoolReader> {
-        match self.file.as_file().try_clone() {
-            Ok(file) => Ok(SpoolReader { file: file.into() }),
-            Err(e) => Err(failed("opening", self.file.path(), &e)),
-        }
+        let name = self.file.name();
+        let file = self.file.get()?.as_file().try_clone();
+        let file = file.map_err(|e| failed("opening", Path::new(name), &e))?;
+        let disk = self.file.disk().clone();
+        let file = Arc::new(Kept::new(file, name.to_owned(), disk));
+        Ok(SpoolReader { file })
     }
 
-    pub(super) async fn persist(self, folder: Arc<Folder>, path: String) -> Result<()> {
-        blocking(move || {
-            folder
-                .publish(self.file, &path)
-                .map_err(|e| failed("writing", Path::new(&path), &e))
-        })
-        .await?
+    /// Makes it the object under `path`. Blocks.
+    pub(super) fn persist(self, folder: &Folder, path: &str) -> Result<()> {
+        folder
+            .publish(self.file.into_inner()?, path)
+            .map_err(|e| failed("writing", Path::new(path), &e))
     }
 
     pub(super) async fn into_bytes(self) -> Result<Bytes> {
-        blocking(move || {
+        let (disk, name) = (self.file.disk().clone(), self.file.name().to_owned());
+        let read = move |_: &_| {
             let mut bytes = Vec::new();
-            let read = self
-                .file
-                .reopen()
-                .and_then(|mut f| f.read_to_end(&mut bytes));
+            let file = self.file.into_inner()?;
+            let read = file.reopen().and_then(|mut f| f.read_to_end(&mut bytes));
             read.map(|_| bytes.into())
-                .map_err(|e| failed("reading", self.file.path(), &e))
-        })
-        .await?
+                .map_err(|e| failed("reading", file.path(), &e))
+        };
+        disk.run(Touch::Read, &name, read).await
     }
 }
+
+/// What to call a temporary file that is being made.
+const TEMPORARY: &str = "a new temporary file";
 
 impl SpoolReader {
     /// Up to `most` bytes from `offset` on, where bytes are known to be.
@@ -102,9 +119,9 @@ impl SpoolReader {
     /// [`Kind::Store`](crate::error::Kind::Store) when they can't be read.
     pub async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes> {
         let file = self.file.clone();
-        blocking(move || {
+        let read = move |_: &_| {
             let mut bytes = vec![0; most];
-            match file.read_at(&mut bytes, offset) {
+            match file.get()?.read_at(&mut bytes, offset) {
                 Ok(0) => Err(Error::store(
                     "a spooled file is shorter than what was written",
                 )),
@@ -114,7 +131,8 @@ impl SpoolReader {
                 }
                 Err(e) => Err(Error::store(format!("reading a spooled file failed: {e}"))),
             }
-        })
-        .await?
+        };
+        let (disk, name) = (self.file.disk(), self.file.name());
+        disk.run(Touch::Read, name, read).await
     }
 }

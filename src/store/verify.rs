@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Backend, Identity, IndexRecord, Odd, Removal, Store, blocking, failed,
+    Backend, Identity, IndexRecord, Odd, Removal, Store, Touch, blocking, failed,
     place::{self, Opened, Place},
 };
 use crate::{
@@ -80,13 +80,12 @@ impl Store {
         match &self.backend {
             Backend::Memory(shelf) => Ok(shelf.remove_exactly(&path, identity)),
             Backend::Fs(folder) => {
-                let folder = folder.clone();
-                blocking(move || {
-                    let path = folder.root().join(path);
-                    super::removal::remove_exactly(&path, identity, &folder.aside())
-                        .map_err(|e| failed("removing", &path, &e))
-                })
-                .await?
+                let (folder, at) = (folder.clone(), folder.root().join(&path));
+                let remove = move |_: &_| {
+                    super::removal::remove_exactly(&at, identity, &folder.aside())
+                        .map_err(|e| failed("removing", &at, &e))
+                };
+                self.disk.run(Touch::Remove, &path, remove).await
             }
         }
     }

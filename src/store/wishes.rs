@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Backend, Store, blocking, failed,
+    Backend, Store, Touch, blocking, failed,
     fs::{Folder, set_readable},
     place::{self, Place},
 };
@@ -78,11 +78,12 @@ impl Store {
             Backend::Fs(folder) => {
                 let folder = folder.clone();
                 let text = format!("{}:{}", wish.registry, in_registry(&wish));
-                let path = folder.root().join(FOLDER).join(&folded);
-                blocking(move || {
-                    write(&folder, &folded, &text, now).map_err(|e| failed("writing", &path, &e))
-                })
-                .await?
+                let path = format!("{FOLDER}/{folded}");
+                let at = folder.root().join(&path);
+                let note = move |_: &_| {
+                    write(&folder, &folded, &text, now).map_err(|e| failed("writing", &at, &e))
+                };
+                self.disk.run(Touch::Save, &path, note).await
             }
         }
     }
@@ -163,7 +164,10 @@ impl Store {
     async fn forget(&self, folded: String) -> Result<()> {
         self.lately.lock().remove(&folded);
         if let Backend::Fs(folder) = &self.backend {
-            return folder.remove(format!("{FOLDER}/{folded}")).await;
+            let (folder, path) = (folder.clone(), format!("{FOLDER}/{folded}"));
+            let at = path.clone();
+            let remove = move |_: &_| folder.remove(&at);
+            return self.disk.run(Touch::Remove, &path, remove).await;
         }
         Ok(())
     }

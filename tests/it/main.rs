@@ -26,6 +26,7 @@ mod floods;
 mod found_by_chaos;
 mod gzip;
 mod h2c;
+mod hanging_disk;
 mod heads;
 mod held_by_clients;
 mod hidden_versions;

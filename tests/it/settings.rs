@@ -27,7 +27,7 @@ async fn an_unknown_key_is_named_with_those_there_are() {
         (
             "[store]\nPath = \"x\"",
             "`store.Path`",
-            "path, max_size, max_age, sync",
+            "path, max_size, max_age, sync, stall_timeout",
         ),
         (
             "[registries.crates-io]\nindex = \"http://127.0.0.1:1/\"\ntoken = \"x\"",

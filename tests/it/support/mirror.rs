@@ -11,7 +11,7 @@ use crate_mirror::{
     app::{self, App},
     config,
     metrics::Metrics,
-    store::Fault,
+    store::{Fault, Stall},
 };
 use tempfile::TempDir;
 
@@ -23,6 +23,7 @@ pub struct MirrorBuilder {
     settings: Settings,
     store: Option<PathBuf>,
     fault: Option<Fault>,
+    stall: Option<Stall>,
 }
 
 /// What is written into mirror.toml beside where it listens and what it keeps where.
@@ -66,6 +67,7 @@ impl Mirror {
             settings: Settings::default(),
             store: None,
             fault: None,
+            stall: None,
         }
     }
 
@@ -155,6 +157,7 @@ impl Mirror {
             settings,
             store: Some(store),
             fault: None,
+            stall: None,
         };
         let mut next = builder.start().await;
         next.temporary = temporary;
@@ -198,6 +201,12 @@ impl MirrorBuilder {
         self
     }
 
+    /// Its store meets this on the thread that is about to wait for the disk. A restarted one is well.
+    pub fn stall(mut self, stall: Stall) -> Self {
+        self.stall = Some(stall);
+        self
+    }
+
     pub async fn start(self) -> Mirror {
         let (store, temporary) = match self.store {
             Some(store) => (store, None),
@@ -222,6 +231,9 @@ impl MirrorBuilder {
         let mut opened = app::store_to_serve(&config, &metrics).expect("a store");
         if let Some(fault) = self.fault {
             opened = opened.with_fault(fault);
+        }
+        if let Some(stall) = self.stall {
+            opened = opened.with_stall(stall);
         }
         let app = App::start_with(config, opened, metrics).await;
         Mirror {

@@ -1,0 +1,278 @@
+//! A disk that hangs, as a dead network mount does: it neither answers nor fails. Nobody waits for it long, everything but the store goes on, and when
+//! it is back the store is used again.
+
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate_mirror::store::{Stall, THREADS, Touch};
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::{
+    failing_disk::{
+        LITTLE_MEMORY, assert_right, assert_served, download, is_stored, until_failures, upstream,
+    },
+    offline::{OFFLINE, filled},
+    support::{Connection, Mirror, MirrorBuilder, Package, Upstream, client, index_path, until},
+};
+
+/// Short, so that the tests are; what hangs here hangs for good.
+const STALL_TIMEOUT: &str = "stall_timeout = \"300ms\"";
+/// Everything.
+const ALL: &[Touch] = &[
+    Touch::Load,
+    Touch::Read,
+    Touch::Save,
+    Touch::List,
+    Touch::Look,
+    Touch::Remove,
+];
+
+/// What holds a disk's threads. Dropped, it lets them go: a test's runtime waits for them.
+#[derive(Default)]
+struct Hang(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    held: &'static [Touch],
+    stuck: usize,
+}
+
+impl Hang {
+    fn stall(&self) -> Stall {
+        let shared = self.0.clone();
+        Arc::new(move |touch| {
+            let (state, changed) = &*shared;
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.stuck += 1;
+            while state.held.contains(&touch) {
+                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.stuck -= 1;
+        })
+    }
+
+    /// From now on whoever touches the disk so stays.
+    fn hold(&self, held: &'static [Touch]) {
+        let (state, changed) = &*self.0;
+        state.lock().unwrap_or_else(PoisonError::into_inner).held = held;
+        changed.notify_all();
+    }
+
+    fn release(&self) {
+        self.hold(&[]);
+    }
+
+    fn stuck(&self) -> usize {
+        let (state, _) = &*self.0;
+        state.lock().unwrap_or_else(PoisonError::into_inner).stuck
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A mirror whose disk this can hold.
+fn mirror(upstream: &Upstream, hang: &Hang) -> MirrorBuilder {
+    Mirror::of(upstream)
+        .store_settings(STALL_TIMEOUT)
+        .stall(hang.stall())
+}
+
+/// An upstream with crates `many-0` and so on of that size, and the names.
+async fn many(count: usize, size: usize) -> (Upstream, Vec<String>) {
+    let names: Vec<_> = (0..count).map(|n| format!("many-{n}")).collect();
+    let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
+    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
+    (upstream.start().await, names)
+}
+
+fn index(name: &str) -> String {
+    format!("/index/{}", index_path(name))
+}
+
+/// Eight threads stuck with the disk used to be all there were: every index file that wasn't in memory was a 504 that blamed upstream.
+#[tokio::test]
+async fn memory_and_upstream_serve_everybody_while_the_disk_hangs() {
+    let hang = Hang::default();
+    let (upstream, names) = many(60, 1_000).await;
+    let mirror = mirror(&upstream, &hang).server("shutdown_grace = \"2s\"");
+    let mirror = mirror.start().await;
+    let (known, others) = names.split_first().expect("names");
+    assert_served(&mirror, &upstream, known).await;
+    until("stored", || is_stored(&mirror, known)).await;
+    hang.hold(ALL);
+    assert_served(&mirror, &upstream, known).await;
+    // Each over a connection of its own, all at once.
+    join_all(
+        others
+            .iter()
+            .map(|name| assert_served(&mirror, &upstream, name)),
+    )
+    .await;
+    assert_served(&mirror, &upstream, known).await;
+    until_failures(&mirror, 1).await;
+    for page in ["/healthz", "/readyz"] {
+        assert_eq!(mirror.get(page).await.status, 200, "{page}");
+    }
+    let stuck = hang.stuck();
+    assert!((1..=THREADS).contains(&stuck), "{stuck} threads are stuck");
+    // What is stuck isn't waited for longer than the grace.
+    let stopped = timeout(Duration::from_secs(20), mirror.stop()).await;
+    assert!(stopped.is_ok(), "it waits for the disk");
+}
+
+/// A pool that is full may take no writes and be read all the same.
+#[tokio::test]
+async fn what_is_stored_is_read_while_writes_hang() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = Mirror::of(&upstream).store(folder.path()).start().await;
+    assert_served(&before, &upstream, "small").await;
+    before.stop().await;
+    upstream.clear_log();
+    hang.hold(&[Touch::Save, Touch::Remove]);
+    let mirror = mirror(&upstream, &hang).store(folder.path()).start().await;
+    for name in ["small", "small-2", "small-3"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    assert_eq!(upstream.crate_requests().len(), 2);
+}
+
+/// What was to be written used to be held until the disk took it, which is never.
+#[tokio::test]
+async fn writes_that_hang_hold_little_memory() {
+    let hang = Hang::default();
+    let (upstream, names) = many(150, 400_000).await;
+    // With what is in flight there is room for 40 MB, and these are 60.
+    let memory = "[memory]\nbudget = \"8MiB\"";
+    let mirror = mirror(&upstream, &hang).settings(memory).start().await;
+    hang.hold(&[Touch::Save, Touch::Remove]);
+    for name in &names {
+        let reply = mirror.get(&download(name)).await;
+        assert_right(&reply, &upstream, name);
+    }
+    let stuck = hang.stuck();
+    assert!((1..=THREADS).contains(&stuck), "{stuck} threads are stuck");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_back_is_read_and_written_to_again() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream, &hang).settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    assert_served(&mirror, &upstream, "large").await;
+    until("stored", || is_stored(&mirror, "large")).await;
+    hang.hold(ALL);
+    for name in ["small", "large", "large-2", "huge"] {
+        assert_served(&mirror, &upstream, name).await;
+    }
+    hang.release();
+    until("nobody is stuck", || hang.stuck() == 0).await;
+    for name in ["small-2", "large-3"] {
+        assert_served(&mirror, &upstream, name).await;
+        until("stored again", || is_stored(&mirror, name)).await;
+    }
+    upstream.clear_log();
+    assert_right(
+        &mirror.get(&download("large-3")).await,
+        &upstream,
+        "large-3",
+    );
+    assert_eq!(
+        upstream.crate_requests().len(),
+        0,
+        "it is read from the disk"
+    );
+}
+
+/// Its half of a file is stuck on the disk; whoever reads it must hear of that, and the next one gets a new one.
+#[tokio::test]
+async fn a_disk_that_hangs_in_the_middle_of_a_download_keeps_nobody_waiting() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream, &hang).settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    let path = download("large");
+    let gate = upstream.gate_after(&upstream.crate_path("large", "1.0.0"), 400_000);
+    let mut client = Connection::open(mirror.addr()).await;
+    client.ask("GET", &path, &[]).await.expect("a request sent");
+    assert!(client.body_so_far(100_000).await.len() >= 100_000);
+    hang.hold(ALL);
+    gate.open();
+    let reply = timeout(Duration::from_secs(20), client.reply()).await;
+    assert!(!reply.expect("an end").complete, "by what?");
+    assert_right(&mirror.get(&path).await, &upstream, "large");
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_in_the_middle_of_a_stored_file_keeps_nobody_waiting() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream, &hang).settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    assert_served(&mirror, &upstream, "large").await;
+    until("stored", || is_stored(&mirror, "large")).await;
+    hang.hold(&[Touch::Read]);
+    let path = download("large");
+    let cut_off = client::try_request(mirror.addr(), "GET", &path, &[]).await;
+    assert!(!cut_off.is_ok_and(|reply| reply.complete), "by what?");
+    hang.hold(ALL);
+    assert_right(&mirror.get(&path).await, &upstream, "large");
+}
+
+/// It was upstream that was blamed.
+#[tokio::test]
+async fn a_copy_that_the_disk_does_not_give_is_said_to_be_its_fault() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = Mirror::of(&upstream).store(folder.path()).start().await;
+    assert_served(&before, &upstream, "small").await;
+    before.stop().await;
+    upstream.stop().await;
+    hang.hold(ALL);
+    let mirror = mirror(&upstream, &hang).store(folder.path());
+    let mirror = mirror.settings("[upstream]\nretries = 0").start().await;
+    let reply = mirror.get(&index("small")).await;
+    reply.assert_unavailable("it isn't to be had");
+    let text = reply.text();
+    assert!(
+        text.contains("this mirror's store can't give the index file of small at the moment"),
+        "{text}"
+    );
+}
+
+/// Offline a look at the disk stands before every answer, also one from memory.
+#[tokio::test]
+async fn what_is_in_memory_is_served_offline_while_the_disk_hangs() {
+    let hang = Hang::default();
+    let upstream = super::offline::upstream().await;
+    let store = filled(&upstream, &[("app", "1.0.0"), ("lib", "1.0.0")]).await;
+    let start = async |store: &Path| {
+        let mirror = mirror(&upstream, &hang).store(store).settings(OFFLINE);
+        mirror.start().await
+    };
+    let mirror = start(store.path()).await;
+    let app = super::offline::download("app", "1.0.0");
+    let lines = mirror.get(&index("app")).await.text();
+    assert_eq!(mirror.get(&app).await.status, 200);
+    hang.hold(ALL);
+    for _ in 0..20 {
+        assert_eq!(mirror.get(&index("app")).await.text(), lines);
+        assert_eq!(mirror.get(&app).await.status, 200);
+    }
+    let missing = mirror.get(&index("lib")).await;
+    missing.assert_unavailable("nobody can say that it isn't there");
+    hang.release();
+    until("nobody is stuck", || hang.stuck() == 0).await;
+    assert_eq!(mirror.get(&index("lib")).await.status, 200);
+}
