@@ -146,21 +146,37 @@ pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
     Ok(store.with_stall_timeout(*config.store.stall_timeout))
 }
 
-/// The store to serve from. Offline it may be on a disk that can't be written to: what is served was put there elsewhere.
+/// The store to serve from, also where nothing can be written to it: what it has is served, everything else is passed through, and it is written to when
+/// it can be.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
+/// [`Kind::Config`](crate::error::Kind::Config) when there is no such folder and none can be made.
 pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
-    open_store(config, metrics).or_else(|unwritable| {
-        let path = &config.store.path.0;
-        match Store::existing(path, config.store.sync, metrics.clone()) {
-            Ok(store) if config.offline.enabled => {
-                tracing::warn!("{unwritable}; it is served from all the same, but what is asked for in vain is only logged");
-                Ok(store.with_stall_timeout(*config.store.stall_timeout))
-            }
-            Ok(_) | Err(_) => Err(unwritable),
-        }
-    })
+    let (store, unwritable) = try_store(config, metrics)?;
+    match unwritable {
+        None => {}
+        Some(why) if config.offline.enabled => tracing::warn!(
+            "{why}; it is served from all the same, but what is asked for in vain is only logged"
+        ),
+        Some(why) => tracing::error!(
+            "{why}; what is in it is served, and what is fetched is passed on and not kept, until it can be written to"
+        ),
+    }
+    Ok(store)
+}
+
+/// The same with why nothing can be written to it, if so, for whoever says it himself.
+///
+/// # Errors
+/// Those of [`store_to_serve`].
+pub fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Option<Error>)> {
+    Store::to_serve(
+        &config.store.path.0,
+        config.store.sync,
+        metrics.clone(),
+        SystemTime::now(),
+        *config.store.stall_timeout,
+    )
 }
 
 /// The store that the settings name as somebody left it, for commands that look through it.

@@ -113,6 +113,10 @@ pub struct Metrics {
     pub corrupt: IntCounter,
     /// Reads and writes of the store that failed.
     pub store_failures: IntCounter,
+    /// Whether the last read of the store failed.
+    pub store_unreadable: IntGauge,
+    /// Whether the last write into the store failed.
+    pub store_unwritable: IntGauge,
     /// Index files asked for upstream before any client did.
     pub read_ahead_fetched: IntCounter,
     /// Those of them that a client asked for afterwards.
@@ -211,6 +215,14 @@ impl Metrics {
             store_failures: counter(
                 "crate_mirror_store_failures_total",
                 "Reads and writes of the store that failed",
+            )?,
+            store_unreadable: gauge(
+                "crate_mirror_store_unreadable",
+                "Whether the last read of the store failed",
+            )?,
+            store_unwritable: gauge(
+                "crate_mirror_store_unwritable",
+                "Whether the last write into the store failed",
             )?,
             read_ahead_fetched: counter(
                 "crate_mirror_read_ahead_fetched_total",

@@ -103,7 +103,7 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
     let _ = std::io::stderr().write_all(said.as_bytes());
 }
 
-/// Says for each part whether it can be used; exit code 1 when an upstream can't.
+/// Says for each part whether it can be used; exit code 1 when the store can't be written to or an upstream can't be used.
 async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let mut lines = Lines::default();
@@ -115,11 +115,21 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         )),
     }
     let metrics = Arc::new(Metrics::new());
-    app::store_to_serve(&config, &metrics)?;
-    lines.say(format_args!(
-        "ok      store {}",
-        config.store.path.0.display()
-    ));
+    let (_, unwritable) = app::try_store(&config, &metrics)?;
+    let store = config.store.path.0.display();
+    let mut code = ExitCode::SUCCESS;
+    match unwritable {
+        None => lines.say(format_args!("ok      store {store}")),
+        Some(why) if config.offline.enabled => {
+            lines.say(format_args!(
+                "ok      store {store}, to be read only: {why}"
+            ));
+        }
+        Some(why) => {
+            lines.say(format_args!("failed  store {store}: {why}"));
+            code = ExitCode::FAILURE;
+        }
+    }
     if config.offline.enabled {
         for name in config.registries.keys() {
             lines.say(format_args!(
@@ -129,7 +139,6 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         return Ok(lines.end(ExitCode::SUCCESS));
     }
     let allowance = Allowance::new(config.memory.budget.get(), 0);
-    let mut code = ExitCode::SUCCESS;
     for upstream in app::upstreams(&config, &allowance, &metrics)? {
         let name = upstream.registry();
         let mut index = upstream.index_url().clone();

@@ -25,9 +25,16 @@ pub(super) fn health() -> Answer {
 }
 
 /// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that. What is known
-/// of the upstreams is said, but doesn't make it less ready.
+/// of the upstreams and of a failing store is said, but doesn't make it less ready.
 pub(super) fn ready(mirror: &Mirror) -> Answer {
     let mut text = String::from("ready\n");
+    let metrics = mirror.metrics();
+    if metrics.store_unreadable.get() != 0 {
+        text.push_str("store: can't be read; what is asked for is fetched\n");
+    }
+    if metrics.store_unwritable.get() != 0 {
+        text.push_str("store: can't be written to; what is fetched is passed on and not kept\n");
+    }
     for (registry, host, open) in mirror.circuits() {
         let state = if open {
             "failing, left alone for a while"

@@ -127,7 +127,7 @@ impl Store {
             }
         };
         self.glance.forget();
-        self.note(announced)
+        self.note_written(announced)
     }
 
     /// The mark as it was ten milliseconds ago at the earliest, if somebody has looked since; costs nothing.

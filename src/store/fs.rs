@@ -1,6 +1,7 @@
 //! [`Folder`]: a store's objects as plain files below one folder.
 
 use std::{
+    fmt::Display,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
@@ -54,25 +55,63 @@ impl Folder {
         )))
     }
 
-    pub(super) fn open(root: &Path, sync: bool, now: SystemTime) -> Result<Self> {
-        let temporary = root.join(TEMPORARY);
-        let writable = fs::create_dir_all(&temporary).and_then(|()| {
-            // Permissions, read-only mounts and quotas are all found by doing it.
-            NamedTempFile::new_in(&temporary)?.write_all(b"writable?")
-        });
-        if let Err(e) = writable {
-            let why = match fs::metadata(root) {
-                Ok(meta) if !meta.is_dir() => "it is not a folder".to_owned(),
-                _ => e.to_string(),
-            };
-            return Err(Error::config(format!(
-                "`store.path`: the folder {} can't be used: {why}; it must be a folder this program may write to",
-                root.display()
-            )));
-        }
-        remove_abandoned(&temporary, now);
+    /// A folder that nobody has looked at yet.
+    pub(super) fn of(root: &Path, sync: bool) -> Self {
         let root = root.to_owned();
-        Ok(Self { root, sync })
+        Self { root, sync }
+    }
+
+    /// A folder that is made when missing, and can be written to.
+    pub(super) fn open(root: &Path, sync: bool, now: SystemTime) -> Result<Self> {
+        let folder = Self::of(root, sync);
+        match folder.try_to_use(now)? {
+            None => Ok(folder),
+            Some(unwritable) => Err(Error::config(format!(
+                "`store.path`: {unwritable}; it must be a folder this program may write to"
+            ))),
+        }
+    }
+
+    /// Makes the folder when it is missing, and finds out why it can't be written to, if so. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when there is none and none can be made, and when it may neither be written to nor looked through.
+    pub(super) fn try_to_use(&self, now: SystemTime) -> Result<Option<Error>> {
+        let cannot =
+            |why: &dyn Display| format!("the folder {} can't be used: {why}", self.root.display());
+        let refused = |why: &dyn Display| {
+            Error::config(format!(
+                "`store.path`: {}; it must be a folder this program may write to",
+                cannot(why)
+            ))
+        };
+        let made = fs::create_dir_all(&self.root);
+        match (fs::metadata(&self.root), made) {
+            (Ok(meta), _) if !meta.is_dir() => return Err(refused(&"it is not a folder")),
+            (Err(_), Err(e)) => return Err(refused(&e)),
+            (Ok(_), _) | (Err(_), Ok(())) => {}
+        }
+        let temporary = self.root.join(TEMPORARY);
+        let written = fs::create_dir_all(&temporary).and_then(|()| {
+            // Permissions, read-only mounts and quotas are all found by doing it.
+            let mut file = NamedTempFile::new_in(&temporary)?;
+            file.write_all(b"writable?")?;
+            // Some file systems notice only then that there is no room.
+            match self.sync {
+                true => file.as_file().sync_all(),
+                false => Ok(()),
+            }
+        });
+        let Err(e) = written else {
+            remove_abandoned(&temporary, now);
+            return Ok(None);
+        };
+        match fs::read_dir(&self.root) {
+            Err(unread) if unread.kind() == io::ErrorKind::PermissionDenied => {
+                Err(refused(&unread))
+            }
+            Ok(_) | Err(_) => Ok(Some(Error::store(cannot(&e)))),
+        }
     }
 
     /// Reads and checks the object under `path`. Blocks.

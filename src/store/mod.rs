@@ -31,6 +31,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prometheus::IntGauge;
 
 pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
@@ -127,6 +128,38 @@ impl Store {
         Ok(Self::over(Backend::Fs(folder), metrics))
     }
 
+    /// A store in the folder `path` to serve from, whatever state its disk is in: full, read-only or failing, it may be well again later. With it comes why
+    /// nothing can be written to it now, if so. What is done to find that out may take as long as `stall_timeout`.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when there is no such folder and none can be made, when it is no folder, and when it may neither be
+    /// written to nor looked through.
+    pub fn to_serve(
+        path: &Path,
+        sync: bool,
+        metrics: Arc<Metrics>,
+        now: SystemTime,
+        stall_timeout: Duration,
+    ) -> Result<(Self, Option<Error>)> {
+        let folder = Arc::new(fs::Folder::of(path, sync));
+        let (tell, told) = std::sync::mpsc::channel();
+        let tried = folder.clone();
+        // On a thread of its own: a dead mount keeps it for good.
+        std::thread::spawn(move || tell.send(tried.try_to_use(now)));
+        let unwritable = told.recv_timeout(stall_timeout).unwrap_or_else(|_| {
+            let path = path.display();
+            let why = "its disk doesn't answer";
+            Ok(Some(Error::store(format!(
+                "the folder {path} can't be used: {why}"
+            ))))
+        })?;
+        let store = Self::over(Backend::Fs(folder), metrics).with_stall_timeout(stall_timeout);
+        if unwritable.is_some() {
+            store.metrics.store_unwritable.set(1);
+        }
+        Ok((store, unwritable))
+    }
+
     /// The store in the folder `path`, which must be there: to be looked through, not to be served from. Nothing is created, removed or tried.
     ///
     /// # Errors
@@ -185,9 +218,13 @@ impl Store {
     fn touch(&self, what: Touch, path: &str) -> Result<()> {
         let met = match &self.fault {
             Some(fault) => fault(what).map_err(|e| failed("touching", Path::new(path), &e)),
-            None => Ok(()),
+            // Whether it works is seen when it is done.
+            None => return Ok(()),
         };
-        self.note(met)
+        match what {
+            Touch::Load | Touch::Read | Touch::List | Touch::Look => self.note(met),
+            Touch::Save | Touch::Remove => self.note_written(met),
+        }
     }
 
     /// The index record under `key`. `admit` is told its size and may grant a lease on memory for it; without one it isn't read. One that fails its
@@ -242,7 +279,7 @@ impl Store {
                 Ok(())
             }
         };
-        self.note(written)
+        self.note_written(written)
     }
 
     /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
@@ -316,7 +353,7 @@ impl Store {
             Backend::Fs(folder) => Spool::in_folder(folder.clone(), self.disk.clone()).await,
             Backend::Memory(_) => Spool::anywhere(self.disk.clone()).await,
         };
-        self.note(spool)
+        self.note_written(spool)
     }
 
     /// Makes a spooled file the object under `key`. The caller has checked its bytes against the key's checksum.
@@ -375,7 +412,7 @@ impl Store {
         if written.is_ok() {
             self.unreadable.remove(key);
         }
-        self.note(written)
+        self.note_written(written)
     }
 
     /// How many bytes have been given to this store since it was opened.
@@ -398,15 +435,32 @@ impl Store {
             "the stored {path} was corrupt and is dropped: {why}"
         ));
         let removed = self.remove_exactly(path, identity).await;
-        let _ = self.note(removed);
+        let _ = self.note_written(removed);
         // Whoever shows what is stored shows it no longer.
         let _ = self.announce_here().await;
         error
     }
 
-    /// Counts failures of the storage itself, and says so now and then: a full disk fails with every request.
+    /// Counts failures of the storage itself to be read, and says so now and then: a broken disk fails with every request.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|e| self.complain(e))
+        self.note_on(&self.metrics.store_unreadable, result)
+    }
+
+    /// The same for failures to be written: a full disk fails with every request.
+    fn note_written<T>(&self, result: Result<T>) -> Result<T> {
+        self.note_on(&self.metrics.store_unwritable, result)
+    }
+
+    fn note_on<T>(&self, failing: &IntGauge, result: Result<T>) -> Result<T> {
+        match &result {
+            Ok(_) if failing.get() != 0 => failing.set(0),
+            Ok(_) => {}
+            Err(e) => {
+                failing.set(1);
+                self.complain(e);
+            }
+        }
+        result
     }
 
     /// Notes a failure of the storage that came about elsewhere, in a spool.

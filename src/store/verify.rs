@@ -72,7 +72,7 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage refuses.
     pub async fn remove_flawed(&self, key: &Key, flaw: &Flaw) -> Result<Removal> {
         let removed = self.remove_exactly(key.path(), flaw.identity).await;
-        self.note(removed)
+        self.note_written(removed)
     }
 
     /// Removes the object under `path` if it is still that one.

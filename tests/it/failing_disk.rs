@@ -114,7 +114,7 @@ impl SmallDisk {
     }
 
     /// Fills it to the last byte.
-    fn fill(&self) -> Filler {
+    pub(crate) fn fill(&self) -> Filler {
         let path = self.path().join("filler");
         let mut file = fs::File::create(&path).expect("a file");
         while file.write_all(&[0; 4096]).is_ok() {}
@@ -132,10 +132,10 @@ impl Drop for SmallDisk {
 }
 
 /// What fills a disk.
-struct Filler(PathBuf);
+pub(crate) struct Filler(PathBuf);
 
 impl Filler {
-    fn remove(self) {
+    pub(crate) fn remove(self) {
         fs::remove_file(self.0).expect("remove");
     }
 }

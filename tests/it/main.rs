@@ -79,6 +79,7 @@ mod unread_output;
 mod unreadable_stores;
 mod unverified_bytes;
 mod unverified_crates;
+mod unwritable_stores;
 mod upgrades;
 mod validators;
 mod wanted;
