@@ -3,8 +3,13 @@
 //! A leaf. Every labelled counter a request touches is made at start and found by index, so that counting on the hit path is one
 //! atomic addition.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use http::StatusCode;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -90,6 +95,11 @@ impl UpstreamKind {
     }
 }
 
+/// So many hosts of a registry have lines of their own. A label's values are kept for ever, and which hosts there are is up to what upstreams redirect to.
+const HOSTS: usize = 32;
+/// What is counted for those beyond what has a line of its own.
+const OTHER: &str = "other";
+
 /// All counters of one mirror.
 pub struct Metrics {
     registry: Registry,
@@ -98,6 +108,8 @@ pub struct Metrics {
     duration: Vec<Histogram>,
     upstream: IntCounterVec,
     circuits: IntGaugeVec,
+    /// The hosts that have lines of their own, by registry.
+    hosts: Mutex<BTreeMap<String, HashSet<String>>>,
     index_changes: IntCounterVec,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
@@ -189,6 +201,7 @@ impl Metrics {
                 registry.register(Box::new(circuits.clone()))?;
                 circuits
             },
+            hosts: Mutex::default(),
             index_changes: counters(
                 "crate_mirror_index_suspicious_changes_total",
                 "Versions that vanished from an index file or changed their checksum",
@@ -247,17 +260,36 @@ impl Metrics {
         self.duration[route as usize].observe(took.as_secs_f64());
     }
 
-    /// Counts one request sent upstream; `result` is a status or the kind of failure.
+    /// Counts one request sent upstream; `result` is a status or the kind of failure. Statuses that nobody has defined are counted as one.
     pub fn upstream(&self, registry: &str, kind: UpstreamKind, result: &str) {
+        let status = result.parse().ok();
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let undefined = status.is_some_and(|status| status.canonical_reason().is_none());
+        let result = if undefined { OTHER } else { result };
         self.upstream
             .with_label_values(&[registry, kind.as_str(), result])
             .inc();
     }
 
-    /// Notes whether an upstream host is left alone at the moment.
-    pub fn circuit(&self, registry: &str, host: &str, open: bool) {
-        let circuit = self.circuits.with_label_values(&[registry, host]);
-        circuit.set(open.into());
+    /// Notes of upstream hosts (registry, host) whether they are left alone at the moment. Beyond 32 of a registry it is only said whether one of its others
+    /// is.
+    pub fn circuits<'a>(&self, circuits: impl IntoIterator<Item = (&'a str, &'a str, bool)>) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others = BTreeMap::<_, bool>::new();
+        for (registry, host, open) in circuits {
+            let known = hosts.entry(registry.to_owned()).or_default();
+            if known.contains(host) || known.len() < HOSTS {
+                known.insert(host.to_owned());
+                let circuit = self.circuits.with_label_values(&[registry, host]);
+                circuit.set(i64::from(open));
+            } else {
+                *others.entry(registry).or_default() |= open;
+            }
+        }
+        for (registry, open) in others {
+            let circuit = self.circuits.with_label_values(&[registry, OTHER]);
+            circuit.set(i64::from(open));
+        }
     }
 
     /// Counts published versions that upstream took back (`vanished`) or gave other content (`checksum`).
@@ -299,6 +331,36 @@ fn duration_of(route: RouteLabel, registry: &Registry) -> prometheus::Result<His
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 300 hosts that an upstream redirected to made 60 KB of metrics, and each of them stayed for ever.
+    #[test]
+    fn labels_that_come_from_outside_are_bounded() {
+        let metrics = Metrics::new();
+        let names: Vec<_> = (0..1_000).map(|n| format!("cdn-{n}.example")).collect();
+        let circuits = |open: bool| names.iter().map(move |n| ("crates-io", n.as_str(), open));
+        metrics.circuits([("crates-io", "index.crates.io", true)]);
+        metrics.circuits(circuits(false));
+        for status in 100..1_000 {
+            metrics.upstream("crates-io", UpstreamKind::Index, &status.to_string());
+        }
+        metrics.upstream("crates-io", UpstreamKind::Index, "timeout");
+        let text = || String::from_utf8(metrics.render()).expect("text");
+        let hosts = |text: &str| text.matches("circuit_open{").count();
+        assert_eq!(hosts(&text()), HOSTS + 1);
+        let others = "circuit_open{host=\"other\",registry=\"crates-io\"}";
+        let own = "circuit_open{host=\"index.crates.io\",registry=\"crates-io\"} 1\n";
+        assert!(text().contains(own), "{}", text());
+        assert!(text().contains(&format!("{others} 0\n")), "{}", text());
+        metrics.circuits(circuits(true));
+        assert!(text().contains(&format!("{others} 1\n")), "{}", text());
+        assert_eq!(hosts(&text()), HOSTS + 1);
+        let results = text().matches("upstream_requests_total{").count();
+        assert!(results < 100, "{results}");
+        for result in ["200", "404", "503", "timeout", "other"] {
+            let line = format!("result=\"{result}\"}}");
+            assert!(text().contains(&line), "{line}");
+        }
+    }
 
     /// Counters are found by index; a wrong stride would count a miss as a hit of another route.
     #[test]

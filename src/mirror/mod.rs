@@ -178,9 +178,9 @@ impl Mirror {
         metrics
             .read_ahead_unasked
             .set(i64::try_from(unasked).unwrap_or(i64::MAX));
-        for (registry, host, open) in self.circuits() {
-            self.0.metrics.circuit(registry.as_str(), &host, open);
-        }
+        let circuits: Vec<_> = self.circuits().collect();
+        let circuits = circuits.iter();
+        metrics.circuits(circuits.map(|(name, host, open)| (name.as_str(), host.as_str(), *open)));
         &self.0.metrics
     }
 
