@@ -47,7 +47,7 @@ impl Default for Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum H2c {
-    /// Cargo from 1.74 on, whose libcurl can, and clients that aren't cargo; nobody behind a proxy, as far as requests show one, and nobody at all when
+    /// Cargo from 1.74 on, unless its libcurl is an old one, and clients that aren't cargo; nobody behind a proxy, as far as requests show one, and nobody at all when
     /// `public_url` is set.
     #[default]
     Auto,

@@ -30,9 +30,10 @@ use super::{
     body::Body,
     eager::Eager,
     gather::Gathered,
-    h2c::{Offer, Upgraded},
+    h2c::Offer,
     linger, refusal,
     service::{Answering, Client, Service},
+    upgraded::Upgraded,
     watch::{Stall, Watched},
 };
 
@@ -264,13 +265,13 @@ impl Server {
         // A body would have to be read before the upgrade; nobody who reads from a mirror sends one.
         let wanted =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
-        let granted = || self.service.upgrades().include(request.headers());
-        if !wanted || !granted() || self.stopping.is_cancelled() {
+        if !wanted || self.stopping.is_cancelled() {
             return answer(&self.service, request, client);
         }
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
-        match Offer::of(&head) {
+        let upgrades = self.service.upgrades();
+        match Offer::of(&head).filter(|offer| upgrades.include(&head.headers, offer)) {
             Some(offer) => Answering::now(self.switch_protocols(
                 on_upgrade,
                 offer,

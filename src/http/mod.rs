@@ -22,6 +22,7 @@ mod refusal;
 mod respond;
 mod route;
 mod service;
+mod upgraded;
 mod upgrades;
 mod watch;
 
@@ -36,8 +37,9 @@ pub mod parts {
     pub use super::{
         agent::Agent,
         conditional::none_match,
-        h2c::{Offer, Upgraded},
+        h2c::Offer,
         negotiate::accepts_gzip,
         route::{Route, Verb},
+        upgraded::Upgraded,
     };
 }

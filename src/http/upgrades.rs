@@ -1,11 +1,11 @@
 //! [`Upgrades`]: who is let go on in HTTP/2 when it asks for it on a plain connection.
 //!
-//! Two kinds of clients had better not be. Some can't do it (see [`Agent`]). And a proxy that passes the offer and our 101 on has no say in what
+//! Two kinds of clients had better not be. Some can't do it (see [`Agent`] and [`WINDOW_OF_OLD_LIBCURL`]). And a proxy that passes the offer and our 101 on has no say in what
 //! follows: what it would have refused, or asked a token for, comes through its tunnel unseen.
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::agent::Agent;
+use super::{agent::Agent, h2c::Offer};
 use crate::config::sections::{H2c, Server};
 
 /// Who is upgraded.
@@ -18,6 +18,10 @@ pub(super) enum Upgrades {
     /// Whoever asks.
     Always,
 }
+
+/// What libcurl before 8.1 offers as its window, in bytes; later ones offer 10 MiB and less. A cargo that a Linux distribution builds has the system's libcurl:
+/// Debian 12's cargo 1.85 and 1.96 have 7.88, and broke on the upgrade like cargo before 1.74.
+const WINDOW_OF_OLD_LIBCURL: u32 = 32 << 20;
 
 /// What proxies and networks that deliver content say of whom they ask for, beside `X-Forwarded-*`.
 const OF_PROXIES: [HeaderName; 8] = [
@@ -41,19 +45,29 @@ impl Upgrades {
         }
     }
 
-    /// Whether who sends these headers is upgraded if its offer is valid.
-    pub(super) fn include(self, headers: &HeaderMap) -> bool {
+    /// Whether who makes this offer with these headers is upgraded.
+    pub(super) fn include(self, headers: &HeaderMap, offer: &Offer) -> bool {
         match self {
             Self::Never => false,
-            Self::Auto => !has_come_through_a_proxy(headers) && takes_upgrade(headers),
+            Self::Auto => !has_come_through_a_proxy(headers) && takes_upgrade(headers, offer),
             Self::Always => true,
         }
     }
 }
 
-fn takes_upgrade(headers: &HeaderMap) -> bool {
+/// Whether all that the client says of itself speaks for it.
+fn takes_upgrade(headers: &HeaderMap, offer: &Offer) -> bool {
     let mut agents = headers.get_all(header::USER_AGENT).iter();
-    agents.all(|agent| Agent::parse(agent.as_bytes()).takes_upgrade())
+    agents.all(|agent| {
+        let agent = Agent::parse(agent.as_bytes());
+        let has_old_libcurl = match agent {
+            Agent::Cargo(_) | Agent::UnknownCargo => {
+                offer.initial_window() >= Some(WINDOW_OF_OLD_LIBCURL)
+            }
+            Agent::Other => false,
+        };
+        agent.takes_upgrade() && !has_old_libcurl
+    })
 }
 
 fn has_come_through_a_proxy(headers: &HeaderMap) -> bool {
@@ -63,7 +77,19 @@ fn has_come_through_a_proxy(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, Request};
+
     use super::*;
+
+    /// An offer with these settings.
+    fn offer(settings: &'static str) -> Offer {
+        let request = Request::get("/")
+            .header("host", "a")
+            .header("connection", "upgrade, http2-settings")
+            .header("upgrade", "h2c")
+            .header("http2-settings", settings);
+        Offer::of(&request.body(()).expect("a request").into_parts().0).expect("an offer")
+    }
 
     fn server(h2c: H2c, public_url: bool) -> Server {
         let url = "https://crates.example.com";
@@ -92,8 +118,9 @@ mod tests {
     fn a_request_that_has_come_through_a_proxy_is_not_upgraded() {
         let includes = |name: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert(name, header::HeaderValue::from_static("x"));
-            [Upgrades::Never, Upgrades::Auto, Upgrades::Always].map(|u| u.include(&headers))
+            headers.insert(name, HeaderValue::from_static("x"));
+            let all = [Upgrades::Never, Upgrades::Auto, Upgrades::Always];
+            all.map(|upgrades| upgrades.include(&headers, &offer("")))
         };
         for name in [
             "via",
@@ -114,14 +141,45 @@ mod tests {
     #[test]
     fn one_agent_that_does_not_take_it_is_enough() {
         let mut headers = HeaderMap::new();
-        assert!(Upgrades::Auto.include(&headers), "nobody in particular");
+        let includes = |headers: &HeaderMap| Upgrades::Auto.include(headers, &offer(""));
+        assert!(includes(&headers), "nobody in particular");
         for (agent, expected) in [
             ("cargo/1.80.1", true),
             ("curl/8.0", true),
             ("cargo 1.70.0", false),
         ] {
-            headers.append(header::USER_AGENT, header::HeaderValue::from_static(agent));
-            assert_eq!(Upgrades::Auto.include(&headers), expected, "{agent}");
+            headers.append(header::USER_AGENT, HeaderValue::from_static(agent));
+            assert_eq!(includes(&headers), expected, "{agent}");
+        }
+    }
+
+    /// Timeouts, and "curl failed", in one run of six.
+    #[test]
+    fn a_cargo_with_an_old_libcurl_is_not_upgraded() {
+        for (agent, settings, expected) in [
+            (
+                "cargo/1.96.0 (30a34c682 2026-05-25)",
+                "AAMAAABkAAQCAAAAAAIAAAAA",
+                false,
+            ),
+            (
+                "cargo/1.95.0 (f2d3ce0bd 2026-03-21)",
+                "AAMAAABkAAQAoAAAAAIAAAAA",
+                true,
+            ),
+            (
+                "cargo/1.95.0 (f2d3ce0bd 2026-03-21)",
+                "AAMAAABkAAQAAQAAAAIAAAAA",
+                true,
+            ),
+            ("cargo/1.95.0 (f2d3ce0bd 2026-03-21)", "", true),
+            // One transfer at a time is no trouble.
+            ("curl/7.88.1", "AAMAAABkAAQCAAAAAAIAAAAA", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            let included = Upgrades::Auto.include(&headers, &offer(settings));
+            assert_eq!(included, expected, "{agent} {settings}");
         }
     }
 }

@@ -46,6 +46,7 @@ mod logs;
 mod names;
 mod offline;
 mod offline_disks;
+mod old_cargo;
 mod one_connection;
 mod one_fetch;
 mod other_commands;

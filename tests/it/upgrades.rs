@@ -52,6 +52,22 @@ async fn no_cargo_before_1_74_is_ever_upgraded() {
     assert_eq!(offered(&mirror, &[]).await, 101, "no name at all");
 }
 
+/// As Debian 12's cargo 1.96 asks, whose libcurl is 7.88: its version is new, and it failed all the same.
+#[tokio::test]
+async fn a_cargo_with_an_old_libcurl_is_not_upgraded() {
+    let (_upstream, mirror) = mirror("").await;
+    let debians = (
+        "user-agent",
+        "cargo/1.96.0 (30a34c682 2026-05-25) (built from a source tarball)",
+    );
+    let [connection, upgrade, (name, of_new)] = cargos_offer();
+    for (settings, expected) in [("AAMAAABkAAQCAAAAAAIAAAAA", 200), (of_new, 101)] {
+        let headers = [connection, upgrade, (name, settings), debians];
+        let reply = mirror.get_with(INDEX, &headers).await;
+        assert_eq!(reply.status, expected, "{settings}");
+    }
+}
+
 /// One request with a token opened a tunnel through the proxy, in which everything else was asked for without one.
 #[tokio::test]
 async fn nobody_is_upgraded_through_a_proxy() {

@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// A cargo home and a project, both in a folder that goes when this is dropped.
 pub struct Cargo {
+    program: PathBuf,
     dir: TempDir,
     config: String,
     env: BTreeMap<String, String>,
@@ -35,12 +36,19 @@ impl Cargo {
     /// Without a replacement for crates.io: say what stands there with `registry` and `config`.
     pub fn unconfigured() -> Cargo {
         let cargo = Cargo {
+            program: "cargo".into(),
             dir: tempfile::tempdir().expect("a folder for cargo"),
             config: String::new(),
             env: BTreeMap::new(),
         };
         cargo.fresh_home();
         cargo.project(&[])
+    }
+
+    /// Another cargo than the one on the path.
+    pub fn program(mut self, path: &Path) -> Cargo {
+        self.program = path.to_owned();
+        self
     }
 
     /// Another registry by name: `[registries.NAME] index = "sparse+URL"`.
@@ -134,7 +142,7 @@ impl Cargo {
     /// A clean environment: the cargo that runs these tests leaves `CARGO_*` behind, and the
     /// machine may have a proxy.
     fn command(&self) -> Command {
-        let mut command = Command::new("cargo");
+        let mut command = Command::new(&self.program);
         command
             .current_dir(self.project_dir())
             .env_clear()
