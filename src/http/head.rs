@@ -1,6 +1,6 @@
-//! How large a request's head may be: what cargo and proxies need, and no more, because a client could have it kept.
+//! What a request's head has to be like: no larger than cargo and proxies need, because a client could have it kept, and clear about whom it is for.
 
-use http::request::Parts as Head;
+use http::{Version, header, request::Parts as Head};
 
 use crate::error::{Error, Kind, Result};
 
@@ -38,6 +38,24 @@ pub(super) fn bounded(head: &Head) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether a request says for whom it is as RFC 9112, section 3.2, wants it: once, and over HTTP/1.1 always.
+///
+/// # Errors
+/// [`Kind::BadRequest`] otherwise.
+pub(super) fn one_host(request: &Head) -> Result<()> {
+    let hosts = request.headers.get_all(header::HOST).iter().count();
+    match hosts {
+        0 if request.version == Version::HTTP_11 => Err(Error::bad_request(
+            "the request has no Host header, which HTTP/1.1 requires",
+        )),
+        0 | 1 => Ok(()),
+        // Two different ideas of whom the request is for.
+        _ => Err(Error::bad_request(
+            "the request has more than one Host header",
+        )),
+    }
 }
 
 #[cfg(test)]

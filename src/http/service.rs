@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{Response, Version, header, request::Parts as Head};
+use http::{Response, request::Parts as Head};
 
 use super::{
     access::Access,
@@ -123,9 +123,9 @@ impl Service {
         client: &Client,
     ) -> Result<Route> {
         head::bounded(request)?;
+        head::one_host(request)?;
         let route = route?;
         verb?;
-        one_host(request)?;
         if has_body {
             return Err(Error::bad_request(
                 "a request that only reads can't have a body",
@@ -246,24 +246,6 @@ impl Asked {
             Answer::error(&e, self.form)
         });
         answer.finish(self.verb, self.access)
-    }
-}
-
-/// Whether a request says for whom it is as RFC 9112, section 3.2, wants it: once, and over HTTP/1.1 always.
-///
-/// # Errors
-/// [`Kind::BadRequest`] otherwise.
-fn one_host(request: &Head) -> Result<()> {
-    let hosts = request.headers.get_all(header::HOST).iter().count();
-    match hosts {
-        0 if request.version == Version::HTTP_11 => Err(Error::bad_request(
-            "the request has no Host header, which HTTP/1.1 requires",
-        )),
-        0 | 1 => Ok(()),
-        // Two different ideas of whom the request is for.
-        _ => Err(Error::bad_request(
-            "the request has more than one Host header",
-        )),
     }
 }
 

@@ -11,6 +11,7 @@ mod cargo_commands;
 mod chaos;
 mod check_lockfiles;
 mod circuit;
+mod conformance;
 mod corrupt_crates;
 mod corrupt_index;
 mod crate_files;

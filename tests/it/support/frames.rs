@@ -29,8 +29,10 @@ pub const CARGOS_SETTINGS_PAYLOAD: &[u8] = &[
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
@@ -41,6 +43,11 @@ pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 /// Of HEADERS.
 pub const END_HEADERS: u8 = 4;
+
+/// Of DATA and HEADERS: the first byte says how much padding is at the end.
+pub const PADDED: u8 = 8;
+/// Of HEADERS: five bytes of priority come first.
+pub const WITH_PRIORITY: u8 = 0x20;
 
 /// One frame as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,20 +162,12 @@ impl Frames {
 
     /// A request on a stream of its own.
     pub async fn ask(&mut self, stream: u32, method: &str, authority: &str, path: &str) {
-        let mut block = BytesMut::new();
-        for (name, value) in [
+        let block = block(&[
             (":method", method),
             (":scheme", "http"),
             (":authority", authority),
             (":path", path),
-        ] {
-            // RFC 7541, section 6.2.2; its lengths end at 126 here.
-            block.put_u8(0);
-            for text in [name, value] {
-                block.put_u8(u8::try_from(text.len()).expect("a short text") & 0x7f);
-                block.put_slice(text.as_bytes());
-            }
-        }
+        ]);
         let flags = END_STREAM | END_HEADERS;
         self.send(HEADERS, flags, stream, &block).await;
     }
@@ -256,7 +255,11 @@ pub fn response_in(frames: &[Frame], stream: u32) -> Response {
 /// The `:status` at the start of a header block, of those that HPACK's static table has (RFC 7541, appendix A); 0 for others.
 fn status_in(block: &[u8]) -> u16 {
     match block {
-        // A change of the dynamic table's size may come first (section 6.3).
+        // A change of the dynamic table's size may come first (section 6.3), in one byte or in several (section 5.1).
+        [0x3f, rest @ ..] => {
+            let last = rest.iter().position(|b| *b < 0x80);
+            status_in(&rest[last.map_or(rest.len(), |at| at + 1)..])
+        }
         [size, rest @ ..] if size >> 5 == 1 => status_in(rest),
         [0x88, ..] => 200,
         [0x8b, ..] => 304,
@@ -265,6 +268,20 @@ fn status_in(block: &[u8]) -> u16 {
         [0x8e, ..] => 500,
         _ => 0,
     }
+}
+
+/// A header block of literals that are neither indexed nor compressed (RFC 7541, section 6.2.2). Names and values have at most 126 bytes.
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.put_u8(0);
+        for text in [name, value] {
+            assert!(text.len() < 127, "too long: {text}");
+            block.put_u8(text.len() as u8);
+            block.put_slice(text.as_bytes());
+        }
+    }
+    block
 }
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
