@@ -7,6 +7,8 @@
 
 #[path = "bundle.rs"]
 mod bundle_checks;
+#[path = "connection.rs"]
+mod connection_checks;
 
 use std::{
     io,
@@ -22,7 +24,7 @@ use crate_mirror::{
         Lockfile, RegistryName, Sha256, Validators, Want,
         lockfile::{Locked, Source},
     },
-    http::parts::{Offer, Route, Upgraded, accepts_gzip, none_match},
+    http::parts::{Agent, Offer, Route, Upgraded, accepts_gzip, none_match},
     policy::render,
     prefetch::lockfile_in,
     store::IndexRecord,
@@ -32,6 +34,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub use bundle_checks::{bundle, manifest, stored_of};
+pub use connection_checks::connection;
 
 /// Splits `input` at the first `separator`, which may be missing.
 fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {
@@ -423,6 +426,9 @@ pub fn upgrade(input: &[u8]) {
     let Some(request) = request(head) else {
         return;
     };
+    for agent in request.headers.get_all(header::USER_AGENT) {
+        let _ = Agent::parse(agent.as_bytes()).takes_upgrade();
+    }
     let Some(offer) = Offer::of(&request) else {
         return;
     };

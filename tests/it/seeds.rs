@@ -2,6 +2,13 @@
 
 use std::{fs, path::Path};
 
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{Config, TestRunner},
+};
+
 #[allow(unreachable_pub)] // The fuzz targets use it as a library.
 #[path = "../../fuzz/checks.rs"]
 mod checks;
@@ -93,4 +100,39 @@ fn only_what_is_good_gets_from_a_bundle_into_a_store() {
 #[test]
 fn a_manifest_alone_stores_nothing() {
     all_pass("manifest", checks::manifest);
+}
+
+#[test]
+fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
+    all_pass("connection", checks::connection);
+}
+
+/// The same for what is nearly one of the seeds, as far as there is time without a fuzzer.
+#[test]
+fn whatever_nearly_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/connection");
+    let seeds = fs::read_dir(folder).expect("a folder of seeds").flatten();
+    let seeds: Vec<_> = seeds
+        .map(|seed| fs::read(seed.path()).expect("a seed"))
+        .collect();
+    let change = prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| (at, at, vec![byte])),
+        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| (from, to, Vec::new())),
+        (any::<Index>(), vec(any::<u8>(), 1..30)).prop_map(|(at, more)| (at, at, more)),
+    ];
+    let changed = (select(seeds), vec(change, 1..5));
+    let mut runner = TestRunner::new(Config {
+        cases: 300,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&changed, |(mut input, changes)| {
+        for (from, to, more) in changes {
+            let (from, to) = (from.index(input.len() + 1), to.index(input.len() + 1));
+            input.splice(from.min(to)..from.max(to), more);
+        }
+        checks::connection(&input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
 }
