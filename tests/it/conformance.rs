@@ -473,10 +473,13 @@ async fn requests_that_http2_calls_malformed_are_reset() {
     .await;
 }
 
+/// What is sent, from which stream on.
+type Lawful = (&'static str, fn(u32) -> Vec<u8>);
+
 #[tokio::test]
 async fn what_http2_allows_is_answered() {
     let fortress = Fortress::new().await;
-    let cases: &[(&str, fn(u32) -> Vec<u8>)] = &[
+    let cases: &[Lawful] = &[
         ("a request", lawful),
         ("4.1: an unknown frame", |s| {
             [
