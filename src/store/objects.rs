@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -143,19 +143,18 @@ impl Store {
         }
     }
 
-    /// The index record under `key`, unless it is damaged. Blocks.
+    /// The index record under `key`, unless it is damaged or is none. Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
     pub fn open_record(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
-        let Some((file, size)) = self.open_object(&Key::Index(*key))? else {
-            return Ok(None);
+        let path = key.path();
+        let read = match &self.backend {
+            Backend::Fs(folder) => read_record(&folder.root().join(&path)),
+            Backend::Memory(shelf) => Ok(shelf.open(&path)),
         };
-        let size = size.min(IndexRecord::MAX_SIZE);
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        let read = file.take(IndexRecord::MAX_SIZE + 1).read_to_end(&mut bytes);
-        read.map_err(|e| failed("reading", Path::new(&key.path()), &e))?;
-        Ok(IndexRecord::decode(bytes.into()).ok())
+        let bytes = read.map_err(|e| failed("reading", Path::new(&path), &e))?;
+        Ok(bytes.and_then(|bytes| IndexRecord::decode(bytes).ok()))
     }
 
     /// A place for an object's bytes. Blocks.
@@ -188,6 +187,18 @@ impl Store {
             Backend::Memory(_) => elsewhere(),
         }
     }
+}
+
+/// The bytes of a record; none of what is no file, or larger than any record: that is to be replaced.
+fn read_record(path: &Path) -> io::Result<Option<Bytes>> {
+    let opened = match place::open(path)? {
+        Place::File(opened) if IndexRecord::fits(opened.meta.len()).is_ok() => opened,
+        Place::File(_) | Place::Odd(_) | Place::Empty => return Ok(None),
+    };
+    let mut bytes = Vec::new();
+    let mut file = opened.file.take(IndexRecord::MAX_SIZE + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
 }
 
 fn elsewhere() -> Result<File> {

@@ -45,6 +45,7 @@ mod limits;
 mod lockfiles;
 mod logs;
 mod names;
+mod odd_files;
 mod offline;
 mod offline_disks;
 mod old_cargo;
