@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub use load::{DEFAULT_FILE, Flags, file, load, parse};
 pub use origins::Origins;
 pub use registries::Registry;
-pub use units::BaseUrl;
+pub use units::{BaseUrl, Origin};
 
 use crate::{
     domain::RegistryName,

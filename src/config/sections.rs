@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::units::{BaseUrl, Count, Folder, Listen, Size, Span};
+use super::units::{BaseUrl, Count, Folder, Listen, Origin, Size, Span};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -140,6 +140,8 @@ pub struct Upstream {
     pub retries: Count<0, 10>,
     /// How many requests to one registry are under way at once.
     pub max_concurrent: Count<1, 10_000>,
+    /// The origins that index files may be redirected to. Crates, which are hashed, may be elsewhere.
+    pub redirects: Vec<Origin>,
 }
 
 impl Default for Upstream {
@@ -150,6 +152,7 @@ impl Default for Upstream {
             stall_timeout: Span::millis(15 * SECOND),
             retries: Count::new(2),
             max_concurrent: Count::new(64),
+            redirects: Vec::new(),
         }
     }
 }

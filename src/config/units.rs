@@ -168,6 +168,56 @@ impl<'de> Deserialize<'de> for BaseUrl {
     }
 }
 
+/// Where a URL is (RFC 6454): its scheme, its host and its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(url::Origin);
+
+impl Origin {
+    /// Parses `text`, an http or https URL with nothing behind its host and port; `None` when it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        plain.then(|| Self::of(&url))
+    }
+
+    /// That of a URL.
+    pub fn of(url: &Url) -> Self {
+        Self(url.origin())
+    }
+
+    /// Whether it is that of `url`.
+    pub fn is_of(&self, url: &Url) -> bool {
+        self.0 == url.origin()
+    }
+
+    /// Its host; `None` when it is that of a URL without one.
+    pub fn host(&self) -> Option<String> {
+        match &self.0 {
+            url::Origin::Tuple(_, host, _) => Some(host.to_string()),
+            url::Origin::Opaque(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.ascii_serialization())
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an origin such as \"https://cdn.example\": http or https, a host, perhaps a port, and nothing after that";
+        parse_with(deserializer, expected, Self::parse)
+    }
+}
+
 /// A folder's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(pub std::path::PathBuf);

@@ -190,9 +190,8 @@ impl Mirror {
         upstreams.flat_map(|upstream| {
             let circuits = upstream.circuits().into_iter();
             let registry = upstream.registry();
-            circuits.map(move |(host, circuit)| {
-                (registry, host, !matches!(circuit, Circuit::Closed { .. }))
-            })
+            circuits
+                .map(move |(host, circuit)| (registry, host, !matches!(circuit, Circuit::Closed)))
         })
     }
 

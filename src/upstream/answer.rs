@@ -7,7 +7,8 @@ use http::StatusCode;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use super::breaker::Pass;
+use super::{breaker::Pass, words::Failure};
+use crate::error::Error;
 
 /// A body that breaks off after so many new bytes has got on; asked again it gets on further. A large file over a bad line is no sign that the host is
 /// down.
@@ -97,7 +98,8 @@ impl Answer {
         if let Some(pass) = self.pass.take()
             && !progress
         {
-            pass.failed(None, Instant::now());
+            let broken = Error::upstream_unavailable("it keeps breaking off its answers");
+            pass.failed(Failure::Object, &broken, Instant::now());
         }
     }
 }

@@ -49,7 +49,7 @@ impl Upstream {
                 "{} broke off its answer",
                 self.host(answer.url())
             ))
-            .because(Some(&super::flatten(&e)))),
+            .because(Some(&super::trouble::flatten(&e)))),
             Piece::Silence => Err(Error::upstream_timeout(format!(
                 "{} fell silent for {} in the middle of its answer",
                 self.host(answer.url()),

@@ -41,6 +41,7 @@ impl Upstream {
         resume: &Resume,
     ) -> Result<CrateStream> {
         let url = self.dl().await?.url(id, sha256)?;
+        self.surroundings.note(&url);
         let mut request = self
             .http
             .get(url)

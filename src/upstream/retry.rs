@@ -70,8 +70,8 @@ impl Attempts {
     }
 }
 
-/// The longest that a host's wish to be left alone is heeded.
-const LONGEST: Duration = Duration::from_secs(600);
+/// The longest that a wish to be left alone is heeded: a minute, after which it can be said again. One that names a day would make an outage of a slip.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// `Retry-After` in either of its forms (RFC 9110, section 10.2.3); `now` is what a date is counted from.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {

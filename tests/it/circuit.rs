@@ -10,8 +10,11 @@ const SERDE: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
 /// Crates the mirror doesn't have.
 const OTHERS: [&str; 5] = ["tokio", "anyhow", "regex", "bytes", "rayon"];
-/// So many failures in a row open it.
+/// So many failures in a row open it, when they are of different objects or no answers at all.
 const FAILURES: usize = 5;
+
+/// A way in which requests go wrong.
+type Way = (&'static str, fn(When<'_>) -> Rule);
 
 /// An upstream with `serde` and the others.
 async fn upstream() -> Upstream {
@@ -34,11 +37,15 @@ async fn with_an_open_circuit(upstream: &Upstream) -> (Mirror, Rule) {
     assert_eq!(mirror.get(DOWNLOAD).await.status, 200);
     upstream.clear_log();
     let failing = upstream.on_everything().fail(503);
-    for asked in 1..=FAILURES {
-        assert_stale(&mirror.get(SERDE).await);
-        assert_eq!(failing.hits(), asked);
+    for (before, name) in OTHERS.iter().enumerate() {
+        mirror.get(&index(name)).await.assert_unavailable(name);
+        assert_eq!(failing.hits(), before + 1);
     }
     (mirror, failing)
+}
+
+fn download(name: &str) -> String {
+    format!("/api/v1/crates/{name}/1.0.0/download")
 }
 
 fn index(name: &str) -> String {
@@ -185,7 +192,7 @@ async fn a_request_under_way_when_the_circuit_opens_is_served_when_upstream_is_b
     let upstream = upstream().await;
     let settings = "[upstream]\nretries = 10";
     let mirror = Mirror::of(&upstream).settings(settings).start().await;
-    let failing = upstream.on_everything().times(FAILURES).fail(503);
+    let failing = upstream.on_everything().times(FAILURES).reset();
     let reply = mirror.get(SERDE).await;
     assert_eq!(reply.text(), upstream.index_file("serde"));
     let asked: Vec<_> = upstream.requests().iter().map(|seen| seen.at).collect();
@@ -221,8 +228,8 @@ async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
     let mirror = mirror_of(&index_host).start().await;
 
     let failing = files.on_everything().fail(503);
-    for _ in 0..FAILURES {
-        mirror.get(DOWNLOAD).await.assert_unavailable("503");
+    for name in OTHERS {
+        mirror.get(&download(name)).await.assert_unavailable("503");
     }
     assert_eq!(failing.hits(), FAILURES);
     resting(&mirror, DOWNLOAD).await;
@@ -231,18 +238,16 @@ async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
     assert!(state(&mirror, &files).await.contains("failing"));
     assert!(!state(&mirror, &index_host).await.contains("failing"));
     for name in OTHERS {
-        assert_eq!(
-            mirror.get(&index(name)).await.header("x-cache"),
-            Some("miss")
-        );
+        let reply = mirror.get(&index(name)).await;
+        assert_eq!(reply.header("x-cache"), Some("revalidated"));
     }
     pause(&mirror, DOWNLOAD, &failing).await;
     assert!(mirror.get(DOWNLOAD).await.complete);
 
     // The other way round: what the index said before is enough to download.
     let failing = index_host.on_everything().fail(503);
-    for _ in 0..FAILURES {
-        assert_stale(&mirror.get(SERDE).await);
+    for name in OTHERS {
+        assert_stale(&mirror.get(&index(name)).await);
     }
     assert_eq!(failing.hits(), FAILURES);
     assert_eq!(gauge(&mirror, &index_host).await, 1.0);
@@ -253,7 +258,7 @@ async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
 
 /// A registry that asks to be left alone and isn't blocks whoever asks.
 #[tokio::test]
-async fn a_host_that_asks_to_be_left_alone_is_at_once() {
+async fn a_host_that_asks_several_times_to_be_left_alone_is() {
     let upstream = upstream().await;
     for status in [429, 503] {
         let mirror = mirror_of(&upstream).start().await;
@@ -262,18 +267,43 @@ async fn a_host_that_asks_to_be_left_alone_is_at_once() {
         // So long that no machine is too slow for what follows.
         let header = [("retry-after", "60")];
         let failing = upstream.on_everything().fail_with(status, &header, "");
-        assert_eq!(told_to_wait(&mirror.get(&index("tokio")).await), 60);
-        let other = mirror.get(&index("anyhow")).await;
+        for name in &OTHERS[..3] {
+            assert_eq!(gauge(&mirror, &upstream).await, 0.0);
+            assert_eq!(told_to_wait(&mirror.get(&index(name)).await), 60);
+        }
+        let other = mirror.get(&index("rayon")).await;
         assert!((1..=60).contains(&told_to_wait(&other)));
         assert_stale(&mirror.get(SERDE).await);
         assert_eq!(gauge(&mirror, &upstream).await, 1.0);
-        assert_eq!(failing.hits(), 1);
+        assert_eq!(failing.hits(), 3);
+        failing.lift();
+    }
+}
+
+/// "Not for a day" for one file used to stop every crate for ten minutes.
+#[tokio::test]
+async fn one_object_that_is_to_be_left_alone_is_for_a_minute_and_stops_no_other() {
+    let upstream = upstream().await;
+    let header = [("retry-after", "86400")];
+    for status in [429, 503] {
+        let mirror = mirror_of(&upstream).start().await;
+        let failing = upstream.on("/to/ki/tokio").fail_with(status, &header, "");
+        assert_eq!(told_to_wait(&mirror.get(&index("tokio")).await), 60);
+        for _ in 0..2 * FAILURES {
+            assert!(told_to_wait(&mirror.get(&index("tokio")).await) <= 60);
+        }
+        assert_eq!(failing.hits(), 1, "it is left alone itself");
+        for name in &OTHERS[1..] {
+            assert_eq!(mirror.get(&index(name)).await.status, 200, "{name}");
+            assert_eq!(mirror.get(&download(name)).await.status, 200, "{name}");
+        }
+        assert_eq!(gauge(&mirror, &upstream).await, 0.0);
         failing.lift();
     }
 }
 
 #[tokio::test]
-async fn a_host_that_asks_to_be_left_alone_is_for_that_long() {
+async fn an_object_that_is_to_be_left_alone_is_for_that_long() {
     let upstream = upstream().await;
     for status in [429, 503] {
         let mirror = mirror_of(&upstream).start().await;
@@ -292,8 +322,41 @@ async fn a_host_that_asks_to_be_left_alone_is_for_that_long() {
     }
 }
 
-/// A way in which an answer breaks off.
-type Way = (&'static str, fn(When<'_>) -> Rule);
+/// Each of these was taken for the host's trouble, or could have been.
+#[tokio::test]
+async fn one_path_that_fails_redirects_that_lead_nowhere_and_refusals_open_nothing() {
+    let ways: [Way; 6] = [
+        ("500", |on| on.fail(500)),
+        ("503", |on| on.fail(503)),
+        ("400", |on| on.fail(400)),
+        ("403", |on| on.fail(403)),
+        ("a redirect to nowhere", |on| {
+            on.redirect("http://127.0.0.1:1/")
+        }),
+        ("a redirect to itself", |on| on.redirect("")),
+    ];
+    let upstream = upstream().await;
+    for (way, happens) in ways {
+        let mirror = mirror_of(&upstream).start().await;
+        let failing = happens(upstream.on("/to/ki/tokio"));
+        for _ in 0..2 * FAILURES {
+            assert!(mirror.get(&index("tokio")).await.status >= 400, "{way}");
+        }
+        assert!(
+            failing.hits() >= 2 * FAILURES,
+            "{way} is asked for each time"
+        );
+        assert_eq!(gauge(&mirror, &upstream).await, 0.0, "{way}");
+        failing.lift();
+        let failing = happens(upstream.on("/dl/tokio"));
+        for _ in 0..2 * FAILURES {
+            assert!(mirror.get(&download("tokio")).await.status >= 400, "{way}");
+        }
+        assert_eq!(gauge(&mirror, &upstream).await, 0.0, "{way}");
+        failing.lift();
+        assert_eq!(mirror.get(SERDE).await.status, 200, "{way}");
+    }
+}
 
 /// Downloads every one of `OTHERS` once, from an upstream whose answers break off as `happens` has it.
 async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirror, Rule) {

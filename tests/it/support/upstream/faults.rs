@@ -101,6 +101,11 @@ impl<'a> When<'a> {
         }))
     }
 
+    /// A redirect to there.
+    pub fn redirect(self, location: &str) -> Rule {
+        self.fail_with(302, &[("location", location)], "moved\n")
+    }
+
     /// The whole answer another path has, validators included.
     pub fn body_of(self, other_path: &str) -> Rule {
         self.effect(Effect::Answer(Lie::BodyOf(other_path.to_owned())))

@@ -52,9 +52,11 @@ impl Wire {
             let mut parsed = httparse::Request::new(&mut headers);
             let status = parsed.parse(&self.buffer).map_err(io::Error::other)?;
             if let httparse::Status::Complete(length) = status {
+                // Whoever takes this for a proxy asks it for whole URLs (RFC 9112, section 3.2.2); it is every host's then.
+                let target = parsed.path.unwrap_or_default();
                 let request = Request {
                     method: parsed.method.unwrap_or_default().to_owned(),
-                    path: parsed.path.unwrap_or_default().to_owned(),
+                    path: path_of(target).to_owned(),
                     headers: Headers::from(&*parsed.headers),
                 };
                 self.buffer.drain(..length);
@@ -183,6 +185,14 @@ impl Wire {
     fn reset(&self) -> io::Result<Then> {
         self.stream.set_zero_linger()?;
         Ok(Then::Close)
+    }
+}
+
+/// The path of an absolute URL; anything else as it is.
+fn path_of(target: &str) -> &str {
+    match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |path| &rest[path..]),
+        None => target,
     }
 }
 

@@ -1,0 +1,345 @@
+//! Requests on their way: one hop after another, each with leave of the host's circuit, until there is an answer or a failure with a meaning.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::SystemTime,
+};
+
+use http::{StatusCode, header};
+use reqwest::{RequestBuilder, Response};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::{
+    Upstream,
+    answer::Answer,
+    client::{Authorities, BRING_AUTHORITIES},
+    proxies,
+    redirect::MOST,
+    resolve::NameError,
+    retry,
+    trouble::{self, BadCertificate, Trouble, Whose, flatten},
+    words::{Failure, Object},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    metrics::UpstreamKind,
+};
+
+/// How a hop fails: with what error, and what that says of the host.
+type Failed = (Error, Option<Failure>);
+
+impl Upstream {
+    /// Sends one request, follows where the answers lead, and waits for the head of the last one.
+    pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|e| Error::internal(flatten(&e)))?;
+        self.allows(request.url())?;
+        let deadline = Instant::now() + *self.settings.first_byte_timeout;
+        for _ in 0..=MOST {
+            let url = request.url().clone();
+            // None of ours has a body, so that each can be sent again.
+            let again = request.try_clone();
+            let answer = self.hop(kind, &client, request, deadline).await?;
+            let (Some(next), Some(mut following)) = (self.leads_on(kind, &answer)?, again) else {
+                return Ok(answer);
+            };
+            if next.origin() != url.origin() {
+                for own in [
+                    header::AUTHORIZATION,
+                    header::COOKIE,
+                    header::PROXY_AUTHORIZATION,
+                ] {
+                    following.headers_mut().remove(own);
+                }
+            }
+            *following.url_mut() = next;
+            request = following;
+        }
+        Err(self.too_many(request.url()))
+    }
+
+    /// One request to one host, with leave of its circuit.
+    async fn hop(
+        &self,
+        kind: UpstreamKind,
+        client: &reqwest::Client,
+        request: reqwest::Request,
+        deadline: Instant,
+    ) -> Result<Answer> {
+        let url = request.url().clone();
+        let object = Object::of(&url);
+        let pass = self
+            .breaker
+            .pass(&self.circuit(&url), object, Instant::now())?;
+        let started = Instant::now();
+        let answer = self.execute(client, request, deadline).await;
+        let result = match &answer {
+            Ok(response) => response.status().as_str().to_owned(),
+            Err((e, _)) => word(e.kind()).to_owned(),
+        };
+        self.metrics.upstream(self.registry.as_str(), kind, &result);
+        let (duration_ms, url) = (started.elapsed().as_millis() as u64, shown(&url));
+        match &answer {
+            Ok(_) => tracing::info!(url, result, duration_ms, "asked upstream"),
+            Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),
+        }
+        match answer {
+            Ok(response) => Ok(Answer::new(response, pass)),
+            Err((e, failure)) => {
+                match failure {
+                    Some(failure) => pass.failed(failure, &e, Instant::now()),
+                    None => pass.succeeded(),
+                }
+                Err(e)
+            }
+        }
+    }
+
+    async fn execute(
+        &self,
+        client: &reqwest::Client,
+        request: reqwest::Request,
+        deadline: Instant,
+    ) -> Result<Response, Failed> {
+        let url = request.url().clone();
+        match timeout_at(deadline, client.execute(request)).await {
+            Ok(Ok(response)) => self.judge_status(response),
+            Ok(Err(e)) => Err(self.unreachable(&url, &e).await),
+            Err(_) => {
+                let silent = Error::upstream_timeout(format!(
+                    "{} didn't begin to answer within {}",
+                    self.host(&url),
+                    humantime::format_duration(*self.settings.first_byte_timeout)
+                ));
+                Err((silent, Some(Failure::Host)))
+            }
+        }
+    }
+
+    /// Turns the statuses that mean "not now" into errors; what the others mean depends on what was asked.
+    ///
+    /// Among them are those of RFC 9110 (15.5.9, 15.5.20) and RFC 8470 (5.2) that are about the connection or the moment and not about the request. Of
+    /// the host they say nothing, and 429 and 5xx say it of one object, until others have the same to say.
+    fn judge_status(&self, response: Response) -> Result<Response, Failed> {
+        let status = response.status();
+        let failure = match status {
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::TOO_EARLY => None,
+            _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                Some(Failure::Object)
+            }
+            _ => return Ok(response),
+        };
+        let retry_after = retry::retry_after(response.headers(), SystemTime::now());
+        let said = format!("{} answered {status}", self.host(response.url()));
+        let error = Error::new(Kind::UpstreamUnavailable { retry_after }, said);
+        Err((error, failure))
+    }
+
+    /// What a failure below HTTP means. What can't get better until somebody sees to it is refused: to ask again would only take time.
+    async fn unreachable(&self, url: &Url, error: &reqwest::Error) -> Failed {
+        let (host, proxy) = (self.host(url), self.proxies.of(url));
+        let proxy_name = proxy.as_ref().map_or_else(String::new, |proxy| {
+            let uri = proxy.uri();
+            uri.authority()
+                .map_or_else(String::new, ToString::to_string)
+        });
+        let (trouble, whose) = trouble::read(error);
+        // Over plain HTTP whatever is connected to is the proxy.
+        let is_proxys = whose == Whose::Proxy || (error.is_connect() && url.scheme() == "http");
+        let subject = match is_proxys && proxy.is_some() {
+            true => format!("the proxy {proxy_name} on the way to {host}"),
+            false => host.clone(),
+        };
+        let refused = |said: String| Error::upstream_refused(said);
+        let said = match trouble {
+            Trouble::Certificate(why) => refused(self.distrusted(why, &subject)),
+            Trouble::Handshake => refused(format!(
+                "{subject} and this mirror have no version or cipher of TLS in common"
+            )),
+            Trouble::Name(NameError::Unknown(name)) => refused(format!(
+                "{host} can't be reached, because the name service knows no {}; check how it is written, and the DNS of this machine",
+                self.spoken(url, &name)
+            )),
+            // DNS has bad moments of its own. A try costs little, and there are as many as for any other failure that passes.
+            Trouble::Name(NameError::Unresolved(name)) => Error::upstream_unavailable(format!(
+                "{host} can't be reached, because the name {} can't be resolved at the moment",
+                self.spoken(url, &name)
+            )),
+            // Not the host's trouble but that of whoever has led there.
+            Trouble::Name(NameError::Inside(_)) => return (self.leads_inside(url), None),
+            Trouble::TunnelCredentials => refused(format!(
+                "the proxy {proxy_name} wants credentials before it leads to {host} (407); they go into its URL in HTTPS_PROXY, before an `@`"
+            )),
+            Trouble::TunnelRefused => self.no_tunnel(url, &host, &proxy_name).await,
+            Trouble::Timeout => {
+                Error::upstream_timeout(format!("connecting to {subject} took too long"))
+            }
+            Trouble::Passing => Error::upstream_unavailable(format!("{subject} can't be reached")),
+        };
+        (said.because(Some(&flatten(error))), Some(Failure::Host))
+    }
+
+    /// A name that couldn't be resolved, as messages may have it: that of a proxy, or of a host that isn't somebody else's word.
+    fn spoken<'a>(&self, url: &Url, name: &'a str) -> &'a str {
+        match url.host_str() == Some(name) && !self.surroundings.is_told(url) {
+            true => "such name",
+            false => name,
+        }
+    }
+
+    fn distrusted(&self, why: BadCertificate, subject: &str) -> String {
+        match (why, self.authorities) {
+            (BadCertificate::UnknownIssuer, Authorities::None) => format!(
+                "this machine has no CA certificates to check that of {subject} with; {BRING_AUTHORITIES}"
+            ),
+            (BadCertificate::UnknownIssuer, Authorities::System) => format!(
+                "nobody this machine knows has signed the certificate of {subject}; add that authority to the system's certificates, or name a file with it in SSL_CERT_FILE"
+            ),
+            (BadCertificate::Expired, _) => {
+                format!(
+                    "the certificate of {subject} has expired, unless this machine's clock is wrong"
+                )
+            }
+            (BadCertificate::NotValidYet, _) => format!(
+                "the certificate of {subject} isn't valid yet, unless this machine's clock is wrong"
+            ),
+            (BadCertificate::OtherName, _) => {
+                format!("the certificate of {subject} is that of another host")
+            }
+            (BadCertificate::Authority, _) => format!(
+                "{subject} shows the certificate of an authority for its own, which nobody trusts; give it one for servers that the authority has signed, and name the authority's in SSL_CERT_FILE"
+            ),
+            (BadCertificate::Unusable, _) => {
+                format!(
+                    "the certificate of {subject} is malformed, taken back, or not one for servers"
+                )
+            }
+        }
+    }
+
+    /// What to say of a proxy that makes no tunnel. A 5xx says that it couldn't, which may pass.
+    async fn no_tunnel(&self, url: &Url, host: &str, proxy_name: &str) -> Error {
+        let patience = *self.settings.connect_timeout;
+        let status = match self.proxies.of(url) {
+            Some(proxy) => proxies::refusal(&proxy, url, patience).await,
+            None => None,
+        };
+        match status {
+            Some(status) if status.is_client_error() => Error::upstream_refused(format!(
+                "the proxy {proxy_name} answered {status} when asked to lead to {host}; it has to be allowed there"
+            )),
+            Some(status) => Error::upstream_unavailable(format!(
+                "the proxy {proxy_name} answered {status} when asked to lead to {host}"
+            )),
+            None => Error::upstream_unavailable(format!(
+                "the proxy {proxy_name} doesn't lead to {host}"
+            )),
+        }
+    }
+
+    /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
+    /// be the same.
+    pub(super) fn unexpected(&self, response: &Response, what: &str) -> Error {
+        let (host, status) = (self.host(response.url()), response.status());
+        let said = format!("{host} answered {status} when asked for {what}");
+        match status {
+            // What broke off is another file by now: it is to be asked for from the start.
+            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Error::upstream_fault(said)
+            }
+            StatusCode::UNAUTHORIZED => Error::upstream_refused(format!(
+                "{said}: it wants credentials, and this mirror has none for it"
+            )),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::upstream_refused(format!(
+                "{said}: the proxy on the way wants credentials; they go into its URL in HTTPS_PROXY or HTTP_PROXY, before an `@`"
+            )),
+            _ if status.is_client_error() => Error::upstream_refused(said),
+            _ => Error::upstream_fault(said),
+        }
+    }
+
+    /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets; and that only if it is no word of
+    /// somebody else's.
+    pub(super) fn host(&self, url: &Url) -> String {
+        format!(
+            "{} ({})",
+            self.registry,
+            match self.surroundings.is_told(url) {
+                true => url.host_str().unwrap_or("no host"),
+                false => "another host",
+            }
+        )
+    }
+
+    /// What a circuit is about: the host and, where it isn't the usual one, the port. One that neither the registry nor the operator has named is given a
+    /// name by us, because clients see it.
+    fn circuit(&self, url: &Url) -> String {
+        let place = place(url);
+        match self.surroundings.is_told(url) {
+            true => place,
+            false => {
+                let mut hasher = DefaultHasher::new();
+                place.hash(&mut hasher);
+                format!("another host ({:08x})", hasher.finish() as u32)
+            }
+        }
+    }
+}
+
+fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// A URL for the log: without its query and without a user's name and password, which may be secrets.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for URLs without a host, which have neither.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
+}
+
+/// A failure's kind as a label.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::UpstreamTimeout => "timeout",
+        Kind::UpstreamUnavailable { .. } => "unavailable",
+        Kind::UpstreamResting { .. } => "resting",
+        Kind::UpstreamFault => "fault",
+        Kind::UpstreamRefused => "refused",
+        Kind::Absent => "absent",
+        Kind::BadRequest
+        | Kind::UrlTooLong
+        | Kind::HeadersTooLarge
+        | Kind::MethodNotAllowed
+        | Kind::TooManyRequests { .. }
+        | Kind::Overloaded
+        | Kind::NotFound
+        | Kind::Offline
+        | Kind::Corrupt
+        | Kind::Config
+        | Kind::Store
+        | Kind::Internal => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_logged_without_what_may_be_secret() {
+        let url = Url::parse("https://user:secret@a.test:444/x?token=secret#secret");
+        let url = url.expect("a URL");
+        assert_eq!(shown(&url), "https://a.test:444/x");
+        assert_eq!(place(&url), "a.test:444");
+    }
+}
