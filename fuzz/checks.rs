@@ -24,7 +24,9 @@ use crate_mirror::{
         Lockfile, RegistryName, Sha256, Validators, Want,
         lockfile::{Locked, Source},
     },
-    http::parts::{Agent, Offer, Route, Upgraded, accepts_gzip, none_match},
+    http::parts::{
+        Agent, ByteRange, Extent, Offer, Route, Upgraded, accepts_gzip, is_strongly, none_match,
+    },
     policy::render,
     prefetch::lockfile_in,
     store::IndexRecord,
@@ -287,8 +289,33 @@ pub fn headers(input: &[u8]) {
             let expected = listed.contains(&etag);
             assert_eq!(matches, expected, "{:?}", value.escape_ascii().to_string());
         }
+        if is_strongly(value, etag) {
+            assert!(matches, "what is the same is the same weakly");
+        }
+        range_is_there(value);
     }
     gzip_however_listed(&values);
+}
+
+/// Section 14.1.2: what is understood of a range lies in the file, and is what any number of digits and one hyphen say.
+fn range_is_there(value: &[u8]) {
+    let Some(range) = ByteRange::parse(value) else {
+        return;
+    };
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    let hyphens = value.iter().filter(|b| **b == b'-').count();
+    assert!(digits > 0 && hyphens == 1, "{}", value.escape_ascii());
+    for length in [0, 1, 2, 1000, u64::MAX] {
+        match range.within(length) {
+            Extent::Part(part) => {
+                assert!(part.first() < part.end() && part.end() <= length);
+                let again = format!("bytes={}-{}", part.first(), part.end() - 1);
+                let again = ByteRange::parse(again.as_bytes()).expect("a range");
+                assert_eq!(again.within(length), Extent::Part(part));
+            }
+            Extent::Nothing => {}
+        }
+    }
 }
 
 /// The tags of a well-formed list, without their `W/`; an independent reading of RFC 9110, sections 5.6.1 and 8.8.3.

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use crate_mirror::{app::App, config};
+use crate_mirror::{app::App, config, domain::Sha256};
 use http::Request;
 use http_body::Body as _;
 use hyper::client::conn::http2;
@@ -72,20 +72,28 @@ fn upstream() -> SocketAddr {
 }
 
 fn answer_all(mut stream: TcpStream) {
+    let address = stream.local_addr().expect("an address");
+    let config = format!(r#"{{"dl":"http://{address}/file"}}"#);
+    let file = "x".repeat(2000);
     let line = format!(
-        r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false,"more":"{}"}}"#,
-        "0".repeat(64),
-        "x".repeat(2000)
+        r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false,"more":"{file}"}}"#,
+        Sha256::of(file.as_bytes()),
     );
     let mut request = Vec::new();
     let mut byte = [0];
     while stream.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
         if request.ends_with(b"\r\n\r\n") {
+            let asked = String::from_utf8_lossy(&request);
+            let body = match asked.split(' ').nth(1) {
+                Some("/config.json") => &config,
+                Some(path) if path.starts_with("/file/") => &file,
+                _ => &line,
+            };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             request.clear();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", line.len());
             if stream
-                .write_all(&[head.as_bytes(), line.as_bytes()].concat())
+                .write_all(&[head.as_bytes(), body.as_bytes()].concat())
                 .is_err()
             {
                 return;
@@ -187,13 +195,14 @@ fn a_hit_costs_few_allocations() {
     );
     let current = allocations(mirror, &get("/index/ti/ny/tiny", "if-none-match: *\r\n"));
     let config = allocations(mirror, &get("/index/config.json", ""));
+    let file = allocations(mirror, &get("/api/v1/crates/tiny/1.0.0/download", ""));
     let http2 = http2_allocations(mirror, "/index/ti/ny/tiny");
     println!(
-        "allocations a request: index {index}, gzipped {gzip}, 304 {current}, config.json {config}; over HTTP/2 index {http2}"
+        "allocations a request: index {index}, gzipped {gzip}, 304 {current}, config.json {config}, crate {file}; over HTTP/2 index {http2}"
     );
     assert!(
-        index < 4.0 && gzip < 4.0 && current < 4.0 && config < 8.0,
-        "{index} {gzip} {current} {config}"
+        index < 4.0 && gzip < 4.0 && current < 4.0 && config < 8.0 && file < 4.0,
+        "{index} {gzip} {current} {config} {file}"
     );
     // A task for each request would be one more.
     assert!(http2 < 3.9, "{http2}");

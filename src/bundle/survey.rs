@@ -259,7 +259,9 @@ impl Survey<'_> {
         }
         let checked = match self.store.open_object(&object.key)? {
             None => Err("it has vanished meanwhile".to_owned()),
-            Some((file, _)) => match digest(self.watch.reading(file)) {
+            // What the entry says is what is read, also of a file that is growing.
+            Some((_, size)) if size != object.size => Err("it is being written".to_owned()),
+            Some((file, size)) => match digest(self.watch.reading(file.take(size))) {
                 Ok(actual) if actual == key.sha256 => Ok(()),
                 Ok(actual) => Err(format!("its checksum is {actual}")),
                 Err(e) => Err(format!("it can't be read: {e}")),

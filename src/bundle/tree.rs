@@ -153,8 +153,9 @@ impl Tree {
 
     fn crate_file(&self, store: &Store, key: &CrateKey, watch: &Watch<'_>) -> Result<u64> {
         let gone = || changed(&key.path());
-        let (file, _) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
-        let mut file = watch.reading(file);
+        let (file, size) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
+        // No more than it was, should it be growing.
+        let mut file = watch.reading(file.take(size));
         let path = self.path_of(&key.id);
         let failed = |e| unwritable(&path, &e);
         let (mut target, mut hasher) = (beside(&path)?, Hasher::default());

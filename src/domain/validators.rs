@@ -1,5 +1,7 @@
 //! [`Validators`]: what upstream wants to hear again when asked whether something changed (RFC 9110, section 8.8).
 
+use std::time::{Duration, SystemTime};
+
 use serde::{Deserialize, Serialize};
 
 /// Upstream's validators of one stored body, verbatim: an ETag loses its meaning when a byte of it changes.
@@ -42,6 +44,21 @@ impl Validators {
         }
     }
 
+    /// When the body that came with these changed, if it took the place of one that changed at `before`. That is what upstream says, as long as it can be:
+    /// a date in the future can't, nor one that isn't later than `before`, because clients have that body's date and would be told that nothing has
+    /// changed since. Dates count in whole seconds (RFC 9110, section 8.8.2).
+    pub fn modified(&self, before: Option<SystemTime>, now: SystemTime) -> SystemTime {
+        let told = self.last_modified.as_deref();
+        let told = told.and_then(|date| httpdate::parse_http_date(date).ok());
+        let told = told.filter(|told| *told <= now);
+        let Some(before) = before else {
+            return told.unwrap_or(now);
+        };
+        let later = whole_seconds(before) + Duration::from_secs(1);
+        told.filter(|told| *told >= later)
+            .unwrap_or_else(|| now.max(later))
+    }
+
     /// What to send with the next request for the same thing.
     pub fn precondition(&self) -> Precondition<'_> {
         match (&self.etag, &self.last_modified) {
@@ -57,6 +74,11 @@ fn is_entity_tag(text: &str) -> bool {
     let opaque = text.strip_prefix("W/").unwrap_or(text);
     let within = opaque.strip_prefix('"').and_then(|o| o.strip_suffix('"'));
     within.is_some_and(|within| !within.contains('"'))
+}
+
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
 }
 
 #[cfg(test)]
@@ -90,5 +112,35 @@ mod tests {
         ] {
             assert!(!fit(etag), "{etag}");
         }
+    }
+
+    fn at(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn modified(told: Option<u64>, before: Option<u64>, now: u64) -> SystemTime {
+        let date = |millis| httpdate::fmt_http_date(at(millis));
+        let validators = Validators {
+            etag: None,
+            last_modified: told.map(date),
+        };
+        validators.modified(before.map(at), at(now))
+    }
+
+    #[test]
+    fn a_body_changed_when_upstream_says_or_else_when_it_came() {
+        assert_eq!(modified(Some(5_000), None, 9_000), at(5_000));
+        assert_eq!(modified(Some(5_000), Some(4_999), 9_000), at(5_000));
+        assert_eq!(modified(None, None, 9_500), at(9_500));
+        assert_eq!(modified(None, Some(4_000), 9_500), at(9_500));
+        assert_eq!(modified(Some(60_000), None, 9_500), at(9_500), "the future");
+    }
+
+    #[test]
+    fn another_body_has_another_date_whatever_upstream_says() {
+        assert_eq!(modified(Some(5_000), Some(5_000), 9_500), at(9_500));
+        assert_eq!(modified(Some(4_000), Some(5_000), 9_500), at(9_500));
+        assert_eq!(modified(None, Some(9_200), 9_500), at(10_000), "one second");
+        assert_eq!(modified(Some(9_000), Some(9_200), 9_500), at(10_000));
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 
-use super::access::Access;
+use super::{access::Access, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
     mirror::CrateBody,
@@ -60,23 +60,42 @@ impl Body {
 impl From<CrateBody> for Source {
     fn from(body: CrateBody) -> Self {
         let left = body.length();
-        let chunks: Chunks = match body {
-            CrateBody::Whole(bytes) => return Self::Full(bytes),
-            CrateBody::Stored(reader) => Box::pin(stream::unfold(reader, |mut reader| async {
-                Some((reader.next().await?, reader))
-            })),
-            CrateBody::Arriving(reader, _) => {
-                Box::pin(stream::unfold(reader, |mut reader| async {
-                    Some((reader.next().await?, reader))
-                }))
+        match body {
+            CrateBody::Whole(whole) => Self::Full(whole.bytes.clone()),
+            CrateBody::Stored(_) | CrateBody::Arriving(..) => Self::chunks(chunks(body), left),
+        }
+    }
+}
+
+impl Source {
+    /// A part of a file, whose last bytes leave only if the checksum of the whole holds.
+    pub(super) fn part(body: CrateBody, part: Part) -> Self {
+        match body {
+            CrateBody::Whole(whole) => {
+                // A file in memory is shorter than memory.
+                let range = part.first() as usize..part.end() as usize;
+                Self::Full(whole.bytes.slice(range))
             }
-        };
+            CrateBody::Stored(_) | CrateBody::Arriving(..) => {
+                let left = Some(part.length());
+                Self::chunks(Box::pin(part_of(chunks(body), part)), left)
+            }
+        }
+    }
+
+    fn chunks(chunks: Chunks, left: Option<u64>) -> Self {
         Self::Chunks {
             chunks,
             waiting: Bytes::new(),
             left,
         }
     }
+}
+
+fn chunks(body: CrateBody) -> Chunks {
+    Box::pin(stream::unfold(body, |mut body| async {
+        Some((body.next().await?, body))
+    }))
 }
 
 impl http_body::Body for Body {

@@ -1,16 +1,119 @@
-//! .crate files as answers. Never encoded: a .crate is a gzip file whose bytes are what its checksum is about.
+//! .crate files as answers, whole or in part. Never encoded: a .crate is a gzip file whose bytes are what its checksum is about.
 
-use http::{HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{body::Source, respond::Answer};
+use super::{
+    body::Source,
+    conditional::Held,
+    range::{ByteRange, Extent, IfRange},
+    respond::{Answer, NO_CACHE, TEXT},
+    route::Verb,
+};
 use crate::mirror::{CrateBody, Found};
 
-/// The answer that carries this file.
-pub(super) fn answer(found: Found<CrateBody>) -> Answer {
-    let gzip = HeaderValue::from_static("application/gzip");
-    let mut answer = Answer::ok(found.outcome, gzip, Source::from(found.value));
-    // What crates.io says of its own files: a version's content never changes.
-    let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");
-    answer.headers.insert(header::CACHE_CONTROL, immutable);
+/// How a client takes a .crate file. All that is kept of a request's headers while it waits: see [`Taken::kept`].
+pub(super) struct Taken {
+    held: Held,
+    part: Option<(ByteRange, IfRange)>,
+}
+
+impl Taken {
+    /// What these headers say. Only `GET` has ranges (RFC 9110, section 14.2).
+    pub(super) fn of(headers: &HeaderMap, verb: Verb) -> Self {
+        let range = match verb {
+            Verb::Get => ByteRange::of(headers),
+            Verb::Head => None,
+        };
+        Self {
+            held: Held::of(headers),
+            part: range.map(|range| (range, IfRange::of(headers))),
+        }
+    }
+
+    /// The same with nothing of the request's head in it, which is larger.
+    pub(super) fn kept(self) -> Self {
+        Self {
+            held: self.held.kept(),
+            part: self.part.map(|(range, holds)| (range, holds.kept())),
+        }
+    }
+
+    /// Whether a part of this file is asked for.
+    pub(super) fn is_part_of(&self, body: &CrateBody) -> bool {
+        let etag = |if_range: &IfRange| if_range.holds(&body.etag());
+        self.part.as_ref().is_some_and(|(_, holds)| etag(holds))
+    }
+
+    /// Whether a part is asked for if the file is that of which the client has the rest.
+    pub(super) fn is_maybe_part(&self) -> bool {
+        self.part.is_some()
+    }
+}
+
+/// The answer that carries this file; all of it, whatever part of it was asked for.
+pub(super) fn answer(taken: &Taken, found: Found<CrateBody>) -> Answer {
+    let (body, outcome) = (found.value, found.outcome);
+    let etag = body.etag();
+    if taken.held.is(&etag, None) {
+        let mut answer = Answer::ok(outcome, GZIP, Source::Empty);
+        answer.status = StatusCode::NOT_MODIFIED;
+        answer.headers.remove(header::CONTENT_TYPE);
+        return described(answer, etag);
+    }
+    described(Answer::ok(outcome, GZIP, body.into()), etag)
+}
+
+/// The answer to who asks for a part of this file, which has so many bytes.
+pub(super) fn part(taken: &Taken, found: Found<CrateBody>, length: u64) -> Answer {
+    let etag = found.value.etag();
+    let range = match &taken.part {
+        // Section 13.2.2: If-None-Match comes first.
+        Some((range, _)) if !taken.held.is(&etag, None) => range,
+        Some(_) | None => return answer(taken, found),
+    };
+    let (body, outcome) = (found.value, found.outcome);
+    match range.within(length) {
+        Extent::Part(part) => {
+            let mut answer = Answer::ok(outcome, GZIP, Source::part(body, part));
+            answer.status = StatusCode::PARTIAL_CONTENT;
+            say_range(&mut answer, part.content_range());
+            described(answer, etag)
+        }
+        Extent::Nothing => {
+            let id = body.key().id;
+            let why =
+                format!("the file of {id} has only {length} bytes; ask for a part of these.\n");
+            let mut answer = Answer::ok(outcome, TEXT, Source::Full(why.into()));
+            answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            // Section 14.4: so that the client learns how long it is.
+            say_range(&mut answer, format!("bytes */{length}"));
+            answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+            answer.headers.insert(header::ACCEPT_RANGES, BYTES);
+            answer
+        }
+    }
+}
+
+const GZIP: HeaderValue = HeaderValue::from_static("application/gzip");
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+/// What crates.io says of its own files: a version's content never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+fn say_range(answer: &mut Answer, range: String) {
+    if let Ok(range) = HeaderValue::try_from(range) {
+        answer.headers.insert(header::CONTENT_RANGE, range);
+    }
+}
+
+/// With what is said of a file however it is given. Cargo takes no notice of the tag; whoever goes on with a download that broke off needs it.
+fn described(mut answer: Answer, etag: Bytes) -> Answer {
+    let headers = &mut answer.headers;
+    headers.insert(header::CACHE_CONTROL, IMMUTABLE);
+    headers.insert(header::ACCEPT_RANGES, BYTES);
+    // Ours are ASCII, and share their bytes.
+    if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
+        headers.insert(header::ETAG, etag);
+    }
     answer
 }

@@ -17,7 +17,9 @@ mod linger;
 mod listen;
 mod negotiate;
 mod pages;
+mod part;
 mod pieces;
+mod range;
 mod refusal;
 mod respond;
 mod route;
@@ -39,6 +41,7 @@ pub mod parts {
         conditional::none_match,
         h2c::Offer,
         negotiate::accepts_gzip,
+        range::{ByteRange, Extent, Part, is_strongly},
         route::{Route, Verb},
         upgraded::Upgraded,
     };

@@ -17,8 +17,7 @@ use http::{Response, request::Parts as Head};
 use super::{
     access::Access,
     body::Body,
-    config_json, crates, head,
-    index::{self, Taken},
+    config_json, crates, head, index,
     limits::Limits,
     pages,
     respond::{Answer, ErrorForm},
@@ -98,8 +97,8 @@ impl Service {
         };
         let now = SystemTime::now();
         let at_once = contained(|| {
-            let route = self.admit(route, verb, &request, has_body, client)?;
-            self.at_once(route, &request, now)
+            let (route, verb) = self.admit(route, verb, &request, has_body, client)?;
+            self.at_once(route, verb, &request, now)
         });
         match at_once {
             Ok(Reached::Answer(answer)) => {
@@ -121,11 +120,10 @@ impl Service {
         request: &Head,
         has_body: bool,
         client: &Client,
-    ) -> Result<Route> {
+    ) -> Result<(Route, Verb)> {
         head::bounded(request)?;
         head::one_host(request)?;
-        let route = route?;
-        verb?;
+        let (route, verb) = (route?, verb?);
         if has_body {
             return Err(Error::bad_request(
                 "a request that only reads can't have a body",
@@ -134,16 +132,22 @@ impl Service {
         if route.label() != RouteLabel::Page {
             self.0.limits.request(client.address)?;
         }
-        Ok(route)
+        Ok((route, verb))
     }
 
     /// The answer that needs nothing but memory, or what more there is to do.
-    fn at_once(&self, route: Route, request: &Head, now: SystemTime) -> Result<Reached> {
+    fn at_once(
+        &self,
+        route: Route,
+        verb: Verb,
+        request: &Head,
+        now: SystemTime,
+    ) -> Result<Reached> {
         let mirror = &self.0.mirror;
         Ok(Reached::Answer(match route {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
-                let taken = Taken::of(&request.headers);
+                let taken = index::Taken::of(&request.headers);
                 match mirror.index_at_once(registry, name, now) {
                     Some(found) => index_answer(&taken, found?),
                     None => {
@@ -153,9 +157,17 @@ impl Service {
             }
             Route::Download { registry, id } => {
                 let registry = mirror.registry(registry)?;
-                match mirror.crate_at_once(registry, &id) {
-                    Some(found) => crates::answer(found),
-                    None => return Ok(Further::Download(registry.clone(), id).into()),
+                let taken = crates::Taken::of(&request.headers, verb);
+                let found = match taken.is_maybe_part() {
+                    true => None,
+                    false => mirror.crate_at_once(registry, &id),
+                };
+                match found {
+                    Some(found) => crates::answer(&taken, found),
+                    None => {
+                        let taken = Box::new(taken.kept());
+                        return Ok(Further::Download(registry.clone(), id, taken).into());
+                    }
                 }
             }
             Route::ConfigJson { registry } => {
@@ -190,8 +202,8 @@ enum Reached {
 
 /// What isn't in memory.
 enum Further {
-    Index(Registry, CrateName, Taken),
-    Download(Registry, CrateId),
+    Index(Registry, CrateName, index::Taken),
+    Download(Registry, CrateId, Box<crates::Taken>),
 }
 
 impl From<Further> for Reached {
@@ -216,16 +228,34 @@ impl Further {
                 let answer = |found| contained(|| Ok(index_answer(&taken, found)));
                 asked.answered(found.and_then(answer), name)
             }),
-            Self::Download(registry, id) => Box::pin(async move {
-                let found = survived(mirror.crate_file(&registry, &id, now)).await;
-                let answer = |found| contained(|| Ok(crates::answer(found)));
-                asked.answered(found.and_then(answer), id)
+            Self::Download(registry, id, taken) => Box::pin(async move {
+                let found = survived(download(&mirror, &registry, &id, &taken, now)).await;
+                asked.answered(found, id)
             }),
         }
     }
 }
 
-fn index_answer(taken: &Taken, found: Found<Arc<IndexEntry>>) -> Answer {
+/// The answer with a .crate file that isn't in memory, or with a part of one.
+async fn download(
+    mirror: &Mirror,
+    registry: &Registry,
+    id: &CrateId,
+    taken: &crates::Taken,
+    now: SystemTime,
+) -> Result<Answer> {
+    let mut found = mirror.crate_file(registry, id, now).await?;
+    let divisible = match taken.is_part_of(&found.value) {
+        true => mirror.divisible(&mut found.value).await,
+        false => None,
+    };
+    Ok(match divisible {
+        Some(length) => crates::part(taken, found, length),
+        None => crates::answer(taken, found),
+    })
+}
+
+fn index_answer(taken: &index::Taken, found: Found<Arc<IndexEntry>>) -> Answer {
     index::answer(taken, &found.value, found.outcome)
 }
 

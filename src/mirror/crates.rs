@@ -5,18 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Found, IndexEntry, Inner, Mirror, Registry, download::Reader, fetch::Fetch, memory::Resident,
-    not_here::not_here,
+    CrateBody, Found, IndexEntry, Inner, Mirror, Registry, WholeCrate, fetch::Fetch,
+    memory::Resident, not_here::not_here,
 };
 use crate::{
     allowance::Lease,
     domain::{CrateId, CrateKey, IndexKey, Outcome, RegistryName},
     error::{Error, Kind, Result},
-    store::{CrateReader, StoredCrate},
+    store::StoredCrate,
     upstream::{ANSWER_WITHIN, Upstream},
 };
 
@@ -26,31 +25,10 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long the store may take over a .crate file before upstream is asked for it: a third of what a client waits.
 const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 3);
 
-/// A .crate file, whole or on its way.
-pub enum CrateBody {
-    /// All of it, checked.
-    Whole(Bytes),
-    /// From the store, too large for memory; checked on the way.
-    Stored(Box<CrateReader>),
-    /// From upstream; checked on the way.
-    Arriving(Reader, Option<u64>),
-}
-
-impl CrateBody {
-    /// The file's size in bytes, if it is known yet.
-    pub fn length(&self) -> Option<u64> {
-        match self {
-            Self::Whole(bytes) => Some(bytes.len() as u64),
-            Self::Stored(reader) => Some(reader.length()),
-            Self::Arriving(_, length) => *length,
-        }
-    }
-}
-
 /// What became of looking into the store.
 #[derive(Clone)]
 pub(super) enum Loaded {
-    Whole(Bytes),
+    Whole(Arc<WholeCrate>),
     /// There, but too large to be shared in memory: every client reads it for itself.
     Large,
     Missing,
@@ -102,7 +80,7 @@ impl Mirror {
         };
         let key = key_in(&entry, index.registry, id)?;
         match self.0.memory.crate_file(&key)? {
-            Resident::Crate(bytes) => Some(found(CrateBody::Whole(bytes), Outcome::Hit)),
+            Resident::Crate(whole) => Some(found(CrateBody::Whole(whole), Outcome::Hit)),
             Resident::Absent(_) | Resident::Index(_) => None,
         }
     }
@@ -269,12 +247,12 @@ impl Inner {
             async move { inner.load_crate(&key, now).await }
         });
         Ok(match load.result.await? {
-            Loaded::Whole(bytes) => Some(CrateBody::Whole(bytes)),
+            Loaded::Whole(whole) => Some(CrateBody::Whole(whole)),
             Loaded::Missing => None,
             Loaded::Large => {
                 let stored = self.store.load_crate(key, now, |_| None::<Lease>).await?;
                 stored.map(|stored| match stored {
-                    StoredCrate::Whole(bytes, _) => CrateBody::Whole(bytes),
+                    StoredCrate::Whole(bytes, _) => CrateBody::Whole(WholeCrate::new(key, bytes)),
                     StoredCrate::Large(reader) => CrateBody::Stored(reader),
                 })
             }
@@ -297,8 +275,8 @@ impl Inner {
 
     /// Looks into the store; what is there and not too large goes into memory.
     async fn load_crate(self: Arc<Self>, key: &CrateKey, now: SystemTime) -> Result<Loaded> {
-        if let Some(Resident::Crate(bytes)) = self.memory.crate_file(key) {
-            return Ok(Loaded::Whole(bytes));
+        if let Some(Resident::Crate(whole)) = self.memory.crate_file(key) {
+            return Ok(Loaded::Whole(whole));
         }
         let (allowance, largest) = (self.allowance.clone(), self.memory.largest());
         let admit = move |size| match size <= largest {
@@ -309,9 +287,9 @@ impl Inner {
             None => Loaded::Missing,
             Some(StoredCrate::Large(_)) => Loaded::Large,
             Some(StoredCrate::Whole(bytes, lease)) => {
-                let bytes = lease.hold(bytes);
-                self.memory.keep_crate(key, Resident::Crate(bytes.clone()));
-                Loaded::Whole(bytes)
+                let whole = WholeCrate::new(key, lease.hold(bytes));
+                self.memory.keep_crate(key, Resident::Crate(whole.clone()));
+                Loaded::Whole(whole)
             }
         })
     }

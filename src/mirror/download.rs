@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
-    domain::CrateKey,
+    domain::{CrateKey, Hasher},
     error::{Error, Result},
     store::SpoolReader,
 };
@@ -26,6 +26,7 @@ pub(super) struct Downloads(Mutex<HashMap<CrateKey, Arc<Download>>>);
 
 /// One download. Written by one task, read by any number of [`Reader`]s.
 pub(super) struct Download {
+    key: CrateKey,
     buffer: Mutex<Buffer>,
     progress: watch::Sender<Progress>,
 }
@@ -56,6 +57,14 @@ pub struct Reader {
     download: Arc<Download>,
     progress: watch::Receiver<Progress>,
     offset: u64,
+    /// Of what came from a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
+    hasher: Hasher,
+}
+
+/// Where bytes were read from.
+enum Piece {
+    Memory(Bytes),
+    File(Bytes),
 }
 
 impl Downloads {
@@ -66,6 +75,7 @@ impl Downloads {
             return download.reader();
         }
         let download = Arc::new(Download {
+            key,
             buffer: Mutex::new(Buffer::Chunks(Vec::new())),
             progress: watch::Sender::default(),
         });
@@ -116,6 +126,7 @@ impl Download {
             progress: self.progress.subscribe(),
             download: self.clone(),
             offset: 0,
+            hasher: Hasher::default(),
         }
     }
 
@@ -203,6 +214,24 @@ impl Download {
 }
 
 impl Reader {
+    /// Which file it is.
+    pub fn key(&self) -> &CrateKey {
+        &self.download.key
+    }
+
+    /// The same download, to be read from its beginning.
+    pub fn again(&self) -> Self {
+        self.download.reader()
+    }
+
+    /// How long the file is: waits until that is known, which may be when it is all here. `None` when it won't be.
+    pub async fn length(&self) -> Option<u64> {
+        let mut progress = self.progress.clone();
+        let known = |p: &Progress| p.length.is_some() || p.end.is_some();
+        let progress = progress.wait_for(known).await;
+        progress.ok()?.length
+    }
+
     /// Waits until there is something to read and says how long the file is, if that is known.
     ///
     /// # Errors
@@ -224,7 +253,8 @@ impl Reader {
         let read = async {
             let progress = self.wait().await?;
             if progress.readable > self.offset {
-                return self.read(progress.readable).await.map(Some);
+                let piece = self.read(progress.readable).await?;
+                return self.checked(piece, &progress).map(Some);
             }
             progress.end.unwrap_or(Ok(())).map(|()| None)
         };
@@ -235,6 +265,25 @@ impl Reader {
             }
             Err(e) => Some(Err(e)),
         }
+    }
+
+    /// Lets the last bytes of a file pass only if all that was read of it is what it should be.
+    fn checked(&mut self, piece: Piece, progress: &Progress) -> Result<Bytes> {
+        let bytes = match piece {
+            Piece::Memory(bytes) => return Ok(bytes),
+            Piece::File(bytes) => bytes,
+        };
+        self.hasher.update(&bytes);
+        let is_last = self.offset + bytes.len() as u64 == progress.readable;
+        // What isn't all here yet has no last byte.
+        let ended = matches!(progress.end, Some(Ok(())));
+        if is_last && ended && self.hasher.clone().finish() != self.download.key.sha256 {
+            return Err(Error::store(format!(
+                "the file of {} was written to while it was read; ask again",
+                self.download.key.id
+            )));
+        }
+        Ok(bytes)
     }
 
     /// Waits until there is more to read or nothing more to come.
@@ -249,19 +298,23 @@ impl Reader {
     }
 
     /// Bytes from our offset on, none beyond `readable`.
-    async fn read(&self, readable: u64) -> Result<Bytes> {
+    async fn read(&self, readable: u64) -> Result<Piece> {
         let offset = self.offset;
         let spool = match &*self.download.buffer() {
             Buffer::Chunks(chunks) => {
                 let at = chunks.partition_point(|(end, _)| *end <= offset);
                 let (end, chunk) = &chunks[at];
                 let from = chunk.len() - (end - offset) as usize;
-                return Ok(chunk.slice(from..));
+                return Ok(Piece::Memory(chunk.slice(from..)));
             }
-            Buffer::Whole(bytes) => return Ok(bytes.slice(offset as usize..readable as usize)),
+            Buffer::Whole(bytes) => {
+                return Ok(Piece::Memory(
+                    bytes.slice(offset as usize..readable as usize),
+                ));
+            }
             Buffer::Spooled(spool) => spool.clone(),
         };
         let most = BLOCK.min(readable - offset);
-        spool.read_at(offset, most as usize).await
+        spool.read_at(offset, most as usize).await.map(Piece::File)
     }
 }

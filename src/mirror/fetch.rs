@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Inner, download::Download, memory::Resident};
+use super::{Inner, WholeCrate, download::Download, memory::Resident};
 use crate::{
     allowance::Lease,
     domain::{CrateKey, Hasher, Sha256},
     error::{Error, Kind, Result},
-    store::Spool,
+    store::{Doubt, Spool},
     upstream::{Resume, Upstream},
 };
 
@@ -54,9 +54,9 @@ impl Fetch {
     async fn fetch(&self, now: SystemTime) -> Result<()> {
         // Who looked before the last download landed may have asked after.
         match self.inner.memory.crate_file(&self.key) {
-            Some(Resident::Crate(bytes)) => {
-                let length = bytes.len() as u64;
-                self.download.push(length, bytes);
+            Some(Resident::Crate(whole)) => {
+                let length = whole.bytes.len() as u64;
+                self.download.push(length, whole.bytes.clone());
                 self.download.land(length);
                 return Ok(());
             }
@@ -82,11 +82,21 @@ impl Fetch {
 
     /// Receives the file; all but its last chunk is readable by then, and the checksum of the whole holds.
     async fn receive(&self) -> Result<(Landing, u64)> {
-        let mut attempts = self.upstream.attempts();
         let mut arrived = Arrived::default();
+        let received = self.receive_all(&mut arrived).await;
+        if received.is_err()
+            && let Some(doubt) = arrived.doubt()
+        {
+            self.inner.store.doubt(self.key, doubt);
+        }
+        received
+    }
+
+    async fn receive_all(&self, arrived: &mut Arrived) -> Result<(Landing, u64)> {
+        let mut attempts = self.upstream.attempts();
         loop {
             let before = arrived.so_far.offset;
-            let Err(error) = self.receive_rest(&mut arrived).await else {
+            let Err(error) = self.receive_rest(arrived).await else {
                 break;
             };
             // Only the end of the answer is lost: a rest that isn't there can't be asked for.
@@ -101,7 +111,7 @@ impl Fetch {
                 return Err(error);
             }
         }
-        let actual = arrived.hasher.finish();
+        let actual = arrived.hasher.clone().finish();
         if actual != self.key.sha256 {
             return Err(Error::upstream_fault(format!(
                 "{} sent a file for {} whose checksum is {actual}, not {} as its index says; it is not passed on",
@@ -109,7 +119,7 @@ impl Fetch {
             )));
         }
         Ok((
-            arrived.landing.unwrap_or(Landing::Memory(None)),
+            arrived.landing.take().unwrap_or(Landing::Memory(None)),
             arrived.so_far.offset,
         ))
     }
@@ -143,6 +153,7 @@ impl Fetch {
                     key.registry, key.id
                 )));
             }
+            let released = arrived.hasher.clone();
             arrived.hasher.update(&chunk);
             arrived.landing = match arrived.landing.take() {
                 Some(Landing::Spool(spool)) => match spool.append(chunk.clone()).await {
@@ -161,6 +172,7 @@ impl Fetch {
             };
             // All but this chunk: it may turn out to be the last one.
             download.release(before);
+            arrived.released = (before, released);
         }
         Ok(())
     }
@@ -211,7 +223,8 @@ impl Fetch {
                 };
                 let whole = self.download.consolidate(own).unwrap_or_default();
                 if length <= self.inner.memory.largest() {
-                    let resident = Resident::Crate(whole.clone());
+                    let resident = WholeCrate::new(&self.key, whole.clone());
+                    let resident = Resident::Crate(resident);
                     self.inner.memory.keep_crate(&self.key, resident);
                 }
                 self.inner.store.save_crate(&self.key, whole).await
@@ -231,6 +244,19 @@ struct Arrived {
     so_far: Resume,
     /// The length that the first attempt announced, and that clients have been told.
     announced: Option<u64>,
+    /// How many bytes clients may have, and what these hash to.
+    released: (u64, Hasher),
+}
+
+impl Arrived {
+    /// What clients are left with if this is all.
+    fn doubt(&self) -> Option<Doubt> {
+        let (length, hasher) = &self.released;
+        (*length > 0).then(|| Doubt::Beginning {
+            length: *length,
+            sha256: hasher.clone().finish(),
+        })
+    }
 }
 
 impl Arrived {

@@ -6,10 +6,9 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::IndexEntry;
+use super::{IndexEntry, WholeCrate};
 use crate::domain::{CrateKey, IndexKey, Key};
 
 /// What an entry takes beside its bodies: key, cache node and allocations, rounded up.
@@ -21,7 +20,7 @@ pub(super) enum Resident {
     /// An index file and its renditions.
     Index(Arc<IndexEntry>),
     /// A .crate file, checked.
-    Crate(Bytes),
+    Crate(Arc<WholeCrate>),
     /// Upstream said at that time that there is no such thing.
     Absent(SystemTime),
 }
@@ -137,7 +136,7 @@ impl Memory {
 fn weigh(resident: &Resident) -> u32 {
     let bodies = match resident {
         Resident::Index(entry) => entry.size(),
-        Resident::Crate(bytes) => bytes.len(),
+        Resident::Crate(whole) => whole.size(),
         Resident::Absent(_) => 0,
     };
     u32::try_from(bodies + OVERHEAD).unwrap_or(u32::MAX)

@@ -1,5 +1,6 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
 
+mod crate_body;
 mod crates;
 mod download;
 mod entry;
@@ -10,6 +11,7 @@ mod index;
 mod memory;
 mod not_here;
 mod offline;
+mod parts;
 mod read_ahead;
 mod refresh;
 mod registry;
@@ -22,7 +24,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use crates::CrateBody;
+pub use crate_body::{CrateBody, WholeCrate};
 pub use download::Reader as DownloadReader;
 pub use entry::IndexEntry;
 pub use evict::{Evicted, Target, Troubles, evict};

@@ -8,8 +8,8 @@ use std::{collections::HashSet, sync::Arc, time::SystemTime};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Found, Inner,
-    crates::{CrateBody, found, key_in},
+    CrateBody, Found, Inner,
+    crates::{found, key_in},
     entry::{Ahead, Due, IndexEntry, Shown, content},
     index::{Answer, make, shown},
     memory::Resident,

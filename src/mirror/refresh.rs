@@ -131,10 +131,18 @@ impl Inner {
                     validators,
                 }),
                 known,
-            ) => match self.ready(key, (body, gzip), lease, validators, now).await {
-                Ok(entry) => self.replace(key, known, entry).await,
-                Err(e) => self.fall_back(key, known, e, now).await,
-            },
+            ) => {
+                let before = known.as_ref().map(|entry| entry.fetched_at);
+                let modified = validators.modified(before, now);
+                let body = (body, gzip);
+                match self
+                    .ready(key, body, lease, validators, modified, now)
+                    .await
+                {
+                    Ok(entry) => self.replace(key, known, entry).await,
+                    Err(e) => self.fall_back(key, known, e, now).await,
+                }
+            }
             (Ok(Fetched::NotModified { validators }), Some(entry)) => {
                 self.confirm(key, &entry, validators, now).await
             }
@@ -149,19 +157,16 @@ impl Inner {
         }
     }
 
-    /// Makes an entry of a body that came from upstream just now.
+    /// Makes an entry of a body that came from upstream just now, and that changed at `modified`.
     async fn ready(
         self: &Arc<Self>,
         key: IndexKey,
         (body, gzip): (Bytes, Option<Bytes>),
         lease: Lease,
         validators: Validators,
+        modified: SystemTime,
         now: SystemTime,
     ) -> Result<IndexEntry> {
-        let told = validators.last_modified.as_deref();
-        let modified = told
-            .and_then(|date| httpdate::parse_http_date(date).ok())
-            .unwrap_or(now);
         let content = make(move || {
             let file = IndexFile::parse(key.path, body)?;
             let sha256 = Sha256::of(file.body());

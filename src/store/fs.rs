@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     Checked, Found, Identity,
+    corrupt::Seen,
     disk::Pulse,
     failed,
     place::{self, Opened, Place, Reached},
@@ -134,7 +135,7 @@ impl Folder {
     pub(super) fn mark_used(&self, path: &str, now: SystemTime) -> Result<Option<u64>> {
         let path = self.root.join(path);
         match open_to_use(&path, now) {
-            Ok(opened) => Ok(opened.map(|opened| opened.meta.len())),
+            Ok(opened) => Ok(opened.map(|(opened, _)| opened.meta.len())),
             Err(e) => Err(failed("looking at", &path, &e)),
         }
     }
@@ -224,28 +225,32 @@ fn find<L>(
     pulse: &Pulse,
     admit: impl FnOnce(u64) -> Option<L>,
 ) -> io::Result<Option<Found<L>>> {
-    let Some(Opened { mut file, meta, .. }) = open_to_use(path, now)? else {
+    let Some((Opened { file, meta, .. }, written)) = open_to_use(path, now)? else {
         return Ok(None);
     };
     pulse.beat();
-    match admit(meta.len()) {
+    let length = meta.len();
+    let seen = Seen::new(Identity::of(&meta), written, now);
+    match admit(length) {
         Some(lease) => {
-            let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            // No more than the memory is leased for, and one byte that nobody should find: the file may be growing.
+            let mut file = file.take(length + 1);
             while (&mut file).take(STRIDE).read_to_end(&mut bytes)? > 0 {
                 pulse.beat();
             }
-            Ok(Some(Found::Whole(bytes, lease, Identity::of(&meta))))
+            Ok(Some(Found::Whole(bytes, lease, seen)))
         }
         None => Ok(Some(Found::Large(Blocks::File {
-            identity: Identity::of(&meta),
-            file,
-            length: meta.len(),
+            seen,
+            file: file.into(),
+            length,
         }))),
     }
 }
 
-/// Opens the file at `path`, if there is one, and has its modification time say that it is used.
-fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<Opened>> {
+/// Opens the file at `path`, if there is one, and has its modification time say that it is used. With it comes when it was modified before that.
+fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<(Opened, SystemTime)>> {
     let mut opened = match place::open(path)? {
         Place::File(opened) => opened,
         Place::Odd(odd) => return Err(odd.error()),
@@ -260,7 +265,7 @@ fn open_to_use(path: &Path, now: SystemTime) -> io::Result<Option<Opened>> {
         let _ = opened.file.set_modified(now);
         opened.meta = opened.file.metadata()?;
     }
-    Ok(Some(opened))
+    Ok(Some((opened, used)))
 }
 
 /// Temporary files are private by default; stored ones may be read by whoever may read the folder (a web server, a backup).

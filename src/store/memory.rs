@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Checked, Found, Identity, Removal, Stored, reader::Blocks};
+use super::{Checked, Found, Identity, Removal, Stored, corrupt::Seen, reader::Blocks};
 use crate::{domain::Key, error::Result};
 
 /// Objects by path.
@@ -38,8 +38,8 @@ impl Shelf {
         };
         let found = match admit(object.len() as u64) {
             Some(lease) => {
-                let identity = Identity::of_bytes(&object);
-                Found::Whole(object.into(), lease, identity)
+                let seen = Seen::Settled(Identity::of_bytes(&object));
+                Found::Whole(object.into(), lease, seen)
             }
             None => Found::Large(Blocks::Memory(object)),
         };

@@ -5,7 +5,9 @@
 
 mod batch;
 mod change;
+mod corrupt;
 mod disk;
+mod doubts;
 mod fault;
 mod fs;
 mod inventory;
@@ -33,6 +35,8 @@ use std::{
 use bytes::Bytes;
 use prometheus::IntGauge;
 
+use corrupt::Seen;
+
 pub(crate) use batch::sync_file_system;
 pub(crate) use fs::set_readable;
 pub(crate) use verify::digest;
@@ -40,6 +44,7 @@ pub(crate) use verify::digest;
 pub use batch::Batch;
 pub use change::{GLANCE, Mark};
 pub use disk::THREADS;
+pub use doubts::Doubt;
 #[doc(hidden)]
 pub use fault::{Fault, Stall, Touch};
 pub use objects::{Holding, Incoming, Object};
@@ -52,7 +57,7 @@ pub use verify::{Flaw, Verdict};
 pub use walk::{Links, Next, Sight, Stored};
 
 use crate::{
-    domain::{CrateKey, IndexKey, Sha256},
+    domain::{CrateKey, IndexKey, Key, Sha256},
     error::{Error, Result},
     metrics::Metrics,
 };
@@ -68,6 +73,7 @@ pub struct Store {
     written: Arc<AtomicU64>,
     unreadable: Arc<unreadable::Unreadable>,
     disk: disk::Disk,
+    doubts: doubts::Doubts,
     fault: Option<Fault>,
 }
 
@@ -114,7 +120,7 @@ pub enum StoredCrate<L> {
 
 /// What a backend found under a path.
 enum Found<L> {
-    Whole(Vec<u8>, L, Identity),
+    Whole(Vec<u8>, L, Seen),
     Large(reader::Blocks),
 }
 
@@ -184,6 +190,7 @@ impl Store {
             written: Arc::default(),
             unreadable: Arc::default(),
             disk: disk::Disk::new(),
+            doubts: doubts::Doubts::default(),
             fault: None,
         }
     }
@@ -256,10 +263,12 @@ impl Store {
             Some(Checked::Good(record, lease)) => Ok(Some(StoredIndex::Whole(record, lease))),
             Some(Checked::Large(blocks)) => match IndexRecord::fits(blocks.length()) {
                 Ok(()) => Ok(Some(StoredIndex::Large(blocks.length()))),
-                Err(why) => Err(self.drop_corrupt(path, blocks.identity(), &why).await),
+                Err(why) => Err(self
+                    .drop_corrupt(Key::Index(*key), blocks.seen(), &why)
+                    .await),
             },
-            Some(Checked::Corrupt(why, identity)) => {
-                Err(self.drop_corrupt(path, identity, &why).await)
+            Some(Checked::Corrupt(why, seen)) => {
+                Err(self.drop_corrupt(Key::Index(*key), seen, &why).await)
             }
         }
     }
@@ -320,8 +329,9 @@ impl Store {
                 let reader = CrateReader::new(self.clone(), *key, blocks);
                 Ok(Some(StoredCrate::Large(Box::new(reader))))
             }
-            Some(Checked::Corrupt(why, identity)) => {
-                Err(self.drop_corrupt(path, identity, &why).await)
+            Some(Checked::Corrupt(why, seen)) => {
+                self.doubt(*key, Doubt::Wrong);
+                Err(self.drop_corrupt(Key::Crate(*key), seen, &why).await)
             }
         }
     }
@@ -424,23 +434,6 @@ impl Store {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Removes the very object that failed its check, so that it is fetched again; by now another one may be in its place.
-    async fn drop_corrupt(&self, path: String, identity: Identity, why: &str) -> Error {
-        tracing::warn!(
-            object = path,
-            "a stored object is corrupt and dropped: {why}"
-        );
-        self.metrics.corrupt.inc();
-        let error = Error::corrupt(format!(
-            "the stored {path} was corrupt and is dropped: {why}"
-        ));
-        let removed = self.remove_exactly(path, identity).await;
-        let _ = self.note_written(removed);
-        // Whoever shows what is stored shows it no longer.
-        let _ = self.announce_here().await;
-        error
-    }
-
     /// Counts failures of the storage itself to be read, and says so now and then: a broken disk fails with every request.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
         self.note_on(&self.metrics.store_unreadable, result)
@@ -478,16 +471,16 @@ impl Store {
 enum Checked<T, L> {
     Good(T, L),
     Large(reader::Blocks),
-    Corrupt(String, Identity),
+    Corrupt(String, Seen),
 }
 
 impl<L> Found<L> {
     /// Runs the check where the object was read, so that reading and hashing are one trip to a blocking thread.
     fn check<T>(self, check: impl FnOnce(Vec<u8>) -> Result<T, String>) -> Checked<T, L> {
         match self {
-            Self::Whole(bytes, lease, identity) => match check(bytes) {
+            Self::Whole(bytes, lease, seen) => match check(bytes) {
                 Ok(good) => Checked::Good(good, lease),
-                Err(why) => Checked::Corrupt(why, identity),
+                Err(why) => Checked::Corrupt(why, seen),
             },
             Self::Large(blocks) => Checked::Large(blocks),
         }

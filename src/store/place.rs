@@ -112,6 +112,11 @@ impl Identity {
         }
     }
 
+    /// Whether it is the same file, whatever its state.
+    pub(super) fn is_file_of(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     pub(super) fn of_bytes(bytes: &Bytes) -> Self {
         Self {
             device: 0,

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
 };
@@ -16,6 +15,7 @@ use super::{
     disk::{Disk, Kept},
     failed,
     fs::Folder,
+    reader::read_at,
 };
 use crate::error::{Error, Result};
 
@@ -119,18 +119,12 @@ impl SpoolReader {
     /// [`Kind::Store`](crate::error::Kind::Store) when they can't be read.
     pub async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes> {
         let file = self.file.clone();
-        let read = move |_: &_| {
-            let mut bytes = vec![0; most];
-            match file.get()?.read_at(&mut bytes, offset) {
-                Ok(0) => Err(Error::store(
-                    "a spooled file is shorter than what was written",
-                )),
-                Ok(length) => {
-                    bytes.truncate(length);
-                    Ok(bytes.into())
-                }
-                Err(e) => Err(Error::store(format!("reading a spooled file failed: {e}"))),
-            }
+        let read = move |_: &_| match read_at(file.get()?, offset, most) {
+            Ok(bytes) if bytes.is_empty() => Err(Error::store(
+                "a spooled file is shorter than what was written",
+            )),
+            Ok(bytes) => Ok(bytes),
+            Err(e) => Err(Error::store(format!("reading a spooled file failed: {e}"))),
         };
         let (disk, name) = (self.file.disk(), self.file.name());
         disk.run(Touch::Read, name, read).await

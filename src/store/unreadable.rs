@@ -1,5 +1,5 @@
-//! [`Unreadable`]: large files that a disk couldn't read to their end. Their head is fine, so that each client would be cut off in the middle again;
-//! passed over for a while, they are fetched anew instead.
+//! [`Unreadable`]: large files that a disk couldn't read to their end, or that somebody is writing into. Their head is fine, so that each client would be
+//! cut off in the middle again; passed over for a while, they are fetched anew instead.
 
 use std::{
     collections::HashMap,
@@ -9,22 +9,22 @@ use std::{
 
 use crate::domain::CrateKey;
 
-/// How long a file is passed over: the disk may have been at fault for a moment only.
-const PASSED_OVER: Duration = Duration::from_secs(60);
+/// How long a file is passed over that the disk couldn't read: it may have been at fault for a moment only.
+pub(super) const PASSED_OVER: Duration = Duration::from_secs(60);
 /// A disk on which so many fail has nothing to offer; the oldest memories are not what matters then.
 const MOST: usize = 10_000;
 
-/// The files, and when each failed.
+/// The files, and until when each is passed over.
 #[derive(Default)]
 pub(super) struct Unreadable(Mutex<HashMap<CrateKey, Instant>>);
 
 impl Unreadable {
-    pub(super) fn add(&self, key: CrateKey, now: Instant) {
+    pub(super) fn add(&self, key: CrateKey, until: Instant) {
         let mut failed = self.lock();
         if failed.len() >= MOST {
             failed.clear();
         }
-        failed.insert(key, now);
+        failed.insert(key, until);
     }
 
     /// Another file has taken its place.
@@ -34,7 +34,7 @@ impl Unreadable {
 
     pub(super) fn contains(&self, key: &CrateKey, now: Instant) -> bool {
         let failed = self.lock().get(key).copied();
-        failed.is_some_and(|at| now.duration_since(at) < PASSED_OVER)
+        failed.is_some_and(|until| now < until)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CrateKey, Instant>> {

@@ -133,6 +133,44 @@ async fn a_new_version_changes_the_etag_and_the_date() {
     assert!(last_modified(&new) > last_modified(&old));
 }
 
+/// A server whose files all have one date, as some deployments have it, used to keep new versions from whoever asks by date.
+#[tokio::test]
+async fn a_new_version_changes_the_date_although_upstreams_stands_still() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let package = Package::new("serde", "1.0.0");
+    let upstream = Upstream::new().no_validators().publish(package);
+    let upstream = upstream.start().await;
+    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    let dated = |upstream: &Upstream| {
+        let lines = upstream.index_file("serde");
+        let headers = [("last-modified", DATE)];
+        upstream.on(INDEX).fail_with(200, &headers, lines)
+    };
+    let rule = dated(&upstream);
+    let mut date = mirror
+        .get(INDEX)
+        .await
+        .header("last-modified")
+        .map(str::to_owned);
+    assert_eq!(date.as_deref(), Some(DATE));
+    rule.lift();
+    for version in ["1.0.1", "1.0.2"] {
+        upstream.publish(Package::new("serde", version));
+        let rule = dated(&upstream);
+        let since = date.expect("a date");
+        let new = mirror
+            .get_with(INDEX, &[("if-modified-since", &since)])
+            .await;
+        assert_eq!(new.status, 200, "{version}");
+        assert_eq!(new.text(), upstream.index_file("serde"));
+        let now = httpdate::fmt_http_date(last_modified(&new));
+        let same = mirror.get_with(INDEX, &[("if-modified-since", &now)]).await;
+        assert_eq!(same.status, 304, "{version}");
+        date = Some(now);
+        rule.lift();
+    }
+}
+
 /// The ETag is about the bytes that are served, not about what upstream calls them.
 #[tokio::test]
 async fn the_same_bytes_keep_their_etag_when_upstream_changes_its_own() {
@@ -147,18 +185,19 @@ async fn the_same_bytes_keep_their_etag_when_upstream_changes_its_own() {
     assert_eq!(mirror.get_with(INDEX, &headers).await.status, 304);
 }
 
-/// A .crate is asked for once, and config.json must reach every cargo: neither is ever a 304.
+/// config.json must reach every cargo, and the pages are about now: neither is ever a 304.
 #[tokio::test]
-async fn only_index_files_are_answered_with_304() {
+async fn only_index_files_and_crates_are_answered_with_304() {
     let upstream = serde().await;
     let mirror = Mirror::of(&upstream).start().await;
-    for path in [CRATE, "/index/config.json", "/", "/healthz"] {
+    for path in ["/index/config.json", "/", "/healthz"] {
         let headers = [("if-none-match", "*")];
         let reply = mirror.get_with(path, &headers).await;
         assert_eq!((reply.status, reply.complete), (200, true), "{path}");
         assert!(!reply.body.is_empty(), "{path}");
     }
     let headers = [("if-none-match", "*")];
+    assert_eq!(mirror.get_with(CRATE, &headers).await.status, 304);
     let absent = mirror.get_with("/index/1/a", &headers).await;
     assert_eq!(absent.status, 404, "there is nothing that `*` could match");
 }

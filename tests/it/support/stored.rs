@@ -2,7 +2,11 @@
 //!
 //! A running mirror writes beside its answers; [`Mirror::restart`] first, and all is written and nothing is in memory.
 
-use std::{fs, path::Path, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
@@ -91,6 +95,15 @@ pub fn flip(path: &Path, at: usize, bits: u8) {
     let mut bytes = fs::read(path).expect("a stored file");
     bytes[at] ^= bits;
     fs::write(path, bytes).expect("write a stored file");
+    settle(path);
+}
+
+/// Has a file be one that nobody is writing any more: disks that go bad don't say when.
+pub fn settle(path: &Path) {
+    let then = SystemTime::now() - Duration::from_secs(60);
+    let file = fs::OpenOptions::new().write(true).open(path);
+    let set = file.and_then(|file| file.set_modified(then));
+    set.expect("the time of a stored file");
 }
 
 /// Something that happens to the first file; the second one is another object of the same kind.
@@ -114,12 +127,15 @@ pub const DAMAGES: &[Damage] = &[
     ("one byte longer", |file, _| {
         let bytes = fs::read(file).expect("a stored file");
         fs::write(file, [&bytes[..], b"\n"].concat()).expect("write");
+        settle(file);
     }),
     ("as long, but all zeros", |file, _| {
         fs::write(file, vec![0; length(file)]).expect("write");
+        settle(file);
     }),
     ("another object", |file, other| {
         fs::copy(other, file).expect("copy");
+        settle(file);
     }),
 ];
 
@@ -127,9 +143,10 @@ fn length(file: &Path) -> usize {
     fs::metadata(file).expect("a stored file").len() as usize
 }
 
-fn cut(file: &Path, length: usize) {
-    let file = fs::OpenOptions::new().write(true).open(file);
+fn cut(path: &Path, length: usize) {
+    let file = fs::OpenOptions::new().write(true).open(path);
     file.expect("a stored file")
         .set_len(length as u64)
         .expect("cut");
+    settle(path);
 }

@@ -1,0 +1,132 @@
+//! [`part_of`]: a part cut out of a file that comes chunk by chunk and is checked on the way.
+
+use bytes::Bytes;
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, Fuse},
+};
+
+use super::range::Part;
+use crate::error::Result;
+
+/// A file that is being cut.
+struct Cut<C: Stream> {
+    /// The whole file from its first byte on; its end is reached only if its checksum holds.
+    /// Asked once more after it, because what is held back comes then.
+    chunks: Fuse<C>,
+    part: Part,
+    /// Where the next chunk starts.
+    offset: u64,
+    /// What is known to be the part's and isn't handed out yet.
+    held: Option<Bytes>,
+}
+
+/// The bytes of `part` from `chunks`, which are a whole file. The last of them are held back until all chunks have come, which they do only of a file
+/// whose checksum holds: a part is no more complete than a whole when the file is wrong, wherever in it that shows.
+pub(super) fn part_of<C>(chunks: C, part: Part) -> impl Stream<Item = Result<Bytes>>
+where
+    C: Stream<Item = Result<Bytes>> + Unpin,
+{
+    let cut = Cut {
+        chunks: chunks.fuse(),
+        part,
+        offset: 0,
+        held: None,
+    };
+    stream::unfold(cut, |mut cut| async move { Some((cut.next().await?, cut)) })
+}
+
+impl<C: Stream<Item = Result<Bytes>> + Unpin> Cut<C> {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        while let Some(chunk) = self.chunks.next().await {
+            let piece = match chunk {
+                Ok(chunk) => self.piece_of(chunk),
+                Err(e) => {
+                    self.held = None;
+                    return Some(Err(e));
+                }
+            };
+            if piece.is_empty() {
+                continue;
+            }
+            if let Some(ready) = self.held.replace(piece) {
+                return Some(Ok(ready));
+            }
+        }
+        self.held.take().map(Ok)
+    }
+
+    /// What of the next chunk belongs to the part.
+    fn piece_of(&mut self, chunk: Bytes) -> Bytes {
+        let start = self.offset;
+        self.offset += chunk.len() as u64;
+        let within = |at: u64| at.saturating_sub(start).min(chunk.len() as u64) as usize;
+        chunk.slice(within(self.part.first())..within(self.part.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::range::{ByteRange, Extent},
+        *,
+    };
+    use crate::error::Error;
+
+    fn part(asked: &str, length: u64) -> Part {
+        let range = ByteRange::parse(asked.as_bytes()).expect("a range");
+        match range.within(length) {
+            Extent::Part(part) => part,
+            Extent::Nothing => panic!("{asked} of {length}"),
+        }
+    }
+
+    async fn cut(chunks: Vec<Result<Bytes>>, part: Part) -> Vec<Result<Bytes>> {
+        // As the real ones it may not be asked any more after its end.
+        let chunks = stream::unfold(chunks.into_iter(), |mut chunks| async {
+            Some((chunks.next()?, chunks))
+        });
+        part_of(Box::pin(chunks), part).collect().await
+    }
+
+    fn chunks(size: usize) -> Vec<Result<Bytes>> {
+        let file: Vec<u8> = (0..100).collect();
+        let chunks = file.chunks(size).map(Bytes::copy_from_slice);
+        chunks.map(Ok).collect()
+    }
+
+    #[tokio::test]
+    async fn every_part_has_its_bytes_however_the_file_comes() {
+        for size in [1, 7, 50, 99, 100] {
+            for first in 0..100 {
+                for last in first..100 {
+                    let part = part(&format!("bytes={first}-{last}"), 100);
+                    let pieces = cut(chunks(size), part).await;
+                    let bytes: Vec<u8> = pieces
+                        .into_iter()
+                        .flat_map(|piece| piece.expect("no error"))
+                        .collect();
+                    let expected: Vec<u8> = (first..=last).collect();
+                    assert_eq!(bytes, expected, "{first} to {last} in chunks of {size}");
+                }
+            }
+        }
+    }
+
+    /// A range that ends long before the file does would be complete and wrong.
+    #[tokio::test]
+    async fn a_part_of_a_file_that_turns_out_wrong_is_never_complete() {
+        for size in [1, 7, 50, 100] {
+            let mut chunks = chunks(size);
+            chunks.pop();
+            chunks.push(Err(Error::store("its checksum is another one")));
+            for asked in ["bytes=0-0", "bytes=0-10", "bytes=40-60", "bytes=10-"] {
+                let part = part(asked, 100);
+                let pieces = cut(chunks.clone(), part).await;
+                let length: usize = pieces.iter().flatten().map(Bytes::len).sum();
+                assert!((length as u64) < part.length(), "{asked} in {size}");
+                assert!(pieces.last().is_some_and(Result::is_err), "{asked}");
+            }
+        }
+    }
+}
