@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{StatusCode, Version, header, request};
 
 use super::{
-    pieces::{PIECE, SMALL},
-    watch::InFlight,
+    data::Data,
+    pieces::PIECE,
+    watch::{InFlight, Part, Standing},
 };
 use crate::{
     domain::Outcome,
@@ -95,15 +96,26 @@ impl Access {
 }
 
 impl Access {
-    /// The next bytes of the answer, taken off the front of `waiting`, in the form and size that the protocol is to be given them.
-    pub(super) fn hand_over(&self, waiting: &mut Bytes) -> Bytes {
+    /// Whether there is room for the request.
+    pub(super) fn standing(&self) -> Standing {
+        self.in_flight.standing()
+    }
+
+    /// The next bytes of the answer, taken off the front of `waiting`, in the form and size that the protocol is to be given them. There are `left`
+    /// bytes to come, these included, if that is known.
+    pub(super) fn hand_over(&self, waiting: &mut Bytes, left: Option<u64>) -> Data {
         match self.protocol {
-            Protocol::Http1 => std::mem::take(waiting),
-            // A client can hold no more of such answers than of streams.
-            Protocol::Http2 if waiting.len() <= SMALL && self.bytes == 0 => std::mem::take(waiting),
+            Protocol::Http1 => Data::new(std::mem::take(waiting), None),
             Protocol::Http2 => {
-                let piece = waiting.split_to(waiting.len().min(PIECE));
-                self.in_flight.hand_over(piece)
+                let piece = match waiting.len() {
+                    0..=PIECE => std::mem::take(waiting),
+                    _ => waiting.split_to(PIECE),
+                };
+                let part = match left == Some(piece.len() as u64) {
+                    true => Part::Last,
+                    false => Part::Some,
+                };
+                Data::new(piece, Some(self.in_flight.hand_over(part)))
             }
         }
     }

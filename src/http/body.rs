@@ -5,11 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 
-use super::{access::Access, part::part_of, range::Part};
+use super::{access::Access, data::Data, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
     mirror::CrateBody,
@@ -99,35 +99,40 @@ fn chunks(body: CrateBody) -> Chunks {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Data;
     type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Data>>>> {
         let Self { source, access } = &mut *self;
         let polled = match source {
             Source::Empty => Poll::Ready(None),
-            Source::Full(waiting) => Poll::Ready(Some(Ok(waiting))),
+            Source::Full(waiting) => {
+                let left = Some(waiting.len() as u64);
+                Poll::Ready(Some(Ok((waiting, left))))
+            }
             Source::Chunks {
-                chunks, waiting, ..
+                chunks,
+                waiting,
+                left,
             } => match waiting.is_empty() {
                 true => chunks.as_mut().poll_next(context).map_ok(|chunk| {
                     *waiting = chunk;
-                    waiting
+                    (waiting, *left)
                 }),
-                false => Poll::Ready(Some(Ok(waiting))),
+                false => Poll::Ready(Some(Ok((waiting, *left)))),
             },
         };
         match polled {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(waiting))) => {
+            Poll::Ready(Some(Ok((waiting, left)))) => {
                 let piece = match access {
-                    Some(access) => access.hand_over(waiting),
-                    None => std::mem::take(waiting),
+                    Some(access) => access.hand_over(waiting, left),
+                    None => Data::new(std::mem::take(waiting), None),
                 };
-                self.sent(piece.len() as u64);
+                self.sent(piece.remaining() as u64);
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Some(Err(e))) => {

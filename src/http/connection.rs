@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
+    time::Sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,9 +33,10 @@ use super::{
     gather::Gathered,
     h2c::Offer,
     linger, refusal,
+    room::Account,
     service::{Answering, Client, Service},
     upgraded::Upgraded,
-    watch::{Stall, Watched},
+    watch::{Activity, Stall, Watched},
 };
 
 /// The largest request head over HTTP/1.1; larger ones get 431.
@@ -43,10 +45,19 @@ const MAX_HEAD: usize = 32 << 10;
 const MAX_HEADER_LIST: u32 = 32 << 10;
 /// Cargo multiplexes about 200 requests on a connection.
 const MAX_STREAMS: u32 = 256;
+/// How much a client may send of a body before anybody has looked at its request: as little as HTTP/2 allows, because no request has one.
+const WINDOW: u32 = 65_535;
+/// With more connections than this, a new one may have fewer requests under way at once: what HTTP/2 keeps ready for each, some 400 bytes, is not
+/// given back before the connection ends.
+const MANY: i64 = 1000;
+const MAX_STREAMS_OF_MANY: u32 = 32;
 /// A connection on which nothing has moved for this long, with no answer outstanding, is closed when it is time to stop.
 const QUIET: Duration = Duration::from_millis(500);
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// How long a connection may hold more than there is room for.
+const LACKING: Duration = Duration::from_millis(250);
 
 /// A client's connection.
 type Stream = Gathered<Watched<TcpStream>>;
@@ -54,8 +65,8 @@ type Stream = Gathered<Watched<TcpStream>>;
 /// What every connection needs.
 struct Server {
     service: Service,
-    any_protocol: auto::Builder<Eager>,
-    only_http2: http2::Builder<Eager>,
+    few: Protocols,
+    many: Protocols,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -70,8 +81,8 @@ pub async fn serve(
 ) {
     let server = Arc::new(Server {
         service,
-        any_protocol: any_protocol(),
-        only_http2: only_http2(),
+        few: Protocols::new(MAX_STREAMS),
+        many: Protocols::new(MAX_STREAMS_OF_MANY),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -101,49 +112,63 @@ pub async fn serve(
     }
 }
 
-/// HTTP/1.1, or HTTP/2 if the client begins with its magic.
-fn any_protocol() -> auto::Builder<Eager> {
-    let mut builder = auto::Builder::new(Eager);
-    // Its time limit for a request's head would set a timer with every request; see `watch`.
-    builder
-        .http1()
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST);
-    builder
+/// How connections are served.
+struct Protocols {
+    /// HTTP/1.1, or HTTP/2 if the client begins with its magic.
+    any: auto::Builder<Eager>,
+    /// HTTP/2 after an upgrade.
+    only_http2: http2::Builder<Eager>,
 }
 
-/// HTTP/2 after an upgrade.
-fn only_http2() -> http2::Builder<Eager> {
-    let mut builder = http2::Builder::new(Eager);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST);
-    builder
+impl Protocols {
+    fn new(max_streams: u32) -> Self {
+        let mut any = auto::Builder::new(Eager);
+        // Its time limit for a request's head would set a timer with every request; see `watch`.
+        any.http1().header_read_timeout(None).max_buf_size(MAX_HEAD);
+        any.http2()
+            .timer(TokioTimer::new())
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .max_concurrent_streams(max_streams)
+            .max_header_list_size(MAX_HEADER_LIST);
+        let mut only_http2 = http2::Builder::new(Eager);
+        only_http2
+            .timer(TokioTimer::new())
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .max_concurrent_streams(max_streams)
+            .max_header_list_size(MAX_HEADER_LIST);
+        Self { any, only_http2 }
+    }
 }
 
 impl Server {
+    /// How one more connection is served.
+    fn protocols(&self) -> &Protocols {
+        match self.service.metrics().connections.get() > MANY {
+            true => &self.many,
+            false => &self.few,
+        }
+    }
+
     fn start(self: &Arc<Self>, stream: TcpStream, client: IpAddr) {
         // Answers are written in one go; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let Some(place) = self.service.limits().connection() else {
-            return self.refuse(stream);
+            return self.refuse(stream, refusal::too_many());
+        };
+        let Some(account) = self.service.room().open() else {
+            return self.refuse(stream, refusal::no_room());
         };
         let server = self.clone();
         self.tasks.spawn(async move {
             let open = Arc::new(Open::new(&server, place));
-            server.run(stream, client, open).await;
+            server.run(stream, client, open, account).await;
         });
     }
 
-    /// Tells a client that there are too many connections.
-    fn refuse(&self, stream: TcpStream) {
-        let sentence = refusal::too_many();
+    /// Tells a client that there is no place or no room for its connection.
+    fn refuse(&self, stream: TcpStream, sentence: String) {
         let Some(place) = self.service.limits().refused() else {
             // One of thousands: whether it hears of it or not, nothing is waited for.
             let _ = linger::refuse_at_once(stream, &sentence);
@@ -157,13 +182,20 @@ impl Server {
         });
     }
 
-    async fn run(self: &Arc<Self>, stream: TcpStream, address: IpAddr, open: Arc<Open>) {
-        let (stream, activity) = Watched::new(stream, self.service.metrics().clone());
+    async fn run(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        address: IpAddr,
+        open: Arc<Open>,
+        account: Account,
+    ) {
+        let (stream, activity) = Watched::new(stream, account, self.service.metrics().clone());
         let stream = Gathered::new(stream);
         let client = Client { address, activity };
         let service = service_fn(|request| self.answer_or_upgrade(request, &client, &open));
         let connection = self
-            .any_protocol
+            .protocols()
+            .any
             .serve_connection_with_upgrades(TokioIo::new(stream.clone()), service);
         let end = self.drive(connection, &stream, &client).await;
         self.close(end, stream, open).await;
@@ -178,6 +210,7 @@ impl Server {
     ) {
         let service = service_fn(|request| answer(&self.service, request, client));
         let connection = self
+            .protocols()
             .only_http2
             .serve_connection(TokioIo::new(upgraded), service);
         let end = self.drive(connection, &stream, client).await;
@@ -223,7 +256,9 @@ impl Server {
         let mut turns = Turns {
             connection: pin!(connection),
             stream,
-            ended: None,
+            activity: &client.activity,
+            state: Turn::Free,
+            room: Room::Enough,
         };
         let ended = tokio::select! {
             biased;
@@ -292,7 +327,10 @@ impl Server {
     ) -> Response<Body> {
         let server = self.clone();
         self.tasks.spawn(async move {
-            match upgraded(on_upgrade, &offer).await {
+            let upgraded = upgraded(on_upgrade, &offer).await;
+            // It holds the request's head.
+            drop(offer);
+            match upgraded {
                 Ok((upgraded, stream)) => server.run_http2(upgraded, stream, &client, open).await,
                 Err(e) => {
                     tracing::debug!(client = %client.address, "an upgrade to HTTP/2 failed: {e}");
@@ -347,30 +385,91 @@ async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<(Upgraded<
 struct Turns<'c, C: GracefulConnection> {
     connection: Pin<&'c mut C>,
     stream: &'c Stream,
-    /// How the connection ended, while the last of it goes out.
-    ended: Option<Result<(), C::Error>>,
+    activity: &'c Activity,
+    state: Turn<C::Error>,
+    room: Room,
+}
+
+/// Whether there was room at the end of a turn for what a connection held.
+enum Room {
+    Enough,
+    /// There wasn't. It has until then to let go of some: refusals may be on their way from other threads.
+    Lacking(Pin<Box<Sleep>>),
+}
+
+/// How it is with a connection between its turns.
+enum Turn<E> {
+    /// The next one may begin.
+    Free,
+    /// The client hasn't taken what the last one wrote. Until it has, none begins: nothing more is read from a client that doesn't read.
+    Full,
+    /// There is none any more: how it ended, while the last of it goes out.
+    Ended(Result<(), E>),
 }
 
 impl<C: GracefulConnection<Error: Unpin>> Future for Turns<'_, C> {
     type Output = Result<(), C::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Turn::Full = self.state {
+            match self.stream.poll_send(context) {
+                Poll::Ready(Ok(())) => self.state = Turn::Free,
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    let untaken = self.stream.untaken();
+                    return self.settle(untaken, context);
+                }
+            }
+        }
         let gathered = self.stream.gathers();
-        if self.ended.is_none() {
+        if let Turn::Free = self.state {
             match self.connection.as_mut().poll(context) {
                 // All is out. After an upgrade the stream is another task's by now, and waits on its behalf.
                 Poll::Ready(ended) if !gathered => return Poll::Ready(ended),
-                Poll::Ready(ended) => self.ended = Some(ended),
+                Poll::Ready(ended) => self.state = Turn::Ended(ended),
                 // The client's first bytes may just have said which it is.
-                Poll::Pending if !self.stream.gathers() => return Poll::Pending,
+                Poll::Pending if !self.stream.gathers() => return self.settle(0, context),
                 Poll::Pending => {}
             }
         }
-        match ready!(self.stream.poll_send(context)) {
-            Ok(()) => self.ended.take().map_or(Poll::Pending, Poll::Ready),
-            // The client is gone. That is no news to a connection that has ended, and to others it is all there is to know.
-            Err(_) => Poll::Ready(self.ended.take().unwrap_or(Ok(()))),
+        let sent = self.stream.poll_send(context);
+        match (sent, std::mem::replace(&mut self.state, Turn::Free)) {
+            (Poll::Ready(Ok(())), Turn::Free | Turn::Full) => self.settle(0, context),
+            (Poll::Pending, Turn::Free | Turn::Full) => {
+                self.state = Turn::Full;
+                let untaken = self.stream.untaken();
+                self.settle(untaken, context)
+            }
+            (Poll::Pending, ended @ Turn::Ended(_)) => {
+                self.state = ended;
+                Poll::Pending
+            }
+            // If the client is gone, that is no news to a connection that has ended.
+            (Poll::Ready(_), Turn::Ended(ended)) => Poll::Ready(ended),
+            // To others it is all there is to know.
+            (Poll::Ready(Err(_)), Turn::Free | Turn::Full) => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl<C: GracefulConnection> Turns<'_, C> {
+    /// Waits for the next turn. A connection that goes on holding more than there is room for has had its last one.
+    fn settle(&mut self, untaken: usize, context: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        if self.activity.settles(untaken) {
+            self.room = Room::Enough;
+            return Poll::Pending;
+        }
+        let too_long = match &mut self.room {
+            Room::Lacking(too_long) => too_long,
+            enough @ Room::Enough => {
+                *enough = Room::Lacking(Box::pin(tokio::time::sleep(LACKING)));
+                return self.settle(untaken, context);
+            }
+        };
+        too_long.as_mut().poll(context).map(|()| {
+            tracing::debug!("a connection that holds more than there is room for is closed");
+            Ok(())
+        })
     }
 }
 

@@ -70,6 +70,12 @@ impl<S> Gathered<S> {
         self.0.gathers.store(true, Ordering::Relaxed);
     }
 
+    /// How many bytes wait to be sent.
+    pub(super) fn untaken(&self) -> usize {
+        let gathering = self.lock();
+        gathering.waiting.len() - gathering.sent
+    }
+
     /// Whether it is HTTP/2.
     pub(super) fn gathers(&self) -> bool {
         self.0.gathers.load(Ordering::Relaxed)

@@ -1,16 +1,45 @@
 //! The server's own pages: health, readiness, metrics, and what to paste where.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use super::{
     body::Source,
     respond::{Answer, NO_CACHE, TEXT},
+    room::{Room, no_room},
 };
 use crate::{
     domain::{Outcome, RegistryName},
+    error::Result,
     mirror::Mirror,
 };
+
+/// How long one page of metrics may do for all who ask.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// A page larger than this is leased: what is made for each who asks may have to be kept for each. What a request is reckoned to take has room for less.
+const SMALL: usize = 1 << 10;
+
+/// The page of metrics that was made last, and when.
+#[derive(Default)]
+pub(super) struct LastMetrics(Mutex<Option<(SystemTime, Bytes)>>);
+
+/// A page made for who asks, if there is room for it.
+///
+/// # Errors
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there isn't.
+fn own_page(room: &Room, text: String) -> Result<Answer> {
+    if text.len() <= SMALL {
+        return Ok(page(text));
+    }
+    let lease = room.take(text.len()).ok_or_else(no_room)?;
+    Ok(page(lease.hold(text.into())))
+}
 
 /// A page of text.
 fn page(text: impl Into<Bytes>) -> Answer {
@@ -26,7 +55,10 @@ pub(super) fn health() -> Answer {
 
 /// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that. What is known
 /// of the upstreams and of a failing store is said, but doesn't make it less ready.
-pub(super) fn ready(mirror: &Mirror) -> Answer {
+///
+/// # Errors
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
+pub(super) fn ready(mirror: &Mirror, room: &Room) -> Result<Answer> {
     let mut text = String::from("ready\n");
     let metrics = mirror.metrics();
     if metrics.store_unreadable.get() != 0 {
@@ -43,24 +75,35 @@ pub(super) fn ready(mirror: &Mirror) -> Answer {
         };
         text.push_str(&format!("{registry}: {host} {state}\n"));
     }
-    page(text)
+    own_page(room, text)
 }
 
-/// All counters.
-pub(super) fn metrics(mirror: &Mirror) -> Answer {
-    let mut answer = page(mirror.metrics().render());
+/// All counters. Who asks while somebody still has the page of the same second gets that one: it has 16 KB, and thousands may ask and not take it.
+pub(super) fn metrics(mirror: &Mirror, last: &LastMetrics, now: SystemTime) -> Answer {
+    let mut last = last.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_new = |made: &SystemTime| now.duration_since(*made).is_ok_and(|age| age < A_MOMENT);
+    let shared = last
+        .take()
+        .filter(|(made, text)| is_new(made) && !text.is_unique());
+    let (made, text) = shared.unwrap_or_else(|| (now, mirror.metrics().render().into()));
+    let mut answer = page(text.clone());
+    *last = Some((made, text));
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers.insert(header::CONTENT_TYPE, prometheus);
     answer
 }
 
 /// What this is and how to use it from where the asker is.
-pub(super) fn status(mirror: &Mirror, base: &str) -> Answer {
-    page(format!(
+///
+/// # Errors
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
+pub(super) fn status(mirror: &Mirror, room: &Room, base: &str) -> Result<Answer> {
+    let text = format!(
         "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\nPages: /healthz, /readyz, /metrics\n",
         env!("CARGO_PKG_VERSION"),
         snippet(mirror, base),
-    ))
+    );
+    own_page(room, text)
 }
 
 /// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.

@@ -2,27 +2,19 @@
 //!
 //! Each answer has to get on, and not only the connection: a client could keep one moving, or send pings, and hold a crate's memory with each of
 //! two hundred others. HTTP/2 takes whatever it is given and keeps it until the client's window opens; so it is given pieces, and a piece says by
-//! being dropped that it is out. Where nothing is handed over (an answer that waits for upstream, a connection without requests) nothing is late.
+//! being dropped that it is out. Small answers are pieces, too: 75,000 that nobody takes are a gigabyte of whatever HTTP/2 has to keep for them. Where nothing is handed over (an answer that waits for upstream, a connection without requests) nothing is late.
 //!
 //! Over HTTP/1.1 a connection has one answer at a time, and [`Watched`](super::watch::Watched) sees how it gets on.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-
-use bytes::Bytes;
 
 /// The most that a client may take the whole time limit for; since a piece waits for the one before it, HTTP/2 has to move two meanwhile. With the
 /// usual two minutes that is some 550 bytes a second: well above the 10 at which cargo takes a transfer for dead after 30 s, and below any line in
 /// use. Smaller pieces would cost more: each is one more trip through HTTP/2's queues.
 pub(super) const PIECE: usize = 32 << 10;
-
-/// An answer that is no larger is handed over as it is: that of all the streams of a connection comes to less than a few large crates.
-pub(super) const SMALL: usize = 16 << 10;
 
 /// The time limit in ticks: a piece is late when it has been out for all of so many.
 const LIMIT: usize = 2;
@@ -39,23 +31,21 @@ pub(super) struct Pieces {
     waiting: [AtomicUsize; TICKS],
 }
 
-/// One piece.
-struct Piece {
-    bytes: Bytes,
-    pieces: Arc<Pieces>,
-    since: usize,
-}
+/// The tick in which a piece was handed over.
+#[derive(Clone, Copy)]
+pub(super) struct Since(usize);
 
 impl Pieces {
-    /// The bytes in a form that says when they are out.
-    pub(super) fn hand_over(self: &Arc<Self>, bytes: Bytes) -> Bytes {
-        let since = self.now.load(Ordering::Relaxed);
-        self.waiting_since(since).fetch_add(1, Ordering::Relaxed);
-        Bytes::from_owner(Piece {
-            bytes,
-            pieces: self.clone(),
-            since,
-        })
+    /// Notes that a piece was handed over, and says when: to be told to [`Pieces::out`].
+    pub(super) fn handed_over(&self) -> Since {
+        let since = Since(self.now.load(Ordering::Relaxed));
+        self.waiting_since(since.0).fetch_add(1, Ordering::Relaxed);
+        since
+    }
+
+    /// Notes that a piece is out.
+    pub(super) fn out(&self, since: Since) {
+        self.waiting_since(since.0).fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns when the client hasn't taken a piece for `limit`, give or take half of it, or for ten times that while its line is full.
@@ -84,19 +74,6 @@ impl Pieces {
     }
 }
 
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        let waiting = self.pieces.waiting_since(self.since);
-        waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::{Instant, timeout};
@@ -105,18 +82,14 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(120);
 
-    fn piece() -> Bytes {
-        Bytes::from_static(b"piece")
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_piece_that_is_not_taken_is_noticed_among_many_that_are() {
-        let pieces = Arc::new(Pieces::default());
-        let held = pieces.hand_over(piece());
+        let pieces = Pieces::default();
+        let held = pieces.handed_over();
         let before = Instant::now();
         let moving = async {
             loop {
-                drop(pieces.hand_over(piece()));
+                pieces.out(pieces.handed_over());
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -126,18 +99,18 @@ mod tests {
         }
         let took = before.elapsed();
         assert!(LIMIT <= took && took <= LIMIT * 3 / 2, "{took:?}");
-        drop(held);
+        pieces.out(held);
     }
 
     /// A kilobyte a second is slow, and alive; also for days.
     #[tokio::test(start_paused = true)]
     async fn pieces_that_are_taken_slowly_are_not_late() {
-        let pieces = Arc::new(Pieces::default());
+        let pieces = Pieces::default();
         let slow = async {
             for _ in 0..5_000 {
-                let held = pieces.hand_over(piece());
+                let held = pieces.handed_over();
                 tokio::time::sleep(Duration::from_secs(32)).await;
-                drop(held);
+                pieces.out(held);
             }
             // Waiting for upstream.
             tokio::time::sleep(LIMIT * 100).await;
@@ -150,12 +123,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn on_a_full_line_each_waits_for_its_turn_but_not_for_ever() {
-        let pieces = Arc::new(Pieces::default());
-        let held = pieces.hand_over(piece());
+        let pieces = Pieces::default();
+        let held = pieces.handed_over();
         let early = timeout(LIMIT * 9, pieces.late(LIMIT, || true)).await;
         assert!(early.is_err());
         let in_time = timeout(LIMIT * 2, pieces.late(LIMIT, || true)).await;
         assert!(in_time.is_ok());
-        drop(held);
+        pieces.out(held);
     }
 }

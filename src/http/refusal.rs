@@ -8,6 +8,14 @@ pub(super) fn too_many() -> String {
     )
 }
 
+/// There is no memory for one more connection.
+pub(super) fn no_room() -> String {
+    refusal(
+        "503 Service Unavailable\r\nretry-after: 1\r\nx-cache: miss",
+        "This mirror's memory is taken up by those who are connected; try again in a moment.\n",
+    )
+}
+
 /// The client takes too long over a request's head.
 pub(super) fn too_slow() -> String {
     refusal(

@@ -19,11 +19,12 @@ use super::{
     body::Body,
     config_json, crates, head, index,
     limits::Limits,
-    pages,
+    pages::{self, LastMetrics},
     respond::{Answer, ErrorForm},
+    room::{Room, no_room},
     route::{Route, Verb},
     upgrades::Upgrades,
-    watch::Activity,
+    watch::{Activity, Standing},
 };
 use crate::{
     config::{BaseUrl, sections::Server},
@@ -50,12 +51,17 @@ struct Inner {
     metrics: Arc<Metrics>,
     limits: Limits,
     upgrades: Upgrades,
+    room: Arc<Room>,
+    last_metrics: LastMetrics,
 }
 
 impl Service {
     /// Answers for `mirror` as the settings say.
     pub fn new(mirror: Mirror, settings: &Server, metrics: Arc<Metrics>) -> Self {
+        let keeps = mirror.clone();
         Self(Arc::new(Inner {
+            room: Room::new(move |bytes| keeps.make_room(bytes)),
+            last_metrics: LastMetrics::default(),
             mirror,
             public_url: settings.public_url.clone(),
             metrics,
@@ -66,6 +72,11 @@ impl Service {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The memory for clients.
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.0.room
     }
 
     /// Who is upgraded to HTTP/2.
@@ -96,7 +107,12 @@ impl Service {
             access,
         };
         let now = SystemTime::now();
+        let standing = asked.access.standing();
         let at_once = contained(|| {
+            match standing {
+                Standing::Admitted => {}
+                Standing::Refused => return Err(no_room()),
+            }
             let (route, verb) = self.admit(route, verb, &request, has_body, client)?;
             self.at_once(route, verb, &request, now)
         });
@@ -181,9 +197,11 @@ impl Service {
                 ));
             }
             Route::Health => pages::health(),
-            Route::Ready => pages::ready(mirror),
-            Route::Metrics => pages::metrics(mirror),
-            Route::Status => pages::status(mirror, &self.base_url(request)?.to_string()),
+            Route::Ready => pages::ready(mirror, &self.0.room)?,
+            Route::Metrics => pages::metrics(mirror, &self.0.last_metrics, now),
+            Route::Status => {
+                pages::status(mirror, &self.0.room, &self.base_url(request)?.to_string())?
+            }
         }))
     }
 

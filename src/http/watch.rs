@@ -17,10 +17,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pieces::{PIECE, Pieces};
+use super::{
+    pieces::{PIECE, Pieces, Since},
+    room::Account,
+};
 use crate::metrics::Metrics;
 
 /// How long a client may take to send a request's head over HTTP/1.1.
@@ -42,9 +44,12 @@ struct Moved {
     begun: AtomicBool,
     /// Requests whose answers aren't out yet.
     in_flight: AtomicUsize,
+    /// The same of those for which there was no room.
+    refused: AtomicUsize,
     /// Whether the client has been sent more than it has taken so far.
     full: AtomicBool,
-    pieces: Arc<Pieces>,
+    pieces: Pieces,
+    account: Account,
     /// Reached from here, because what all connections share costs each request a trip to the same place in memory.
     metrics: Arc<Metrics>,
 }
@@ -61,7 +66,39 @@ pub(super) enum Stall {
 }
 
 /// A request whose answer isn't out yet.
-pub(super) struct InFlight(Activity);
+pub(super) struct InFlight {
+    activity: Activity,
+    standing: Standing,
+}
+
+/// Whether there was room for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There was.
+    Admitted,
+    /// There wasn't, and it is told so.
+    Refused,
+}
+
+/// How many refusals may be on their way at the end of a turn. HTTP/2 looks after one when it has written it.
+const REFUSALS: usize = 8;
+
+/// A piece of an answer that was handed over to HTTP/2 and isn't out yet, until it is dropped.
+pub(super) struct Out {
+    activity: Activity,
+    since: Since,
+    /// The request, if this is the last piece of its answer.
+    _last: Option<InFlight>,
+}
+
+/// Which of an answer's pieces one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// There may be more to come.
+    Some,
+    /// The last one: with it the request is done.
+    Last,
+}
 
 /// A stream that notes when bytes move on it.
 pub(super) struct Watched<S> {
@@ -80,8 +117,30 @@ impl Activity {
     pub(super) fn begin(&self) -> InFlight {
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.begun.store(true, Ordering::Relaxed);
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        let standing = match self.0.account.covers(self.in_flight() + 1) {
+            true => Standing::Admitted,
+            false => Standing::Refused,
+        };
+        self.in_flight_of(standing)
+    }
+
+    fn in_flight_of(&self, standing: Standing) -> InFlight {
+        self.0.count(standing).fetch_add(1, Ordering::Relaxed);
+        InFlight {
+            activity: self.clone(),
+            standing,
+        }
+    }
+
+    /// Whether there is room for what the connection holds at the end of its turn, when so many bytes are written that the client hasn't taken. Who
+    /// doesn't take refusals has none.
+    pub(super) fn settles(&self, untaken: usize) -> bool {
+        self.0.refused.load(Ordering::Relaxed) <= REFUSALS
+            && self.0.account.settles(self.in_flight(), untaken)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
     }
 
     /// Returns when nothing has moved for `limit`, unless it is for us to answer, when the client hasn't taken a piece of an answer for about that
@@ -95,7 +154,7 @@ impl Activity {
         let client_is_silent = async {
             loop {
                 self.ceases_for(limit).await;
-                if line_is_full() || self.0.in_flight.load(Ordering::Relaxed) == 0 {
+                if line_is_full() || self.in_flight() == 0 {
                     return;
                 }
             }
@@ -116,7 +175,7 @@ impl Activity {
             if !speaks_http1() {
                 return std::future::pending().await;
             }
-            let is_free = self.0.in_flight.load(Ordering::Relaxed) == 0;
+            let is_free = self.in_flight() == 0;
             let is_another = self.0.begun.swap(false, Ordering::Relaxed);
             looks = match is_free && !is_another && self.0.heard.load(Ordering::Relaxed) {
                 true => looks + 1,
@@ -129,7 +188,7 @@ impl Activity {
     pub(super) async fn ends_for(&self, limit: Duration) {
         loop {
             self.ceases_for(limit).await;
-            if self.0.in_flight.load(Ordering::Relaxed) == 0 {
+            if self.in_flight() == 0 {
                 return;
             }
         }
@@ -148,33 +207,64 @@ impl Activity {
     }
 }
 
+impl Moved {
+    fn count(&self, standing: Standing) -> &AtomicUsize {
+        match standing {
+            Standing::Admitted => &self.in_flight,
+            Standing::Refused => &self.refused,
+        }
+    }
+}
+
 impl InFlight {
-    /// Where to count.
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.0.0.metrics
+    /// Whether there was room for it.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
     }
 
-    /// Bytes of the answer as they are given to HTTP/2.
-    pub(super) fn hand_over(&self, bytes: Bytes) -> Bytes {
-        self.0.0.pieces.hand_over(bytes)
+    /// Where to count.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.activity.0.metrics
+    }
+
+    /// Notes that a piece of the answer is handed over to HTTP/2. With the last one the request goes on until that is out.
+    pub(super) fn hand_over(&self, part: Part) -> Out {
+        let activity = self.activity.clone();
+        Out {
+            since: activity.0.pieces.handed_over(),
+            _last: match part {
+                Part::Last => Some(activity.in_flight_of(self.standing)),
+                Part::Some => None,
+            },
+            activity,
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let count = self.activity.0.count(self.standing);
+        count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.activity.0.pieces.out(self.since);
     }
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(inner: S, metrics: Arc<Metrics>) -> (Self, Activity) {
+    pub(super) fn new(inner: S, account: Account, metrics: Arc<Metrics>) -> (Self, Activity) {
         let activity = Activity(Arc::new(Moved {
             lately: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             full: AtomicBool::new(false),
-            pieces: Arc::default(),
+            pieces: Pieces::default(),
+            account,
             metrics,
         }));
         let watched = Self {
@@ -274,7 +364,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_on_which_bytes_move_is_not_idle() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let (mut watched, activity) = Watched::new(ours, Arc::default());
+        let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
         let limit = Duration::from_secs(60);
         let ceased = tokio::spawn(async move { activity.stalls_for(limit, || false).await });
         for _ in 0..5 {
@@ -293,7 +383,7 @@ mod tests {
     async fn a_client_that_takes_too_long_over_a_head_stalls() {
         let head_takes = async |http1: bool, is_answered: bool| {
             let (ours, mut theirs) = tokio::io::duplex(64);
-            let (mut watched, activity) = Watched::new(ours, Arc::default());
+            let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
             let _answer = is_answered.then(|| activity.begin());
             let before = Instant::now();
             tokio::select! {
@@ -322,7 +412,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_again_and_again_does_not_stall() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let (mut watched, activity) = Watched::new(ours, Arc::default());
+        let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
         tokio::select! {
             _ = activity.stalls_for(Duration::from_secs(120), || true) => panic!("a stall"),
             () = async {
@@ -345,7 +435,7 @@ mod tests {
     /// Sends without end to a client that takes `step` bytes each `every`, and returns when that counts as a stall; after a day it doesn't.
     async fn stalls_after(step: usize, every: Duration) -> Option<Duration> {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-        let (mut watched, activity) = Watched::new(ours, Arc::default());
+        let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
         let block = vec![0; 64 << 10];
         let send = async { while watched.write_all(&block).await.is_ok() {} };
         let take = async {
@@ -385,7 +475,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sending_does_not_help_a_client_that_takes_nothing() {
         let (ours, theirs) = tokio::io::duplex(64);
-        let (watched, activity) = Watched::new(ours, Arc::default());
+        let (watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
         let (mut reads, mut writes) = tokio::io::split(watched);
         let (_unread, mut asks) = tokio::io::split(theirs);
         let before = Instant::now();

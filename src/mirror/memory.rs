@@ -25,9 +25,34 @@ pub(super) enum Resident {
     Absent(SystemTime),
 }
 
+/// The part of the budget that makes way at once.
+const WAY: u64 = 32;
+
+/// What an entry is found under.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed, a key would cost each hit an allocation"
+)]
+enum Place {
+    /// That object.
+    Of(Key),
+    /// None: see [`Memory::make_way`].
+    Gap,
+}
+
+/// What is in a place.
+#[derive(Clone)]
+enum Kept {
+    /// An object.
+    Object(Resident),
+    /// Nothing, as if it were so many bytes.
+    Nothing(u32),
+}
+
 /// The objects used last. Least-recently-used, because moka's default policy admits hardly any new entry into a full warm cache.
 pub(super) struct Memory {
-    cache: Cache<Key, Resident>,
+    cache: Cache<Place, Kept>,
     budget: u64,
     /// Held while an index entry is changed, never while one is read.
     changes: Mutex<()>,
@@ -43,7 +68,10 @@ impl Memory {
     pub(super) fn new(budget: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(budget)
-            .weigher(|_, resident: &Resident| weigh(resident))
+            .weigher(|_, kept: &Kept| match kept {
+                Kept::Object(resident) => weigh(resident),
+                Kept::Nothing(bytes) => *bytes,
+            })
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Self {
@@ -54,11 +82,18 @@ impl Memory {
     }
 
     pub(super) fn index(&self, key: &IndexKey) -> Option<Resident> {
-        self.cache.get(&Key::Index(*key))
+        self.get(Key::Index(*key))
     }
 
     pub(super) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
-        self.cache.get(&Key::Crate(*key))
+        self.get(Key::Crate(*key))
+    }
+
+    fn get(&self, key: Key) -> Option<Resident> {
+        match self.cache.get(&Place::Of(key))? {
+            Kept::Object(resident) => Some(resident),
+            Kept::Nothing(_) => None,
+        }
     }
 
     pub(super) fn keep_index(&self, key: &IndexKey, resident: Resident) {
@@ -99,8 +134,26 @@ impl Memory {
     }
 
     fn keep(&self, key: Key, resident: Resident) {
-        self.cache.insert(key, resident);
+        self.cache.insert(Place::Of(key), Kept::Object(resident));
         // moka evicts in batches; with large objects a batch would overshoot the budget by gigabytes.
+        self.cache.run_pending_tasks();
+    }
+
+    /// Lets go of what was used least recently, as much as there is beyond the budget less `bytes`, and more at once, so that not each of many has to.
+    /// What somebody still reads is gone when they have.
+    pub(super) fn make_way(&self, bytes: u64) {
+        let _one_at_a_time = self.lock();
+        let used = self.cache.weighted_size();
+        if used == 0 {
+            return;
+        }
+        // A gap takes that room for a moment, and with it what was there.
+        let free = self.budget.saturating_sub(used);
+        let bytes = bytes.max(self.budget / WAY);
+        let gap = u32::try_from((free + bytes).min(self.budget)).unwrap_or(u32::MAX);
+        self.cache.insert(Place::Gap, Kept::Nothing(gap));
+        self.cache.run_pending_tasks();
+        self.cache.invalidate(&Place::Gap);
         self.cache.run_pending_tasks();
     }
 
@@ -111,17 +164,15 @@ impl Memory {
 
     /// The stored paths of everything in memory.
     pub(super) fn paths(&self) -> HashSet<String> {
-        let bodies = |resident: &Resident| !matches!(resident, Resident::Absent(_));
-        let keys = self
-            .cache
-            .iter()
-            .filter(|(_, r)| bodies(r))
-            .map(|(key, _)| key);
-        keys.map(|key| match *key {
-            Key::Index(key) => key.path(),
-            Key::Crate(key) => key.path(),
-        })
-        .collect()
+        let path = |(place, kept): (Arc<Place>, Kept)| match (*place, kept) {
+            (Place::Of(key), Kept::Object(Resident::Index(_) | Resident::Crate(_))) => {
+                Some(key.path())
+            }
+            (Place::Of(_), Kept::Object(Resident::Absent(_)))
+            | (_, Kept::Nothing(_))
+            | (Place::Gap, _) => None,
+        };
+        self.cache.iter().filter_map(path).collect()
     }
 
     pub(super) fn usage(&self) -> Usage {

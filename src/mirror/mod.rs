@@ -33,7 +33,7 @@ pub use rendition::{Form, Modified, Rendition};
 pub use twin::Twins;
 
 use crate::{
-    allowance::Allowance,
+    allowance::{Allowance, Lease},
     config::sections::{Freshness, OfflineIndex, ReadAhead},
     domain::{CrateKey, IndexKey, Outcome, RegistryName},
     error::{Error, Result},
@@ -164,6 +164,17 @@ impl Mirror {
     /// Where its objects are kept.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// A lease on so many bytes of what memory is for, if there are as many; what was used least recently makes way for them.
+    pub fn make_room(&self, bytes: u64) -> Option<Lease> {
+        let Inner {
+            allowance, memory, ..
+        } = &*self.0;
+        allowance.try_take(bytes).or_else(|| {
+            memory.make_way(bytes);
+            allowance.try_take(bytes)
+        })
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Frames, Gate, Package, Process, Upstream,
-    frames::{HEADERS, RST_STREAM},
+    frames::{DATA, HEADERS, PING, RST_STREAM},
     requests,
 };
 
@@ -87,4 +87,111 @@ async fn a_request_that_waits_takes_5_kb_whatever_its_head_says() {
     }
     drop(clients);
     shrinks_to(&mirror, before + 8 * MB).await;
+}
+
+/// 75,000 answers of 12 KB that nobody took were 900 MB, for as long as their clients sent pings: small answers weren't watched, and each had a page
+/// of its own.
+#[tokio::test]
+async fn answers_that_nobody_takes_are_small_and_end_with_their_connection() {
+    const CONNECTIONS: usize = 60;
+    const STREAMS: u32 = 250;
+    const LIMIT: Duration = Duration::from_secs(1);
+    let settings = "[server]\nidle_timeout = \"1s\"";
+    let (_upstream, _gate, mirror, _folder) = mirror(settings).await;
+    let before = mirror.peak_memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Frames::open(mirror.addr(), 0).await;
+        for stream in 0..STREAMS {
+            let request = requests::get(2 * stream + 1, "/metrics", &[]);
+            client.send_bytes(&request).await;
+        }
+        clients.push((client, Instant::now()));
+    }
+    let answers = CONNECTIONS as u64 * u64::from(STREAMS);
+    let mut closed = Duration::ZERO;
+    while !clients.is_empty() {
+        let mut left = Vec::new();
+        for (mut client, asked) in clients {
+            let is_open = client.try_send(PING, 0, 0, b"eightish").await.is_ok();
+            match is_open && client.is_open() {
+                true => left.push((client, asked)),
+                false => closed = closed.max(asked.elapsed()),
+            }
+            assert!(asked.elapsed() < 30 * LIMIT, "still open");
+        }
+        clients = left;
+        tokio::time::sleep(LIMIT / 10).await;
+    }
+    let peak = mirror.peak_memory();
+    let each = (peak - before) / answers;
+    eprintln!(
+        "{answers} answers that nobody takes: {peak} bytes at the peak, {before} before, {each} each; closed within {closed:?}"
+    );
+    assert!(
+        each <= 5_000,
+        "{answers} answers that nobody takes: {peak} bytes at the peak, {before} before, {each} each"
+    );
+    shrinks_to(&mirror, before + 16 * MB).await;
+}
+
+/// However many wait, the process stays within its budget and 100 MB, and who comes when there is no more room is told so.
+#[tokio::test]
+async fn requests_for_which_there_is_no_room_are_told_so() {
+    const CONNECTIONS: u32 = 60;
+    const STREAMS: u32 = 250;
+    let (_upstream, gate, mirror, _folder) = mirror("[memory]\nbudget = \"1MiB\"").await;
+    let before = mirror.peak_memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Frames::open(mirror.addr(), 1 << 20).await;
+        for stream in 0..STREAMS {
+            let request = requests::get(2 * stream + 1, HELD, &[]);
+            client.send_bytes(&request).await;
+        }
+        client.send(PING, 0, 0, b"eightish").await;
+        clients.push(client);
+    }
+    gate.await_waiting(1).await;
+    let (mut refused, mut waiting) = (0, Vec::new());
+    for mut client in clients {
+        // The first answer to a ping may go before that to a request, the second doesn't.
+        let mut frames = client.until(|frame| frame.is_ack(PING)).await;
+        frames.extend(client.ping().await);
+        let told = frames.iter().filter(|frame| frame.kind == DATA);
+        let mut ended = 0;
+        for frame in told {
+            let text = String::from_utf8_lossy(&frame.payload);
+            assert!(
+                text.contains("memory has room for") && text.ends_with(".\n"),
+                "{text}"
+            );
+            ended += 1;
+        }
+        refused += ended;
+        waiting.push((client, ended));
+    }
+    let peak = mirror.peak_memory();
+    eprintln!("{refused} refused: {peak} bytes at the peak, {before} before");
+    assert!(
+        peak <= (1 << 20) + 100 * MB,
+        "{peak} bytes at the peak, {before} before, {refused} refused"
+    );
+    assert!(
+        refused > 0,
+        "none of {} was too many",
+        CONNECTIONS * STREAMS
+    );
+    assert!(
+        refused < CONNECTIONS * STREAMS / 2,
+        "{refused} refused, with {peak} bytes at the peak"
+    );
+    gate.open();
+    for (mut client, mut ended) in waiting {
+        while ended < STREAMS {
+            let frame = client.next().await.expect("a connection that is open");
+            ended += u32::from(frame.ends_stream());
+        }
+    }
+    assert_eq!(mirror.get(HELD).await.status, 200, "there is room again");
 }

@@ -39,6 +39,7 @@ mod index_lines;
 mod interrupted;
 mod keeps_within;
 mod killed;
+mod lawful_clients;
 mod layers;
 mod like_crates_io;
 mod limits;

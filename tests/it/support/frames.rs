@@ -177,8 +177,24 @@ impl Frames {
         self.send(PING, 0, 0, b"eightish").await;
         let pong = |frame: &Frame| frame.is_ack(PING) && frame.payload == b"eightish";
         let frames = self.until(pong).await;
-        assert!(frames.last().is_some_and(pong), "no pong: {frames:?}");
+        let came = frames.len();
+        assert!(
+            frames.last().is_some_and(pong),
+            "no pong, but {came} frames, at last {:?}",
+            frames.last()
+        );
         frames
+    }
+
+    /// Whether the other side hasn't closed, as far as can be seen without waiting. What came is kept.
+    pub fn is_open(&mut self) -> bool {
+        loop {
+            match self.stream.try_read_buf(&mut self.received) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     /// The next frame; none when the other side has closed.
@@ -253,7 +269,7 @@ pub fn response_in(frames: &[Frame], stream: u32) -> Response {
 }
 
 /// The `:status` at the start of a header block, of those that HPACK's static table has (RFC 7541, appendix A); 0 for others.
-fn status_in(block: &[u8]) -> u16 {
+pub fn status_in(block: &[u8]) -> u16 {
     match block {
         // A change of the dynamic table's size may come first (section 6.3), in one byte or in several (section 5.1).
         [0x3f, rest @ ..] => {
