@@ -185,7 +185,8 @@ pub fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Opti
 /// [`Kind::Config`](crate::error::Kind::Config) when there is none, or it can't be read.
 pub fn existing_store(config: &Config) -> Result<Store> {
     let metrics = Arc::new(Metrics::new());
-    Store::existing(&config.store.path.0, config.store.sync, metrics)
+    let store = Store::existing(&config.store.path.0, config.store.sync, metrics)?;
+    Ok(store.with_stall_timeout(*config.store.stall_timeout))
 }
 
 /// The registries that the settings name.

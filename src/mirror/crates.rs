@@ -8,8 +8,10 @@ use std::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    CrateBody, Found, IndexEntry, Inner, Mirror, Registry, WholeCrate, fetch::Fetch,
-    memory::Resident, not_here::not_here,
+    CrateBody, Found, IndexEntry, Inner, Mirror, Registry, WholeCrate,
+    fetch::Fetch,
+    memory::Resident,
+    not_here::{not_here, unreadable},
 };
 use crate::{
     allowance::Lease,
@@ -144,7 +146,16 @@ impl Mirror {
         {
             return Ok(found(body, Outcome::Hit));
         }
-        self.download(upstream, key, now, deadline).await
+        match self.download(upstream, key, now, deadline).await {
+            Ok(found) => Ok(found),
+            // Is it here, and the store doesn't give it? A file that it was stuck with a moment ago it isn't asked for again.
+            Err(e) => match timeout(STORE_WITHIN, self.0.stored_crate(&key, now)).await {
+                Ok(Err(store)) if store.kind() == Kind::Store => {
+                    Err(unreadable(&key.id.to_string(), &e, &store))
+                }
+                Ok(_) | Err(_) => Err(e),
+            },
+        }
     }
 
     /// Joins or starts the download of `key` and waits until its first bytes may be sent.

@@ -251,6 +251,28 @@ async fn a_copy_that_the_disk_does_not_give_is_said_to_be_its_fault() {
     );
 }
 
+#[tokio::test]
+async fn a_crate_that_the_disk_does_not_give_is_said_to_be_its_fault() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = Mirror::of(&upstream).store(folder.path()).start().await;
+    assert_served(&before, &upstream, "small").await;
+    before.stop().await;
+    let mirror = mirror(&upstream, &hang).store(folder.path());
+    let mirror = mirror.settings("[upstream]\nretries = 0").start().await;
+    assert_eq!(mirror.get(&index("small")).await.status, 200);
+    hang.hold(ALL);
+    upstream.stop().await;
+    let reply = mirror.get(&download("small")).await;
+    reply.assert_unavailable("it isn't to be had");
+    let text = reply.text();
+    assert!(
+        text.contains("this mirror's store can't give small 1.0.0 at the moment"),
+        "{text}"
+    );
+}
+
 /// Offline a look at the disk stands before every answer, also one from memory.
 #[tokio::test]
 async fn what_is_in_memory_is_served_offline_while_the_disk_hangs() {
