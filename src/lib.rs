@@ -8,8 +8,6 @@
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
-#![forbid(unsafe_code)]
-
 pub mod allowance;
 pub mod app;
 pub mod bundle;
@@ -25,3 +23,4 @@ pub mod policy;
 pub mod prefetch;
 pub mod store;
 pub mod upstream;
+pub mod zero_copy;

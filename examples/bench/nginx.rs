@@ -1,4 +1,6 @@
-//! nginx, as fair as it gets: as many workers as cores, connections to the origin kept, no log, the chunk size that suits its HTTP/2 best.
+//! nginx, as fair as it gets: as many workers as cores, each with a listener of its own, files kept open and not looked at anew with each request,
+//! connections to the origin kept, no log, the chunk size that suits its HTTP/2 best. `tcp_nopush` stays off: with it, its hits take twenty times as long
+//! over loopback.
 //!
 //! It is three servers. `proxy_cache` with `gzip on` keeps what the origin sends without encoding and compresses for each client. The one that keeps
 //! upstream's gzip passes on what encodings the client takes, and keeps one copy for each answer to that (`Vary`), which costs less. The third serves the
@@ -112,7 +114,7 @@ impl Nginx {
 fn server(ports: Ports, rest: &str) -> String {
     let Ports { http1, http2 } = ports;
     format!(
-        "server {{\nlisten {http1} backlog=4096;\nlisten {http2} http2 backlog=4096;\n{rest}}}\n"
+        "server {{\nlisten {http1} reuseport backlog=4096;\nlisten {http2} http2 reuseport backlog=4096;\n{rest}}}\n"
     )
 }
 
@@ -155,7 +157,9 @@ fn configuration(workers: usize, origin: SocketAddr, servers: &str) -> String {
         "worker_processes {workers}; worker_rlimit_nofile {files}; daemon off; pid nginx.pid;\n\
          events {{ worker_connections {}; }}\n\
          http {{\n\
-         access_log off; sendfile on; tcp_nopush off; tcp_nodelay on; keepalive_requests 1000000000; default_type text/plain;\n\
+         access_log off; sendfile on; tcp_nopush off; tcp_nodelay on; default_type text/plain;\n\
+         keepalive_requests 1000000000; keepalive_timeout 1h; server_tokens off;\n\
+         open_file_cache max=20000 inactive=1h; open_file_cache_valid 10m; open_file_cache_min_uses 1; open_file_cache_errors off;\n\
          http2_chunk_size 128k; http2_max_concurrent_streams 256;\n\
          client_body_temp_path temp_body; proxy_temp_path temp_proxy; fastcgi_temp_path temp_1; uwsgi_temp_path temp_2; scgi_temp_path temp_3;\n\
          proxy_cache_path compressing levels=1:2 keys_zone=compressing:16m max_size=10g inactive=1d use_temp_path=off;\n\

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::Outcome,
     metrics::{Protocol, RouteLabel},
+    zero_copy::Content,
 };
 
 /// The target of access lines, for log filters: `access=off`.
@@ -99,6 +100,14 @@ impl Access {
     /// Whether there is room for the request.
     pub(super) fn standing(&self) -> Standing {
         self.in_flight.standing()
+    }
+
+    /// The answer's bytes can be lent, for a protocol that writes them as they are.
+    pub(super) fn announce(&self, content: Content) {
+        match self.protocol {
+            Protocol::Http1 => self.in_flight.announce(content),
+            Protocol::Http2 => {}
+        }
     }
 
     /// The next bytes of the answer, taken off the front of `waiting`, in the form and size that the protocol is to be given them. There are `left`

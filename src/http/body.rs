@@ -13,6 +13,7 @@ use super::{access::Access, data::Data, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
     mirror::CrateBody,
+    zero_copy::Content,
 };
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -21,8 +22,8 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 pub(super) enum Source {
     /// There are none.
     Empty,
-    /// All of them at once.
-    Full(Bytes),
+    /// All of them at once; and again, as long as they can be lent and nobody has been told so.
+    Full(Bytes, Option<Content>),
     /// Chunk by chunk; an error cuts the client off.
     Chunks {
         chunks: Chunks,
@@ -57,11 +58,24 @@ impl Body {
     }
 }
 
+impl From<Content> for Source {
+    fn from(content: Content) -> Self {
+        let bytes = content.bytes().clone();
+        Self::Full(bytes, content.can_be_lent().then_some(content))
+    }
+}
+
+impl From<Bytes> for Source {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(bytes, None)
+    }
+}
+
 impl From<CrateBody> for Source {
     fn from(body: CrateBody) -> Self {
         let left = body.length();
         match body {
-            CrateBody::Whole(whole) => Self::Full(whole.bytes.clone()),
+            CrateBody::Whole(whole) => whole.content.clone().into(),
             CrateBody::Stored(_) | CrateBody::Arriving(..) => Self::chunks(chunks(body), left),
         }
     }
@@ -74,7 +88,7 @@ impl Source {
             CrateBody::Whole(whole) => {
                 // A file in memory is shorter than memory.
                 let range = part.first() as usize..part.end() as usize;
-                Self::Full(whole.bytes.slice(range))
+                whole.content.slice(range).into()
             }
             CrateBody::Stored(_) | CrateBody::Arriving(..) => {
                 let left = Some(part.length());
@@ -109,7 +123,10 @@ impl http_body::Body for Body {
         let Self { source, access } = &mut *self;
         let polled = match source {
             Source::Empty => Poll::Ready(None),
-            Source::Full(waiting) => {
+            Source::Full(waiting, lent) => {
+                if let (Some(access), Some(lent)) = (&access, lent.take()) {
+                    access.announce(lent);
+                }
                 let left = Some(waiting.len() as u64);
                 Poll::Ready(Some(Ok((waiting, left))))
             }
@@ -150,14 +167,14 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty => true,
-            Source::Full(_) | Source::Chunks { .. } => false,
+            Source::Full(..) | Source::Chunks { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Full(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Source::Chunks {
                 left: Some(left), ..
             } => SizeHint::with_exact(*left),
@@ -173,7 +190,7 @@ impl Body {
         }
         match &mut self.source {
             Source::Empty => {}
-            Source::Full(waiting) => {
+            Source::Full(waiting, _) => {
                 if waiting.is_empty() {
                     self.source = Source::Empty;
                     self.complete();

@@ -1,9 +1,12 @@
 //! config.json, made here without asking upstream, so that `dl` points back at us.
 
-use std::fmt::{self, Display, Formatter};
+use std::{
+    cell::RefCell,
+    fmt::{self, Display, Formatter},
+};
 
-use bytes::{BufMut, BytesMut};
-use http::{header, request, uri::Authority};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header, request, uri::Authority};
 use serde::Serialize;
 
 use super::{
@@ -91,6 +94,62 @@ impl Display for Root<'_> {
     }
 }
 
+/// What was answered last, and to whom. It follows from nothing else.
+struct Last {
+    host: Box<[u8]>,
+    registry: Option<RegistryName>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+thread_local! {
+    /// Of this thread: nearly all who ask call a server by the same name.
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// The answer to a request for the config.json of the default registry (`None`) or a named one.
+///
+/// # Errors
+/// See [`base_url`].
+pub(super) fn answered(
+    public: Option<&BaseUrl>,
+    request: &request::Parts,
+    registry: Option<RegistryName>,
+) -> Result<Answer> {
+    let host = match request.uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => request.headers.get(header::HOST).map(|h| h.as_bytes()),
+    };
+    let (None, Some(host)) = (public, host) else {
+        return Ok(answer(&base_url(public, request)?, registry));
+    };
+    LAST.with_borrow_mut(|last| {
+        let known = last.as_ref();
+        if let Some(last) = known.filter(|last| *last.host == *host && last.registry == registry) {
+            return Ok(Answer {
+                status: StatusCode::OK,
+                outcome: Outcome::Hit,
+                headers: last.headers.clone(),
+                body: last.body.clone().into(),
+            });
+        }
+        let mut answer = answer(&base_url(public, request)?, registry);
+        if let Source::Full(body, _) = &answer.body {
+            answer
+                .headers
+                .insert(header::CONTENT_LENGTH, body.len().into());
+            *last = Some(Last {
+                host: host.into(),
+                registry,
+                // A copy has no more room than it needs.
+                headers: answer.headers.clone(),
+                body: body.clone(),
+            });
+        }
+        Ok(answer)
+    })
+}
+
 /// About how long it is, so that its memory is asked for once.
 const LENGTH: usize = 128;
 
@@ -98,7 +157,7 @@ const LENGTH: usize = 128;
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
 /// There is no `api`: cargo takes that for a web API, and this mirror has none. Without it cargo says itself what a registry like this can't do.
-pub(super) fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
+fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
     let (root, mut body) = (Root(base, registry), BytesMut::with_capacity(LENGTH));
     // Texts into memory: nothing that could fail.
     let _ = serde_json::to_writer(
@@ -107,7 +166,7 @@ pub(super) fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer 
             dl: format_args!("{root}/api/v1/crates"),
         },
     );
-    let mut answer = Answer::ok(Outcome::Hit, JSON, Source::Full(body.freeze()));
+    let mut answer = Answer::ok(Outcome::Hit, JSON, body.freeze().into());
     answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     answer
 }

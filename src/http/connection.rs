@@ -32,7 +32,9 @@ use super::{
     eager::Eager,
     gather::Gathered,
     h2c::Offer,
-    linger, refusal,
+    linger,
+    outgoing::Outgoing,
+    refusal,
     room::Account,
     service::{Answering, Client, Service},
     upgraded::Upgraded,
@@ -60,7 +62,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const LACKING: Duration = Duration::from_millis(250);
 
 /// A client's connection.
-type Stream = Gathered<Watched<TcpStream>>;
+type Stream = Gathered<Watched<Outgoing>>;
 
 /// What every connection needs.
 struct Server {
@@ -189,7 +191,9 @@ impl Server {
         open: Arc<Open>,
         account: Account,
     ) {
-        let (stream, activity) = Watched::new(stream, account, self.service.metrics().clone());
+        let (stream, handover) = Outgoing::new(stream);
+        let metrics = self.service.metrics().clone();
+        let (stream, activity) = Watched::lending(stream, handover, account, metrics);
         let stream = Gathered::new(stream);
         let client = Client { address, activity };
         let service = service_fn(|request| self.answer_or_upgrade(request, &client, &open));

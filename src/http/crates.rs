@@ -84,7 +84,7 @@ pub(super) fn part(taken: &Taken, found: Found<CrateBody>, length: u64) -> Answe
             let id = body.key().id;
             let why =
                 format!("the file of {id} has only {length} bytes; ask for a part of these.\n");
-            let mut answer = Answer::ok(outcome, TEXT, Source::Full(why.into()));
+            let mut answer = Answer::ok(outcome, TEXT, Bytes::from(why).into());
             answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
             // Section 14.4: so that the client learns how long it is.
             say_range(&mut answer, format!("bytes */{length}"));

@@ -44,8 +44,8 @@ pub(super) fn answer(taken: &Taken, entry: &IndexEntry, outcome: Outcome) -> Ans
     let (form, body) = match taken.held.is(&rendition.etag, modified) {
         true => (Form::NotModified, Source::Empty),
         false => match rendition.gzip().filter(|_| taken.gzip) {
-            Some(twin) => (Form::Gzipped, Source::Full(twin.clone())),
-            None => (Form::Plain, Source::Full(rendition.body.clone())),
+            Some(twin) => (Form::Gzipped, twin.clone().into()),
+            None => (Form::Plain, rendition.body.clone().into()),
         },
     };
     let mut headers = rendition.head(form, || head(rendition, form)).clone();

@@ -17,6 +17,7 @@ mod limits;
 mod linger;
 mod listen;
 mod negotiate;
+mod outgoing;
 mod pages;
 mod part;
 mod pieces;

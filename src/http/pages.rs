@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use super::{
-    body::Source,
     respond::{Answer, NO_CACHE, TEXT},
     room::{Room, no_room},
 };
@@ -43,7 +42,7 @@ fn own_page(room: &Room, text: String) -> Result<Answer> {
 
 /// A page of text.
 fn page(text: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::ok(Outcome::Hit, TEXT, Source::Full(text.into()));
+    let mut answer = Answer::ok(Outcome::Hit, TEXT, text.into().into());
     answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     answer
 }

@@ -65,7 +65,7 @@ impl Answer {
             }
         };
         let (status, outcome) = status_of(error.kind());
-        let mut answer = Self::ok(outcome, content_type, Source::Full(body));
+        let mut answer = Self::ok(outcome, content_type, body.into());
         answer.status = status;
         answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
         if error.kind() == Kind::MethodNotAllowed {
@@ -86,7 +86,7 @@ impl Answer {
         access.outcome = self.outcome;
         if verb == Verb::Head {
             let length = match &self.body {
-                Source::Full(bytes) => Some(bytes.len() as u64),
+                Source::Full(bytes, _) => Some(bytes.len() as u64),
                 Source::Chunks { left, .. } => *left,
                 Source::Empty => None,
             };

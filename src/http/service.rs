@@ -188,7 +188,7 @@ impl Service {
             }
             Route::ConfigJson { registry } => {
                 mirror.registry(registry)?;
-                config_json::answer(&self.base_url(request)?, registry)
+                config_json::answered(self.0.public_url.as_ref(), request, registry)?
             }
             Route::WebApi { registry } => {
                 mirror.registry(registry)?;

@@ -20,10 +20,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    outgoing::Handover,
     pieces::{PIECE, Pieces, Since},
     room::Account,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, zero_copy::Content};
 
 /// How long a client may take to send a request's head over HTTP/1.1.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -50,6 +51,7 @@ struct Moved {
     full: AtomicBool,
     pieces: Pieces,
     account: Account,
+    handover: Handover,
     /// Reached from here, because what all connections share costs each request a trip to the same place in memory.
     metrics: Arc<Metrics>,
 }
@@ -115,6 +117,7 @@ impl Activity {
 
     /// Notes a request, until what is returned is dropped.
     pub(super) fn begin(&self) -> InFlight {
+        self.0.handover.clear();
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.begun.store(true, Ordering::Relaxed);
         let standing = match self.0.account.covers(self.in_flight() + 1) {
@@ -227,6 +230,11 @@ impl InFlight {
         &self.activity.0.metrics
     }
 
+    /// The body that comes next can be lent.
+    pub(super) fn announce(&self, content: Content) {
+        self.activity.0.handover.announce(content);
+    }
+
     /// Notes that a piece of the answer is handed over to HTTP/2. With the last one the request goes on until that is out.
     pub(super) fn hand_over(&self, part: Part) -> Out {
         let activity = self.activity.clone();
@@ -255,7 +263,19 @@ impl Drop for Out {
 }
 
 impl<S> Watched<S> {
+    /// One to which nothing is lent.
+    #[cfg(test)]
     pub(super) fn new(inner: S, account: Account, metrics: Arc<Metrics>) -> (Self, Activity) {
+        Self::lending(inner, Handover::default(), account, metrics)
+    }
+
+    /// One that is told by way of `handover` what can be lent.
+    pub(super) fn lending(
+        inner: S,
+        handover: Handover,
+        account: Account,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Activity) {
         let activity = Activity(Arc::new(Moved {
             lately: AtomicBool::new(false),
             heard: AtomicBool::new(false),
@@ -265,6 +285,7 @@ impl<S> Watched<S> {
             full: AtomicBool::new(false),
             pieces: Pieces::default(),
             account,
+            handover,
             metrics,
         }));
         let watched = Self {

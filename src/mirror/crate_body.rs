@@ -9,6 +9,7 @@ use crate::{
     domain::{CrateKey, Sha256},
     error::Result,
     store::CrateReader,
+    zero_copy::Content,
 };
 
 /// A .crate file, whole or on its way.
@@ -27,21 +28,21 @@ pub struct WholeCrate {
     /// Which file it is.
     pub key: CrateKey,
     /// Its bytes.
-    pub bytes: Bytes,
+    pub content: Content,
     /// The entity tag for them.
     pub etag: Bytes,
 }
 
 impl WholeCrate {
-    pub(super) fn new(key: &CrateKey, bytes: Bytes) -> Arc<Self> {
+    pub(super) fn new(key: &CrateKey, content: Content) -> Arc<Self> {
         let etag = etag(&key.sha256);
         let key = *key;
-        Arc::new(Self { key, bytes, etag })
+        Arc::new(Self { key, content, etag })
     }
 
     /// About how many bytes of memory this takes.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() + self.etag.len() + size_of::<Self>()
+        self.content.bytes().len() + self.etag.len() + size_of::<Self>()
     }
 }
 
@@ -54,7 +55,7 @@ impl CrateBody {
     /// The file's size in bytes, if it is known yet.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Whole(whole) => Some(whole.bytes.len() as u64),
+            Self::Whole(whole) => Some(whole.content.bytes().len() as u64),
             Self::Stored(reader) => Some(reader.length()),
             Self::Arriving(_, length) => *length,
         }
@@ -84,8 +85,8 @@ impl CrateBody {
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         match self {
             Self::Whole(whole) => {
-                let none = WholeCrate::new(&whole.key, Bytes::new());
-                let bytes = std::mem::replace(whole, none).bytes.clone();
+                let none = WholeCrate::new(&whole.key, Bytes::new().into());
+                let bytes = std::mem::replace(whole, none).content.bytes().clone();
                 (!bytes.is_empty()).then_some(Ok(bytes))
             }
             Self::Stored(reader) => reader.next().await,

@@ -263,7 +263,9 @@ impl Inner {
             Loaded::Large => {
                 let stored = self.store.load_crate(key, now, |_| None::<Lease>).await?;
                 stored.map(|stored| match stored {
-                    StoredCrate::Whole(bytes, _) => CrateBody::Whole(WholeCrate::new(key, bytes)),
+                    StoredCrate::Whole(bytes, _) => {
+                        CrateBody::Whole(WholeCrate::new(key, bytes.into()))
+                    }
                     StoredCrate::Large(reader) => CrateBody::Stored(reader),
                 })
             }
@@ -291,14 +293,18 @@ impl Inner {
         }
         let (allowance, largest) = (self.allowance.clone(), self.memory.largest());
         let admit = move |size| match size <= largest {
-            true => allowance.try_take(size),
+            // For a moment it is there twice: as it was read, and in pages of its own.
+            true => allowance.try_take(2 * size),
             false => None,
         };
         Ok(match self.store.load_crate(key, now, admit).await? {
             None => Loaded::Missing,
             Some(StoredCrate::Large(_)) => Loaded::Large,
-            Some(StoredCrate::Whole(bytes, lease)) => {
-                let whole = WholeCrate::new(key, lease.hold(bytes));
+            Some(StoredCrate::Whole(bytes, mut lease)) => {
+                let content = self.pages.content([&bytes[..]].into_iter());
+                let content = content.unwrap_or_else(|| bytes.into());
+                lease.shrink_to(content.bytes().len() as u64);
+                let whole = WholeCrate::new(key, content.map(|bytes| lease.hold(bytes)));
                 self.memory.keep_crate(key, Resident::Crate(whole.clone()));
                 Loaded::Whole(whole)
             }

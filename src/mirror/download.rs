@@ -15,6 +15,7 @@ use crate::{
     domain::{CrateKey, Hasher},
     error::{Error, Result},
     store::SpoolReader,
+    zero_copy::{Content, PagePool},
 };
 
 /// What a client reads from a spooled file at once.
@@ -177,18 +178,26 @@ impl Download {
         self.progress.send_modify(|p| p.readable = readable);
     }
 
-    /// All that has arrived in one piece, which takes the place of the chunks.
-    pub(super) fn consolidate(&self, own: impl FnOnce(Bytes) -> Bytes) -> Option<Bytes> {
+    /// All that has arrived in one piece, which takes the place of the chunks; in pages of its own if there are any.
+    pub(super) fn consolidate(
+        &self,
+        pages: Option<&PagePool>,
+        own: impl FnOnce(Bytes) -> Bytes,
+    ) -> Option<Content> {
         let mut buffer = self.buffer();
         let Buffer::Chunks(chunks) = &*buffer else {
             return None;
         };
-        let mut whole = Vec::with_capacity(chunks.last().map_or(0, |(end, _)| *end as usize));
-        for (_, chunk) in chunks {
-            whole.extend_from_slice(chunk);
-        }
-        let whole = own(whole.into());
-        *buffer = Buffer::Whole(whole.clone());
+        let parts = chunks.iter().map(|(_, chunk)| &chunk[..]);
+        let in_pages = pages.and_then(|pages| pages.content(parts.clone()));
+        let whole = in_pages.unwrap_or_else(|| {
+            let length = chunks.last().map_or(0, |(end, _)| *end as usize);
+            let mut whole = Vec::with_capacity(length);
+            parts.for_each(|part| whole.extend_from_slice(part));
+            Bytes::from(whole).into()
+        });
+        let whole = whole.map(own);
+        *buffer = Buffer::Whole(whole.bytes().clone());
         Some(whole)
     }
 

@@ -55,8 +55,9 @@ impl Fetch {
         // Who looked before the last download landed may have asked after.
         match self.inner.memory.crate_file(&self.key) {
             Some(Resident::Crate(whole)) => {
-                let length = whole.bytes.len() as u64;
-                self.download.push(length, whole.bytes.clone());
+                let bytes = whole.content.bytes();
+                let length = bytes.len() as u64;
+                self.download.push(length, bytes.clone());
                 self.download.land(length);
                 return Ok(());
             }
@@ -221,13 +222,16 @@ impl Fetch {
                     }
                     None => bytes,
                 };
-                let whole = self.download.consolidate(own).unwrap_or_default();
-                if length <= self.inner.memory.largest() {
-                    let resident = WholeCrate::new(&self.key, whole.clone());
-                    let resident = Resident::Crate(resident);
+                let is_kept = length <= self.inner.memory.largest();
+                let pages = is_kept.then_some(&self.inner.pages);
+                let whole = self.download.consolidate(pages, own);
+                let bytes = whole.as_ref().map(|whole| whole.bytes().clone());
+                if let Some(whole) = whole.filter(|_| is_kept) {
+                    let resident = Resident::Crate(WholeCrate::new(&self.key, whole));
                     self.inner.memory.keep_crate(&self.key, resident);
                 }
-                self.inner.store.save_crate(&self.key, whole).await
+                let bytes = bytes.unwrap_or_default();
+                self.inner.store.save_crate(&self.key, bytes).await
             }
         };
         if saved.is_err() {

@@ -40,6 +40,7 @@ use crate::{
     metrics::Metrics,
     store::Store,
     upstream::Circuit,
+    zero_copy::PagePool,
 };
 
 /// What a mirror is made of.
@@ -74,6 +75,7 @@ struct Inner {
     freshness: Freshness,
     memory: memory::Memory,
     allowance: Allowance,
+    pages: PagePool,
     store: Store,
     registries: BTreeMap<RegistryName, Registry>,
     offline_index: OfflineIndex,
@@ -118,6 +120,7 @@ impl Mirror {
             freshness: parts.freshness,
             memory: memory::Memory::new(parts.memory_budget),
             allowance: parts.allowance,
+            pages: PagePool::default(),
             store: parts.store,
             registries: registries.collect(),
             offline_index: parts.offline_index,

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["mirror"],
     &["policy", "store", "upstream"],
     &["config"],
-    &["metrics", "allowance"],
+    &["metrics", "allowance", "zero_copy"],
     &["domain"],
     &["error"],
 ];

@@ -43,6 +43,30 @@ async fn config_json_points_at_the_host_that_was_asked() {
     assert_eq!(json_of(&reply), expected);
 }
 
+/// What was made for one client must not be given to another who calls the mirror by another name, or asks for another registry.
+#[tokio::test]
+async fn config_json_is_each_askers_own_however_they_take_turns() {
+    let upstream = four_crates().await;
+    let other = format!("[registries.other]\nindex = \"{}\"", upstream.index_url());
+    let mirror = Mirror::of(&upstream).settings(&other).start().await;
+    for host in ["one", "two", "one", "one:80", "one", "ONE"] {
+        for (root, at) in [
+            ("", ""),
+            ("/registries/other", "/registries/other"),
+            ("", ""),
+        ] {
+            let path = format!("{root}{CONFIG}");
+            let reply = mirror.get_with(&path, &[("host", host)]).await;
+            let expected = json!({ "dl": format!("http://{host}{at}/api/v1/crates") });
+            assert_eq!(json_of(&reply), expected);
+            let length = reply.body.len().to_string();
+            assert_eq!(reply.header("content-length"), Some(&*length));
+        }
+        let refused = mirror.get_with(CONFIG, &[("host", "user@evil")]).await;
+        assert_eq!(refused.status, 400);
+    }
+}
+
 /// Every cargo asks for it over the upgrade, where the `Host` becomes the `:authority`.
 #[tokio::test]
 async fn config_json_is_the_same_after_an_upgrade() {
