@@ -59,9 +59,15 @@ impl DownloadTemplate {
     }
 }
 
+/// For screens and logs: without the query, and without a user's name and password, which may be secrets.
 impl std::fmt::Display for DownloadTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        let end = self.0.find(['?', '#']).unwrap_or(self.0.len());
+        let shown = &self.0[..end];
+        let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
+        let authority = rest.find('/').unwrap_or(rest.len());
+        let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
+        write!(f, "{scheme}://{}", &rest[host..])
     }
 }
 
@@ -87,6 +93,28 @@ mod tests {
     fn without_markers_cargos_path_is_appended() {
         let expected = "https://x.test/api/Serde_JSON/1.0.0+build.2/download";
         assert_eq!(url("https://x.test/api"), expected);
+    }
+
+    /// `check` printed the key that a corporate registry had put into its `dl`.
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        for (dl, shown) in [
+            (
+                "https://x.test/{crate}-{version}?key=secret",
+                "https://x.test/{crate}-{version}",
+            ),
+            (
+                "https://me:secret@x.test:8443/{crate}@{version}#secret",
+                "https://x.test:8443/{crate}@{version}",
+            ),
+            (
+                "https://x.test/api",
+                "https://x.test/api/{crate}/{version}/download",
+            ),
+        ] {
+            let dl = DownloadTemplate::parse(dl).expect("valid dl");
+            assert_eq!(dl.to_string(), shown);
+        }
     }
 
     #[test]
