@@ -110,7 +110,12 @@ async fn of_a_version_published_twice_the_file_used_last_is_served() {
     let bad = stored_crates(&mirror)
         .into_iter()
         .find(|path| path.contains(&sha256(&second)));
-    fs::write(mirror.store().join(bad.expect("the second")), "rubbish").expect("write");
+    let bad = mirror.store().join(bad.expect("the second"));
+    fs::write(&bad, "rubbish").expect("write");
+    // What was written a moment ago isn't dropped: somebody may be at it.
+    let file = File::options().append(true).open(&bad).expect("the second");
+    file.set_modified(earlier + Duration::from_secs(60))
+        .expect("its age");
     let mirror = mirror.restart().await;
     let reply = mirror.get(DOWNLOAD).await;
     assert_eq!((reply.status, reply.complete), (200, true));
