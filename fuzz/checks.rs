@@ -438,7 +438,7 @@ pub fn gunzip(input: &[u8]) {
     let mut encoder = flate2::read::GzEncoder::new(input, flate2::Compression::fast());
     let mut encoded = Vec::new();
     io::Read::read_to_end(&mut encoder, &mut encoded).expect("memory");
-    let decoded = decompress(&encoded, input.len());
+    let decoded = decompress(&*encoded, input.len());
     let decoded = decoded.expect("gzip");
     assert_eq!((&decoded.body[..], decoded.is_plain), (input, true));
     let cut = encoded.len() / 2;

@@ -23,7 +23,9 @@ use crate::{
 
 /// What bodies may take beside what is kept in memory: downloads in progress, and answers whose clients are slow. The rest of the 100 MB that
 /// the process may exceed `memory.budget` by is for connections, code and the allocator.
-const IN_FLIGHT: u64 = 32 << 20;
+const IN_FLIGHT: u64 = 24 << 20;
+/// What of that is left to what is small and can't go through the disk.
+const RESERVE: u64 = 6 << 20;
 
 /// However long clients took to finish, what was fetched gets this long to be stored.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
@@ -193,30 +195,22 @@ pub fn existing_store(config: &Config) -> Result<Store> {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
-pub fn upstreams(
-    config: &Config,
-    allowance: &Allowance,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<Upstream>> {
+pub fn upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Upstream>> {
     let upstream = |(name, registry): (&_, &crate::config::Registry)| {
         let index = registry.index.as_url().clone();
         let settings = config.upstream.clone();
-        Upstream::new(*name, index, settings, allowance.clone(), metrics.clone())
+        Upstream::new(*name, index, settings, metrics.clone())
     };
     config.registries.iter().map(upstream).collect()
 }
 
 /// The registries as they are served: with an upstream each, or offline, which needs neither a client nor certificates nor a network.
-fn registries(
-    config: &Config,
-    allowance: &Allowance,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<Registry>> {
+fn registries(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Registry>> {
     if config.offline.enabled {
         let names = config.registries.keys().copied();
         return Ok(names.map(Registry::Offline).collect());
     }
-    let upstreams = upstreams(config, allowance, metrics)?.into_iter();
+    let upstreams = upstreams(config, metrics)?.into_iter();
     Ok(upstreams.map(|u| Registry::Online(Arc::new(u))).collect())
 }
 
@@ -236,8 +230,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
 pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
-    let allowance = Allowance::new(memory_budget + IN_FLIGHT, IN_FLIGHT / 4);
-    let registries = registries(&config, &allowance, &metrics)?;
+    let store = store.with_room(config.store.max_size.get());
+    let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
+    let registries = registries(&config, &metrics)?;
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,
         freshness: config.freshness,

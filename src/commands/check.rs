@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::{interrupt, say::Lines};
 use crate::{
-    allowance::Allowance,
     app,
     config::{self, Flags},
     error::{Error, Result},
@@ -138,8 +137,7 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
         }
         return Ok(lines.end(ExitCode::SUCCESS));
     }
-    let allowance = Allowance::new(config.memory.budget.get(), 0);
-    for upstream in app::upstreams(&config, &allowance, &metrics)? {
+    for upstream in app::upstreams(&config, &metrics)? {
         let name = upstream.registry();
         let mut index = upstream.index_url().clone();
         // Never a password on a screen or in a CI's log.

@@ -140,6 +140,8 @@ pub struct Upstream {
     pub retries: Count<0, 10>,
     /// How many requests to one registry are under way at once.
     pub max_concurrent: Count<1, 10_000>,
+    /// The largest .crate file that is passed on.
+    pub max_crate_size: Size<{ 1 << 20 }>,
     /// The origins that index files may be redirected to. Crates, which are hashed, may be elsewhere.
     pub redirects: Vec<Origin>,
 }
@@ -152,6 +154,7 @@ impl Default for Upstream {
             stall_timeout: Span::millis(15 * SECOND),
             retries: Count::new(2),
             max_concurrent: Count::new(64),
+            max_crate_size: Size::bytes(512 << 20),
             redirects: Vec::new(),
         }
     }

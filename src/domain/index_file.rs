@@ -46,6 +46,84 @@ impl Version {
     }
 }
 
+/// The shortest line that can be an entry: `{"name":"a","vers":"0.0.0","cksum":"…"}` has 102 bytes.
+const SHORTEST_LINE: usize = 100;
+
+/// What an index file will take in memory, found out while its bytes go by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measure {
+    length: usize,
+    /// Lines that may be entries.
+    entries: usize,
+    /// The longest line with a backslash in it.
+    escaped: usize,
+    line: Begun,
+}
+
+/// The line that isn't over yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    length: usize,
+    has_escapes: bool,
+    /// Its first byte that isn't blank.
+    first: Option<u8>,
+}
+
+impl Measure {
+    /// The next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            self.line.add(&bytes[start..end]);
+            self.end_line();
+            start = end + 1;
+        }
+        self.line.add(&bytes[start..]);
+    }
+
+    /// How many bytes there were.
+    pub fn length(self) -> usize {
+        self.length
+    }
+
+    /// Whether any line can be an entry. Without one there is no index file.
+    pub fn has_entries(mut self) -> bool {
+        self.end_line();
+        self.entries > 0
+    }
+
+    /// The most that [`IndexFile::parse`] of these bytes takes, the bytes themselves included: what is kept of each version, and of a line with escapes
+    /// the text without them and what that grows in.
+    pub fn needs(mut self) -> usize {
+        self.end_line();
+        self.length
+            + size_of::<IndexFile>()
+            + self.entries * size_of::<Version>()
+            + 3 * self.escaped
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if line.length >= SHORTEST_LINE && line.first == Some(b'{') {
+            self.entries += 1;
+        }
+        if line.has_escapes {
+            self.escaped = self.escaped.max(line.length);
+        }
+    }
+}
+
+impl Begun {
+    fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        self.first = self
+            .first
+            .or_else(|| bytes.trim_ascii_start().first().copied());
+        self.has_escapes |= memchr::memchr(b'\\', bytes).is_some();
+    }
+}
+
 /// The fields read from a line; cargo's own list is in `cargo/src/cargo/sources/registry/index/mod.rs`.
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -75,7 +153,11 @@ impl IndexFile {
         let text = std::str::from_utf8(&body).map_err(|_| fault("is not UTF-8".into()))?;
 
         let mut name = None;
-        let mut versions: Vec<Version> = Vec::with_capacity(text.len() / 400 + 1);
+        let mut measure = Measure::default();
+        measure.add(&body);
+        measure.end_line();
+        // No more than was measured, and all of it at once: a list that grows is there twice.
+        let mut versions: Vec<Version> = Vec::with_capacity(measure.entries);
         let mut unreadable = 0;
         for line in lines(text) {
             let written = &text[line.clone()];
@@ -108,7 +190,11 @@ impl IndexFile {
             }
         }
         let name = name.ok_or_else(|| fault(describe(text)))?;
-        versions.sort_by(|a, b| a.version.as_str().cmp(b.version.as_str()));
+        // A sort that keeps the order of equals would take half as much again.
+        versions.sort_unstable_by(|a, b| {
+            let by_version = a.version.as_str().cmp(b.version.as_str());
+            by_version.then(a.line.start.cmp(&b.line.start))
+        });
         keep_last_of_each(&mut versions);
         Ok(Self {
             name,
@@ -211,9 +297,17 @@ fn describe(text: &str) -> String {
     } else if start.starts_with('<') {
         "is an HTML page".into()
     } else {
-        let shown: String = start.chars().take(40).collect();
-        format!("is not an index file: it starts with {shown:?}")
+        format!("is not an index file: it starts with {:?}", shown(start))
     }
+}
+
+/// As much of a text as a message has room for.
+fn shown(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .nth(40)
+        .map_or(text.len(), |(end, _)| end);
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -286,6 +380,40 @@ mod tests {
         assert!(refused(&entry("tokio", "1.0.0")).contains("a line of \"tokio\""));
         let mixed = [entry("serde", "1.0.0"), entry("serde_json", "1.0.0")].join("\n");
         assert!(refused(&mixed).contains("serde_json"));
+    }
+
+    /// What is leased for a file is what was measured.
+    #[test]
+    fn a_file_takes_no_more_than_was_measured_however_its_bytes_come() {
+        let shortest = format!(
+            r#"{{"name":"a","vers":"0.0.0","cksum":"{}"}}"#,
+            "0".repeat(64)
+        );
+        assert!(shortest.len() >= SHORTEST_LINE);
+        let escaped = entry("serde", "2.0.0").replace("later", "l\\u0061ter");
+        let lines: Vec<_> = (0..20)
+            .map(|n| entry("serde", &format!("1.0.{n}")))
+            .collect();
+        for body in [
+            lines.join("\n"),
+            lines.concat(),
+            format!("{}\n\n{escaped}\n", lines[0]),
+        ] {
+            let needs: Vec<_> = [1, 7, body.len()]
+                .map(|step| {
+                    let mut measure = Measure::default();
+                    body.as_bytes()
+                        .chunks(step)
+                        .for_each(|piece| measure.add(piece));
+                    assert_eq!(measure.length(), body.len());
+                    measure.needs()
+                })
+                .into();
+            assert!(needs.iter().all(|n| *n == needs[0]), "{needs:?}");
+            if let Ok(file) = parse(&body) {
+                assert!(file.overhead() + body.len() <= needs[0], "{needs:?}");
+            }
+        }
     }
 
     #[test]

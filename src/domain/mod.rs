@@ -21,7 +21,7 @@ mod wish;
 pub use checksum::{Hasher, Sha256};
 pub use dependencies::Want;
 pub use dl::DownloadTemplate;
-pub use index_file::{Changes, IndexFile, Version};
+pub use index_file::{Changes, IndexFile, Measure, Version};
 pub use index_path::{IndexPath, Prefix};
 pub use key::{CrateKey, IndexKey, Key};
 pub use lockfile::Lockfile;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     CrateBody, Found, IndexEntry, Inner, Mirror, Registry, WholeCrate,
+    download::Begun,
     fetch::Fetch,
     memory::Resident,
     not_here::{not_here, unreadable},
@@ -166,24 +167,35 @@ impl Mirror {
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Found<CrateBody>> {
-        let mut reader = self.0.downloads.join(key, |download| {
-            let fetch = Fetch {
-                inner: self.0.clone(),
-                upstream: upstream.clone(),
-                key,
-                download,
-            };
-            self.0.detach(fetch.run(now));
-        });
-        let begun = timeout_at(deadline, reader.begun()).await;
-        let length = match begun {
-            Ok(begun) => begun.map_err(|e| not_here(&key.id.to_string(), &e)),
-            Err(_) => Err(Error::upstream_timeout(format!(
-                "{} didn't arrive from {} in time; try again, it may be here by then",
-                key.id, key.registry
-            ))),
-        }?;
-        Ok(found(CrateBody::Arriving(reader, length), Outcome::Miss))
+        loop {
+            let mut reader = self.0.downloads.join(key, |download| {
+                let fetch = Fetch {
+                    inner: self.0.clone(),
+                    upstream: upstream.clone(),
+                    key,
+                    download,
+                };
+                self.0.detach(fetch.run(now));
+            });
+            let begun = timeout_at(deadline, reader.begun()).await;
+            let begun = begun.map_err(|_| {
+                Error::upstream_timeout(format!(
+                    "{} didn't arrive from {} in time; try again, it may be here by then",
+                    key.id, key.registry
+                ))
+            })?;
+            match begun.map_err(|e| not_here(&key.id.to_string(), &e))? {
+                Begun::Arriving(length) => {
+                    return Ok(found(CrateBody::Arriving(reader, length), Outcome::Miss));
+                }
+                Begun::Stored => {
+                    if let Some(body) = self.0.crate_if_stored(&key, now).await {
+                        return Ok(found(body, Outcome::Hit));
+                    }
+                    // It was there a moment ago, and is evicted or found to be corrupt by now.
+                }
+            }
+        }
     }
 
     /// What to say to who asks for a crate that isn't in the index under that name. Cargo asks for names as the index has them; what comes here

@@ -1,6 +1,6 @@
 //! [`Download`]: one .crate file on its way from upstream, read by all its clients while it arrives.
 //!
-//! What has arrived is readable at once except for the last chunk so far: that one is held back until the checksum of the whole holds, so
+//! What has arrived is readable at once except for the end of the last chunk so far: that is held back until the checksum of the whole holds, so
 //! that no client ever has a complete wrong file.
 
 use std::{
@@ -12,14 +12,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
+    allowance::Lease,
     domain::{CrateKey, Hasher},
     error::{Error, Result},
     store::SpoolReader,
     zero_copy::{Content, PagePool},
 };
 
-/// What a client reads from a spooled file at once.
-const BLOCK: u64 = 64 << 10;
+/// What a client reads from a spooled file at once, and what is held back of a download, at the most.
+pub(super) const BLOCK: u64 = 64 << 10;
 
 /// The downloads under way, by what they bring.
 #[derive(Default)]
@@ -40,7 +41,25 @@ struct Progress {
     /// How many bytes may be read.
     readable: u64,
     /// How it ended.
-    end: Option<Result<()>>,
+    end: Option<Result<End>>,
+}
+
+/// How a download ends that doesn't fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All of it is here.
+    Landed,
+    /// It was in the store already.
+    Stored,
+}
+
+/// What a client has waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// There is something to read, of a file of that size, if that is known.
+    Arriving(Option<u64>),
+    /// The file is in the store: another download has brought it meanwhile.
+    Stored,
 }
 
 /// What has arrived.
@@ -58,14 +77,16 @@ pub struct Reader {
     download: Arc<Download>,
     progress: watch::Receiver<Progress>,
     offset: u64,
-    /// Of what came from a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
+    /// Of what is in a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
     hasher: Hasher,
+    /// How much went into the hasher.
+    hashed: u64,
 }
 
 /// Where bytes were read from.
 enum Piece {
     Memory(Bytes),
-    File(Bytes),
+    File(Bytes, SpoolReader),
 }
 
 impl Downloads {
@@ -128,6 +149,7 @@ impl Download {
             download: self.clone(),
             offset: 0,
             hasher: Hasher::default(),
+            hashed: 0,
         }
     }
 
@@ -145,11 +167,15 @@ impl Download {
         *self.buffer() = Buffer::Spooled(reader);
     }
 
-    /// Back from the file into memory, with the `length` bytes that are in it.
+    /// Back from the file into memory, with the `length` bytes that are in it, each block as `hold` gives it back.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the file can't be read either.
-    pub(super) async fn unspool(&self, length: u64) -> Result<()> {
+    /// [`Kind::Store`](crate::error::Kind::Store) when the file can't be read either, and those of `hold`.
+    pub(super) async fn unspool(
+        &self,
+        length: u64,
+        hold: impl Fn(Bytes) -> Result<Bytes>,
+    ) -> Result<()> {
         let spool = match &*self.buffer() {
             Buffer::Spooled(spool) => spool.clone(),
             Buffer::Chunks(_) | Buffer::Whole(_) => return Ok(()),
@@ -159,10 +185,19 @@ impl Download {
         while end < length {
             let chunk = spool.read_at(end, BLOCK.min(length - end) as usize).await?;
             end += chunk.len() as u64;
-            chunks.push((end, chunk));
+            chunks.push((end, hold(chunk)?));
         }
         *self.buffer() = Buffer::Chunks(chunks);
         Ok(())
+    }
+
+    /// What has come into memory, in its order.
+    pub(super) fn chunks(&self) -> Vec<Bytes> {
+        match &*self.buffer() {
+            Buffer::Chunks(chunks) => chunks.iter().map(|(_, chunk)| chunk.clone()).collect(),
+            Buffer::Whole(whole) => vec![whole.clone()],
+            Buffer::Spooled(_) => Vec::new(),
+        }
     }
 
     /// Adds a chunk that ends at `end`; it isn't readable yet.
@@ -178,27 +213,18 @@ impl Download {
         self.progress.send_modify(|p| p.readable = readable);
     }
 
-    /// All that has arrived in one piece, which takes the place of the chunks; in pages of its own if there are any.
-    pub(super) fn consolidate(
-        &self,
-        pages: Option<&PagePool>,
-        own: impl FnOnce(Bytes) -> Bytes,
-    ) -> Option<Content> {
-        let mut buffer = self.buffer();
-        let Buffer::Chunks(chunks) = &*buffer else {
-            return None;
-        };
-        let parts = chunks.iter().map(|(_, chunk)| &chunk[..]);
-        let in_pages = pages.and_then(|pages| pages.content(parts.clone()));
-        let whole = in_pages.unwrap_or_else(|| {
-            let length = chunks.last().map_or(0, |(end, _)| *end as usize);
-            let mut whole = Vec::with_capacity(length);
+    /// All that has arrived in one piece under this lease, which takes the place of the chunks; in pages of its own if there are any.
+    pub(super) fn consolidate(&self, pages: &PagePool, lease: Lease) -> Content {
+        let chunks = self.chunks();
+        let parts = chunks.iter().map(|chunk| &chunk[..]);
+        let whole = pages.content(parts.clone()).unwrap_or_else(|| {
+            let mut whole = Vec::with_capacity(chunks.iter().map(Bytes::len).sum());
             parts.for_each(|part| whole.extend_from_slice(part));
             Bytes::from(whole).into()
         });
-        let whole = whole.map(own);
-        *buffer = Buffer::Whole(whole.bytes().clone());
-        Some(whole)
+        let whole = whole.map(|bytes| lease.hold(bytes));
+        *self.buffer() = Buffer::Whole(whole.bytes().clone());
+        whole
     }
 
     /// The file is here and its checksum holds.
@@ -206,8 +232,13 @@ impl Download {
         self.progress.send_modify(|p| {
             p.length = Some(length);
             p.readable = length;
-            p.end = Some(Ok(()));
+            p.end = Some(Ok(End::Landed));
         });
+    }
+
+    /// The file is in the store, too large to be had from here.
+    pub(super) fn is_stored(&self) {
+        self.progress.send_modify(|p| p.end = Some(Ok(End::Stored)));
     }
 
     /// The file can't be had; every reader is cut off. A download that has ended stays as it ended.
@@ -241,16 +272,17 @@ impl Reader {
         progress.ok()?.length
     }
 
-    /// Waits until there is something to read and says how long the file is, if that is known.
+    /// Waits until there is something to read, here or in the store.
     ///
     /// # Errors
     /// What made the download fail, if it failed before anything became readable.
-    pub async fn begun(&mut self) -> Result<Option<u64>> {
+    pub(super) async fn begun(&mut self) -> Result<Begun> {
         let progress = self.wait().await?;
         match progress.end {
             // Although there is something to read: none of it has been sent, and an error says more than a cut.
             Some(Err(e)) => Err(e),
-            Some(Ok(())) | None => Ok(progress.length),
+            Some(Ok(End::Stored)) => Ok(Begun::Stored),
+            Some(Ok(End::Landed)) | None => Ok(Begun::Arriving(progress.length)),
         }
     }
 
@@ -262,10 +294,15 @@ impl Reader {
         let read = async {
             let progress = self.wait().await?;
             if progress.readable > self.offset {
-                let piece = self.read(progress.readable).await?;
-                return self.checked(piece, &progress).map(Some);
+                return match self.read(progress.readable).await? {
+                    Piece::Memory(bytes) => Ok(Some(bytes)),
+                    Piece::File(bytes, spool) => {
+                        self.catch_up(&spool).await?;
+                        self.checked(bytes, &progress).map(Some)
+                    }
+                };
             }
-            progress.end.unwrap_or(Ok(())).map(|()| None)
+            progress.end.unwrap_or(Ok(End::Landed)).map(|_| None)
         };
         match read.await.transpose()? {
             Ok(bytes) => {
@@ -276,16 +313,24 @@ impl Reader {
         }
     }
 
-    /// Lets the last bytes of a file pass only if all that was read of it is what it should be.
-    fn checked(&mut self, piece: Piece, progress: &Progress) -> Result<Bytes> {
-        let bytes = match piece {
-            Piece::Memory(bytes) => return Ok(bytes),
-            Piece::File(bytes) => bytes,
-        };
+    /// Looks at what is in the file of what was read from memory, before it was moved there.
+    async fn catch_up(&mut self, spool: &SpoolReader) -> Result<()> {
+        while self.hashed < self.offset {
+            let most = BLOCK.min(self.offset - self.hashed);
+            let bytes = spool.read_at(self.hashed, most as usize).await?;
+            self.hasher.update(&bytes);
+            self.hashed += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Lets the last bytes of a file pass only if all that is in it up to them is what it should be.
+    fn checked(&mut self, bytes: Bytes, progress: &Progress) -> Result<Bytes> {
         self.hasher.update(&bytes);
+        self.hashed += bytes.len() as u64;
         let is_last = self.offset + bytes.len() as u64 == progress.readable;
         // What isn't all here yet has no last byte.
-        let ended = matches!(progress.end, Some(Ok(())));
+        let ended = matches!(progress.end, Some(Ok(End::Landed)));
         if is_last && ended && self.hasher.clone().finish() != self.download.key.sha256 {
             return Err(Error::store(format!(
                 "the file of {} was written to while it was read; ask again",
@@ -314,7 +359,8 @@ impl Reader {
                 let at = chunks.partition_point(|(end, _)| *end <= offset);
                 let (end, chunk) = &chunks[at];
                 let from = chunk.len() - (end - offset) as usize;
-                return Ok(Piece::Memory(chunk.slice(from..)));
+                let until = chunk.len() - end.saturating_sub(readable) as usize;
+                return Ok(Piece::Memory(chunk.slice(from..until)));
             }
             Buffer::Whole(bytes) => {
                 return Ok(Piece::Memory(
@@ -324,6 +370,7 @@ impl Reader {
             Buffer::Spooled(spool) => spool.clone(),
         };
         let most = BLOCK.min(readable - offset);
-        spool.read_at(offset, most as usize).await.map(Piece::File)
+        let bytes = spool.read_at(offset, most as usize).await?;
+        Ok(Piece::File(bytes, spool))
     }
 }

@@ -238,8 +238,9 @@ impl Mirror {
             }
             next_look = Instant::now() + LOOK_EVERY;
             written_before = written;
+            // What is on its way into the store takes of it already.
             let target = Target {
-                size: max_size,
+                size: max_size.saturating_sub(self.0.store.spooled()),
                 oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
             };
             match evict(&self.0.store, target, self.0.memory.paths()).await {

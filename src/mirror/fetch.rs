@@ -2,17 +2,23 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Inner, WholeCrate, download::Download, memory::Resident};
+use bytes::Bytes;
+
+use super::{
+    CrateBody, Inner, WholeCrate,
+    download::{BLOCK, Download},
+    landing::{Chunk, Landing, spooled},
+    memory::Resident,
+};
 use crate::{
-    allowance::Lease,
     domain::{CrateKey, Hasher, Sha256},
     error::{Error, Kind, Result},
-    store::{Doubt, Spool},
-    upstream::{Resume, Upstream},
+    store::Doubt,
+    upstream::{CrateStream, Resume, Upstream},
 };
 
-/// No .crate file is larger; crates.io's largest is near 300 MB.
-const MAX_CRATE: u64 = 2 << 30;
+/// A download that is larger than this, or may be for all that upstream has said, is given up when its last client goes away; smaller ones go on for the store.
+const UNWANTED: u64 = 32 << 20;
 
 /// The task that brings one .crate file from upstream.
 pub(super) struct Fetch {
@@ -20,14 +26,6 @@ pub(super) struct Fetch {
     pub(super) upstream: Arc<Upstream>,
     pub(super) key: CrateKey,
     pub(super) download: Arc<Download>,
-}
-
-/// Where a download's bytes go.
-enum Landing {
-    /// Into memory, under a lease for twice the size: chunks, and the one piece they become.
-    Memory(Option<Lease>),
-    /// Into a file.
-    Spool(Spool),
 }
 
 impl Fetch {
@@ -53,13 +51,29 @@ impl Fetch {
 
     async fn fetch(&self, now: SystemTime) -> Result<()> {
         // Who looked before the last download landed may have asked after.
+        if self.is_here(now).await? {
+            return Ok(());
+        }
+        // In the line for upstream a download nobody waits for is given up; once begun it goes on for the store.
+        let place = tokio::select! {
+            place = self.upstream.place() => place,
+            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
+                return Err(Error::internal("nobody waits for this download any more"));
+            }
+        };
+        let (landing, length) = self.receive().await?;
+        // All has come; what a slow disk takes is no reason to let the network wait.
+        drop(place);
+        self.land(landing, length).await;
+        Ok(())
+    }
+
+    /// Whether the file is in memory or in the store by now; if so, whoever waits for this download is told.
+    async fn is_here(&self, now: SystemTime) -> Result<bool> {
         match self.inner.memory.crate_file(&self.key) {
             Some(Resident::Crate(whole)) => {
-                let bytes = whole.content.bytes();
-                let length = bytes.len() as u64;
-                self.download.push(length, bytes.clone());
-                self.download.land(length);
-                return Ok(());
+                self.is_whole(whole.content.bytes().clone());
+                return Ok(true);
             }
             Some(Resident::Absent(since)) if self.inner.still_absent(since, now) => {
                 return Err(Error::absent(format!(
@@ -69,31 +83,39 @@ impl Fetch {
             }
             Some(Resident::Absent(_) | Resident::Index(_)) | None => {}
         }
-        // In the line for upstream a download nobody waits for is given up; once begun it goes on for the store.
-        let _place = tokio::select! {
-            place = self.upstream.place() => place,
-            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
-                return Err(Error::internal("nobody waits for this download any more"));
-            }
-        };
-        let (landing, length) = self.receive().await?;
-        self.land(landing, length).await;
-        Ok(())
+        match self.inner.crate_if_stored(&self.key, now).await {
+            Some(CrateBody::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
+            Some(CrateBody::Stored(_)) => self.download.is_stored(),
+            Some(CrateBody::Arriving(..)) | None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn is_whole(&self, bytes: Bytes) {
+        let length = bytes.len() as u64;
+        self.download.push(length, bytes);
+        self.download.land(length);
     }
 
     /// Receives the file; all but its last chunk is readable by then, and the checksum of the whole holds.
     async fn receive(&self) -> Result<(Landing, u64)> {
-        let mut arrived = Arrived::default();
+        let mut arrived = Arrived {
+            announced: None,
+            landing: Landing::Memory,
+            hasher: Hasher::default(),
+            so_far: Resume::default(),
+            released: (0, Hasher::default()),
+        };
         let received = self.receive_all(&mut arrived).await;
-        if received.is_err()
-            && let Some(doubt) = arrived.doubt()
+        if let Some(doubt) = arrived.doubt()
+            && received.is_err()
         {
             self.inner.store.doubt(self.key, doubt);
         }
-        received
+        received.map(|length| (arrived.landing, length))
     }
 
-    async fn receive_all(&self, arrived: &mut Arrived) -> Result<(Landing, u64)> {
+    async fn receive_all(&self, arrived: &mut Arrived) -> Result<u64> {
         let mut attempts = self.upstream.attempts();
         loop {
             let before = arrived.so_far.offset;
@@ -119,10 +141,7 @@ impl Fetch {
                 self.key.registry, self.key.id, self.key.sha256
             )));
         }
-        Ok((
-            arrived.landing.take().unwrap_or(Landing::Memory(None)),
-            arrived.so_far.offset,
-        ))
+        Ok(arrived.so_far.offset)
     }
 
     /// One attempt: what hasn't arrived yet, until upstream says that this is all.
@@ -132,125 +151,128 @@ impl Fetch {
             .upstream
             .fetch_crate(&key.id, &key.sha256, &arrived.so_far)
             .await?;
-        if arrived.landing.is_none() {
-            arrived.landing = Some(self.landing(stream.length()).await?);
+        if arrived.announced.is_none() {
+            self.check_size(stream.length().unwrap_or(0))?;
             download.begin(stream.length());
-            arrived.announced = stream.length();
+            arrived.announced = Some(Announced(stream.length()));
             arrived.so_far.validator = stream.validator();
         }
-        while let Some(chunk) = self.upstream.next(&mut stream).await? {
-            let before = arrived.so_far.offset;
-            arrived.so_far.offset += chunk.len() as u64;
-            if arrived.so_far.offset > MAX_CRATE {
-                return Err(Error::upstream_fault(format!(
-                    "{} is larger than {MAX_CRATE} bytes",
-                    key.id
-                )));
-            }
+        while let Some(bytes) = self.next(&mut stream, arrived).await? {
+            let start = arrived.so_far.offset;
+            let end = start + bytes.len() as u64;
+            self.check_size(end)?;
             // Clients take the announced length for the end: what would be released beyond it completes a file whose checksum can't hold any more.
-            if arrived.announced.is_some_and(|l| arrived.so_far.offset > l) {
+            if arrived.announced().is_some_and(|l| end > l) {
                 return Err(Error::upstream_fault(format!(
                     "{} sent more of {} than the length it had announced",
                     key.registry, key.id
                 )));
             }
-            let released = arrived.hasher.clone();
-            arrived.hasher.update(&chunk);
-            arrived.landing = match arrived.landing.take() {
-                Some(Landing::Spool(spool)) => match spool.append(chunk.clone()).await {
-                    Ok(spool) => Some(Landing::Spool(spool)),
-                    Err(e) => {
-                        self.inner.store.complain(&e);
-                        let memory = self.leave_spool(before, stream.length()).await?;
-                        download.push(arrived.so_far.offset, chunk);
-                        Some(memory)
-                    }
-                },
-                memory => {
-                    download.push(arrived.so_far.offset, chunk);
-                    memory
-                }
+            // The end of this chunk is held back: it may turn out to be the last one.
+            let readable = end - (end - start).min(BLOCK);
+            let (before, held_back) = bytes.split_at((readable - start) as usize);
+            let mut hasher = arrived.hasher.clone();
+            hasher.update(before);
+            let released = (readable, hasher.clone());
+            hasher.update(held_back);
+            let chunk = Chunk {
+                start,
+                bytes: bytes.clone(),
+                announced: arrived.announced(),
             };
-            // All but this chunk: it may turn out to be the last one.
-            download.release(before);
-            arrived.released = (before, released);
+            let landing = std::mem::replace(&mut arrived.landing, Landing::Memory);
+            arrived.landing = landing.add(chunk, &self.inner, key, download).await?;
+            // Only what has landed has arrived.
+            arrived.so_far.offset = end;
+            arrived.hasher = hasher;
+            download.release(readable);
+            arrived.released = released;
         }
         Ok(())
     }
 
-    /// Memory if it is small and there is room, else a file; memory again if there can be no file.
-    async fn landing(&self, length: Option<u64>) -> Result<Landing> {
-        let small = length.filter(|l| *l <= self.inner.memory.largest());
-        if let Some(lease) = small.and_then(|l| self.inner.allowance.try_take(l * 2)) {
-            return Ok(Landing::Memory(Some(lease)));
+    /// The next bytes, unless nobody wants them any more.
+    async fn next(&self, stream: &mut CrateStream, arrived: &Arrived) -> Result<Option<Bytes>> {
+        let next = self.upstream.next(stream);
+        let expected = arrived.announced().unwrap_or(0).max(arrived.so_far.offset);
+        if expected <= UNWANTED {
+            return next.await;
         }
-        match self.inner.store.spool().await {
-            Ok(spool) => {
-                self.download.spooled(spool.reader()?);
-                Ok(Landing::Spool(spool))
+        tokio::select! {
+            next = next => next,
+            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
+                Err(Error::internal("nobody waits for this download any more, and it is large"))
             }
-            Err(_) => self.memory_at_any_price(length).await,
         }
     }
 
-    /// Memory although the file is large or memory is short: the disk has failed, and serving goes on.
-    async fn memory_at_any_price(&self, length: Option<u64>) -> Result<Landing> {
-        let id = &self.key.id;
-        tracing::debug!(%id, "the disk fails: a download is held in memory while it arrives");
-        let expected = length.unwrap_or(MAX_CRATE).saturating_mul(2);
-        let lease = self.inner.allowance.take(expected).await?;
-        Ok(Landing::Memory(Some(lease)))
-    }
-
-    /// The disk is full or broken in mid-download: the `so_far` bytes in the file are read back, and memory takes over.
-    async fn leave_spool(&self, so_far: u64, expected: Option<u64>) -> Result<Landing> {
-        let landing = self.memory_at_any_price(expected).await?;
-        self.download.unspool(so_far).await?;
-        Ok(landing)
+    /// Refuses what is larger than a crate may be, or than the store may ever hold.
+    fn check_size(&self, size: u64) -> Result<()> {
+        let limits = [
+            (self.upstream.max_crate_size(), "upstream.max_crate_size"),
+            (self.inner.store.room(), "store.max_size"),
+        ];
+        match limits.into_iter().find(|(limit, _)| size > *limit) {
+            None => Ok(()),
+            Some((limit, key)) => Err(Error::upstream_fault(format!(
+                "the file of {} is larger than the {limit} bytes that `{key}` allows",
+                self.key.id
+            ))),
+        }
     }
 
     /// Hands out the last chunk, keeps the file in memory and puts it into the store.
     async fn land(&self, landing: Landing, length: u64) {
         self.download.land(length);
         let saved = match landing {
-            Landing::Spool(spool) => self.inner.store.commit(&self.key, spool).await,
-            Landing::Memory(lease) => {
-                let own = |bytes| match lease {
-                    Some(mut lease) => {
-                        lease.shrink_to(length);
-                        lease.hold(bytes)
-                    }
-                    None => bytes,
-                };
-                let is_kept = length <= self.inner.memory.largest();
-                let pages = is_kept.then_some(&self.inner.pages);
-                let whole = self.download.consolidate(pages, own);
-                let bytes = whole.as_ref().map(|whole| whole.bytes().clone());
-                if let Some(whole) = whole.filter(|_| is_kept) {
-                    let resident = Resident::Crate(WholeCrate::new(&self.key, whole));
-                    self.inner.memory.keep_crate(&self.key, resident);
-                }
-                let bytes = bytes.unwrap_or_default();
-                self.inner.store.save_crate(&self.key, bytes).await
-            }
+            Landing::File(spool) => self.inner.store.commit(&self.key, spool).await,
+            Landing::Memory | Landing::OnlyMemory(_) => self.save(length).await,
         };
         if saved.is_err() {
             tracing::debug!(id = %self.key.id, "served but not stored; it will be fetched again");
         }
     }
+
+    /// Keeps a file that has come into memory if it is small and there is room for it in one piece, and puts it into the store.
+    async fn save(&self, length: u64) -> Result<()> {
+        let Inner {
+            memory,
+            allowance,
+            pages,
+            store,
+            ..
+        } = &*self.inner;
+        let small = Some(length).filter(|l| *l <= memory.largest());
+        match small.and_then(|length| allowance.try_take(length)) {
+            Some(lease) => {
+                let whole = self.download.consolidate(pages, lease);
+                let bytes = whole.bytes().clone();
+                let resident = Resident::Crate(WholeCrate::new(&self.key, whole));
+                memory.keep_crate(&self.key, resident);
+                store.save_crate(&self.key, bytes).await
+            }
+            None => {
+                let spool = spooled(&self.inner, &self.download).await?;
+                store.commit(&self.key, spool).await
+            }
+        }
+    }
 }
 
 /// What one download has brought so far, over all its attempts.
-#[derive(Default)]
 struct Arrived {
-    landing: Option<Landing>,
+    landing: Landing,
     hasher: Hasher,
     so_far: Resume,
-    /// The length that the first attempt announced, and that clients have been told.
-    announced: Option<u64>,
+    /// What the first attempt announced, and clients have been told; nothing before it.
+    announced: Option<Announced>,
     /// How many bytes clients may have, and what these hash to.
     released: (u64, Hasher),
 }
+
+/// The length that upstream has announced; `None` when it has begun to send without a word.
+#[derive(Clone, Copy)]
+struct Announced(Option<u64>);
 
 impl Arrived {
     /// What clients are left with if this is all.
@@ -261,14 +283,16 @@ impl Arrived {
             sha256: hasher.clone().finish(),
         })
     }
-}
 
-impl Arrived {
+    fn announced(&self) -> Option<u64> {
+        self.announced.and_then(|Announced(length)| length)
+    }
+
     /// Whether what is here is the whole file, whatever became of the answer that brought it.
     fn is_all_of(&self, sha256: &Sha256) -> bool {
         let length = self.so_far.offset;
         length > 0
-            && self.announced.is_none_or(|announced| announced == length)
+            && self.announced().is_none_or(|announced| announced == length)
             && self.hasher.clone().finish() == *sha256
     }
 }

@@ -9,13 +9,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Found, Inner, Mirror, Registry,
-    entry::{Ahead, Due, IndexEntry, Shown, content},
+    entry::{Ahead, Content, Due, IndexEntry, Shown, content},
     memory::Resident,
     refresh::{Asker, Interested},
+    rendition::COMPRESS_AT_ONCE,
 };
 use crate::{
     allowance::Lease,
-    domain::{CrateName, IndexFile, IndexKey, Outcome},
+    domain::{CrateName, IndexFile, IndexKey, Measure, Outcome},
     error::{Error, Kind, Result},
     store::{IndexRecord, StoredIndex},
     upstream::{ANSWER_WITHIN, Upstream},
@@ -205,7 +206,7 @@ impl Inner {
         }))
     }
 
-    /// The index record under `key`, with a lease on so many times its size, which it had before it was read.
+    /// The index record under `key`, with a lease that it had before it was read, on all that is made of it and on `copies` of its body.
     ///
     /// # Errors
     /// Those of [`load_index`](crate::store::Store::load_index), and [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
@@ -213,22 +214,34 @@ impl Inner {
         &self,
         key: &IndexKey,
         now: SystemTime,
-        share: u64,
+        copies: usize,
     ) -> Result<Option<(IndexRecord, Lease)>> {
-        let allowance = self.allowance.clone();
-        let at_once = move |size: u64| allowance.try_take(size * share);
-        let size = match self.store.load_index(key, now, at_once).await? {
-            None => return Ok(None),
-            Some(StoredIndex::Whole(record, lease)) => return Ok(Some((record, lease))),
-            Some(StoredIndex::Large(size)) => size,
-        };
-        let lease = self.allowance.take(size * share).await?;
-        let waited_for = move |now: u64| (now <= size).then_some(lease);
-        Ok(match self.store.load_index(key, now, waited_for).await? {
-            Some(StoredIndex::Whole(record, lease)) => Some((record, lease)),
-            // It was replaced by a larger one at this very moment.
-            Some(StoredIndex::Large(_)) | None => None,
-        })
+        let mut waited_for = None;
+        // Once as it may be, once with memory for its size, once with memory for what was found in it; and it may be replaced at any moment.
+        for _ in 0..3 {
+            let (allowance, lease) = (self.allowance.clone(), waited_for.take());
+            let admit = move |size| match lease {
+                Some(lease) => Some(lease).filter(|lease: &Lease| lease.bytes() >= size),
+                None => allowance.try_take_needed(size),
+            };
+            let needs = match self.store.load_index(key, now, admit).await? {
+                None => return Ok(None),
+                Some(StoredIndex::Large(size)) => size,
+                Some(StoredIndex::Whole(record, mut lease)) => {
+                    let body = record.body.clone();
+                    let needs = make(move || Ok(needs(&body, copies))).await?;
+                    let more = needs.saturating_sub(lease.bytes());
+                    if lease.try_grow_needed(more) {
+                        return Ok(Some((record, lease)));
+                    }
+                    needs
+                }
+            };
+            // What was read of it is given back before.
+            waited_for = Some(self.allowance.take(needs).await?);
+        }
+        let sentence = "this mirror's memory is taken up by other requests; try again in a moment";
+        Err(Error::new(Kind::Overloaded, sentence))
     }
 
     /// What the store has of an index file.
@@ -237,7 +250,7 @@ impl Inner {
         key: &IndexKey,
         now: SystemTime,
     ) -> Result<Option<Arc<IndexEntry>>> {
-        let (record, lease) = match self.leased_record(key, now, 2).await {
+        let (record, lease) = match self.leased_record(key, now, 0).await {
             Ok(Some(leased)) => leased,
             Ok(None) => return Ok(None),
             // Without memory for a copy there is none; what is corrupt is dropped by now.
@@ -275,6 +288,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// What is made of a stored index file takes so much, with `copies` of its body.
+fn needs(body: &[u8], copies: usize) -> u64 {
+    let mut measure = Measure::default();
+    measure.add(body);
+    let twin = body.len().min(COMPRESS_AT_ONCE);
+    (measure.needs() + copies * body.len() + twin + size_of::<Content>()) as u64
 }
 
 /// Runs work that takes milliseconds of computing where it holds nobody up.

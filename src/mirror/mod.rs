@@ -2,17 +2,21 @@
 
 mod crate_body;
 mod crates;
+mod decoding;
 mod download;
 mod entry;
 mod evict;
 mod fetch;
 mod flight;
 mod index;
+mod landing;
 mod memory;
 mod not_here;
 mod offline;
 mod parts;
+mod pile;
 mod read_ahead;
+mod reception;
 mod refresh;
 mod registry;
 mod rendition;
@@ -93,6 +97,8 @@ struct Inner {
     saves: saves::Saves,
     /// Stored index files being made ready; bounded, because each keeps a core busy. Nobody waits for the store with such a turn in hand.
     readying: tokio::sync::Semaphore,
+    /// Index files from upstream being made ready; bounded, because each keeps a core busy.
+    making: tokio::sync::Semaphore,
     /// Gzip twins being made; bounded, because each keeps a core busy.
     twins: tokio::sync::Semaphore,
     /// Cancelled when it is time to stop: what nobody waits for isn't begun any more.
@@ -116,7 +122,7 @@ impl Mirror {
     /// A mirror made of `parts`. Nothing is contacted or scanned.
     pub fn new(parts: Parts) -> Self {
         let registries = parts.registries.into_iter().map(|r| (r.name(), r));
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             freshness: parts.freshness,
             memory: memory::Memory::new(parts.memory_budget),
             allowance: parts.allowance,
@@ -133,10 +139,18 @@ impl Mirror {
             downloads: download::Downloads::default(),
             saves: saves::Saves::default(),
             readying: tokio::sync::Semaphore::new(READYING),
+            making: tokio::sync::Semaphore::new(reception::MAKING),
             twins: tokio::sync::Semaphore::new(twin::TWINS_AT_ONCE),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        }))
+        });
+        let keeper = Arc::downgrade(&inner);
+        inner.allowance.on_shortage(move |missing| {
+            if let Some(keeper) = keeper.upgrade() {
+                keeper.memory.make_way(missing);
+            }
+        });
+        Self(inner)
     }
 
     /// The registry of that name, or the default one; the name comes back in a form that is known to be served.

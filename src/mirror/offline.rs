@@ -24,10 +24,6 @@ use crate::{
     upstream::ANSWER_WITHIN,
 };
 
-/// What is set aside of the memory for an index file: its body, what is shown in its place, and the gzipped twin with what is known of each
-/// version.
-const SHARE: u64 = 3;
-
 impl Inner {
     /// The index file under `key`, from what is stored alone.
     pub(super) async fn offline_index(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
@@ -147,7 +143,7 @@ impl Inner {
     async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
         // Before looking: what changes meanwhile is looked at again.
         let seen = Some(self.store.change_mark().await);
-        let Some(leased) = self.leased_record(&key, now, SHARE).await? else {
+        let Some(leased) = self.leased_record(&key, now, 1).await? else {
             self.store.require().await?;
             return Err(not_in_store(&Wish {
                 registry: key.registry,

@@ -6,19 +6,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
     Found, Inner,
-    entry::{Ahead, Due, IndexEntry, Shown, content},
+    decoding::{Ready, Wanted},
+    entry::{Ahead, Due, IndexEntry},
     flight::Interest,
-    index::{Answer, make, no_such_crate, shown},
+    index::{Answer, no_such_crate, shown},
     memory::Resident,
     not_here::{not_here, too_old, unreadable},
+    reception::Received,
 };
 use crate::{
-    allowance::Lease,
-    domain::{IndexFile, IndexKey, Outcome, Sha256, Validators},
+    domain::{IndexFile, IndexKey, Outcome, Validators},
     error::{Error, Kind, Result},
     upstream::{Fetched, Place, Upstream},
 };
@@ -38,6 +40,27 @@ pub(super) enum Asker {
     Alone(Interested),
     /// Nobody yet, in a place that no client waited for.
     Ahead(Place),
+}
+
+/// What came of asking upstream for an index file.
+enum Brought {
+    /// One, and what to ask with next time.
+    New(Received, Validators),
+    /// What is known is current; and what to ask with next time.
+    NotModified(Validators),
+    /// There is no such crate.
+    Absent,
+    /// Nothing, put into words.
+    Empty(Error),
+}
+
+/// What came of what was received.
+enum Readied {
+    New(Box<IndexEntry>),
+    /// It is what is known.
+    Unchanged,
+    /// There is nothing in it.
+    Empty,
 }
 
 impl Inner {
@@ -63,7 +86,7 @@ impl Inner {
             Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
         };
         let wants_more = matches!(asker, Asker::Client(_));
-        let (_place, ahead) = match asker {
+        let (place, ahead) = match asker {
             Asker::Ahead(place) => (place, true),
             Asker::Client(interest) | Asker::Alone(interest) => {
                 if wants_more && let Some(entry) = &known {
@@ -76,7 +99,7 @@ impl Inner {
                 }
             }
         };
-        let answer = self.ask(upstream, key, known, now).await;
+        let answer = self.ask(upstream, key, known, place, now).await;
         let answer = answer.map_err(|e| match &unread {
             Some(store) => unreadable(&format!("the index file of {}", key.name()), &e, store),
             None => e,
@@ -102,82 +125,103 @@ impl Inner {
         upstream: &Upstream,
         key: IndexKey,
         known: Option<Arc<IndexEntry>>,
+        place: Place,
         now: SystemTime,
     ) -> Answer {
         let nothing = Validators::default();
         let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
         let asked = Instant::now();
-        let fetched = upstream.fetch_index(key.path, validators).await;
+        let fetched = self.fetch_index(upstream, key, validators).await;
+        // All has come; making it ready is no reason to let the network wait.
+        drop(place);
         // It may have taken long; what is learnt is from now.
         let now = now + asked.elapsed();
         match (fetched, known) {
-            (
-                Ok(Fetched::New {
-                    body,
-                    lease,
-                    validators,
-                    ..
-                }),
-                Some(entry),
-            ) if *entry.file().body() == body => {
-                drop(lease);
-                self.confirm(key, &entry, validators, now).await
-            }
-            (
-                Ok(Fetched::New {
-                    body,
-                    gzip,
-                    lease,
-                    validators,
-                }),
-                known,
-            ) => {
+            (Ok(Brought::New(received, validators)), known) => {
+                let body = known.as_ref().map(|entry| entry.file().body().clone());
                 let before = known.as_ref().map(|entry| entry.fetched_at);
                 let modified = validators.modified(before, now);
-                let body = (body, gzip);
-                match self
-                    .ready(key, body, lease, validators, modified, now)
-                    .await
-                {
-                    Ok(entry) => self.replace(key, known, entry).await,
-                    Err(e) => self.fall_back(key, known, e, now).await,
+                let told = validators.clone();
+                let ready = self.ready(key, received, body, told, modified, now);
+                match (ready.await, known) {
+                    (Ok(Readied::New(entry)), known) => self.replace(key, known, *entry).await,
+                    (Ok(Readied::Unchanged), Some(entry)) => {
+                        self.confirm(key, &entry, validators, now).await
+                    }
+                    (Ok(Readied::Unchanged), None) => {
+                        Err(Error::internal("nothing is the same as nothing"))
+                    }
+                    (Ok(Readied::Empty), known) => {
+                        let said = upstream.empty(StatusCode::OK, key.path);
+                        self.take_empty(key, known, said, now).await
+                    }
+                    (Err(e), known) => self.fall_back(key, known, e, now).await,
                 }
             }
-            (Ok(Fetched::NotModified { validators }), Some(entry)) => {
+            (Ok(Brought::NotModified(validators)), Some(entry)) => {
                 self.confirm(key, &entry, validators, now).await
             }
-            (Ok(Fetched::NotModified { .. }), None) => Err(Error::upstream_fault(
+            (Ok(Brought::NotModified(_)), None) => Err(Error::upstream_fault(
                 "upstream answered 304 to a request without conditions",
             )),
-            (Ok(Fetched::Absent), known) => self.withdraw(key, known, now).await,
-            (Ok(Fetched::Empty(_)), None) => self.withdraw(key, None, now).await,
-            // Too weak a word to take back what it had before.
-            (Ok(Fetched::Empty(said)), known) => self.fall_back(key, known, said, now).await,
+            (Ok(Brought::Absent), known) => self.withdraw(key, known, now).await,
+            (Ok(Brought::Empty(said)), known) => self.take_empty(key, known, said, now).await,
             (Err(e), known) => self.fall_back(key, known, e, now).await,
         }
     }
 
-    /// Makes an entry of a body that came from upstream just now, and that changed at `modified`.
+    /// Asks upstream for an index file and receives all of it, repeating what fails.
+    async fn fetch_index(
+        &self,
+        upstream: &Upstream,
+        key: IndexKey,
+        known: &Validators,
+    ) -> Result<Brought> {
+        let mut attempts = upstream.attempts();
+        loop {
+            let attempt = async {
+                Ok(match upstream.fetch_index(key.path, known).await? {
+                    Fetched::New(mut stream) => {
+                        let received = self.receive(upstream, &mut stream).await?;
+                        Brought::New(received, stream.validators().clone())
+                    }
+                    Fetched::NotModified { validators } => Brought::NotModified(validators),
+                    Fetched::Absent => Brought::Absent,
+                    Fetched::Empty(said) => Brought::Empty(said),
+                })
+            };
+            match attempt.await {
+                Err(e) if attempts.again(&e).await => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Makes an entry of what came from upstream just now.
     async fn ready(
         self: &Arc<Self>,
         key: IndexKey,
-        (body, gzip): (Bytes, Option<Bytes>),
-        lease: Lease,
+        received: Received,
+        known: Option<Bytes>,
         validators: Validators,
         modified: SystemTime,
         now: SystemTime,
-    ) -> Result<IndexEntry> {
-        let content = make(move || {
-            let file = IndexFile::parse(key.path, body)?;
-            let sha256 = Sha256::of(file.body());
-            Ok(content(file, sha256, modified, Shown::AsIs(gzip), lease))
-        })
-        .await?;
+    ) -> Result<Readied> {
+        let wanted = Wanted {
+            path: key.path,
+            known,
+            modified,
+        };
+        let content = match self.make_ready(wanted, received).await? {
+            Ready::Unchanged => return Ok(Readied::Unchanged),
+            Ready::Empty => return Ok(Readied::Empty),
+            Ready::New(content) => content,
+        };
         if content.file.unreadable() > 0 {
             let lines = content.file.unreadable();
             tracing::warn!(name = %key.name(), lines, "upstream's index file has lines that can't be read; they are passed on");
         }
-        Ok(IndexEntry {
+        Ok(Readied::New(Box::new(IndexEntry {
             content,
             validators,
             fetched_at: modified,
@@ -187,7 +231,22 @@ impl Inner {
             gone: false,
             seen: None,
             ahead: Ahead::default(),
-        })
+        })))
+    }
+
+    /// Upstream sent nothing: to who has no copy that says that there is no such crate.
+    async fn take_empty(
+        self: &Arc<Self>,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        said: Error,
+        now: SystemTime,
+    ) -> Answer {
+        match known {
+            None => self.withdraw(key, None, now).await,
+            // Too weak a word to take back what it had before.
+            Some(_) => self.fall_back(key, known, said, now).await,
+        }
     }
 
     /// Upstream said, or its identical body shows, that `entry` is current.

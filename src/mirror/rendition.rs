@@ -1,7 +1,7 @@
 //! [`Rendition`]: an index file as it is served: its bytes, their gzip twin, and the validators we give out for them.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -13,12 +13,15 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::HeaderMap;
 
-use crate::domain::Sha256;
+use crate::{
+    allowance::{Allowance, Lease},
+    domain::Sha256,
+};
 
 /// Bodies up to this size are sent as they are: gzip's own bytes and the client's work outweigh the gain.
 const COMPRESS_ABOVE: usize = 1 << 10;
 /// Bodies up to this size get their twin at once, which takes less than a millisecond; larger ones are served without it until it is made.
-const COMPRESS_AT_ONCE: usize = 32 << 10;
+pub(super) const COMPRESS_AT_ONCE: usize = 32 << 10;
 /// Within 3 % of the best ratio on index files at a fifth of its time.
 const LEVEL: Compression = Compression::new(5);
 
@@ -113,9 +116,24 @@ impl Rendition {
         self.claimed.store(false, Ordering::Release);
     }
 
-    /// Makes the twin of a large body. Takes milliseconds to tenths of a second.
-    pub(super) fn make_twin(&self) -> Option<Bytes> {
-        gzip(&self.body)
+    /// Makes the twin of a large body, under a lease as it grows. Takes milliseconds to tenths of a second.
+    ///
+    /// # Errors
+    /// An [`io::ErrorKind::OutOfMemory`] when there is no memory to spare for it.
+    pub(super) fn make_twin(&self, allowance: &Allowance) -> io::Result<Option<Bytes>> {
+        let leased = Leased {
+            bytes: Vec::new(),
+            lease: allowance.nothing(),
+        };
+        let mut encoder = GzEncoder::new(leased, LEVEL);
+        encoder.write_all(&self.body)?;
+        let Leased {
+            mut bytes,
+            mut lease,
+        } = encoder.finish()?;
+        bytes.shrink_to_fit();
+        lease.shrink_to(bytes.len() as u64);
+        Ok((bytes.len() < self.body.len()).then(|| lease.hold(bytes.into())))
     }
 
     /// From now on the body goes out as `twin` to who takes gzip.
@@ -147,6 +165,33 @@ impl Modified {
     }
 }
 
+/// Bytes that are written, within a lease.
+struct Leased {
+    bytes: Vec<u8>,
+    lease: Lease,
+}
+
+impl Write for Leased {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let room = self.bytes.capacity() - self.bytes.len();
+        if room < piece.len() {
+            let more = self.bytes.capacity().max(COMPRESS_AT_ONCE).max(piece.len());
+            // What grows may be there twice for a moment.
+            if !self.lease.try_grow((self.bytes.capacity() + more) as u64) {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.bytes.reserve_exact(more);
+            self.lease.shrink_to(self.bytes.capacity() as u64);
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn gzip(body: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 6), LEVEL);
     let mut twin = encoder
@@ -174,7 +219,10 @@ mod tests {
         assert_eq!(large.gzip(), None);
         assert!(large.claim_twin());
         assert!(!large.claim_twin(), "somebody is at it");
-        large.set_twin(large.make_twin());
+        let none = large.make_twin(&Allowance::new(1000, 0));
+        assert!(none.is_err(), "there is no memory for it");
+        let allowance = Allowance::new(1 << 20, 0);
+        large.set_twin(large.make_twin(&allowance).expect("there is memory"));
         assert!(
             large
                 .gzip()

@@ -38,20 +38,17 @@ impl Inner {
             return;
         };
         let made = tokio::task::spawn_blocking({
-            let content = content.clone();
-            move || content.rendition.make_twin()
+            let (content, allowance) = (content.clone(), self.allowance.clone());
+            move || content.rendition.make_twin(&allowance)
         });
-        let Ok(twin) = made.await else { return };
-        let Some(twin) = twin else {
-            return content.rendition.set_twin(None);
-        };
-        match self.allowance.try_take(twin.len() as u64) {
-            Some(lease) => {
-                content.rendition.set_twin(Some(lease.hold(twin)));
+        match made.await {
+            Ok(Ok(twin)) => {
+                content.rendition.set_twin(twin);
                 self.weigh_again(&key, &content);
             }
             // No memory to spare: the body goes out as it is, until the next time that it is put into memory.
-            None => content.rendition.unclaim_twin(),
+            Ok(Err(_)) => content.rendition.unclaim_twin(),
+            Err(_) => {}
         }
     }
 

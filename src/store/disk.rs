@@ -84,7 +84,7 @@ struct Begun {
 }
 
 /// The sign of life of an operation that takes many steps.
-pub(super) struct Pulse {
+pub struct Pulse {
     from: Instant,
     /// In microseconds after `from`.
     last: AtomicU64,
@@ -431,7 +431,7 @@ impl Begun {
 
 impl Pulse {
     /// Notes that the operation gets on.
-    pub(super) fn beat(&self) {
+    pub fn beat(&self) {
         let since = u64::try_from(self.from.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last.store(since, Ordering::Relaxed);
     }

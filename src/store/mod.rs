@@ -43,7 +43,7 @@ pub(crate) use verify::digest;
 
 pub use batch::Batch;
 pub use change::{GLANCE, Mark};
-pub use disk::THREADS;
+pub use disk::{Pulse, THREADS};
 pub use doubts::Doubt;
 #[doc(hidden)]
 pub use fault::{Fault, Stall, Touch};
@@ -57,6 +57,7 @@ pub use verify::{Flaw, Verdict};
 pub use walk::{Links, Next, Sight, Stored};
 
 use crate::{
+    allowance::Allowance,
     domain::{CrateKey, IndexKey, Key, Sha256},
     error::{Error, Result},
     metrics::Metrics,
@@ -71,6 +72,8 @@ pub struct Store {
     lately: Arc<wishes::Lately>,
     glance: Arc<change::Glance>,
     written: Arc<AtomicU64>,
+    /// What downloads under way may take of the disk.
+    room: Allowance,
     unreadable: Arc<unreadable::Unreadable>,
     disk: disk::Disk,
     doubts: doubts::Doubts,
@@ -188,11 +191,29 @@ impl Store {
             lately: Arc::default(),
             glance: Arc::default(),
             written: Arc::default(),
+            room: Allowance::new(u64::MAX, 0),
             unreadable: Arc::default(),
             disk: disk::Disk::new(),
             doubts: doubts::Doubts::default(),
             fault: None,
         }
+    }
+
+    /// The same store for which downloads under way may take no more than `bytes` of the disk.
+    #[must_use]
+    pub fn with_room(self, bytes: u64) -> Self {
+        let room = Allowance::new(bytes, 0);
+        Self { room, ..self }
+    }
+
+    /// How many bytes downloads under way may take of the disk, all together.
+    pub fn room(&self) -> u64 {
+        self.room.most()
+    }
+
+    /// How many they take at the moment.
+    pub fn spooled(&self) -> u64 {
+        self.room.taken()
     }
 
     /// The same store with a fault that a test has control of.
@@ -359,10 +380,11 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn spool(&self) -> Result<Spool> {
         self.touch(Touch::Save, "a temporary file")?;
-        let spool = match &self.backend {
-            Backend::Fs(folder) => Spool::in_folder(folder.clone(), self.disk.clone()).await,
-            Backend::Memory(_) => Spool::anywhere(self.disk.clone()).await,
+        let folder = match &self.backend {
+            Backend::Fs(folder) => Some(folder.clone()),
+            Backend::Memory(_) => None,
         };
+        let spool = Spool::new(folder, self.disk.clone(), &self.room, &self.written).await;
         self.note_written(spool)
     }
 
@@ -372,7 +394,6 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
         self.touch(Touch::Save, &key.path())?;
-        self.count(spool.length());
         let committed = match &self.backend {
             Backend::Fs(folder) => {
                 let (folder, path) = (folder.clone(), key.path());

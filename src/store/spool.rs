@@ -2,9 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::FileExt,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,63 +16,104 @@ use tempfile::NamedTempFile;
 
 use super::{
     Touch,
-    disk::{Disk, Kept},
+    disk::{Disk, Kept, Pulse},
     failed,
     fs::Folder,
     reader::read_at,
 };
-use crate::error::{Error, Result};
+use crate::{
+    allowance::{Allowance, Lease},
+    error::{Error, Kind, Result},
+};
+
+/// What is read at once by who reads all of it.
+const BLOCK: usize = 64 << 10;
 
 /// An unnamed-yet object: appended to by one download, read by its clients, then persisted or dropped.
 pub struct Spool {
     file: Kept<NamedTempFile>,
     length: u64,
+    room: Room,
+    /// Counts what is written.
+    written: Arc<AtomicU64>,
+}
+
+/// What a store has room for that isn't stored yet: bytes on the disk are leased as well.
+#[derive(Clone)]
+struct Room(Arc<Mutex<Lease>>);
+
+impl Room {
+    fn try_grow(&self, bytes: u64) -> bool {
+        self.lease().try_grow(bytes)
+    }
+
+    /// The bytes count as stored from now on.
+    fn give_back(&self) {
+        self.lease().shrink_to(0);
+    }
+
+    fn lease(&self) -> std::sync::MutexGuard<'_, Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The reading side of a spool, shared by all clients; it stays readable after the file was renamed or dropped.
 #[derive(Clone)]
 pub struct SpoolReader {
     file: Arc<Kept<File>>,
+    /// A file that is dropped takes its room as long as somebody has it open.
+    #[expect(dead_code, reason = "held for its drop")]
+    room: Room,
 }
 
 impl Spool {
-    pub(super) async fn in_folder(folder: Arc<Folder>, disk: Disk) -> Result<Self> {
-        Self::made_by(move || folder.temporary(), disk).await
-    }
-
-    pub(super) async fn anywhere(disk: Disk) -> Result<Self> {
-        Self::made_by(NamedTempFile::new, disk).await
-    }
-
-    async fn made_by(
-        make: impl FnOnce() -> io::Result<NamedTempFile> + Send + 'static,
+    /// In that folder, or else anywhere; what is put into it is of `room`, and added to what is `written`.
+    pub(super) async fn new(
+        folder: Option<Arc<Folder>>,
         disk: Disk,
+        room: &Allowance,
+        written: &Arc<AtomicU64>,
     ) -> Result<Self> {
-        let make = |_: &_| {
-            make().map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
+        let make = move |_: &_| {
+            let made = match folder {
+                Some(folder) => folder.temporary(),
+                None => NamedTempFile::new(),
+            };
+            made.map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
         };
         let file = disk.run(Touch::Save, TEMPORARY, make).await?;
         let name = file.path().display().to_string();
         Ok(Self {
             file: Kept::new(file, name, disk),
             length: 0,
+            room: Room(Arc::new(Mutex::new(room.nothing()))),
+            written: written.clone(),
         })
     }
 
     /// How many bytes are in it.
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.length
     }
 
     /// Adds `bytes` at the end.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written; the spool is gone then.
+    /// [`Kind::Store`] when the storage can't be written, [`Kind::Overloaded`] when downloads under way take all that the store may hold; the spool is
+    /// gone then.
     pub async fn append(mut self, bytes: Bytes) -> Result<Self> {
+        if !self.room.try_grow(bytes.len() as u64) {
+            return Err(Error::new(
+                Kind::Overloaded,
+                "downloads under way take up all that `store.max_size` lets this mirror hold; try again in a moment",
+            ));
+        }
         let (disk, name) = (self.file.disk().clone(), self.file.name().to_owned());
         let append = move |_: &_| match self.file.get_mut()?.write_all(&bytes) {
             Ok(()) => {
                 self.length += bytes.len() as u64;
+                self.written
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(self)
             }
             Err(e) => Err(failed("writing", Path::new(self.file.name()), &e)),
@@ -85,15 +130,50 @@ impl Spool {
         let file = self.file.get()?.as_file().try_clone();
         let file = file.map_err(|e| failed("opening", Path::new(name), &e))?;
         let disk = self.file.disk().clone();
-        let file = Arc::new(Kept::new(file, name.to_owned(), disk));
-        Ok(SpoolReader { file })
+        Ok(SpoolReader {
+            file: Arc::new(Kept::new(file, name.to_owned(), disk)),
+            room: self.room.clone(),
+        })
+    }
+
+    /// Does `work` with it where the disk may be waited for, as long as that gets on.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`Kind::Store`] when the disk doesn't answer.
+    pub async fn with<T: Send + 'static>(
+        self,
+        work: impl FnOnce(Self, &Pulse) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (disk, name) = (self.file.disk().clone(), self.file.name().to_owned());
+        disk.run(Touch::Read, &name, |pulse: &_| work(self, pulse))
+            .await
+    }
+
+    /// All bytes from the start on. Reading blocks, and says with each block that it gets on.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] where the file was taken away before.
+    pub fn blocks<'a>(&'a self, pulse: &'a Pulse) -> Result<impl BufRead + 'a> {
+        struct Blocks<'a>(&'a File, u64, &'a Pulse);
+        impl Read for Blocks<'_> {
+            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+                let read = self.0.read_at(into, self.1)?;
+                self.1 += read as u64;
+                self.2.beat();
+                Ok(read)
+            }
+        }
+        let blocks = Blocks(self.file.get()?.as_file(), 0, pulse);
+        Ok(BufReader::with_capacity(BLOCK, blocks))
     }
 
     /// Makes it the object under `path`. Blocks.
     pub(super) fn persist(self, folder: &Folder, path: &str) -> Result<()> {
         folder
             .publish(self.file.into_inner()?, path)
-            .map_err(|e| failed("writing", Path::new(path), &e))
+            .map_err(|e| failed("writing", Path::new(path), &e))?;
+        self.room.give_back();
+        Ok(())
     }
 
     pub(super) async fn into_bytes(self) -> Result<Bytes> {

@@ -1,9 +1,12 @@
 //! Bodies: read with a limit on silence and size, and decoded.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::{self, BufRead, Read},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use flate2::{bufread::GzDecoder, read::MultiGzDecoder};
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use http::{HeaderMap, header};
 use reqwest::Response;
 
@@ -13,10 +16,15 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// What is decoded at once.
+const BLOCK: usize = 32 << 10;
+
 /// How a body is encoded on the wire; we only ever offer gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
+    /// As it is.
     Identity,
+    /// Gzipped.
     Gzip,
 }
 
@@ -58,10 +66,9 @@ impl Upstream {
         }
     }
 
-    /// A whole body of at most `limit` bytes as it came over the wire.
+    /// A whole body of at most `limit` bytes, which is small, as it came over the wire.
     pub(super) async fn whole(&self, answer: &mut Answer, limit: usize) -> Result<Bytes> {
-        let expected = answer.content_length().unwrap_or(0);
-        let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0).min(limit));
+        let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(answer).await? {
             if body.len() + chunk.len() > limit {
                 return Err(self.too_large(answer, limit));
@@ -71,7 +78,7 @@ impl Upstream {
         Ok(body.freeze())
     }
 
-    fn too_large(&self, response: &Response, limit: usize) -> Error {
+    pub(super) fn too_large(&self, response: &Response, limit: usize) -> Error {
         Error::upstream_fault(format!(
             "{} sent more than {} bytes",
             self.host(response.url()),
@@ -89,38 +96,62 @@ pub struct Gunzipped {
     pub is_plain: bool,
 }
 
-/// Decodes a gzipped body of at most `limit` bytes.
+/// Decodes a gzipped body of at most `limit` bytes, for which it takes as much memory.
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
-pub fn gunzip(body: &[u8], limit: usize) -> Result<Gunzipped> {
-    // The last four bytes of a gzip member are its decoded size (RFC 1952, section 2.3.1): a hint, not to be trusted.
-    let hint = body
-        .last_chunk()
-        .map_or(0, |size| u32::from_le_bytes(*size) as usize);
-    let mut decoded = Vec::with_capacity(hint.min(limit).min(body.len().saturating_mul(64)));
-    let most = limit as u64 + 1;
-    let mut first = GzDecoder::new(body).take(most);
-    let mut read = first.read_to_end(&mut decoded);
-    let is_plain = first.into_inner().into_inner().is_empty();
-    if !is_plain && matches!(read, Ok(length) if length <= limit) {
-        decoded.clear();
-        read = MultiGzDecoder::new(body)
-            .take(most)
-            .read_to_end(&mut decoded);
+pub fn gunzip(wire: impl BufRead, limit: usize) -> Result<Gunzipped> {
+    let mut body = Vec::with_capacity(limit);
+    let is_plain = inflate(wire, limit, |piece| body.extend_from_slice(piece))?;
+    body.shrink_to_fit();
+    Ok(Gunzipped {
+        body: body.into(),
+        is_plain,
+    })
+}
+
+/// Shows to `see` piece by piece what a gzipped body decodes to, which may be `limit` bytes. Takes next to no memory. Says whether it is one member and
+/// nothing else.
+///
+/// # Errors
+/// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it isn't gzip or decodes to more.
+pub fn inflate(wire: impl BufRead, limit: usize, mut see: impl FnMut(&[u8])) -> Result<bool> {
+    let mut left = limit;
+    let mut first = GzDecoder::new(wire);
+    inflate_member(&mut first, &mut left, &mut see)?;
+    let mut rest = first.into_inner();
+    let is_plain = rest.fill_buf().map_err(|e| no_gzip(&e))?.is_empty();
+    if !is_plain {
+        inflate_member(&mut MultiGzDecoder::new(rest), &mut left, &mut see)?;
     }
-    match read {
-        Ok(length) if length <= limit => Ok(Gunzipped {
-            body: decoded.into(),
-            is_plain,
-        }),
-        Ok(_) => Err(Error::upstream_fault(format!(
-            "upstream sent a body that decodes to more than {limit} bytes"
-        ))),
-        Err(e) => Err(Error::upstream_fault(format!(
-            "upstream sent a body that is not the gzip it claims to be: {e}"
-        ))),
+    Ok(is_plain)
+}
+
+fn inflate_member(
+    decoder: &mut impl Read,
+    left: &mut usize,
+    see: &mut impl FnMut(&[u8]),
+) -> Result<()> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        match decoder.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(length) => {
+                *left = left.checked_sub(length).ok_or_else(|| {
+                    Error::upstream_fault("upstream sent a body that decodes to more than it may")
+                })?;
+                see(&block[..length]);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(no_gzip(&e)),
+        }
     }
+}
+
+fn no_gzip(error: &io::Error) -> Error {
+    Error::upstream_fault(format!(
+        "upstream sent a body that is not the gzip it claims to be: {error}"
+    ))
 }
 
 #[cfg(test)]
@@ -138,16 +169,16 @@ mod tests {
     #[test]
     fn a_gzip_bomb_is_refused() {
         let bomb = gzip(&vec![0; 1 << 20]);
-        assert!(gunzip(&bomb, 1 << 20).is_ok());
-        assert!(gunzip(&bomb, (1 << 20) - 1).is_err());
+        assert!(gunzip(&*bomb, 1 << 20).is_ok());
+        assert!(gunzip(&*bomb, (1 << 20) - 1).is_err());
     }
 
     #[test]
     fn only_one_member_alone_is_plain() {
         let (one, two) = (gzip(b"a line\n"), gzip(b"another\n"));
-        let plain = gunzip(&one, 1000).expect("gzip");
+        let plain = gunzip(&*one, 1000).expect("gzip");
         assert_eq!((&plain.body[..], plain.is_plain), (&b"a line\n"[..], true));
-        let both = gunzip(&[one, two].concat(), 1000).expect("gzip");
+        let both = gunzip(&*[one, two].concat(), 1000).expect("gzip");
         assert_eq!(
             (&both.body[..], both.is_plain),
             (&b"a line\nanother\n"[..], false)

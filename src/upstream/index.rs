@@ -3,38 +3,17 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{
-    Upstream,
-    answer::Answer,
-    body::{Encoding, gunzip},
-};
+use super::{Upstream, answer::Answer, body::Encoding};
 use crate::{
-    allowance::Lease,
     domain::{IndexPath, Precondition, Validators},
     error::{Error, Result},
     metrics::UpstreamKind,
 };
 
-/// The largest index file taken, decoded; the largest on crates.io is about 5 MB.
-const MAX_INDEX: usize = 64 << 20;
-/// How well index files compress, at the least: what a gzipped body may become in memory.
-const USUAL_RATIO: u64 = 12;
-/// What is set aside for a body that doesn't say its size.
-const UNKNOWN_SIZE: u64 = 1 << 20;
-
 /// What upstream says of an index file.
 pub enum Fetched {
-    /// A body, decoded but not yet looked into.
-    New {
-        /// The body.
-        body: Bytes,
-        /// The body as it came, if it came gzipped in a form that can be passed on.
-        gzip: Option<Bytes>,
-        /// The memory set aside for it and for what will be made of it.
-        lease: Lease,
-        /// What to ask with next time.
-        validators: Validators,
-    },
+    /// There is a body.
+    New(Box<IndexStream>),
     /// What we have is current.
     NotModified {
         /// What to ask with next time, if upstream changed its mind (RFC 9110, section 15.4.5).
@@ -46,22 +25,35 @@ pub enum Fetched {
     Empty(Error),
 }
 
+/// An index file on its way from upstream.
+pub struct IndexStream {
+    answer: Answer,
+    received: usize,
+    encoding: Encoding,
+    validators: Validators,
+}
+
+impl IndexStream {
+    /// The largest index file taken, in bytes, on the wire and decoded; the largest on crates.io is about 5 MB.
+    pub const MAX_SIZE: usize = 64 << 20;
+
+    /// How it is encoded.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// What to ask with next time.
+    pub fn validators(&self) -> &Validators {
+        &self.validators
+    }
+}
+
 impl Upstream {
-    /// Asks for an index file, conditionally if `known` allows, repeating what fails.
+    /// Asks for an index file, conditionally if `known` allows. Doesn't repeat what fails: the caller reads the body, which may fail as well.
     ///
     /// # Errors
     /// One of the upstream kinds of [`Kind`](crate::error::Kind).
     pub async fn fetch_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
-        let mut attempts = self.attempts();
-        loop {
-            match self.try_index(path, known).await {
-                Err(e) if attempts.again(&e).await => {}
-                done => return done,
-            }
-        }
-    }
-
-    async fn try_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
         let url = self.index.join(&path.to_string());
         let url = url.map_err(|e| Error::internal(format!("no URL for {path}: {e}")))?;
         let request = self
@@ -77,13 +69,8 @@ impl Upstream {
         };
         let response = self.send(UpstreamKind::Index, request).await?;
         match response.status() {
-            StatusCode::OK => match self.read_index(response).await? {
-                Fetched::New { body, .. } if body.is_empty() => {
-                    Ok(self.empty(StatusCode::OK, path))
-                }
-                fetched => Ok(fetched),
-            },
-            StatusCode::NO_CONTENT => Ok(self.empty(StatusCode::NO_CONTENT, path)),
+            StatusCode::OK => self.begin_index(response),
+            StatusCode::NO_CONTENT => Ok(Fetched::Empty(self.empty(StatusCode::NO_CONTENT, path))),
             StatusCode::NOT_MODIFIED if known.precondition() != Precondition::None => {
                 let told = validators(response.headers());
                 Ok(Fetched::NotModified {
@@ -100,44 +87,40 @@ impl Upstream {
         }
     }
 
-    fn empty(&self, status: StatusCode, path: IndexPath) -> Fetched {
+    /// What to say of an answer with nothing in it where an index file was asked for.
+    pub fn empty(&self, status: StatusCode, path: IndexPath) -> Error {
         let said = format!(
             "{} answered {status} with an empty body when asked for the index file {path}",
             self.host(&self.index)
         );
         tracing::warn!("{said}");
-        Fetched::Empty(Error::upstream_fault(said))
+        Error::upstream_fault(said)
     }
 
-    /// Reads and decodes the body once there is memory for it.
-    async fn read_index(&self, mut response: Answer) -> Result<Fetched> {
-        let encoding = Encoding::of(response.headers()).ok_or_else(|| {
-            self.unexpected(&response, "an index file, in an encoding nobody offered")
+    fn begin_index(&self, answer: Answer) -> Result<Fetched> {
+        let encoding = Encoding::of(answer.headers()).ok_or_else(|| {
+            self.unexpected(&answer, "an index file, in an encoding nobody offered")
         })?;
-        let expected = match (response.content_length(), encoding) {
-            (Some(length), Encoding::Identity) => length,
-            (Some(length), Encoding::Gzip) => length.saturating_mul(USUAL_RATIO),
-            (None, _) => UNKNOWN_SIZE,
-        };
-        let lease = self.allowance.take(expected.saturating_mul(2)).await?;
-        let validators = validators(response.headers());
-        let wire = self.whole(&mut response, MAX_INDEX).await?;
-        let (body, gzip) = match encoding {
-            Encoding::Identity => (wire, None),
-            Encoding::Gzip => {
-                let decode = move || gunzip(&wire, MAX_INDEX).map(|decoded| (decoded, wire));
-                let decoded = tokio::task::spawn_blocking(decode).await;
-                let (decoded, wire) = decoded
-                    .map_err(|e| Error::internal(format!("decoding ended early: {e}")))??;
-                (decoded.body, decoded.is_plain.then_some(wire))
-            }
-        };
-        Ok(Fetched::New {
-            body,
-            gzip,
-            lease,
+        let validators = validators(answer.headers());
+        Ok(Fetched::New(Box::new(IndexStream {
+            answer,
+            received: 0,
+            encoding,
             validators,
-        })
+        })))
+    }
+
+    /// The next bytes of an index file as they came over the wire; `None` at its end.
+    ///
+    /// # Errors
+    /// One of the upstream kinds when it breaks off, stalls or is too large.
+    pub async fn next_of_index(&self, stream: &mut IndexStream) -> Result<Option<Bytes>> {
+        let chunk = self.chunk(&mut stream.answer).await?;
+        stream.received += chunk.as_ref().map_or(0, Bytes::len);
+        match stream.received <= IndexStream::MAX_SIZE {
+            true => Ok(chunk),
+            false => Err(self.too_large(&stream.answer, IndexStream::MAX_SIZE)),
+        }
     }
 }
 

@@ -21,15 +21,15 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
+pub use body::{Encoding, gunzip, inflate};
 pub use breaker::Circuit;
 pub use crates::{CrateStream, Resume};
-pub use index::Fetched;
+pub use index::{Fetched, IndexStream};
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
 
 use self::{client::Authorities, proxies::Proxies, resolve::Surroundings};
 use crate::{
-    allowance::Allowance,
     config::{Origin, sections},
     domain::RegistryName,
     error::Result,
@@ -54,7 +54,6 @@ pub struct Upstream {
     line: Arc<Semaphore>,
     breaker: Arc<breaker::Breaker>,
     config: Mutex<Option<config::Known>>,
-    allowance: Allowance,
     metrics: Arc<Metrics>,
 }
 
@@ -71,7 +70,6 @@ impl Upstream {
         name: RegistryName,
         index: Url,
         settings: sections::Upstream,
-        allowance: Allowance,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let proxies = Proxies::from_environment()?;
@@ -97,7 +95,6 @@ impl Upstream {
             breaker: Arc::default(),
             config: Mutex::default(),
             settings,
-            allowance,
             metrics,
         })
     }
@@ -115,6 +112,11 @@ impl Upstream {
     /// The hosts asked lately, and whether they are asked at the moment.
     pub fn circuits(&self) -> Vec<(String, Circuit)> {
         self.breaker.circuits()
+    }
+
+    /// The largest .crate file that is taken from it, in bytes.
+    pub fn max_crate_size(&self) -> u64 {
+        self.settings.max_crate_size.get()
     }
 
     /// A fresh budget of attempts for one thing to fetch.

@@ -1,7 +1,11 @@
 //! In line: upstream never sees more than `upstream.max_concurrent` requests at a time; the others wait their turn, unless nobody waits for them.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
+use crate_mirror::store::{Fault, Touch};
 use futures_util::future::join_all;
 
 use crate::support::{Connection, Gate, Mirror, Package, Upstream, index_path};
@@ -221,4 +225,62 @@ async fn a_copy_is_served_at_once_while_the_line_does_not_move() {
     let served = tokio::time::timeout(Duration::from_secs(10), both).await;
     served.expect("served at once");
     assert_eq!(gate.waiting(), 1);
+}
+
+/// A disk that doesn't come back from a write for as long as this lives.
+struct HangingDisk(Arc<(Mutex<bool>, Condvar)>);
+
+impl HangingDisk {
+    /// One that is well so far, and the fault that makes a store meet it.
+    fn new() -> (HangingDisk, Fault) {
+        let shared = Arc::new((Mutex::new(false), Condvar::new()));
+        let disk = HangingDisk(shared.clone());
+        let fault = move |touch| {
+            if touch == Touch::Save {
+                tokio::task::block_in_place(|| {
+                    let (hangs, changed) = &*shared;
+                    let hangs = hangs.lock().expect("the disk");
+                    drop(changed.wait_while(hangs, |hangs| *hangs));
+                });
+            }
+            Ok(())
+        };
+        (disk, Arc::new(fault))
+    }
+
+    fn hangs(&self, hangs: bool) {
+        let (is, changed) = &*self.0;
+        *is.lock().expect("the disk") = hangs;
+        changed.notify_all();
+    }
+}
+
+impl Drop for HangingDisk {
+    /// A test that fails ends all the same.
+    fn drop(&mut self) {
+        self.hangs(false);
+    }
+}
+
+/// The place used to be held until what had come was on the disk, so that a slow disk kept the network idle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_come_and_is_being_written_takes_no_place() {
+    let names = ["aaaa", "bbbb", "cccc"];
+    let upstream = upstream(&names).await;
+    let (disk, fault) = HangingDisk::new();
+    let settings = "[upstream]\nmax_concurrent = 1";
+    let mirror = Mirror::of(&upstream).always_asks().settings(settings);
+    let mirror = mirror.fault(fault).start().await;
+    assert_eq!(mirror.get(&index("aaaa")).await.status, 200);
+    disk.hangs(true);
+    for path in [
+        download("aaaa"),
+        download("bbbb"),
+        index("cccc"),
+        download("cccc"),
+    ] {
+        let reply = mirror.get(&path).await;
+        let right = reply.status == 200 && reply.complete;
+        assert!(right, "{path}: {}", reply.text());
+    }
 }

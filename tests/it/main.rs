@@ -31,6 +31,7 @@ mod hanging_disk;
 mod heads;
 mod held_by_clients;
 mod hidden_versions;
+mod hostile_bodies;
 mod hostile_bundles;
 mod http2;
 mod in_line;

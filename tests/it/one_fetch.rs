@@ -1,10 +1,15 @@
 //! One fetch: however many clients ask for the same thing at once, upstream sees one request.
 
-use crate::support::{Connection, Mirror, Package, Upstream, client};
+use tokio::task::JoinHandle;
+
+use crate::{
+    failing_disk::{LITTLE_MEMORY, download, is_stored},
+    support::{Connection, Mirror, Package, Upstream, client, until},
+};
 
 const CLIENTS: usize = 50;
 
-async fn ask_at_once(mirror: &Mirror, path: &str) -> Vec<tokio::task::JoinHandle<client::Reply>> {
+async fn ask_at_once(mirror: &Mirror, path: &str) -> Vec<JoinHandle<client::Reply>> {
     let mut asking = Vec::new();
     for _ in 0..CLIENTS {
         let mut connection = Connection::open(mirror.addr()).await;
@@ -15,8 +20,13 @@ async fn ask_at_once(mirror: &Mirror, path: &str) -> Vec<tokio::task::JoinHandle
         asking.push(tokio::spawn(async move { connection.reply().await }));
     }
     // Nobody is to come when the answer is there already.
-    let all = format!("\ncrate_mirror_connections {}\n", CLIENTS + 1);
-    let all_are_there = |reply: &client::Reply| reply.text().contains(&all);
+    let all_are_there = |reply: &client::Reply| {
+        let text = reply.text();
+        let mut lines = text.lines();
+        let open = lines.find_map(|line| line.strip_prefix("crate_mirror_connections "));
+        // Who asks for this has one, too.
+        open.and_then(|open| open.parse().ok()) > Some(CLIENTS)
+    };
     mirror.get_until("/metrics", all_are_there).await;
     asking
 }
@@ -78,5 +88,42 @@ async fn the_download_goes_on_when_its_first_client_goes_away() {
         second.body == upstream.crate_file("big", "1.0.0"),
         "other bytes"
     );
+    assert_eq!(upstream.crate_requests().len(), 1);
+}
+
+/// Clients look into the store in vain while the first one's download is under way, and then wait for the index, which is due for a check. By the time it
+/// is known to be current, the download has landed and isn't listed any more: they used to fetch the crate again.
+#[tokio::test]
+async fn fifty_clients_for_one_cold_crate_beyond_memory_are_one_upstream_request() {
+    let package = Package::new("large", "1.0.0").payload(600_000);
+    let upstream = Upstream::new().publish(package).start().await;
+    let mirror = Mirror::of(&upstream).always_asks().settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    let path = download("large");
+    let arriving = upstream.gate_after(&upstream.crate_path("large", "1.0.0"), 300_000);
+    let mut first = Connection::open(mirror.addr()).await;
+    first.ask("GET", &path, &[]).await.expect("a request sent");
+    arriving.await_waiting(1).await;
+    let checking = upstream.gate("/la/rg/large");
+    let asking = ask_at_once(&mirror, &path).await;
+    checking.await_waiting(1).await;
+    // All fifty: their requests came before this one, and the mirror runs on this thread.
+    for _ in 0..5 {
+        assert_eq!(mirror.get("/healthz").await.status, 200);
+    }
+    arriving.open();
+    assert!(first.reply().await.complete);
+    until("stored", || is_stored(&mirror, "large")).await;
+    for _ in 0..5 {
+        assert_eq!(mirror.get("/healthz").await.status, 200);
+    }
+    checking.open();
+    for reply in asking {
+        let reply = reply.await.expect("a reply");
+        assert_eq!((reply.status, reply.complete), (200, true));
+        assert_eq!(reply.header("x-cache"), Some("hit"));
+        let right = reply.body == upstream.crate_file("large", "1.0.0");
+        assert!(right, "other bytes");
+    }
     assert_eq!(upstream.crate_requests().len(), 1);
 }

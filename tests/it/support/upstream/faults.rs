@@ -42,6 +42,7 @@ pub(super) enum Delivery {
     ResetAfter(usize),
     HoldAfter(usize, Gate),
     Trickle { step: usize, pause: Duration },
+    Endless,
 }
 
 /// A rule in the making: which requests; its last word says what happens to them.
@@ -165,6 +166,11 @@ impl<'a> When<'a> {
     pub fn trickle(self, step: usize, pause: Duration) -> Rule {
         assert!(step > 0, "trickle needs bytes to send");
         self.deliver(Delivery::Trickle { step, pause })
+    }
+
+    /// The right answer, but for its length and its body: that isn't announced and never ends.
+    pub fn endless(self) -> Rule {
+        self.deliver(Delivery::Endless)
     }
 
     /// Held before the answer, until the gate opens. A fault may follow.

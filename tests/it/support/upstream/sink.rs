@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use super::answer::{Answer, Framing, Request};
 
+/// A piece larger than this isn't copied to go out with the head.
+const LARGE: usize = 1 << 20;
+
 pub(super) struct Sink<'a> {
     stream: &'a mut TcpStream,
     /// The head, until the first piece takes it along.
@@ -34,11 +37,20 @@ impl<'a> Sink<'a> {
 
     /// Sends a piece of the body; an empty one sends just the head.
     pub(super) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        if self.chunked && piece.len() > LARGE {
+            for piece in piece.chunks(LARGE) {
+                Box::pin(self.write(piece)).await?;
+            }
+            return Ok(());
+        }
         let mut out = std::mem::take(&mut self.head);
         if self.chunked && !piece.is_empty() {
             out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
             out.extend_from_slice(piece);
             out.extend_from_slice(b"\r\n");
+        } else if piece.len() > LARGE {
+            self.stream.write_all(&out).await?;
+            return self.stream.write_all(piece).await;
         } else {
             out.extend_from_slice(piece);
         }

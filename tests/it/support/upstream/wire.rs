@@ -114,7 +114,7 @@ impl Wire {
     ) -> io::Result<Then> {
         match delivery {
             Delivery::CutUnframedAfter(_) => answer.framing = Framing::UntilClose,
-            Delivery::CutBeforeEnd => answer.framing = Framing::Chunked,
+            Delivery::CutBeforeEnd | Delivery::Endless => answer.framing = Framing::Chunked,
             _ => {}
         }
         let bare = request.is_head() || answer.is_bodiless();
@@ -138,6 +138,9 @@ impl Wire {
                 while_connected(sink.stream(), gate.pass()).await?;
                 sink.write(rest).await?;
             }
+            Delivery::Endless => loop {
+                sink.write(&[b'.'; 64 << 10]).await?;
+            },
             Delivery::HangAfter(n) => {
                 sink.write(&body[..some_of(&body, n)]).await?;
                 return self.until_gone().await;
@@ -210,6 +213,9 @@ fn under(effect: Effect, request: &Request, shared: &Shared) -> (Answer, Deliver
             let mut answer = Answer::new(status, &[], body);
             for (name, value) in headers {
                 answer.headers.push(&name, value);
+            }
+            if answer.headers.get("transfer-encoding") == Some("chunked") {
+                answer.framing = Framing::Chunked;
             }
             (answer, Delivery::Whole)
         }

@@ -1,0 +1,204 @@
+//! Decoding: what has come of an index file is measured, then decoded, then looked into. Each of these blocks; the first takes next to no memory, the
+//! others what was measured.
+
+use std::{
+    io::{BufRead, Read},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use super::{
+    entry::{Content, Shown, content},
+    pile::Pile,
+    rendition::COMPRESS_AT_ONCE,
+};
+use crate::{
+    allowance::Lease,
+    domain::{IndexFile, IndexPath, Measure, Sha256},
+    error::{Error, Result},
+    store::{Pulse, Spool},
+    upstream::{Encoding, IndexStream, gunzip, inflate},
+};
+
+/// As much of what is no index file as is looked at to say what it is.
+const START: usize = 1 << 10;
+
+/// What the index file will be.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) path: IndexPath,
+    /// What there is already.
+    pub(super) known: Option<Bytes>,
+    /// When it changed.
+    pub(super) modified: SystemTime,
+}
+
+/// What an index file comes to.
+pub(super) enum Ready {
+    /// It is what there is already.
+    Unchanged,
+    /// There is nothing in it.
+    Empty,
+    /// It is new.
+    New(Arc<Content>),
+}
+
+/// What a first look found.
+pub(super) enum Measured {
+    Ready(Ready),
+    Needs(Needs),
+}
+
+/// What it takes in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Needs {
+    /// Of the body, decoded.
+    length: usize,
+    /// Of all that is made of it.
+    pub(super) bytes: u64,
+}
+
+/// A body, and its gzip twin if it came as one that can be passed on.
+pub(super) struct Decoded {
+    body: Bytes,
+    gzip: Option<Bytes>,
+}
+
+/// What came over the wire, to be read as often as it takes.
+pub(super) trait Wire {
+    fn length(&self) -> usize;
+    fn reader(&self) -> Result<impl BufRead>;
+    /// Says that reading gets on.
+    fn beat(&self);
+}
+
+impl Wire for Pile {
+    fn length(&self) -> usize {
+        self.length()
+    }
+
+    fn reader(&self) -> Result<impl BufRead> {
+        Ok(self.reader())
+    }
+
+    fn beat(&self) {}
+}
+
+/// What is in a file, and somebody who waits for its disk as long as that gets on.
+impl Wire for (&Spool, &Pulse) {
+    fn length(&self) -> usize {
+        usize::try_from(self.0.length()).unwrap_or(usize::MAX)
+    }
+
+    fn reader(&self) -> Result<impl BufRead> {
+        self.0.blocks(self.1)
+    }
+
+    fn beat(&self) {
+        self.1.beat();
+    }
+}
+
+/// What it takes to be made ready, unless it is what is known or nothing at all.
+///
+/// # Errors
+/// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no index file, or not encoded as it is said to be.
+pub(super) fn measure(wire: &impl Wire, encoding: Encoding, wanted: &Wanted) -> Result<Measured> {
+    let mut measure = Measure::default();
+    let mut start = Vec::new();
+    // What follows of the known body, as long as there is no difference.
+    let mut same = wanted.known.as_deref();
+    let see = |piece: &[u8]| {
+        measure.add(piece);
+        let room = START - start.len();
+        start.extend_from_slice(&piece[..room.min(piece.len())]);
+        same = same.and_then(|rest| rest.strip_prefix(piece));
+        wire.beat();
+    };
+    let is_plain = match encoding {
+        Encoding::Gzip => inflate(wire.reader()?, IndexStream::MAX_SIZE, see)?,
+        Encoding::Identity => {
+            each_piece(wire.reader()?, see)?;
+            false
+        }
+    };
+    if same.is_some_and(<[u8]>::is_empty) {
+        return Ok(Measured::Ready(Ready::Unchanged));
+    }
+    let length = measure.length();
+    if length == 0 {
+        return Ok(Measured::Ready(Ready::Empty));
+    }
+    if !measure.has_entries() {
+        // Its start says well enough what it is instead.
+        IndexFile::parse(wanted.path, start.into())?;
+    }
+    let twin = match is_plain {
+        true => wire.length(),
+        false => length.min(COMPRESS_AT_ONCE),
+    };
+    let bytes = (measure.needs() + twin + size_of::<Content>()) as u64;
+    Ok(Measured::Needs(Needs { length, bytes }))
+}
+
+/// Decodes it, within a lease on what it needs.
+///
+/// # Errors
+/// [`Kind::Store`](crate::error::Kind::Store) when it can't be read any more.
+pub(super) fn decode(wire: &impl Wire, encoding: Encoding, needs: Needs) -> Result<Decoded> {
+    match encoding {
+        Encoding::Identity => Ok(Decoded {
+            body: read_all(wire.reader()?, needs.length)?,
+            gzip: None,
+        }),
+        Encoding::Gzip => {
+            let decoded = gunzip(wire.reader()?, needs.length)?;
+            wire.beat();
+            let twin = decoded
+                .is_plain
+                .then(|| read_all(wire.reader()?, wire.length()));
+            Ok(Decoded {
+                body: decoded.body,
+                gzip: twin.transpose()?,
+            })
+        }
+    }
+}
+
+/// Looks into it and makes it ready to be served.
+///
+/// # Errors
+/// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no index file of that crate.
+pub(super) fn finish(decoded: Decoded, wanted: &Wanted, lease: Lease) -> Result<Ready> {
+    let file = IndexFile::parse(wanted.path, decoded.body)?;
+    let sha256 = Sha256::of(file.body());
+    let shown = Shown::AsIs(decoded.gzip);
+    let content = content(file, sha256, wanted.modified, shown, lease);
+    Ok(Ready::New(content))
+}
+
+fn each_piece(mut wire: impl BufRead, mut see: impl FnMut(&[u8])) -> Result<()> {
+    loop {
+        let piece = wire.fill_buf().map_err(|e| unreadable(&e))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        see(piece);
+        let length = piece.len();
+        wire.consume(length);
+    }
+}
+
+fn read_all(wire: impl Read, length: usize) -> Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length);
+    // One more than there is would have it grow, to find out that there is none.
+    let read = wire.take(length as u64).read_to_end(&mut bytes);
+    read.map_err(|e| unreadable(&e))?;
+    Ok(bytes.into())
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::store(format!("reading a temporary file failed: {error}"))
+}
