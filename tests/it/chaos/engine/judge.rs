@@ -37,10 +37,11 @@ impl World {
                 self.wrong(ask, answer, "this needs neither upstream nor store");
             }
             (_, 404) => self.judge_absent(ask, answer, life, asked),
-            (Ask::Index { .. } | Ask::Download { .. }, 502..=504) => {
+            // 403 is for what can't be had however often it is asked for, such as a redirect in circles.
+            (Ask::Index { .. } | Ask::Download { .. }, 403 | 502..=504) => {
                 self.judge_failure(ask, answer, life);
             }
-            (Ask::Unknown { .. }, 502..=504) => {}
+            (Ask::Unknown { .. }, 403 | 502..=504) => {}
             _ => self.wrong(ask, answer, "this status is never right here"),
         }
     }

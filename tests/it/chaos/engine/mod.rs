@@ -11,6 +11,7 @@
 //! fall in time differs from run to run. All traffic stays on 127.0.0.1, and all that is killed is what was started here.
 
 mod audit;
+mod hostile;
 mod judge;
 mod line;
 mod load;
@@ -36,6 +37,7 @@ use crate::support::{Upstream, UpstreamBuilder};
 
 pub(crate) use report::Report;
 
+use hostile::Trap;
 use load::Client;
 use publisher::Publisher;
 use reign::Reign;
@@ -63,6 +65,9 @@ struct World {
     upstream: Upstream,
     truth: Truth,
     figures: Figures,
+    /// Whether upstream is at a public name, and reached through a proxy, or on this machine.
+    outside: bool,
+    trap: Trap,
     /// Held by who decides at the moment whether upstream is there and how it fails.
     sky: tokio::sync::Mutex<()>,
 }
@@ -99,6 +104,8 @@ async fn run_to_the_end(plan: Plan) -> Report {
     let weather = Weather::new(world.clone(), rng(plan.seed, WEATHER));
     actors.spawn(publisher.run(end.clone()));
     actors.spawn(weather.run(end.clone()));
+    let (trapped, until) = (world.clone(), end.clone());
+    actors.spawn(async move { trapped.watch_trap(until).await });
     for number in 0..plan.clients {
         let client = Client::new(world.clone(), number, rng(plan.seed, CLIENTS + number));
         let asking = client.run(lives.clone());
@@ -140,8 +147,22 @@ async fn found(seed: u64) -> (Arc<World>, Publisher) {
         3 => builder.no_validators(),
         _ => builder,
     };
+    let outside = draft.bool();
+    println!(
+        "upstream is {}",
+        match outside {
+            true => "outside, behind a proxy",
+            false => "on this machine",
+        }
+    );
+    let builder = match outside {
+        true => builder.dl("http://files.example/dl"),
+        false => builder,
+    };
     let world = Arc::new(World {
         upstream: builder.start().await,
+        outside,
+        trap: Trap::new().await,
         truth: Truth::default(),
         figures: Figures::default(),
         sky: tokio::sync::Mutex::default(),

@@ -34,7 +34,8 @@ pub(super) struct Program {
 pub(super) struct Settings {
     /// The store is smaller than what is asked for.
     pub(super) evicting: bool,
-    budget: &'static str,
+    /// In MiB.
+    budget: u64,
     sync: bool,
 }
 
@@ -43,24 +44,33 @@ impl Settings {
         Settings {
             evicting,
             // Small ones send most crates over the disk.
-            budget: ["1MiB", "4MiB", "32MiB"][rng.usize(0..3)],
+            budget: [1, 4, 32][rng.usize(0..3)],
             sync: rng.bool(),
         }
     }
 
+    /// What it may hold in memory, in bytes.
+    pub(super) fn budget(self) -> u64 {
+        self.budget << 20
+    }
+
     /// Every wait is short, so that a run of minutes sees what else takes days.
-    fn toml(self, index: &str) -> String {
+    fn toml(self, world: &World) -> String {
         let Settings {
             evicting,
             budget,
             sync,
         } = self;
+        let index = match world.outside {
+            true => "http://registry.example/index/".to_owned(),
+            false => world.upstream.index_url(),
+        };
         let max_size = if evicting { "8MiB" } else { "50GiB" };
         format!(
             "[store]\nmax_size = \"{max_size}\"\nsync = {sync}\n\
-             [memory]\nbudget = \"{budget}\"\n\
+             [memory]\nbudget = \"{budget}MiB\"\n\
              [freshness]\nfresh_for = \"200ms\"\nabsent_for = \"200ms\"\npatience = \"100ms\"\n\
-             [upstream]\nconnect_timeout = \"500ms\"\nfirst_byte_timeout = \"500ms\"\nstall_timeout = \"500ms\"\nretries = 1\n\
+             [upstream]\nconnect_timeout = \"500ms\"\nfirst_byte_timeout = \"500ms\"\nstall_timeout = \"500ms\"\nretries = 1\nmax_crate_size = \"16MiB\"\n\
              [registries.crates-io]\nindex = \"{index}\"\n"
         )
     }
@@ -87,7 +97,7 @@ impl Program {
     }
 
     pub(super) async fn start(&self, settings: Settings) -> Running {
-        let toml = settings.toml(&self.world.upstream.index_url());
+        let toml = settings.toml(&self.world);
         std::fs::write(self.settings(), toml).expect("the settings");
         let started = Instant::now();
         let mut child = self
@@ -140,18 +150,32 @@ impl Program {
             .env_clear()
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        if self.world.outside {
+            // As a proxy upstream is every host there is.
+            command.env("HTTP_PROXY", self.world.upstream.url());
+        }
         command
     }
 }
 
 impl Running {
-    /// SIGKILL. Returns when the process is gone and all it wrote has been read.
-    pub(super) async fn kill(mut self) {
+    /// SIGKILL. Returns when the process is gone and all it wrote has been read, with the most memory it ever had.
+    pub(super) async fn kill(mut self) -> Option<u64> {
+        let peak = self.child.id().and_then(peak_memory);
         self.child.kill().await.expect("the mirror was alive");
         for reader in self.readers {
             reader.await.expect("the mirror's output");
         }
+        peak
     }
+}
+
+/// The most memory that a process ever had, in bytes; only Linux says so of one that is still there.
+fn peak_memory(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 fn lines<R: AsyncRead + Unpin>(output: Option<R>) -> Lines<BufReader<R>> {

@@ -11,12 +11,19 @@ use tokio::{
 use super::{
     World,
     process::{Program, Running, Settings},
+    publisher::PILLARS,
     shelf::Shelf,
 };
+use crate::support::{client, index_path};
 
 /// Every so many-th life evicts, and every so many-th begins without upstream.
 const EVICTING: u32 = 4;
 const ALONE: u32 = 3;
+/// Every so many-th, and which of them, begins with an object that upstream wants left alone.
+const GRUDGING: u32 = 5;
+const FIRST_GRUDGING: u32 = 2;
+/// One object's 429 never stops others, so that they are asked for within what a busy machine needs; the promise for a host is 60 s.
+const ASKED_WITHIN: Duration = Duration::from_secs(20);
 /// So many stored crates are asked for when a life begins without upstream.
 const SAMPLE: usize = 12;
 
@@ -72,6 +79,9 @@ impl Reign {
             let settings = Settings::some(evicting, &mut self.rng);
             let running = match number % ALONE == 0 && !evicting {
                 true => self.begin_alone(settings, announce).await,
+                false if number % GRUDGING == FIRST_GRUDGING => {
+                    self.begin_with_a_grudge(settings, announce).await
+                }
                 false => self.begin(settings, announce).await,
             };
             let killed_at = tokio::time::Instant::now() + self.some_lifetime();
@@ -121,9 +131,53 @@ impl Reign {
         running
     }
 
+    /// Begins with one index file that upstream wants left alone for a day, and sees whether the others are asked for all the same.
+    async fn begin_with_a_grudge(
+        &mut self,
+        settings: Settings,
+        announce: &watch::Sender<Option<Arc<Life>>>,
+    ) -> Running {
+        let world = self.world.clone();
+        let _sky = world.sky.lock().await;
+        let grudge = PILLARS[self.rng.usize(0..PILLARS.len())];
+        let path = world.upstream.index_path(grudge);
+        let rule = super::weather::for_a_day(world.upstream.on(&path));
+        let running = self.begin(settings, announce).await;
+        if !self.is_asked_for(running.addr, grudge).await {
+            let what = format!("{grudge}'s index file was never asked for");
+            world.figures.violation(what);
+        }
+        for other in PILLARS.iter().filter(|name| **name != grudge) {
+            if !self.is_asked_for(running.addr, other).await {
+                let what = format!("a 429 for {grudge} stopped {other}");
+                world.figures.violation(what);
+            }
+        }
+        rule.lift();
+        world
+            .figures
+            .fault("429 for a day", u64::try_from(rule.hits()).unwrap_or(0));
+        running
+    }
+
+    /// Whether upstream is asked for that index file when the mirror is.
+    async fn is_asked_for(&self, mirror: SocketAddr, name: &str) -> bool {
+        let upstream = &self.world.upstream;
+        let there = upstream.index_path(name);
+        let here = format!("/index/{}", index_path(name));
+        let before = upstream.count(&there);
+        let asked = async || {
+            client::get(mirror, &here, &[]).await;
+            upstream.count(&there) > before
+        };
+        eventually(ASKED_WITHIN, asked).await
+    }
+
     /// Kills the mirror and looks at what it left.
     pub(super) async fn end(&mut self, running: Running, settings: Settings) {
-        running.kill().await;
+        if let Some(peak) = running.kill().await {
+            self.world.figures.needed(peak, settings.budget());
+        }
         self.world.figures.killed();
         let (folder, mut known) = (self.program.store(), std::mem::take(&mut self.known));
         let reading =

@@ -11,6 +11,8 @@ use super::line::Outcome;
 
 /// More of the same says nothing more.
 const SHOWN: usize = 20;
+/// A mirror promises to need no more than its budget and this, in bytes.
+const BESIDE: u64 = 100_000_000;
 
 #[derive(Default)]
 pub(super) struct Figures {
@@ -36,6 +38,8 @@ pub(crate) struct Report {
     kills: u64,
     slowest_start: Duration,
     longest_wait: Duration,
+    /// Of the life that came closest to what it may need, in bytes; none where the system doesn't say.
+    memory: Option<Memory>,
     wrong_bodies: u64,
     denied: u64,
     lost: u64,
@@ -44,6 +48,19 @@ pub(crate) struct Report {
     verified: String,
     violations: u64,
     shown: Vec<String>,
+}
+
+/// The most memory that one life needed, and the budget it was given, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    peak: u64,
+    budget: u64,
+}
+
+impl Memory {
+    fn left(self) -> i64 {
+        (self.budget + BESIDE).cast_signed() - self.peak.cast_signed()
+    }
 }
 
 impl Figures {
@@ -79,6 +96,20 @@ impl Figures {
 
     pub(super) fn killed(&self) {
         self.lock().kills += 1;
+    }
+
+    /// What one life needed at its peak, with the budget it was given.
+    pub(super) fn needed(&self, peak: u64, budget: u64) {
+        let needed = Memory { peak, budget };
+        {
+            let mut report = self.lock();
+            if report.memory.is_none_or(|m| needed.left() < m.left()) {
+                report.memory = Some(needed);
+            }
+        }
+        if needed.left() < 0 {
+            self.violation(format!("memory: {needed}"));
+        }
     }
 
     /// Notes that `etag` came with `body`; the error is what else it came with.
@@ -173,6 +204,8 @@ impl fmt::Display for Report {
             "longest wait for an answer",
             format!("{:?}", self.longest_wait),
         )?;
+        let memory = self.memory.map(|memory| memory.to_string());
+        line("peak memory", memory.unwrap_or("not known here".to_owned()))?;
         line("complete wrong bodies", self.wrong_bodies.to_string())?;
         line("404 for what is there", self.denied.to_string())?;
         line("entries lost", self.lost.to_string())?;
@@ -184,6 +217,14 @@ impl fmt::Display for Report {
             writeln!(f, "  - {violation}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Memory { peak, budget } = self;
+        let (peak, most) = (peak / 1_000_000, (budget + BESIDE) / 1_000_000);
+        write!(f, "{peak} MB at its peak, where {most} MB may be needed")
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    World,
+    World, hostile,
     publisher::{FIRST, PILLARS},
 };
 use crate::support::{Rule, Upstream, When};
@@ -29,10 +29,16 @@ enum Fault {
     Late,
     Trickle,
     Garbage,
+    Bomb,
+    Endless,
+    InCircles,
+    Inside,
+    LongRateLimit,
+    LongUnavailable,
 }
 
 impl Fault {
-    const ALL: [Fault; 14] = [
+    const ALL: [Fault; 20] = [
         Fault::ServerError,
         Fault::RateLimit,
         Fault::Reset,
@@ -47,6 +53,12 @@ impl Fault {
         Fault::Late,
         Fault::Trickle,
         Fault::Garbage,
+        Fault::Bomb,
+        Fault::Endless,
+        Fault::InCircles,
+        Fault::Inside,
+        Fault::LongRateLimit,
+        Fault::LongUnavailable,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +77,12 @@ impl Fault {
             Fault::Late => "late first byte",
             Fault::Trickle => "trickle",
             Fault::Garbage => "not HTTP",
+            Fault::Bomb => "gzip bomb",
+            Fault::Endless => "endless body",
+            Fault::InCircles => "redirect in circles",
+            Fault::Inside => "redirect inside",
+            Fault::LongRateLimit => "429 for a day",
+            Fault::LongUnavailable => "503 for an hour",
         }
     }
 }
@@ -82,14 +100,19 @@ enum Victim {
 pub(super) struct Weather {
     world: Arc<World>,
     rng: Rng,
+    /// The pillars whose index files upstream wants left alone, the one with 429, the other with 503; always the same two, because three speak for the
+    /// whole host.
+    grudges: [&'static str; 2],
     /// What is in force.
     rules: Vec<(Fault, Rule)>,
 }
 
 impl Weather {
-    pub(super) fn new(world: Arc<World>, rng: Rng) -> Weather {
+    pub(super) fn new(world: Arc<World>, mut rng: Rng) -> Weather {
+        let first = rng.usize(0..PILLARS.len());
         Weather {
             world,
+            grudges: [PILLARS[first], PILLARS[(first + 1) % PILLARS.len()]],
             rng,
             rules: Vec::new(),
         }
@@ -114,6 +137,11 @@ impl Weather {
         for _ in 0..self.rng.u8(8..24) {
             let (fault, victim) = (self.some_fault(), self.some_victim());
             let (after, times) = (self.rng.usize(0..4), self.rng.usize(1..4));
+            // One request in circles is one for each of them.
+            let times = match fault == Fault::InCircles {
+                true => 6 * times,
+                false => times,
+            };
             self.set(fault, victim, |when| when.after(after).times(times));
         }
         self.pass(200..900).await;
@@ -140,6 +168,7 @@ impl Weather {
     async fn pass(&mut self, millis: std::ops::Range<u64>) {
         sleep(Duration::from_millis(self.rng.u64(millis))).await;
         self.world.upstream.heal();
+        self.world.judge_asked();
         let mut met: BTreeMap<Fault, usize> = BTreeMap::new();
         for (fault, rule) in self.rules.drain(..) {
             *met.entry(fault).or_default() += rule.hits();
@@ -158,20 +187,23 @@ impl Weather {
         loop {
             let fault = Fault::ALL[self.rng.usize(0..Fault::ALL.len())];
             let share = match fault {
-                Fault::RateLimit => 4,
+                Fault::RateLimit | Fault::LongRateLimit | Fault::LongUnavailable => 4,
                 Fault::ServerError
                 | Fault::Reset
                 | Fault::Hang
                 | Fault::Garbage
                 | Fault::ResetInBody
                 | Fault::HangInBody
-                | Fault::Cut => 3,
-                Fault::Late => 2,
+                | Fault::Cut
+                | Fault::Endless => 3,
+                Fault::Late | Fault::Bomb => 2,
                 Fault::CutUnframed
                 | Fault::Html
                 | Fault::Corrupt
                 | Fault::WrongCrate
-                | Fault::Trickle => 1,
+                | Fault::Trickle
+                | Fault::InCircles
+                | Fault::Inside => 1,
             };
             if self.rng.u8(0..share) == 0 {
                 return fault;
@@ -194,6 +226,12 @@ impl Weather {
             (Fault::CutUnframed, Victim::Indexes) => {
                 Victim::Index(PILLARS[self.rng.usize(0..PILLARS.len())])
             }
+            // Crates are what they are under any coding.
+            (Fault::Bomb, Victim::Crates) => Victim::Indexes,
+            // An upstream on this machine may lead anywhere with what is hashed.
+            (Fault::Inside, Victim::Crates) if !self.world.outside => Victim::Indexes,
+            (Fault::LongRateLimit, _) => Victim::Index(self.grudges[0]),
+            (Fault::LongUnavailable, _) => Victim::Index(self.grudges[1]),
             (_, victim) => victim,
         };
         let world = self.world.clone();
@@ -251,6 +289,19 @@ impl Weather {
                 when.trickle(some.max(least), pause)
             }
             Fault::Garbage => when.garbage(),
+            Fault::Bomb => {
+                let bombs = hostile::bombs();
+                let bomb = bombs[self.rng.usize(0..bombs.len())].clone();
+                when.fail_with(200, &[("content-encoding", "gzip")], bomb)
+            }
+            Fault::Endless => when.endless(),
+            Fault::InCircles => when.redirect(""),
+            Fault::Inside => {
+                let there = self.world.somewhere_inside(self.rng.usize(0..2));
+                when.redirect(&there)
+            }
+            Fault::LongRateLimit => for_a_day(when),
+            Fault::LongUnavailable => when.fail_with(503, &[("retry-after", "3600")], "not now\n"),
         }
     }
 
@@ -272,4 +323,9 @@ impl Weather {
         let before: usize = lines[..chosen].iter().map(|line| line.len()).sum();
         before + lines[chosen].len() / 2
     }
+}
+
+/// 429 with a wish that no mirror can heed to the letter.
+pub(super) fn for_a_day(when: When<'_>) -> Rule {
+    when.fail_with(429, &[("retry-after", "86400")], "not today\n")
 }

@@ -15,6 +15,10 @@ use super::faults::{Delivery, Effect, Lie};
 use super::sink::Sink;
 use crate::support::headers::Headers;
 
+/// An endless body ends after all, far beyond what anybody should take, so that who does take it doesn't take the whole machine.
+const ENDLESS: usize = 800_000_000;
+const PIECE: usize = 64 << 10;
+
 /// What becomes of the connection after an answer.
 #[derive(PartialEq, Eq)]
 enum Then {
@@ -138,9 +142,12 @@ impl Wire {
                 while_connected(sink.stream(), gate.pass()).await?;
                 sink.write(rest).await?;
             }
-            Delivery::Endless => loop {
-                sink.write(&[b'.'; 64 << 10]).await?;
-            },
+            Delivery::Endless => {
+                for _ in 0..ENDLESS / PIECE {
+                    sink.write(&[b'.'; PIECE]).await?;
+                }
+                return Ok(Then::Close);
+            }
             Delivery::HangAfter(n) => {
                 sink.write(&body[..some_of(&body, n)]).await?;
                 return self.until_gone().await;
