@@ -227,14 +227,11 @@ impl Inner {
             let needs = match self.store.load_index(key, now, admit).await? {
                 None => return Ok(None),
                 Some(StoredIndex::Large(size)) => size,
-                Some(StoredIndex::Whole(record, mut lease)) => {
-                    let body = record.body.clone();
-                    let needs = make(move || Ok(needs(&body, copies))).await?;
-                    let more = needs.saturating_sub(lease.bytes());
-                    if lease.try_grow_needed(more) {
-                        return Ok(Some((record, lease)));
+                Some(StoredIndex::Whole(record, lease)) => {
+                    match make(move || Ok(with_room(record, lease, copies))).await? {
+                        Room::Enough(record, lease) => return Ok(Some((record, lease))),
+                        Room::Short(needs) => needs,
                     }
-                    needs
                 }
             };
             // What was read of it is given back before.
@@ -290,12 +287,25 @@ impl Inner {
     }
 }
 
-/// What is made of a stored index file takes so much, with `copies` of its body.
-fn needs(body: &[u8], copies: usize) -> u64 {
+/// Whether there is memory for all that is made of a stored index file.
+enum Room {
+    Enough(IndexRecord, Lease),
+    /// There isn't for so many bytes; what there was is given back.
+    Short(u64),
+}
+
+/// Has the lease grow to all that is made of a record, with `copies` of its body. It stays with the record: who waits for this may be gone before it ends.
+fn with_room(record: IndexRecord, mut lease: Lease, copies: usize) -> Room {
+    let body = &record.body;
     let mut measure = Measure::default();
     measure.add(body);
     let twin = body.len().min(COMPRESS_AT_ONCE);
-    (measure.needs() + copies * body.len() + twin + size_of::<Content>()) as u64
+    let needs = measure.needs() + copies * body.len() + twin + size_of::<Content>();
+    let more = (needs as u64).saturating_sub(lease.bytes());
+    match lease.try_grow_needed(more) {
+        true => Room::Enough(record, lease),
+        false => Room::Short(needs as u64),
+    }
 }
 
 /// Runs work that takes milliseconds of computing where it holds nobody up.

@@ -22,6 +22,11 @@ use crate::{
 /// How many index files are looked into at once: it takes computing, which requests want too.
 pub(super) const MAKING: usize = 4;
 
+/// A body beyond this fills the buffers of its connection, which grow with it.
+const LARGE: u64 = 1 << 20;
+/// What these take: hyper reads up to 408 KiB at once, and what it has read may still be on its way to the disk.
+const BUFFERS: u64 = 900 << 10;
+
 /// An index file as it came over the wire.
 pub(super) struct Received {
     landing: Landing,
@@ -52,8 +57,15 @@ impl Inner {
         stream: &mut IndexStream,
     ) -> Result<Received> {
         let mut landing = Landing::Memory(Pile::new(&self.allowance));
+        let mut connection = self.allowance.nothing();
         while let Some(chunk) = upstream.next_of_index(stream).await? {
             landing = landing.add(&self.store, chunk).await?;
+            if landing.length() > LARGE && connection.bytes() == 0 && !connection.try_grow(BUFFERS)
+            {
+                // Who waits for memory holds none.
+                landing = Landing::File(landing.into_file(&self.store).await?);
+                connection = self.allowance.take(BUFFERS).await?;
+            }
         }
         Ok(Received {
             landing,
@@ -82,8 +94,12 @@ impl Inner {
             },
         };
         let lease = self.allowance.take(needs.bytes).await?;
-        let decoded = spool.with(move |spool, pulse| decode(&(&spool, pulse), encoding, needs));
-        let decoded = decoded.await.map_err(no_room)?;
+        // The lease stays with what it is for, also when nobody waits for the disk any more.
+        let decoded = spool.with(move |spool, pulse| {
+            let decoded = decode(&(&spool, pulse), encoding, needs)?;
+            Ok((decoded, lease))
+        });
+        let (decoded, lease) = decoded.await.map_err(no_room)?;
         self.make(move || finish(decoded, &wanted, lease)).await
     }
 
@@ -113,17 +129,28 @@ impl Inner {
 }
 
 impl Landing {
-    async fn add(self, store: &Store, chunk: Bytes) -> Result<Self> {
-        let spool = match self {
-            Self::Memory(mut pile) => {
-                if pile.try_add(&chunk) {
-                    return Ok(Self::Memory(pile));
-                }
-                into_file(pile, store).await?
-            }
-            Self::File(spool) => spool,
-        };
+    async fn add(mut self, store: &Store, chunk: Bytes) -> Result<Self> {
+        if let Self::Memory(pile) = &mut self
+            && pile.try_add(&chunk)
+        {
+            return Ok(self);
+        }
+        let spool = self.into_file(store).await?;
         spool.append(chunk).await.map(Self::File).map_err(no_room)
+    }
+
+    async fn into_file(self, store: &Store) -> Result<Spool> {
+        match self {
+            Self::Memory(pile) => into_file(pile, store).await,
+            Self::File(spool) => Ok(spool),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Self::Memory(pile) => pile.length() as u64,
+            Self::File(spool) => spool.length(),
+        }
     }
 }
 
