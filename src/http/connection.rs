@@ -271,6 +271,7 @@ impl Server {
                 Interruption::Stalled(stall) => {
                     tracing::debug!(client = %client.address, ?stall, "a connection on which nothing gets on is closed");
                     return match stall {
+                        Stall::Head if stream.gathers() => End::Told,
                         Stall::Head => {
                             // Without waiting for anything: it has taken its time.
                             let _ = stream.clone().write(refusal::too_slow().as_bytes()).now_or_never();
@@ -378,7 +379,7 @@ async fn upgraded(on_upgrade: OnUpgrade, offer: &Offer) -> io::Result<(Upgraded<
     let parts = auto::upgrade::downcast::<TokioIo<Stream>>(upgraded)
         .map_err(|_| io::Error::other("not a TCP connection"))?;
     let stream = parts.io.into_inner();
-    stream.gather();
+    stream.gather_with(|watched| watched.upgrade(&parts.read_buf));
     Ok((
         Upgraded::new(stream.clone(), offer, &parts.read_buf)?,
         stream,

@@ -65,8 +65,14 @@ impl<S> Gathered<S> {
         }))
     }
 
+    /// From now on it is HTTP/2, of which the stream below is told, too.
+    pub(super) fn gather_with(&self, tell: impl FnOnce(&mut S)) {
+        tell(&mut self.lock().stream);
+        self.gather();
+    }
+
     /// From now on it is HTTP/2.
-    pub(super) fn gather(&self) {
+    fn gather(&self) {
         self.0.gathers.store(true, Ordering::Relaxed);
     }
 

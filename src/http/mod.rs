@@ -2,6 +2,7 @@
 
 mod access;
 mod agent;
+mod arriving;
 mod body;
 mod conditional;
 mod config_json;

@@ -20,13 +20,14 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    arriving::{Arriving, Came},
     outgoing::Handover,
     pieces::{PIECE, Pieces, Since},
     room::Account,
 };
 use crate::{metrics::Metrics, zero_copy::Content};
 
-/// How long a client may take to send a request's head over HTTP/1.1.
+/// How long a client may take to send a request's head.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Within a time limit it is looked at so many times what has moved. A limit may be exceeded by the time between two looks.
@@ -41,8 +42,10 @@ struct Moved {
     lately: AtomicBool,
     /// Whether bytes have come since a request began: of the head of another one, over HTTP/1.1.
     heard: AtomicBool,
-    /// Whether a request has begun since somebody looked.
+    /// Whether a request has begun since somebody looked; over HTTP/2, whether a head or another frame has become whole.
     begun: AtomicBool,
+    /// Bytes that have come of what isn't whole: see [`Arriving`].
+    open: AtomicUsize,
     /// Requests whose answers aren't out yet.
     in_flight: AtomicUsize,
     /// The same of those for which there was no room.
@@ -108,6 +111,7 @@ pub(super) struct Watched<S> {
     activity: Activity,
     /// Bytes the client took while there were more to take, since that last counted as movement.
     taken: usize,
+    arriving: Arriving,
 }
 
 impl Activity {
@@ -120,6 +124,7 @@ impl Activity {
         self.0.handover.clear();
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.begun.store(true, Ordering::Relaxed);
+        self.0.open.store(0, Ordering::Relaxed);
         let standing = match self.0.account.covers(self.in_flight() + 1) {
             true => Standing::Admitted,
             false => Standing::Refused,
@@ -139,7 +144,26 @@ impl Activity {
     /// doesn't take refusals has none.
     pub(super) fn settles(&self, untaken: usize) -> bool {
         self.0.refused.load(Ordering::Relaxed) <= REFUSALS
-            && self.0.account.settles(self.in_flight(), untaken)
+            && self
+                .0
+                .account
+                .settles(self.in_flight(), untaken, self.open())
+    }
+
+    /// Takes note of what has come.
+    fn came(&self, came: Came) {
+        match came {
+            Came::More(bytes) => drop(self.0.open.fetch_add(bytes, Ordering::Relaxed)),
+            Came::Still(open) => self.0.open.store(open, Ordering::Relaxed),
+            Came::Anew(open) => {
+                self.0.open.store(open, Ordering::Relaxed);
+                self.0.begun.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
     }
 
     fn in_flight(&self) -> usize {
@@ -175,12 +199,13 @@ impl Activity {
         // It may have begun at any time before the first of them.
         while looks <= LOOKS {
             tokio::time::sleep(limit / LOOKS).await;
-            if !speaks_http1() {
-                return std::future::pending().await;
-            }
-            let is_free = self.in_flight() == 0;
             let is_another = self.0.begun.swap(false, Ordering::Relaxed);
-            looks = match is_free && !is_another && self.0.heard.load(Ordering::Relaxed) {
+            let is_under_way = match speaks_http1() {
+                true => self.in_flight() == 0 && self.0.heard.load(Ordering::Relaxed),
+                // Answers may be on their way beside it. From a client that takes none, nothing is read.
+                false => self.open() > 0 && !self.0.full.load(Ordering::Relaxed),
+            };
+            looks = match is_under_way && !is_another {
                 true => looks + 1,
                 false => 0,
             };
@@ -280,6 +305,7 @@ impl<S> Watched<S> {
             lately: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             full: AtomicBool::new(false),
@@ -292,8 +318,15 @@ impl<S> Watched<S> {
             inner,
             activity: activity.clone(),
             taken: 0,
+            arriving: Arriving::new(),
         };
         (watched, activity)
+    }
+
+    /// From now on it is HTTP/2, from its preface on, of which so much is here.
+    pub(super) fn upgrade(&mut self, already_read: &[u8]) {
+        self.arriving = Arriving::new();
+        self.activity.came(self.arriving.see(already_read));
     }
 
     /// What a client sends counts as movement only while it takes what it is sent.
@@ -336,7 +369,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if let Some(bytes) = buffer.filled().get(before..)
+            && !bytes.is_empty()
+        {
+            let came = self.arriving.see(bytes);
+            self.activity.came(came);
+        }
         self.read(polled)
     }
 }
@@ -380,7 +420,11 @@ mod tests {
         time::Instant,
     };
 
-    use super::*;
+    use super::{super::h2c::MAGIC, *};
+
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// Of a head of 16 KB that goes on after it.
+    const HALF: [u8; 9] = [0, 64, 0, 1, 0, 0, 0, 0, 1];
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_on_which_bytes_move_is_not_idle() {
@@ -388,10 +432,12 @@ mod tests {
         let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
         let limit = Duration::from_secs(60);
         let ceased = tokio::spawn(async move { activity.stalls_for(limit, || false).await });
+        theirs.write_all(MAGIC).await.expect("room");
+        watched.read_exact(&mut [0; 24]).await.expect("a preface");
         for _ in 0..5 {
             tokio::time::sleep(limit - Duration::from_secs(1)).await;
-            theirs.write_all(b"x").await.expect("room");
-            watched.read_u8().await.expect("a byte");
+            theirs.write_all(&PING).await.expect("room");
+            watched.read_exact(&mut [0; 17]).await.expect("a ping");
             assert!(!ceased.is_finished());
         }
         let before = Instant::now();
@@ -402,7 +448,7 @@ mod tests {
     /// A client that sends a byte of a head now and then kept its connection for ever.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_too_long_over_a_head_stalls() {
-        let head_takes = async |http1: bool, is_answered: bool| {
+        let head_takes = async |http1: bool, is_answered: bool, begin: &[u8], then: &[u8]| {
             let (ours, mut theirs) = tokio::io::duplex(64);
             let (mut watched, activity) = Watched::new(ours, Account::of_its_own(), Arc::default());
             let _answer = is_answered.then(|| activity.begin());
@@ -414,19 +460,25 @@ mod tests {
                 }
                 () = async { while watched.read_u8().await.is_ok() {} } => None,
                 () = async {
-                    for _ in 0..3600 {
-                        theirs.write_all(b"x").await.expect("room");
+                    theirs.write_all(begin).await.expect("room");
+                    for byte in then.iter().cycle().take(3600) {
+                        theirs.write_all(&[*byte]).await.expect("room");
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 } => None,
             }
         };
-        let stalled = head_takes(true, false).await.expect("a stall");
+        let stalled = head_takes(true, false, b"", b"x").await;
         let limit = HEAD_WITHIN..=HEAD_WITHIN * 3 / 2;
-        assert!(limit.contains(&stalled), "{stalled:?}");
+        assert!(stalled.is_some_and(|it| limit.contains(&it)), "{stalled:?}");
+        let half = [&MAGIC[..], &HALF[..]].concat();
+        for is_answered in [true, false] {
+            let stalled = head_takes(false, is_answered, &half, b"x").await;
+            assert!(stalled.is_some_and(|it| limit.contains(&it)), "{stalled:?}");
+        }
         // The next request may come while an answer is on its way, and over HTTP/2 there is more to say than requests.
-        assert_eq!(head_takes(true, true).await, None);
-        assert_eq!(head_takes(false, false).await, None);
+        assert_eq!(head_takes(true, true, b"", b"x").await, None);
+        assert_eq!(head_takes(false, false, MAGIC, &PING).await, None);
     }
 
     /// A head may come in two pieces, and the first of them is there whenever somebody looks.

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Frames, Gate, Package, Process, Upstream,
-    frames::{DATA, HEADERS, PING, RST_STREAM},
+    Connection, Frames, Gate, Package, Process, Upstream,
+    frames::{CONTINUATION, DATA, HEADERS, PING, RST_STREAM, frame},
     requests,
 };
 
@@ -194,4 +194,71 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
         }
     }
     assert_eq!(mirror.get(HELD).await.status, 200, "there is room again");
+}
+
+/// Heads that aren't whole were nobody's: 44 KB a connection over HTTP/1.1, 78 KB over HTTP/2, and there for ever.
+#[tokio::test]
+async fn heads_that_do_not_end_have_room_like_everything_else() {
+    let filler = "v".repeat(900);
+    let line = format!("x-filler: {filler}\r\n");
+    let http1 = format!(
+        "GET /config.json HTTP/1.1\r\nhost: mirror\r\n{}",
+        line.repeat(33)
+    );
+    let payload = |length| vec![b'v'; length];
+    let http2 = [
+        requests::opening(0),
+        frame(HEADERS, 0, 1, &block_of(15_000)),
+        frame(CONTINUATION, 0, 1, &block_of(14_000)),
+        frame(CONTINUATION, 0, 1, &payload(16_384))[..16_000].to_vec(),
+    ]
+    .concat();
+    for (name, half) in [("HTTP/1.1", http1.into_bytes()), ("HTTP/2", http2)] {
+        half_heads(name, &half).await;
+    }
+}
+
+/// The beginning of a header block: one header of about so many bytes.
+fn block_of(length: usize) -> Vec<u8> {
+    let value = "v".repeat(length);
+    let whole = requests::block("/config.json", &[("x-filler", &value)]);
+    whole[whole.len() - length - 13..].to_vec()
+}
+
+async fn half_heads(name: &str, half: &[u8]) {
+    const CONNECTIONS: usize = 1200;
+    let (_upstream, _gate, mirror, _folder) = mirror("[memory]\nbudget = \"1MiB\"").await;
+    let before = mirror.peak_memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Frames::after_upgrade(Connection::open(mirror.addr()).await);
+        // Who isn't let in may be told so before all is sent.
+        let _ = client.try_send_bytes(half).await;
+        clients.push(client);
+    }
+    let started = Instant::now();
+    let mut held = CONNECTIONS;
+    while held > CONNECTIONS * 9 / 10 {
+        assert!(started.elapsed() < SECONDS, "{name}: {held} held");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        held = clients
+            .iter_mut()
+            .filter_map(|c| c.is_open().then_some(()))
+            .count();
+    }
+    let peak = mirror.peak_memory();
+    eprintln!(
+        "{name}: {held} of {CONNECTIONS} half heads held: {peak} bytes at the peak, {before} before"
+    );
+    assert!(
+        peak <= before + 60 * MB,
+        "{name}: {held} of {CONNECTIONS} half heads held: {peak} bytes at the peak, {before} before"
+    );
+    drop(clients);
+    shrinks_to(&mirror, before + 8 * MB).await;
+    assert_eq!(
+        mirror.get("/config.json").await.status,
+        200,
+        "there is room again"
+    );
 }

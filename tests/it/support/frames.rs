@@ -160,6 +160,10 @@ impl Frames {
         self.stream.write_all(&frame).await
     }
 
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// A request on a stream of its own.
     pub async fn ask(&mut self, stream: u32, method: &str, authority: &str, path: &str) {
         let block = block(&[
