@@ -257,7 +257,7 @@ async fn half_heads(name: &str, half: &[u8]) {
     drop(clients);
     shrinks_to(&mirror, before + 8 * MB).await;
     assert_eq!(
-        mirror.get("/config.json").await.status,
+        mirror.get("/index/config.json").await.status,
         200,
         "there is room again"
     );
