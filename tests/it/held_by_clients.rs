@@ -251,7 +251,7 @@ async fn half_heads(name: &str, half: &[u8]) {
         "{name}: {held} of {CONNECTIONS} half heads held: {peak} bytes at the peak, {before} before"
     );
     assert!(
-        peak <= before + 60 * MB,
+        peak <= before + 72 * MB,
         "{name}: {held} of {CONNECTIONS} half heads held: {peak} bytes at the peak, {before} before"
     );
     drop(clients);
