@@ -32,8 +32,8 @@ impl Mirror {
     /// The index file of `name`, as fresh as it has to be.
     ///
     /// # Errors
-    /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
-    /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
+    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
+    /// and [`Kind::Corrupt`] when there is no upstream to ask.
     pub fn index(
         &self,
         registry: &Registry,

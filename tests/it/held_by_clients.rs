@@ -40,6 +40,7 @@ async fn shrinks_to(mirror: &Process, most: u64) {
 /// it was read into: 45 KB.
 #[tokio::test]
 async fn a_request_that_waits_takes_5_kb_whatever_its_head_says() {
+    let _alone = crate::support::memory_is_measured().await;
     const CONNECTIONS: u32 = 16;
     const STREAMS: u32 = 250;
     let (_upstream, gate, mirror, _folder) = mirror("").await;
@@ -93,6 +94,7 @@ async fn a_request_that_waits_takes_5_kb_whatever_its_head_says() {
 /// of its own.
 #[tokio::test]
 async fn answers_that_nobody_takes_are_small_and_end_with_their_connection() {
+    let _alone = crate::support::memory_is_measured().await;
     const CONNECTIONS: usize = 60;
     const STREAMS: u32 = 250;
     const LIMIT: Duration = Duration::from_secs(1);
@@ -138,6 +140,7 @@ async fn answers_that_nobody_takes_are_small_and_end_with_their_connection() {
 /// However many wait, the process stays within its budget and 100 MB, and who comes when there is no more room is told so.
 #[tokio::test]
 async fn requests_for_which_there_is_no_room_are_told_so() {
+    let _alone = crate::support::memory_is_measured().await;
     const CONNECTIONS: u32 = 60;
     const STREAMS: u32 = 250;
     let (_upstream, gate, mirror, _folder) = mirror("[memory]\nbudget = \"1MiB\"").await;
@@ -199,6 +202,7 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
 /// Heads that aren't whole were nobody's: 44 KB a connection over HTTP/1.1, 78 KB over HTTP/2, and there for ever.
 #[tokio::test]
 async fn heads_that_do_not_end_have_room_like_everything_else() {
+    let _alone = crate::support::memory_is_measured().await;
     let filler = "v".repeat(900);
     let line = format!("x-filler: {filler}\r\n");
     let http1 = format!(

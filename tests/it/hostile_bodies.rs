@@ -116,6 +116,7 @@ async fn ask_all(mirror: &Process, names: &[String]) -> Vec<Reply> {
 /// They took 5.6 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn index_files_that_are_gzip_bombs_are_within_memory() {
+    let _alone = crate::support::memory_is_measured().await;
     let upstream = Upstream::new().start().await;
     let names = names("bomb", 64);
     let one_in = 64 / so_many(8, 32);
@@ -144,6 +145,7 @@ async fn index_files_that_are_gzip_bombs_are_within_memory() {
 /// They took 4.1 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_without_a_length_are_within_memory() {
+    let _alone = crate::support::memory_is_measured().await;
     let upstream = Upstream::new().start().await;
     let names = names("long", so_many(16, 64));
     let blank = vec![b' '; 62 * MB];
@@ -167,6 +169,7 @@ async fn bodies_without_a_length_are_within_memory() {
 /// It took 3.8 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_ahead_that_meets_gzip_bombs_is_within_memory() {
+    let _alone = crate::support::memory_is_measured().await;
     let names = names("bomb", 200);
     let root = names
         .iter()
@@ -202,6 +205,7 @@ async fn a_read_ahead_that_meets_gzip_bombs_is_within_memory() {
 /// They took 643 MB. Each of them has to come through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_honest_index_files_are_within_memory_and_come_through() {
+    let _alone = crate::support::memory_is_measured().await;
     let upstream = Upstream::new().start().await;
     let names = names("large", so_many(16, 64));
     let budget = so_many(32, 256) as u64 * MIB;
@@ -286,6 +290,7 @@ async fn read(mirror: &Process, name: &str, on: bool) -> bool {
 /// 1,951 MB were on the disk of a store for 50 MB, and most of it came when no client was there any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_crates_take_no_more_than_the_store_may_hold() {
+    let _alone = crate::support::memory_is_measured().await;
     for stay in [false, true] {
         let (upstream, names) = endless(4).await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -306,6 +311,7 @@ async fn endless_crates_take_no_more_than_the_store_may_hold() {
 /// Everything moved to memory then, 2 GB and on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_crates_on_a_full_disk_are_within_memory() {
+    let _alone = crate::support::memory_is_measured().await;
     let Some(disk) = SmallDisk::mount() else {
         return;
     };

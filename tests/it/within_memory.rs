@@ -89,6 +89,7 @@ async fn one_client(mirror: &Process, client: usize, round: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_stays_within_its_budget_and_100_mb() {
+    let _alone = crate::support::memory_is_measured().await;
     let upstream = upstream().await;
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("cache");

@@ -67,3 +67,10 @@ pub fn until(what: &str, come_about: impl Fn() -> bool) -> impl Future<Output = 
         }
     }
 }
+
+/// One test that measures memory at a time: what was freed goes back to the system by a thread of the allocator, which several of them together kept from
+/// running for so long that it counted.
+pub async fn memory_is_measured() -> tokio::sync::MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ONE_AT_A_TIME.lock().await
+}
