@@ -394,11 +394,18 @@ async fn several_cargos_resolve_at_once() {
 #[tokio::test]
 async fn a_store_that_has_become_too_large_is_told_of() {
     let upstream = a_registry().await;
-    upstream.publish(Package::new("large", "1.0.0").payload(1_200_000));
+    for name in ["large", "large-too"] {
+        upstream.publish(Package::new(name, "1.0.0").payload(600_000));
+    }
     let words = "now, more than `store.max_size`";
-    for (what, told) in [("leaf", false), ("large", true)] {
+    for (what, told) in [(&["leaf"][..], false), (&["large", "large-too"], true)] {
         let program = Program::serving(&upstream, "[store]\nmax_size = \"1MiB\"\n");
-        let ended = program.command("prefetch").arg(what).run().await;
+        let prefetch = what
+            .iter()
+            .fold(program.command("prefetch"), |command, name| {
+                command.arg(name)
+            });
+        let ended = prefetch.run().await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(ended.stdout.contains(words), told, "{ended:?}");
     }
