@@ -1,9 +1,10 @@
 //! [`Error`]: the one error of this crate, cheap to clone because one failed fetch answers every client that waited for it.
 //!
 //! A leaf below all layers. What an error *means* is its [`Kind`]; what it *says* is one plain sentence, because cargo prints it to
-//! a person. `http/respond.rs` maps kinds to statuses in one exhaustive match.
+//! a person. Whoever has to decide something asks the kind for its [`Class`]. So a new kind is named here, and in `http/respond.rs`, which maps kinds to
+//! statuses in one exhaustive match, and nowhere else.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,8 +44,8 @@ pub enum Kind {
         /// How long upstream asked to be left alone.
         retry_after: Option<Duration>,
     },
-    /// Upstream has failed so often that it isn't asked at the moment.
-    UpstreamResting {
+    /// The host's circuit is open: it has failed so often that it isn't asked at the moment.
+    CircuitOpen {
         /// How long until it is.
         retry_after: Duration,
     },
@@ -54,19 +55,139 @@ pub enum Kind {
     Config,
     /// The store can't be read or written.
     Store,
+    /// Given up, because nobody waits for it any more or somebody has ended it.
+    Cancelled,
     /// A fault of this program.
     Internal,
+}
+
+/// Whose failure it is, and whether it may pass: what follows from a [`Kind`] for everybody but whoever answers the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The client's: it has to ask for something else, or in another way.
+    Refused,
+    /// Nobody's: there is no such thing, or none here and nobody to ask for it.
+    Absent,
+    /// Upstream's, or of whatever stands before it.
+    Upstream(Outlook),
+    /// This program's, or its machine's.
+    Ours(Outlook),
+    /// The operator's: what is configured is impossible.
+    Configuration,
+    /// Nobody's: it was given up.
+    Cancelled,
+}
+
+/// What becomes of the same request a moment later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It may succeed.
+    Passing,
+    /// It fails again, until somebody changes something.
+    Lasting,
+}
+
+impl Kind {
+    /// Whose failure it is, and whether it may pass.
+    pub fn class(self) -> Class {
+        match self {
+            Self::BadRequest
+            | Self::UrlTooLong
+            | Self::HeadersTooLarge
+            | Self::MethodNotAllowed
+            | Self::TooManyRequests { .. }
+            | Self::NotFound => Class::Refused,
+            Self::Absent | Self::Offline => Class::Absent,
+            Self::UpstreamUnavailable { .. } | Self::CircuitOpen { .. } | Self::UpstreamTimeout => {
+                Class::Upstream(Outlook::Passing)
+            }
+            Self::UpstreamFault | Self::UpstreamRefused => Class::Upstream(Outlook::Lasting),
+            // What is corrupt can be brought anew.
+            Self::Overloaded | Self::Store | Self::Corrupt => Class::Ours(Outlook::Passing),
+            Self::Internal => Class::Ours(Outlook::Lasting),
+            Self::Config => Class::Configuration,
+            Self::Cancelled => Class::Cancelled,
+        }
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub fn may_pass(self) -> bool {
+        match self.class() {
+            Class::Upstream(outlook) | Class::Ours(outlook) => outlook == Outlook::Passing,
+            Class::Refused | Class::Absent | Class::Configuration | Class::Cancelled => false,
+        }
+    }
+
+    /// Whether it is a fault of this program's own, which somebody has to see to.
+    pub fn is_fault(self) -> bool {
+        self.class() == Class::Ours(Outlook::Lasting)
+    }
+
+    /// When it makes sense to ask again, where that is known.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::UpstreamUnavailable { retry_after } => retry_after,
+            Self::CircuitOpen { retry_after } | Self::TooManyRequests { retry_after } => {
+                Some(retry_after)
+            }
+            Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::BadRequest
+            | Self::UrlTooLong
+            | Self::HeadersTooLarge
+            | Self::MethodNotAllowed
+            | Self::NotFound
+            | Self::Absent
+            | Self::Offline
+            | Self::Corrupt
+            | Self::UpstreamFault
+            | Self::UpstreamRefused
+            | Self::UpstreamTimeout
+            | Self::Config
+            | Self::Store
+            | Self::Cancelled
+            | Self::Internal => None,
+        }
+    }
+
+    /// What metrics and logs call a failed request to upstream. Dashboards know these words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::UpstreamTimeout => "timeout",
+            Self::UpstreamUnavailable { .. } => "unavailable",
+            Self::CircuitOpen { .. } => "resting",
+            Self::UpstreamFault => "fault",
+            Self::UpstreamRefused => "refused",
+            Self::Absent => "absent",
+            Self::BadRequest
+            | Self::UrlTooLong
+            | Self::HeadersTooLarge
+            | Self::MethodNotAllowed
+            | Self::TooManyRequests { .. }
+            | Self::Overloaded
+            | Self::NotFound
+            | Self::Offline
+            | Self::Corrupt
+            | Self::Config
+            | Self::Store
+            | Self::Cancelled
+            | Self::Internal => "error",
+        }
+    }
 }
 
 /// One failure: its [`Kind`] and one sentence for people. Displayed, as in logs, it ends with its cause.
 #[derive(Clone, Debug)]
 pub struct Error(Arc<Inner>);
 
-#[derive(Debug)]
+/// What a library or the system has said, as a value.
+type Source = Arc<dyn StdError + Send + Sync>;
+
+#[derive(Clone, Debug)]
 struct Inner {
     kind: Kind,
     message: String,
     cause: Option<String>,
+    source: Option<Source>,
 }
 
 impl Error {
@@ -76,17 +197,52 @@ impl Error {
             kind,
             message: message.into(),
             cause: None,
+            source: None,
         }))
     }
 
-    /// The same with what a library or the system said of it: it helps who reads the log, and not who waits for an answer.
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+
+    /// The same with what a library or the system said of it, in words: they help who reads the log, and not who waits for an answer.
     #[must_use]
-    pub fn because(self, cause: Option<&str>) -> Self {
-        Self(Arc::new(Inner {
-            kind: self.0.kind,
-            message: self.0.message.clone(),
-            cause: cause.map(str::to_owned),
-        }))
+    pub fn because(self, cause: impl Into<String>) -> Self {
+        self.with(|inner| inner.cause = Some(cause.into()))
+    }
+
+    /// The same with the error that lies behind it. Logs don't show it: the message or the cause says it already.
+    #[must_use]
+    pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.with(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    /// The same with the error that lies behind it, which logs show in its own words.
+    #[must_use]
+    pub fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        let said = source.to_string();
+        self.because(said).with_source(source)
+    }
+
+    /// The same with what the system said, which logs don't show either. Its errors can't be copied: what is kept is the code, or else the kind.
+    #[must_use]
+    pub fn with_io_source(self, source: &io::Error) -> Self {
+        let code = source.raw_os_error().map(io::Error::from_raw_os_error);
+        self.with_source(code.unwrap_or_else(|| source.kind().into()))
+    }
+
+    /// The same failure in other words; its causes stay.
+    #[must_use]
+    pub fn reworded(self, message: impl Into<String>) -> Self {
+        self.with(|inner| inner.message = message.into())
+    }
+
+    /// The same words for a failure of another kind; its causes stay.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        self.with(|inner| inner.kind = kind)
     }
 
     /// A [`Kind::BadRequest`].
@@ -144,6 +300,11 @@ impl Error {
         Self::new(Kind::Store, message)
     }
 
+    /// A [`Kind::Cancelled`].
+    pub fn cancelled(message: impl Into<String>) -> Self {
+        Self::new(Kind::Cancelled, message)
+    }
+
     /// A [`Kind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
@@ -152,11 +313,6 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind
-    }
-
-    /// What lies behind it, if a library or the system has said so.
-    pub fn cause(&self) -> Option<&str> {
-        self.0.cause.as_deref()
     }
 
     /// The sentence, without a full stop at its end and without its cause.
@@ -175,4 +331,46 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    #[test]
+    fn the_cause_is_for_the_log_and_is_there_once() {
+        let error = Error::store("the file can't be read").caused_by(refused());
+        assert_eq!(error.message(), "the file can't be read");
+        assert_eq!(
+            error.to_string(),
+            format!("the file can't be read: {}", refused())
+        );
+        let said = Error::store(format!("reading failed: {}", refused())).with_source(refused());
+        assert_eq!(said.to_string(), said.message());
+    }
+
+    #[test]
+    fn what_lies_behind_it_can_be_asked_for_however_it_is_reworded() {
+        let error = Error::upstream_timeout("it is slow").caused_by(refused());
+        let kind = Kind::UpstreamUnavailable { retry_after: None };
+        let reworded = error.clone().reworded("try again").of_kind(kind);
+        assert_eq!(error.kind(), Kind::UpstreamTimeout, "another one now");
+        assert_eq!(reworded.kind(), kind);
+        assert!(reworded.to_string().starts_with("try again: "));
+        let source = reworded.source().expect("a source");
+        let source = source.downcast_ref::<io::Error>().expect("the system's");
+        assert_eq!(source.kind(), io::ErrorKind::PermissionDenied);
+        let outer = Error::store("nothing works").caused_by(reworded);
+        let inner = outer.source().expect("a source");
+        assert!(inner.source().is_some(), "the chain goes on");
+    }
+}

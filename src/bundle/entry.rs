@@ -194,5 +194,5 @@ pub(super) fn line(entry: &Entry) -> Vec<u8> {
 
 /// An [`Error`] about a scratch file.
 pub(super) fn scratch(e: std::io::Error) -> Error {
-    Error::store(format!("a temporary file in the store can't be used: {e}"))
+    Error::store(format!("a temporary file in the store can't be used: {e}")).with_source(e)
 }

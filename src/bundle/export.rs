@@ -207,7 +207,9 @@ fn atomically(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<()>,
 ) -> Result<Written> {
-    let failed = |e: io::Error| Error::store(format!("{} can't be written: {e}", path.display()));
+    let failed = |e: io::Error| {
+        Error::store(format!("{} can't be written: {e}", path.display())).with_source(e)
+    };
     let folder = folder_of(path);
     let mut name = tempfile::Builder::new();
     let file = name.prefix(".").suffix(".part").tempfile_in(folder);

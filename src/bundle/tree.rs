@@ -207,5 +207,5 @@ fn make(folder: &Path) -> Result<()> {
 }
 
 fn unwritable(path: &Path, e: &std::io::Error) -> Error {
-    Error::store(format!("{} can't be written: {e}", path.display()))
+    Error::store(format!("{} can't be written: {e}", path.display())).with_io_source(e)
 }

@@ -20,7 +20,7 @@ impl Watch<'_> {
     /// Fails when the job is to end.
     pub(super) fn go_on(&self) -> Result<()> {
         match (self.is_over)() {
-            true => Err(Error::internal("the job was ended before it was done")),
+            true => Err(Error::cancelled("the job was ended before it was done")),
             false => Ok(()),
         }
     }

@@ -114,5 +114,5 @@ impl<R: Read> Read for Checked<R> {
 }
 
 pub(super) fn unwritable(e: io::Error) -> Error {
-    Error::store(format!("writing the bundle failed: {e}"))
+    Error::store(format!("writing the bundle failed: {e}")).with_source(e)
 }

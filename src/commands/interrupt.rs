@@ -68,7 +68,8 @@ impl Stop {
 /// Runs `work`, which blocks, to its end, which comes soon once its [`Stop`] is set.
 ///
 /// # Errors
-/// [`Kind::Internal`](crate::error::Kind::Internal) when it panics, or when somebody doesn't wait for its end.
+/// [`Kind::Internal`](crate::error::Kind::Internal) when it panics, [`Kind::Cancelled`](crate::error::Kind::Cancelled) when somebody doesn't wait for its
+/// end.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Stop) -> T + Send + 'static,
 ) -> Result<Ended<T>> {
@@ -110,7 +111,7 @@ pub(super) async fn until_told<T: Send + 'static>(
 
 /// What is said to who ends a command for the second time.
 pub(super) fn at_once() -> Error {
-    Error::internal("told twice, it has ended at once, and may have left something behind")
+    Error::cancelled("told twice, it has ended at once, and may have left something behind")
 }
 
 /// Says that a command was interrupted and how to go on.

@@ -35,7 +35,7 @@ impl DownloadTemplate {
             _ => Err(Error::upstream_fault(
                 "upstream's config.json has a dl that is not an absolute http or https URL",
             )
-            .because(Some(&format!("{:?}", shorten(dl))))),
+            .because(format!("{:?}", shorten(dl)))),
         }
     }
 
@@ -54,7 +54,9 @@ impl DownloadTemplate {
             .replace(CHECKSUM, &sha256.to_string());
         Url::parse(&text).map_err(|e| {
             let said = format!("upstream's dl makes no URL for {id}");
-            Error::upstream_fault(said).because(Some(&format!("{:?}: {e}", shorten(&text))))
+            Error::upstream_fault(said)
+                .because(format!("{:?}: {e}", shorten(&text)))
+                .with_source(e)
         })
     }
 }

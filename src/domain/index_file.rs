@@ -170,7 +170,7 @@ impl IndexFile {
                         .ok_or_else(|| {
                             // What it says is for the log: it may be anybody's words.
                             let named = format!("a line of {:?}", shorten(&entry.name));
-                            fault("has a line of another crate".into()).because(Some(&named))
+                            fault("has a line of another crate".into()).because(named)
                         })?;
                     name = Some(named);
                     match CrateVersion::parse(&entry.vers) {

@@ -1,7 +1,5 @@
 //! Answers: statuses, headers, and errors as sentences.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -72,7 +70,7 @@ impl Answer {
             let allowed = HeaderValue::from_static("GET, HEAD");
             answer.headers.insert(header::ALLOW, allowed);
         }
-        if let Some(wait) = retry_after(error.kind()) {
+        if let Some(wait) = error.kind().retry_after() {
             // Whole seconds, and never earlier than it makes sense.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             answer.headers.insert(header::RETRY_AFTER, seconds.into());
@@ -102,31 +100,6 @@ impl Answer {
     }
 }
 
-/// When it makes sense to ask again, where that is known.
-fn retry_after(kind: Kind) -> Option<Duration> {
-    match kind {
-        Kind::UpstreamUnavailable { retry_after } => retry_after,
-        Kind::Overloaded => Some(Duration::from_secs(1)),
-        Kind::UpstreamResting { retry_after } | Kind::TooManyRequests { retry_after } => {
-            Some(retry_after)
-        }
-        Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
-        | Kind::MethodNotAllowed
-        | Kind::NotFound
-        | Kind::Absent
-        | Kind::Offline
-        | Kind::Corrupt
-        | Kind::UpstreamFault
-        | Kind::UpstreamRefused
-        | Kind::UpstreamTimeout
-        | Kind::Config
-        | Kind::Store
-        | Kind::Internal => None,
-    }
-}
-
 /// What each kind of error is in HTTP. Never 410 or 451: cargo 1.96 and later take those for hard errors.
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
@@ -142,11 +115,12 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         Kind::UpstreamFault => (StatusCode::BAD_GATEWAY, Outcome::Miss),
         // What cargo shows at once. It repeats every 5xx three times, for eleven seconds.
         Kind::UpstreamRefused => (StatusCode::FORBIDDEN, Outcome::Miss),
-        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::Overloaded => {
+        Kind::UpstreamUnavailable { .. } | Kind::CircuitOpen { .. } | Kind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, Outcome::Miss)
         }
         Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, Outcome::Miss),
-        Kind::Config | Kind::Store | Kind::Internal => {
+        // Nobody sees what was given up, because nobody waits for it.
+        Kind::Config | Kind::Store | Kind::Cancelled | Kind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, Outcome::Miss)
         }
     }

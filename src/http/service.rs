@@ -288,7 +288,7 @@ impl Asked {
     /// The answer to what was asked for: a path, or what it names.
     fn answered(self, answer: Result<Answer>, path: impl Display) -> Response<Body> {
         let answer = answer.unwrap_or_else(|e| {
-            if e.kind() == Kind::Internal {
+            if e.kind().is_fault() {
                 tracing::error!(%path, "{e}");
             }
             Answer::error(&e, self.form)

@@ -39,8 +39,11 @@ impl Fetch {
                     .keep_crate(&self.key, Resident::Absent(now));
             }
             match error.kind() {
-                Kind::Internal => {
-                    tracing::debug!(id = %self.key.id, "a download was given up: {error}")
+                Kind::Cancelled => {
+                    tracing::debug!(id = %self.key.id, "a download was given up: {error}");
+                }
+                kind if kind.is_fault() => {
+                    tracing::error!(id = %self.key.id, "a download failed: {error}");
                 }
                 _ => tracing::warn!(id = %self.key.id, "a download failed: {error}"),
             }
@@ -58,7 +61,7 @@ impl Fetch {
         let place = tokio::select! {
             place = self.upstream.place() => place,
             () = self.inner.downloads.abandoned(&self.key, &self.download) => {
-                return Err(Error::internal("nobody waits for this download any more"));
+                return Err(Error::cancelled("nobody waits for this download any more"));
             }
         };
         let (landing, length) = self.receive().await?;
@@ -201,7 +204,7 @@ impl Fetch {
         tokio::select! {
             next = next => next,
             () = self.inner.downloads.abandoned(&self.key, &self.download) => {
-                Err(Error::internal("nobody waits for this download any more, and it is large"))
+                Err(Error::cancelled("nobody waits for this download any more, and it is large"))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Kind};
+use crate::error::{Class, Error, Kind, Outlook};
 
 /// The failure of upstream in the words of who asked for `what`. The causes below it are for the log.
 pub(super) fn not_here(what: &str, error: &Error) -> Error {
@@ -22,61 +22,33 @@ pub(super) fn too_old(what: &str, error: &Error) -> Error {
 
 /// The same where the store, which may have it, doesn't give it.
 pub(super) fn unreadable(what: &str, error: &Error, store: &Error) -> Error {
-    match error.kind() {
-        Kind::UpstreamUnavailable { .. } | Kind::UpstreamResting { .. } | Kind::UpstreamTimeout => {
-            let said = format!(
-                "this mirror's store can't give {what} at the moment, and upstream can't either; try again in a moment"
-            );
-            let cause = format!("{store}; {error}");
-            Error::new(error.kind(), said).because(Some(&cause))
-        }
-        Kind::UpstreamFault
-        | Kind::UpstreamRefused
-        | Kind::Absent
-        | Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
-        | Kind::MethodNotAllowed
-        | Kind::TooManyRequests { .. }
-        | Kind::Overloaded
-        | Kind::NotFound
-        | Kind::Offline
-        | Kind::Corrupt
-        | Kind::Config
-        | Kind::Store
-        | Kind::Internal => error.clone(),
+    if error.kind().class() != Class::Upstream(Outlook::Passing) {
+        return error.clone();
     }
+    let said = format!(
+        "this mirror's store can't give {what} at the moment, and upstream can't either; try again in a moment"
+    );
+    let cause = format!("{store}; {error}");
+    error.clone().reworded(said).because(cause)
 }
 
 fn worded(error: &Error, say: impl FnOnce(&str) -> String) -> Error {
-    let wait = match error.kind() {
-        Kind::UpstreamUnavailable { retry_after } => retry_after,
-        Kind::UpstreamResting { retry_after } => Some(retry_after),
-        Kind::UpstreamTimeout => None,
-        Kind::UpstreamRefused => {
-            let said = say(error.message());
-            let worded = format!("{said}; asking again doesn't help until that is mended");
-            return Error::new(error.kind(), worded).because(error.cause());
+    let kind = error.kind();
+    let advice = match kind.class() {
+        Class::Upstream(Outlook::Passing) => format!("try again {}", when(kind.retry_after())),
+        Class::Upstream(Outlook::Lasting) if kind == Kind::UpstreamRefused => {
+            "asking again doesn't help until that is mended".to_owned()
         }
         // These say themselves what is wrong with what was wanted.
-        Kind::UpstreamFault
-        | Kind::Absent
-        | Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
-        | Kind::MethodNotAllowed
-        | Kind::TooManyRequests { .. }
-        | Kind::Overloaded
-        | Kind::NotFound
-        | Kind::Offline
-        | Kind::Corrupt
-        | Kind::Config
-        | Kind::Store
-        | Kind::Internal => return error.clone(),
+        Class::Upstream(Outlook::Lasting)
+        | Class::Refused
+        | Class::Absent
+        | Class::Ours(_)
+        | Class::Configuration
+        | Class::Cancelled => return error.clone(),
     };
     let said = say(error.message());
-    let worded = format!("{said}; try again {}", when(wait));
-    Error::new(error.kind(), worded).because(error.cause())
+    error.clone().reworded(format!("{said}; {advice}"))
 }
 
 /// In whole seconds, as `Retry-After` says it.
@@ -94,7 +66,7 @@ mod tests {
 
     fn resting(millis: u64) -> Error {
         let retry_after = Duration::from_millis(millis);
-        Error::new(Kind::UpstreamResting { retry_after }, "it rests")
+        Error::new(Kind::CircuitOpen { retry_after }, "it rests")
     }
 
     #[test]
@@ -114,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_causes_are_for_the_log() {
-        let error = Error::upstream_timeout("it is slow").because(Some("os error 7"));
+        let error = Error::upstream_timeout("it is slow").because("os error 7");
         let told = not_here("serde 1.0.0", &error);
         assert!(!told.message().contains("os error 7"));
         assert!(told.to_string().ends_with(": os error 7"), "{told}");

@@ -200,7 +200,7 @@ impl Inner {
                         ahead.add(step.next(&entry, &mut followed, &ahead.settings));
                     }
                     // It isn't asked at all at the moment.
-                    Err(e) if matches!(e.kind(), Kind::UpstreamResting { .. }) => {
+                    Err(e) if matches!(e.kind(), Kind::CircuitOpen { .. }) => {
                         ahead.give_up(step.upstream.registry());
                     }
                     Err(_) => {}

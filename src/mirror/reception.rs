@@ -183,7 +183,7 @@ fn no_room(error: Error) -> Error {
     match error.kind() {
         Kind::Store | Kind::Overloaded => {
             let sentence = "this mirror's memory is taken up by other requests, and its disk has no room for more; try again in a moment";
-            Error::new(Kind::Overloaded, sentence).because(Some(&error.to_string()))
+            Error::new(Kind::Overloaded, sentence).caused_by(error)
         }
         _ => error,
     }

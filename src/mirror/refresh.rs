@@ -95,7 +95,7 @@ impl Inner {
                 // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
                 tokio::select! {
                     place = upstream.place() => (place, false),
-                    () = interest.lost() => return Err(Error::internal("nobody waits for this index file any more")),
+                    () = interest.lost() => return Err(Error::cancelled("nobody waits for this index file any more")),
                 }
             }
         };
@@ -361,9 +361,9 @@ impl Inner {
             tracing::warn!(name = %key.name(), "no index file young enough to serve: {error}");
             let error = match error.kind() {
                 Kind::UpstreamUnavailable { .. }
-                | Kind::UpstreamResting { .. }
+                | Kind::CircuitOpen { .. }
                 | Kind::UpstreamRefused => error,
-                _ => Error::upstream_unavailable(error.message()).because(error.cause()),
+                _ => error.of_kind(Kind::UpstreamUnavailable { retry_after: None }),
             };
             return Err(too_old(&what, &error));
         }

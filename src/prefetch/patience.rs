@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Class, Error, Kind, Result};
 
 /// How often one thing is asked for again when upstream fails for reasons that pass; the first wait is a second, and each one is twice as long.
 const REPETITIONS: u32 = 4;
@@ -32,22 +32,17 @@ pub(super) struct Tries {
 impl Patience {
     /// Waits until it is worth to ask again after `error`; false when it isn't.
     pub(super) async fn again(&self, tries: &mut Tries, error: &Error) -> bool {
-        let resting = match error.kind() {
-            Kind::UpstreamResting { retry_after } => Some(retry_after),
-            _ => None,
-        };
-        if resting.is_none() {
+        if !is_circuit(error) {
             tries.cause = Some(error.clone());
         }
         let hopeless = self.failures.load(Ordering::Relaxed) >= HOPELESS;
-        if !passes(error) || tries.made == REPETITIONS || hopeless {
+        if !error.kind().may_pass() || tries.made == REPETITIONS || hopeless {
             return false;
         }
         let usual = Duration::from_secs(1 << tries.made);
-        let wait = match error.kind() {
-            Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or(usual),
-            _ => resting.unwrap_or(usual),
-        };
+        let is_upstreams = matches!(error.kind().class(), Class::Upstream(_));
+        let asked_for = error.kind().retry_after().filter(|_| is_upstreams);
+        let wait = asked_for.unwrap_or(usual);
         tries.made += 1;
         tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
         true
@@ -56,38 +51,19 @@ impl Patience {
     /// What came of it in the end; keeps count of what fails in a row for reasons that pass.
     pub(super) fn settle<T>(&self, tries: Tries, done: Result<T>) -> Result<T> {
         match &done {
-            Err(e) if passes(e) => {
+            Err(e) if e.kind().may_pass() => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
             }
             Ok(_) | Err(_) => self.failures.store(0, Ordering::Relaxed),
         }
-        done.map_err(|e| match e.kind() {
-            Kind::UpstreamResting { .. } => tries.cause.unwrap_or(e),
-            _ => e,
+        done.map_err(|e| match is_circuit(&e) {
+            true => tries.cause.unwrap_or(e),
+            false => e,
         })
     }
 }
 
-/// Whether the same question may get another answer a moment later.
-fn passes(error: &Error) -> bool {
-    match error.kind() {
-        Kind::UpstreamUnavailable { .. }
-        | Kind::UpstreamResting { .. }
-        | Kind::UpstreamTimeout
-        | Kind::Overloaded
-        | Kind::Store
-        | Kind::Corrupt => true,
-        Kind::UpstreamFault
-        | Kind::UpstreamRefused
-        | Kind::Absent
-        | Kind::Offline
-        | Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
-        | Kind::MethodNotAllowed
-        | Kind::TooManyRequests { .. }
-        | Kind::NotFound
-        | Kind::Config
-        | Kind::Internal => false,
-    }
+/// Whether upstream wasn't even asked.
+fn is_circuit(error: &Error) -> bool {
+    matches!(error.kind(), Kind::CircuitOpen { .. })
 }

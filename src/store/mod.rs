@@ -517,5 +517,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// An [`Error`] of kind store that says what was tried with which file.
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::store(format!("{what} {} failed: {error}", path.display()))
+    Error::store(format!("{what} {} failed: {error}", path.display())).with_io_source(error)
 }

@@ -13,6 +13,7 @@ use reqwest::Response;
 use super::{
     Upstream,
     answer::{Answer, Piece},
+    trouble::flatten,
 };
 use crate::error::{Error, Result};
 
@@ -57,7 +58,8 @@ impl Upstream {
                 "{} broke off its answer",
                 self.host(answer.url())
             ))
-            .because(Some(&super::trouble::flatten(&e)))),
+            .because(flatten(&e))
+            .with_source(e.without_url())),
             Piece::Silence => Err(Error::upstream_timeout(format!(
                 "{} fell silent for {} in the middle of its answer",
                 self.host(answer.url()),
@@ -152,6 +154,7 @@ fn no_gzip(error: &io::Error) -> Error {
     Error::upstream_fault(format!(
         "upstream sent a body that is not the gzip it claims to be: {error}"
     ))
+    .with_io_source(error)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Breaker {
     /// Leave to ask `host` for `object`.
     ///
     /// # Errors
-    /// [`Kind::UpstreamResting`] with the time until the next probe while the circuit is open, or until this object may be asked for again;
+    /// [`Kind::CircuitOpen`] with the time until the next probe while the circuit is open, or until this object may be asked for again;
     /// [`Kind::UpstreamRefused`] while it is open for a reason that doesn't pass.
     pub(super) fn pass(self: &Arc<Self>, host: &str, object: Object, now: Instant) -> Result<Pass> {
         let mut hosts = self.lock();
@@ -85,7 +85,7 @@ impl Breaker {
         if let Some(wait) = known.resting.wait(object, now) {
             let said = format!("upstream {host} has asked to be left alone with this for a while");
             return Err(Error::new(
-                Kind::UpstreamResting { retry_after: wait },
+                Kind::CircuitOpen { retry_after: wait },
                 said,
             ));
         }
@@ -163,7 +163,7 @@ impl Pause {
     fn told(&self, host: &str, wait: Duration) -> Error {
         self.refused.clone().unwrap_or_else(|| {
             Error::new(
-                Kind::UpstreamResting { retry_after: wait },
+                Kind::CircuitOpen { retry_after: wait },
                 format!(
                     "upstream {host} has failed too often lately and isn't asked at the moment"
                 ),
@@ -366,7 +366,7 @@ mod tests {
             pass.failed(Failure::Object, &unavailable(Some(wait)), now);
         };
         let refused = |n| breaker.pass(HOST, object(n), now).err().map(|e| e.kind());
-        let resting = Some(Kind::UpstreamResting { retry_after: wait });
+        let resting = Some(Kind::CircuitOpen { retry_after: wait });
         wish(1);
         assert_eq!(refused(1), resting);
         assert_eq!(refused(9), None);

@@ -66,11 +66,12 @@ pub(super) fn client(
     };
     let failed = match builder().build() {
         Ok(client) => return Ok((client, Authorities::System)),
-        Err(e) => flatten(&e),
+        Err(e) => e,
     };
-    if !failed.contains("No CA certificates") {
+    let why = flatten(&failed);
+    if !why.contains("No CA certificates") {
         let said = format!("the HTTP client for {name} can't be set up");
-        return Err(Error::config(said).because(Some(&failed)));
+        return Err(Error::config(said).because(why).with_source(failed));
     }
     match (
         index.scheme(),

@@ -93,7 +93,7 @@ impl Upstream {
             // Its words may quote what was sent.
             let host = self.host(response.url());
             Error::upstream_fault(format!("{host} sent a config.json that can't be read"))
-                .because(Some(&e.to_string()))
+                .caused_by(e)
         })?;
         DownloadTemplate::parse(&config.dl)
     }

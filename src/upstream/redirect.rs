@@ -92,7 +92,7 @@ impl Upstream {
             "{} leads to an address inside the network of this mirror, which is allowed only to a registry that is there itself",
             self.registry
         ))
-        .because(Some(&format!("{host} {written}")))
+        .because(format!("{host} {written}"))
     }
 
     /// What to say of too many of them.

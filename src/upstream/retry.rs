@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
 
-use crate::error::{Error, Kind};
+use crate::error::{Class, Error, Kind, Outlook};
 
 /// Cargo gives up after 30 s without a byte; an answer has to be ready well before.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(24);
@@ -34,29 +34,13 @@ impl Attempts {
 
     /// Waits for the next attempt after `error`; false when there is to be none.
     pub async fn again(&mut self, error: &Error) -> bool {
-        let asked_for = match error.kind() {
-            Kind::UpstreamUnavailable { retry_after } => retry_after.unwrap_or_default(),
-            Kind::UpstreamTimeout => Duration::ZERO,
-            // Whoever was on the way when the circuit opened waits for it to close again; whoever comes later is told so at once.
-            Kind::UpstreamResting { retry_after } if self.tried => retry_after,
-            // The same question gets the same answer.
-            Kind::UpstreamResting { .. }
-            | Kind::UpstreamFault
-            | Kind::UpstreamRefused
-            | Kind::Absent
-            | Kind::BadRequest
-            | Kind::UrlTooLong
-            | Kind::HeadersTooLarge
-            | Kind::MethodNotAllowed
-            | Kind::TooManyRequests { .. }
-            | Kind::Overloaded
-            | Kind::NotFound
-            | Kind::Offline
-            | Kind::Corrupt
-            | Kind::Config
-            | Kind::Store
-            | Kind::Internal => return false,
-        };
+        let kind = error.kind();
+        // Whoever was on the way when the circuit opened waits for it to close again; whoever comes later is told so at once.
+        let told_at_once = matches!(kind, Kind::CircuitOpen { .. }) && !self.tried;
+        if kind.class() != Class::Upstream(Outlook::Passing) || told_at_once {
+            return false;
+        }
+        let asked_for = kind.retry_after().unwrap_or_default();
         self.tried = true;
         // Jitter, so that a farm of mirrors doesn't come back in step.
         let wait = self.wait.mul_f64(0.5 + fastrand::f64()).max(asked_for);

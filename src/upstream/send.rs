@@ -33,7 +33,7 @@ impl Upstream {
     /// Sends one request, follows where the answers lead, and waits for the head of the last one.
     pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
         let (client, request) = request.build_split();
-        let mut request = request.map_err(|e| Error::internal(flatten(&e)))?;
+        let mut request = request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
         self.allows(request.url())?;
         let deadline = Instant::now() + *self.settings.first_byte_timeout;
         for _ in 0..=MOST {
@@ -76,7 +76,7 @@ impl Upstream {
         let answer = self.execute(client, request, deadline).await;
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
-            Err((e, _)) => word(e.kind()).to_owned(),
+            Err((e, _)) => e.kind().label().to_owned(),
         };
         self.metrics.upstream(self.registry.as_str(), kind, &result);
         let (duration_ms, url) = (started.elapsed().as_millis() as u64, shown(&url));
@@ -105,7 +105,10 @@ impl Upstream {
         let url = request.url().clone();
         match timeout_at(deadline, client.execute(request)).await {
             Ok(Ok(response)) => self.judge_status(response),
-            Ok(Err(e)) => Err(self.unreachable(&url, &e).await),
+            Ok(Err(e)) => {
+                let (said, failure) = self.unreachable(&url, &e).await;
+                Err((said.with_source(e.without_url()), failure))
+            }
             Err(_) => {
                 let silent = Error::upstream_timeout(format!(
                     "{} didn't begin to answer within {}",
@@ -179,7 +182,7 @@ impl Upstream {
             }
             Trouble::Passing => Error::upstream_unavailable(format!("{subject} can't be reached")),
         };
-        (said.because(Some(&flatten(error))), Some(Failure::Host))
+        (said.because(flatten(error)), Some(Failure::Host))
     }
 
     /// A name that couldn't be resolved, as messages may have it: that of a proxy, or of a host that isn't somebody else's word.
@@ -305,30 +308,6 @@ fn shown(url: &Url) -> String {
     // Fails for URLs without a host, which have neither.
     let _ = (url.set_username(""), url.set_password(None));
     url.into()
-}
-
-/// A failure's kind as a label.
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::UpstreamTimeout => "timeout",
-        Kind::UpstreamUnavailable { .. } => "unavailable",
-        Kind::UpstreamResting { .. } => "resting",
-        Kind::UpstreamFault => "fault",
-        Kind::UpstreamRefused => "refused",
-        Kind::Absent => "absent",
-        Kind::BadRequest
-        | Kind::UrlTooLong
-        | Kind::HeadersTooLarge
-        | Kind::MethodNotAllowed
-        | Kind::TooManyRequests { .. }
-        | Kind::Overloaded
-        | Kind::NotFound
-        | Kind::Offline
-        | Kind::Corrupt
-        | Kind::Config
-        | Kind::Store
-        | Kind::Internal => "error",
-    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ async fn mirror_with(upstream: &Upstream, names: &[&str], at_once: usize) -> Mir
     mirror
 }
 
-async fn ask(mirror: &Mirror, path: &str) -> Connection {
+pub(crate) async fn ask(mirror: &Mirror, path: &str) -> Connection {
     let mut client = Connection::open(mirror.addr()).await;
     client.ask("GET", path, &[]).await.expect("a request sent");
     settle(mirror).await;
@@ -53,7 +53,7 @@ async fn settle(mirror: &Mirror) {
 }
 
 /// Waits until the mirror has so many connections open, that of this question not counted.
-async fn until_connections(mirror: &Mirror, expected: u32) {
+pub(crate) async fn until_connections(mirror: &Mirror, expected: u32) {
     let line = format!("\ncrate_mirror_connections {}\n", expected + 1);
     mirror
         .get_until("/metrics", |reply| reply.text().contains(&line))

@@ -15,7 +15,11 @@ use crate_mirror::{
 };
 use tracing::subscriber::DefaultGuard;
 
-use crate::support::{Connection, Frames, Mirror, Package, Upstream};
+use crate::{
+    failing_disk::LITTLE_MEMORY,
+    in_line::{ask, until_connections},
+    support::{Connection, Frames, Mirror, Package, Upstream},
+};
 
 const SERDE: &str = "/index/se/rd/serde";
 const HELD: &str = "/index/he/ld/held";
@@ -114,6 +118,69 @@ async fn a_panic_is_a_500_and_its_place_is_logged() {
         assert_eq!(client.reply().await.status, 200, "{path}");
     }
     assert_eq!(upstream.crate_requests().len(), 1);
+}
+
+/// It used to be logged as a download that nobody waits for any more, at a level that nobody looks at.
+#[tokio::test]
+async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
+    let (log, broken) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let _logging = log.start();
+    let package = Package::new("tokio", "1.0.0").payload(600_000);
+    let upstream = Upstream::new().publish(package).start().await;
+    let on = broken.clone();
+    let stall = move |touch| {
+        let met = matches!(touch, Touch::Save | Touch::Read) && on.load(Ordering::Relaxed);
+        assert!(!met, "on purpose");
+    };
+    let mirror = Mirror::of(&upstream).settings(LITTLE_MEMORY);
+    let mirror = mirror.stall(Arc::new(stall)).start().await;
+    let gate = upstream.on_crate_files().gate_after(300_000);
+    let mut client = Connection::open(mirror.addr()).await;
+    client
+        .ask("GET", DOWNLOAD, &[])
+        .await
+        .expect("a request sent");
+    // By then it goes through a file, which can neither be written to nor read any more.
+    client.body_so_far(150_000).await;
+    broken.store(true, Ordering::Relaxed);
+    gate.open();
+    let cut_off = client.try_reply().await.map(|reply| reply.complete);
+    assert!(!cut_off.unwrap_or(false), "it came whole");
+    let text = log.text();
+    let mut told = text.lines().filter(|line| line.contains("a download"));
+    let line = told.next().expect("a line about it");
+    assert!(line.contains("ERROR") && line.contains("a download failed"));
+    assert!(!text.contains("given up"), "{text}");
+}
+
+/// Nothing is wrong then: who asked has gone away.
+#[tokio::test]
+async fn a_download_that_nobody_waits_for_any_more_is_no_failure_in_the_log() {
+    let log = Log::default();
+    let _logging = log.start();
+    let packages = ["held", "tokio"].map(|name| Package::new(name, "1.0.0"));
+    let upstream = packages
+        .into_iter()
+        .fold(Upstream::new(), |u, p| u.publish(p));
+    let upstream = upstream.start().await;
+    let mirror = Mirror::of(&upstream).settings("[upstream]\nmax_concurrent = 1");
+    let mirror = mirror.start().await;
+    for path in [HELD, INDEX] {
+        assert_eq!(mirror.get(path).await.status, 200);
+    }
+    let gate = upstream.on_crate_files().gate_after(0);
+    let mut first = ask(&mirror, "/api/v1/crates/held/1.0.0/download").await;
+    gate.await_waiting(1).await;
+    let gone = ask(&mirror, DOWNLOAD).await;
+    until_connections(&mirror, 2).await;
+    drop(gone);
+    until_connections(&mirror, 1).await;
+    gate.open();
+    assert_eq!(first.reply().await.status, 200);
+    assert_eq!(upstream.crate_requests().len(), 1);
+    let text = log.text();
+    let wrong = |line: &&str| line.contains("ERROR") || line.contains("WARN");
+    assert_eq!(text.lines().find(wrong), None);
 }
 
 /// Over HTTP/2 it used to end every other request on the connection.

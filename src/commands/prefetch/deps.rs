@@ -38,7 +38,8 @@ type Resolved = Result<Lockfile, String>;
 /// What cargo says that each of these depends on, in their order; those it can't resolve are missing.
 ///
 /// # Errors
-/// [`Kind::Config`] when there is no cargo, [`Kind::Internal`] when its files can't be written or read, and when `stop` is cancelled; no cargo is left then.
+/// [`Kind::Config`] when there is no cargo, [`Kind::Internal`](crate::error::Kind::Internal) when its files can't be
+/// written or read, [`Kind::Cancelled`](crate::error::Kind::Cancelled) when `stop` is cancelled; no cargo is left then.
 pub(super) async fn resolve(
     config: &Config,
     base: &str,
@@ -181,7 +182,7 @@ impl Resolver {
         let said = said(running.stderr.take());
         let Some(said) = self.stop.run_until_cancelled(said).await else {
             let _ = running.kill().await;
-            return Err(Error::internal("resolving was ended"));
+            return Err(Error::cancelled("resolving was ended"));
         };
         let status = running.wait().await.map_err(unusable)?;
         if !status.success() {
@@ -292,4 +293,5 @@ fn no_project(error: &io::Error) -> Error {
     Error::internal(format!(
         "the project for cargo to resolve can't be made: {error}"
     ))
+    .with_io_source(error)
 }

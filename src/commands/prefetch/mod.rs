@@ -285,7 +285,7 @@ impl Run {
 /// What `work` comes to, unless `stop` is cancelled before.
 async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     let done = stop.run_until_cancelled(work).await;
-    done.unwrap_or_else(|| Err(Error::internal("the prefetch was ended")))
+    done.unwrap_or_else(|| Err(Error::cancelled("the prefetch was ended")))
 }
 
 /// Which file somebody needs, and what they know of it.
