@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use crate_mirror::{
-    bundle::{self, Imported, Watch},
+    bundle::{self, Imported, Observer},
     domain::{IndexFile, Key, Sha256, Validators},
     metrics::Metrics,
     mirror::Rendition,
@@ -66,7 +66,7 @@ fn now() -> SystemTime {
 /// Imports it into an empty store and returns how many objects were stored.
 fn import(bytes: &[u8], compressed: bool) -> u64 {
     let store = Store::in_memory(Arc::new(Metrics::new()));
-    let watch = Watch {
+    let observer = Observer {
         total: &|_| {},
         bytes: &|_| {},
         say: &|_| {},
@@ -75,8 +75,8 @@ fn import(bytes: &[u8], compressed: bool) -> u64 {
     let mut done = Imported::default();
     let source = Cursor::new(bytes);
     let imported = match compressed {
-        true => bundle::import(source, None, &store, now(), &watch, &mut done),
-        false => bundle::import_archive(source, None, &store, now(), &watch, &mut done),
+        true => bundle::import(source, None, &store, now(), &observer, &mut done),
+        false => bundle::import_archive(source, None, &store, now(), &observer, &mut done),
     };
     if let Err(e) = &imported {
         assert!(

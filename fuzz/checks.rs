@@ -20,9 +20,9 @@ use std::{
 use bytes::Bytes;
 use crate_mirror::{
     domain::{
-        CrateId, CrateKey, CrateName, DownloadTemplate, IndexFile, IndexKey, IndexPath, Key,
-        Lockfile, RegistryName, Sha256, Validators, Want,
-        lockfile::{Locked, Source},
+        CrateId, CrateKey, CrateName, Dependency, DownloadTemplate, IndexFile, IndexKey, IndexPath,
+        Key, Lockfile, RegistryName, Sha256, Validators,
+        lockfile::{Locked, PackageSource},
     },
     http::parts::{
         Agent, ByteRange, Extent, Offer, Route, Upgraded, accepts_gzip, is_strongly, none_match,
@@ -199,10 +199,10 @@ pub fn index_file(input: &[u8]) {
         assert_eq!(versions, [listed.version()]);
     }
     assert_nothing_changed(&file, &file);
-    let want = Want::any(name);
-    if let Some(picked) = want.pick(&file) {
-        assert!(!picked.yanked, "no resolver picks a yanked version");
-        for next in want.next(&file, picked) {
+    let dependency = Dependency::any(name);
+    if let Some(version) = dependency.resolve(&file) {
+        assert!(!version.yanked, "no resolver picks a yanked version");
+        for next in dependency.next(&file, version) {
             assert!(next.req.is_some(), "a dependency says what it wants");
         }
     }
@@ -265,8 +265,8 @@ pub fn lockfile(input: &[u8]) {
 
 fn written_again(locked: &Locked) -> String {
     let source = match &locked.source {
-        Source::CratesIo => "https://github.com/rust-lang/crates.io-index",
-        Source::Index(url) => url.as_str(),
+        PackageSource::CratesIo => "https://github.com/rust-lang/crates.io-index",
+        PackageSource::Index(url) => url.as_str(),
     };
     let CrateId { name, version } = locked.id;
     let checksum = locked.sha256.map(|sum| format!("checksum = \"{sum}\"\n"));

@@ -36,9 +36,9 @@ enum Command {
     /// Serve cargo (what happens when no command is given).
     Serve,
     /// Check the settings, the store and every upstream, without serving; or whether Cargo.lock files can be built from the store alone.
-    Check(commands::check::Options),
+    Check(commands::check::CheckOptions),
     /// Fill the store before anyone asks.
-    Prefetch(commands::prefetch::Options),
+    Prefetch(commands::prefetch::PrefetchOptions),
     /// Read everything stored and check it.
     Verify {
         /// Drop what is bad, so that it is fetched again when asked for.
@@ -46,7 +46,7 @@ enum Command {
         repair: bool,
     },
     /// Print what clients of an offline mirror asked for and didn't find, as a list for `prefetch`.
-    Wanted(commands::wanted::Options),
+    Wanted(commands::wanted::WantedOptions),
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -54,9 +54,9 @@ enum Command {
         to: Option<String>,
     },
     /// Make a bundle of what is stored, to be carried where no network leads.
-    Export(commands::export::Options),
+    Export(commands::export::ExportOptions),
     /// Add what is in bundles to the store; also beside a running mirror: offline it sees it at once, online as soon as an index file is due.
-    Import(commands::import::Options),
+    Import(commands::import::ImportOptions),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -88,26 +88,49 @@ pub enum Outlook {
 }
 
 impl Kind {
-    /// Whose failure it is, and whether it may pass.
-    pub fn class(self) -> Class {
+    /// All that follows from a kind: its class, its label, and when to ask again.
+    fn facts(self) -> (Class, &'static str, Option<Duration>) {
+        use Class::{Absent, Cancelled, Configuration, Ours, Refused, Upstream};
+        use Outlook::{Lasting, Passing};
+        const OTHER: &str = "error";
         match self {
             Self::BadRequest
             | Self::UrlTooLong
             | Self::HeadersTooLarge
             | Self::MethodNotAllowed
-            | Self::TooManyRequests { .. }
-            | Self::NotFound => Class::Refused,
-            Self::Absent | Self::Offline => Class::Absent,
-            Self::UpstreamUnavailable { .. } | Self::CircuitOpen { .. } | Self::UpstreamTimeout => {
-                Class::Upstream(Outlook::Passing)
+            | Self::NotFound => (Refused, OTHER, None),
+            Self::TooManyRequests { retry_after } => (Refused, OTHER, Some(retry_after)),
+            Self::Absent => (Absent, "absent", None),
+            Self::Offline => (Absent, OTHER, None),
+            Self::UpstreamFault => (Upstream(Lasting), "fault", None),
+            Self::UpstreamRefused => (Upstream(Lasting), "refused", None),
+            Self::UpstreamTimeout => (Upstream(Passing), "timeout", None),
+            Self::UpstreamUnavailable { retry_after } => {
+                (Upstream(Passing), "unavailable", retry_after)
             }
-            Self::UpstreamFault | Self::UpstreamRefused => Class::Upstream(Outlook::Lasting),
+            Self::CircuitOpen { retry_after } => (Upstream(Passing), "resting", Some(retry_after)),
+            Self::Overloaded => (Ours(Passing), OTHER, Some(Duration::from_secs(1))),
             // What is corrupt can be brought anew.
-            Self::Overloaded | Self::Store | Self::Corrupt => Class::Ours(Outlook::Passing),
-            Self::Internal => Class::Ours(Outlook::Lasting),
-            Self::Config => Class::Configuration,
-            Self::Cancelled => Class::Cancelled,
+            Self::Store | Self::Corrupt => (Ours(Passing), OTHER, None),
+            Self::Internal => (Ours(Lasting), OTHER, None),
+            Self::Config => (Configuration, OTHER, None),
+            Self::Cancelled => (Cancelled, OTHER, None),
         }
+    }
+
+    /// Whose failure it is, and whether it may pass.
+    pub fn class(self) -> Class {
+        self.facts().0
+    }
+
+    /// What metrics and logs call a failed request to upstream. Dashboards know these words.
+    pub fn label(self) -> &'static str {
+        self.facts().1
+    }
+
+    /// When it makes sense to ask again, where that is known.
+    pub fn retry_after(self) -> Option<Duration> {
+        self.facts().2
     }
 
     /// Whether the same request may succeed a moment later.
@@ -122,78 +145,26 @@ impl Kind {
     pub fn is_fault(self) -> bool {
         self.class() == Class::Ours(Outlook::Lasting)
     }
-
-    /// When it makes sense to ask again, where that is known.
-    pub fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::UpstreamUnavailable { retry_after } => retry_after,
-            Self::CircuitOpen { retry_after } | Self::TooManyRequests { retry_after } => {
-                Some(retry_after)
-            }
-            Self::Overloaded => Some(Duration::from_secs(1)),
-            Self::BadRequest
-            | Self::UrlTooLong
-            | Self::HeadersTooLarge
-            | Self::MethodNotAllowed
-            | Self::NotFound
-            | Self::Absent
-            | Self::Offline
-            | Self::Corrupt
-            | Self::UpstreamFault
-            | Self::UpstreamRefused
-            | Self::UpstreamTimeout
-            | Self::Config
-            | Self::Store
-            | Self::Cancelled
-            | Self::Internal => None,
-        }
-    }
-
-    /// What metrics and logs call a failed request to upstream. Dashboards know these words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::UpstreamTimeout => "timeout",
-            Self::UpstreamUnavailable { .. } => "unavailable",
-            Self::CircuitOpen { .. } => "resting",
-            Self::UpstreamFault => "fault",
-            Self::UpstreamRefused => "refused",
-            Self::Absent => "absent",
-            Self::BadRequest
-            | Self::UrlTooLong
-            | Self::HeadersTooLarge
-            | Self::MethodNotAllowed
-            | Self::TooManyRequests { .. }
-            | Self::Overloaded
-            | Self::NotFound
-            | Self::Offline
-            | Self::Corrupt
-            | Self::Config
-            | Self::Store
-            | Self::Cancelled
-            | Self::Internal => "error",
-        }
-    }
 }
 
 /// One failure: its [`Kind`] and one sentence for people. Displayed, as in logs, it ends with its cause.
 #[derive(Clone, Debug)]
-pub struct Error(Arc<Inner>);
-
-/// What a library or the system has said, as a value.
-type Source = Arc<dyn StdError + Send + Sync>;
+pub struct Error(Arc<Details>);
 
 #[derive(Clone, Debug)]
-struct Inner {
+struct Details {
     kind: Kind,
     message: String,
+    /// The same in words, for the log.
     cause: Option<String>,
-    source: Option<Source>,
+    /// What a library or the system has said, as a value.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind`; `message` is one sentence without the full stop, which is added.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(Details {
             kind,
             message: message.into(),
             cause: None,
@@ -201,22 +172,22 @@ impl Error {
         }))
     }
 
-    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = Arc::unwrap_or_clone(self.0);
-        change(&mut inner);
-        Self(Arc::new(inner))
+    fn with(self, change: impl FnOnce(&mut Details)) -> Self {
+        let mut details = Arc::unwrap_or_clone(self.0);
+        change(&mut details);
+        Self(Arc::new(details))
     }
 
     /// The same with what a library or the system said of it, in words: they help who reads the log, and not who waits for an answer.
     #[must_use]
     pub fn because(self, cause: impl Into<String>) -> Self {
-        self.with(|inner| inner.cause = Some(cause.into()))
+        self.with(|details| details.cause = Some(cause.into()))
     }
 
     /// The same with the error that lies behind it. Logs don't show it: the message or the cause says it already.
     #[must_use]
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.with(|inner| inner.source = Some(Arc::new(source)))
+        self.with(|details| details.source = Some(Arc::new(source)))
     }
 
     /// The same with the error that lies behind it, which logs show in its own words.
@@ -236,13 +207,13 @@ impl Error {
     /// The same failure in other words; its causes stay.
     #[must_use]
     pub fn reworded(self, message: impl Into<String>) -> Self {
-        self.with(|inner| inner.message = message.into())
+        self.with(|details| details.message = message.into())
     }
 
     /// The same words for a failure of another kind; its causes stay.
     #[must_use]
     pub fn of_kind(self, kind: Kind) -> Self {
-        self.with(|inner| inner.kind = kind)
+        self.with(|details| details.kind = kind)
     }
 
     /// A [`Kind::BadRequest`].

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_CRATE, MAX_LINE, MAX_RECORD};
+use super::format::{MAX_CRATE, MAX_LINE, MAX_RECORD};
 use crate::{
     domain::{Key, Sha256},
     error::{Error, Result},
@@ -59,8 +59,8 @@ impl Entry {
     }
 
     /// Where it stands among others: see the order in the module's words.
-    pub fn place(&self) -> Place<'_> {
-        Place::of(&self.path)
+    pub fn position(&self) -> Position<'_> {
+        Position::of(&self.path)
     }
 
     /// Whether carrying this to a store that has `there` under the same path would change nothing.
@@ -70,11 +70,11 @@ impl Entry {
     }
 }
 
-/// A path's place in the order of a bundle: registry, path of the index file, record before crates, name of the file.
+/// A path's position in the order of a bundle: registry, path of the index file, record before crates, name of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place<'a>(&'a str, &'a str, bool, &'a str);
+pub struct Position<'a>(&'a str, &'a str, bool, &'a str);
 
-impl<'a> Place<'a> {
+impl<'a> Position<'a> {
     fn of(path: &'a str) -> Self {
         let (registry, rest) = path.split_once('/').unwrap_or((path, ""));
         let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
@@ -170,8 +170,8 @@ impl Entries {
         ))
     }
 
-    /// The entries whose lines are within `range`. One such list can be read at a time, and nothing can be added meanwhile: they share their place in
-    /// the file.
+    /// The entries whose lines are within `range`. One such list can be read at a time, and nothing can be added meanwhile: they share their position
+    /// in the file.
     pub(super) fn read(
         &mut self,
         range: Range<u64>,

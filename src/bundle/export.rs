@@ -1,4 +1,4 @@
-//! Exporting: what was picked, as bundles and manifests on a disk. Whatever happens, no file of the wanted name is half a one.
+//! Exporting: what was collected, as bundles and manifests on a disk. Whatever happens, no file of the final name is half a one.
 
 use std::{
     fs::{self, File},
@@ -9,9 +9,11 @@ use std::{
 use tempfile::NamedTempFile;
 
 use super::{
-    Entry, Head, Picked, SigningKey, Watch,
-    entry::Entries,
-    manifest,
+    collect::Contents,
+    entry::{Entries, Entry},
+    manifest::{self, Head},
+    observer::Observer,
+    sign::SigningKey,
     write::{unwritable, write},
 };
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
     store::{Store, set_readable},
 };
 
-/// What is made of what was picked.
+/// What is made of what was collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// One bundle of this name, and its manifest beside it.
@@ -36,8 +38,8 @@ impl Output {
     /// Checks, before hours are spent on it, that the files it names can be put there: into a folder, and in place of nothing but files.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::error::Kind::Config) with what is in the way.
-    pub fn check(&self) -> Result<()> {
+    /// With what is in the way.
+    pub fn check(&self) -> Result<(), Unwritable> {
         let paths = match self {
             Self::Stdout => Vec::new(),
             Self::Manifest(path) => vec![path.clone()],
@@ -45,21 +47,19 @@ impl Output {
             Self::Parts(path) => vec![part_of(path, 1), manifest_of(path)],
         };
         for path in paths {
-            let wrong = |why: &str| {
-                let path = path.display();
-                Error::config(format!(
-                    "--output: {path} can't be written: {why}; name a file, or `-` for standard output"
-                ))
+            let wrong = |why| {
+                let path = path.clone();
+                Err(Unwritable { path, why })
             };
             if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-                return Err(wrong("it is no file's name"));
+                return wrong("it is no file's name");
             }
             if !folder_of(&path).is_dir() {
-                return Err(wrong("there is no such folder to put it in"));
+                return wrong("there is no such folder to put it in");
             }
             match fs::metadata(&path) {
-                Ok(meta) if meta.is_dir() => return Err(wrong("it is a folder")),
-                Ok(meta) if !meta.is_file() => return Err(wrong("it is not a file")),
+                Ok(meta) if meta.is_dir() => return wrong("it is a folder"),
+                Ok(meta) if !meta.is_file() => return wrong("it is not a file"),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -67,9 +67,18 @@ impl Output {
     }
 }
 
+/// A path at which no file can be put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritable {
+    /// The path.
+    pub path: PathBuf,
+    /// What is wrong with it, in half a sentence.
+    pub why: &'static str,
+}
+
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct ExportedFile {
     /// Its path.
     pub path: PathBuf,
     /// How large it is.
@@ -79,21 +88,21 @@ pub struct Written {
 /// Writes bundles and their manifest; with a `key`, signed ones.
 ///
 /// # Errors
-/// [`Kind::Store`](crate::error::Kind::Store) when something can't be written, or when an object has vanished since it was picked.
+/// [`Kind::Store`](crate::error::Kind::Store) when something can't be written, or when an object has vanished since it was collected.
 pub fn export(
     store: &Store,
-    mut picked: Picked,
+    mut contents: Contents,
     output: &Output,
     key: Option<&SigningKey>,
-    watch: &Watch<'_>,
-) -> Result<Vec<Written>> {
-    (watch.total)(picked.entries.bytes);
-    let Picked {
+    observer: &Observer<'_>,
+) -> Result<Vec<ExportedFile>> {
+    (observer.total)(contents.entries.bytes);
+    let Contents {
         entries,
         records,
         parts,
         ..
-    } = &mut picked;
+    } = &mut contents;
     let mut written = Vec::new();
     let named: Vec<_> = match output {
         Output::Manifest(_) => Vec::new(),
@@ -105,7 +114,7 @@ pub fn export(
                     records,
                     part,
                     key,
-                    watch,
+                    observer,
                     io::stdout().lock(),
                 )?;
             }
@@ -119,7 +128,7 @@ pub fn export(
     };
     for (path, part) in named {
         let write = |file: &mut BufWriter<NamedTempFile>| {
-            write(store, entries, records, part, key, watch, file)
+            write(store, entries, records, part, key, observer, file)
         };
         written.push(atomically(&path, write)?);
     }
@@ -137,7 +146,7 @@ pub fn export(
         Output::Bundle(path) | Output::Parts(path) => manifest_of(path),
         Output::Stdout => return Ok(written),
     };
-    let (head, mut all) = together(store, &mut picked)?;
+    let (head, mut all) = together(store, &mut contents)?;
     let lines = 0..all.length();
     let count = all.count;
     let mut text = manifest::bytes(&head, &mut all, lines, count)?;
@@ -148,20 +157,20 @@ pub fn export(
 }
 
 /// The manifest of all parts; what is in more than one of them is in it once.
-fn together(store: &Store, picked: &mut Picked) -> Result<(Head, Entries)> {
+fn together(store: &Store, contents: &mut Contents) -> Result<(Head, Entries)> {
     let mut head = Head::new(None, Default::default());
-    for part in &picked.parts {
+    for part in &contents.parts {
         // Both are written alike, so that their order is that of time.
         head.created = head.created.max(part.head.created.clone());
         head.registries.extend(part.head.registries.clone());
     }
     let mut all = Entries::new(store.scratch()?);
     let mut last: Option<Entry> = None;
-    for entry in picked.entries.read(0..picked.entries.length())? {
+    for entry in contents.entries.read(0..contents.entries.length())? {
         let entry = entry?;
         if last
             .as_ref()
-            .is_none_or(|last| last.place() < entry.place())
+            .is_none_or(|last| last.position() < entry.position())
         {
             all.push(&entry)?;
             last = Some(entry);
@@ -206,7 +215,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 fn atomically(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<()>,
-) -> Result<Written> {
+) -> Result<ExportedFile> {
     let failed = |e: io::Error| {
         Error::store(format!("{} can't be written: {e}", path.display())).with_source(e)
     };
@@ -226,5 +235,5 @@ fn atomically(
     };
     let bytes = finish().map_err(failed)?;
     let path = path.to_owned();
-    Ok(Written { path, bytes })
+    Ok(ExportedFile { path, bytes })
 }

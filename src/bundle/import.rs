@@ -4,9 +4,16 @@ use std::{io::Read, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{Content, Entry, Head, PublicKey, Sink, Watch, read, read_archive};
+use super::{
+    entry::{Entry, scratch},
+    listed::lists,
+    manifest::Head,
+    observer::Observer,
+    read::{EntryContent, Sink, read, read_archive},
+    sign::PublicKey,
+};
 use crate::{
-    domain::{CrateId, CrateKey, IndexFile, IndexKey, IndexPath, Key, RegistryName, Version},
+    domain::{CrateKey, IndexFile, IndexKey, Key},
     error::{Error, Result},
     store::{Batch, IndexRecord, Store, digest},
 };
@@ -25,7 +32,8 @@ pub struct Imported {
 }
 
 /// Reads a bundle into `store` at the time `now`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
-/// there. What was staged is put into place every few seconds, and when the job is ended by whoever watches. When this returns without an error, everything is durable, if the store is synced.
+/// there. What was staged is put into place every few seconds, and when the observer ends the job. When this returns without an error, everything is durable, if the
+/// store is synced.
 ///
 /// # Errors
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong with the bundle and at which entry, [`Kind::Store`](crate::error::Kind::Store)
@@ -35,11 +43,11 @@ pub fn import(
     key: Option<&PublicKey>,
     store: &Store,
     now: SystemTime,
-    watch: &Watch<'_>,
+    observer: &Observer<'_>,
     done: &mut Imported,
 ) -> Result<()> {
-    with(store, now, watch, done, |import| {
-        read(watch.reading(source), key, || store.scratch(), import)
+    with(store, now, observer, done, |import| {
+        read(observer.reading(source), key, || store.scratch(), import)
     })
 }
 
@@ -52,24 +60,24 @@ pub fn import_archive(
     key: Option<&PublicKey>,
     store: &Store,
     now: SystemTime,
-    watch: &Watch<'_>,
+    observer: &Observer<'_>,
     done: &mut Imported,
 ) -> Result<()> {
-    with(store, now, watch, done, |import| {
-        read_archive(watch.reading(source), key, || store.scratch(), import)
+    with(store, now, observer, done, |import| {
+        read_archive(observer.reading(source), key, || store.scratch(), import)
     })
 }
 
 fn with(
     store: &Store,
     now: SystemTime,
-    watch: &Watch<'_>,
+    observer: &Observer<'_>,
     done: &mut Imported,
     read: impl FnOnce(&mut Import<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut import = Import {
         store,
-        watch,
+        observer,
         batch: store.batch(now),
         now,
         index: None,
@@ -83,7 +91,7 @@ fn with(
 
 struct Import<'a> {
     store: &'a Store,
-    watch: &'a Watch<'a>,
+    observer: &'a Observer<'a>,
     batch: Batch,
     now: SystemTime,
     /// The index of the crate whose entries come at the moment.
@@ -97,35 +105,40 @@ impl Sink for Import<'_> {
         known.extend(head.registries.keys().cloned());
         known.sort_unstable();
         known.dedup();
-        (self.watch.total)(bytes);
+        (self.observer.total)(bytes);
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, key: &Key, content: Content<'_>) -> Result<()> {
-        let written = match key {
+    fn entry(&mut self, entry: &Entry, key: &Key, content: EntryContent<'_>) -> Result<()> {
+        let effect = match key {
             Key::Index(key) => self.record(entry, key, content)?,
             Key::Crate(key) => self.crate_file(entry, key, content)?,
         };
-        match written {
-            Written::New => {
+        match effect {
+            Effect::Written => {
                 self.done.written += 1;
                 self.done.bytes += entry.size;
             }
-            Written::Skipped => self.done.skipped += 1,
+            Effect::Skipped => self.done.skipped += 1,
         }
-        (self.watch.bytes)(entry.size);
+        (self.observer.bytes)(entry.size);
         Ok(())
     }
 }
 
 /// What became of an entry.
-enum Written {
-    New,
+enum Effect {
+    Written,
     Skipped,
 }
 
 impl Import<'_> {
-    fn record(&mut self, entry: &Entry, key: &IndexKey, content: Content<'_>) -> Result<Written> {
+    fn record(
+        &mut self,
+        entry: &Entry,
+        key: &IndexKey,
+        content: EntryContent<'_>,
+    ) -> Result<Effect> {
         let wrong = |why: &str| {
             let path = &entry.path;
             Error::bad_request(format!("{path} is not a stored index file: {why}"))
@@ -147,20 +160,20 @@ impl Import<'_> {
             IndexFile::parse(key.path, record.body.clone()).map_err(|e| wrong(e.message()))?;
         self.index = Some((*key, file));
         if self.store.has_newer_record(key, record.age(), self.now)? {
-            return Ok(Written::Skipped);
+            return Ok(Effect::Skipped);
         }
         let mut incoming = self.store.incoming()?;
-        std::io::Write::write_all(&mut incoming, &bytes).map_err(super::entry::scratch)?;
+        std::io::Write::write_all(&mut incoming, &bytes).map_err(scratch)?;
         self.batch.stage_record(key, record.age(), incoming)?;
-        Ok(Written::New)
+        Ok(Effect::Written)
     }
 
     fn crate_file(
         &mut self,
         entry: &Entry,
         key: &CrateKey,
-        content: Content<'_>,
-    ) -> Result<Written> {
+        content: EntryContent<'_>,
+    ) -> Result<Effect> {
         self.find_index(key)?;
         let listed = self
             .index
@@ -174,24 +187,24 @@ impl Import<'_> {
         }
         if self.is_good(key, entry.size)? {
             content.check()?;
-            return Ok(Written::Skipped);
+            return Ok(Effect::Skipped);
         }
         let mut incoming = self.store.incoming()?;
         content.copy_to(&mut incoming)?;
         self.batch.stage_crate(key, incoming)?;
-        Ok(Written::New)
+        Ok(Effect::Written)
     }
 
     /// Makes sure that `index` is the crate's own: the one that came just before, else the store's. Where both exist, the one that came is the one
     /// the bundle was made by.
     fn find_index(&mut self, key: &CrateKey) -> Result<()> {
-        let wanted = IndexKey::new(key.registry, key.id.name);
-        if self.index.as_ref().is_some_and(|(key, _)| *key == wanted) {
+        let own = IndexKey::new(key.registry, key.id.name);
+        if self.index.as_ref().is_some_and(|(key, _)| *key == own) {
             return Ok(());
         }
-        self.index = self.store.open_record(&wanted)?.and_then(|record| {
-            let file = IndexFile::parse(wanted.path, record.body).ok()?;
-            Some((wanted, file))
+        self.index = self.store.open_record(&own)?.and_then(|record| {
+            let file = IndexFile::parse(own.path, record.body).ok()?;
+            Some((own, file))
         });
         Ok(())
     }
@@ -200,32 +213,11 @@ impl Import<'_> {
     fn is_good(&self, key: &CrateKey, size: u64) -> Result<bool> {
         match self.store.open_object(&Key::Crate(*key))? {
             Some((file, there)) if there == size => {
-                let digest = digest(self.watch.reading(file));
-                self.watch.go_on()?;
+                let digest = digest(self.observer.reading(file));
+                self.observer.go_on()?;
                 Ok(digest.is_ok_and(|digest| digest == key.sha256))
             }
             Some(_) | None => Ok(false),
         }
-    }
-}
-
-/// Whether an index has exactly this version with exactly this content. Keys made of paths have no capitals.
-pub(super) fn lists(file: &IndexFile, key: &CrateKey) -> bool {
-    let path = key.path();
-    IndexPath::of(file.name()) == IndexPath::of(key.id.name)
-        && file.versions().iter().any(|version| {
-            version.sha256 == key.sha256 && crate_key(file, key.registry, version).path() == path
-        })
-}
-
-/// The key of the .crate file of a version.
-pub(super) fn crate_key(file: &IndexFile, registry: RegistryName, version: &Version) -> CrateKey {
-    CrateKey {
-        registry,
-        id: CrateId {
-            name: file.name(),
-            version: *version.version(),
-        },
-        sha256: version.sha256,
     }
 }

@@ -12,7 +12,10 @@ use serde::{
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess},
 };
 
-use super::{Entry, FORMAT, MAX_LINE, entry::Entries};
+use super::{
+    entry::{Entries, Entry},
+    format::{FORMAT, MAX_LINE},
+};
 use crate::{
     domain::RegistryName,
     error::{Error, Result},
@@ -205,7 +208,7 @@ impl<'de> de::Visitor<'de> for Manifest<'_> {
                     }
                 }
                 Field::Created => head.created = map.next_value()?,
-                Field::Registries => head.registries = map.next_value::<Registries>()?.0,
+                Field::Registries => head.registries = map.next_value::<RegistryUrls>()?.0,
                 Field::Entries if has_entries => {
                     return Err(de::Error::duplicate_field("entries"));
                 }
@@ -247,24 +250,24 @@ enum Field {
 }
 
 /// The names of registries, no more than there can be.
-struct Registries(BTreeMap<String, Option<String>>);
+struct RegistryUrls(BTreeMap<String, Option<String>>);
 
-impl<'de> Deserialize<'de> for Registries {
+impl<'de> Deserialize<'de> for RegistryUrls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RegistriesVisitor)
+        deserializer.deserialize_map(RegistryUrlsVisitor)
     }
 }
 
-struct RegistriesVisitor;
+struct RegistryUrlsVisitor;
 
-impl<'de> de::Visitor<'de> for RegistriesVisitor {
-    type Value = Registries;
+impl<'de> de::Visitor<'de> for RegistryUrlsVisitor {
+    type Value = RegistryUrls;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("registries and where their indexes are")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Registries, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RegistryUrls, A::Error> {
         let mut registries = BTreeMap::new();
         while let Some((name, index)) = map.next_entry::<RegistryName, Option<String>>()? {
             registries.insert(name.to_string(), index);
@@ -272,7 +275,7 @@ impl<'de> de::Visitor<'de> for RegistriesVisitor {
                 return Err(de::Error::custom("there are too many registries"));
             }
         }
-        Ok(Registries(registries))
+        Ok(RegistryUrls(registries))
     }
 }
 
@@ -317,7 +320,7 @@ fn follows(before: Option<&Entry>, entry: &Entry) -> Result<()> {
         |e: Error| Error::bad_request(format!("its manifest names an entry that can't be: {e}"));
     entry.key().map_err(named)?;
     match before {
-        Some(before) if before.place() >= entry.place() => Err(Error::bad_request(format!(
+        Some(before) if before.position() >= entry.position() => Err(Error::bad_request(format!(
             "its manifest has {} in the wrong place, after {}, or twice",
             entry.path, before.path
         ))),

@@ -9,48 +9,32 @@
 //!
 //! Everything here blocks, and takes the same little memory however large the bundle: lists of entries are in scratch files.
 
+mod baseline;
+mod collect;
 mod entry;
 mod export;
+mod format;
 mod import;
+mod listed;
 mod manifest;
-mod pick;
+mod observer;
 mod read;
-mod select;
+mod scope;
 mod sign;
-mod since;
 mod survey;
 mod tree;
-mod watch;
 mod write;
 
-use crate::store::IndexRecord;
-
+pub use baseline::{Baseline, Known};
+pub use collect::{CollectError, Contents, Plan, collect};
 pub use entry::Entry;
-pub use export::{Output, Written, export};
+pub use export::{ExportedFile, Output, Unwritable, export};
+pub use format::{FORMAT, MAX_CRATE, MAX_MANIFEST, MAX_RECORD};
 pub use import::{Imported, import, import_archive};
 pub use manifest::Head;
-pub use pick::{Order, Picked, pick};
-pub use read::{Content, Sink, read, read_archive};
-pub use select::{Pick, Picks, Selection};
-pub use sign::{PublicKey, SigningKey};
-pub use since::Since;
-pub use survey::Trouble;
+pub use observer::Observer;
+pub use read::{EntryContent, Sink, read, read_archive};
+pub use scope::{Scope, SelectedCrates};
+pub use sign::{NotPublicKey, PublicKey, SecretKeyError, SigningKey};
+pub use survey::LeftOut;
 pub use tree::{Layout, Planted, Tree, plant};
-pub use watch::Watch;
-
-/// The version of the format; bundles of another one are refused.
-pub const FORMAT: u32 = 1;
-
-const MANIFEST: &str = "manifest.json";
-const SIGNATURE: &str = "manifest.json.minisig";
-
-/// The largest .crate file that is carried; crates.io's are at most a few hundred MB.
-pub const MAX_CRATE: u64 = 2 << 30;
-/// The largest index record.
-pub const MAX_RECORD: u64 = IndexRecord::MAX_SIZE;
-/// The largest manifest, enough for two million entries.
-const MAX_MANIFEST: u64 = 512 << 20;
-/// No line of a manifest is longer: what makes one entry takes a few hundred bytes.
-const MAX_LINE: usize = 16 << 10;
-/// The largest signature file; they have about 300 bytes.
-const MAX_SIGNATURE: u64 = 4 << 10;

@@ -1,4 +1,4 @@
-//! Reading a bundle, as a stream, with every word of it doubted: what is handed to the [`Sink`] is what the manifest says, in the manifest's order.
+//! Reading a bundle as a stream, and trusting nothing in it: what is handed to the [`Sink`] is what the manifest says, in the manifest's order.
 
 use std::{
     fs::File,
@@ -8,9 +8,10 @@ use std::{
 use tar::{Archive, Entries as Members, EntryType};
 
 use super::{
-    Entry, Head, MANIFEST, MAX_MANIFEST, MAX_RECORD, MAX_SIGNATURE, PublicKey, SIGNATURE,
-    entry::{Entries, scratch, shown},
-    manifest,
+    entry::{Entries, Entry, scratch, shown},
+    format::{MANIFEST, MAX_MANIFEST, MAX_RECORD, MAX_SIGNATURE, SIGNATURE},
+    manifest::{self, Head},
+    sign::PublicKey,
 };
 use crate::{
     domain::{Hasher, Key},
@@ -36,16 +37,16 @@ pub trait Sink {
     ///
     /// # Errors
     /// Those of the sink and of `content`; they end the reading.
-    fn entry(&mut self, entry: &Entry, key: &Key, content: Content<'_>) -> Result<()>;
+    fn entry(&mut self, entry: &Entry, key: &Key, content: EntryContent<'_>) -> Result<()>;
 }
 
 /// The bytes of one entry, which can be had only whole and as the manifest says they are.
-pub struct Content<'a> {
+pub struct EntryContent<'a> {
     data: &'a mut dyn Read,
     entry: &'a Entry,
 }
 
-impl Content<'_> {
+impl EntryContent<'_> {
     /// Copies them; when this returns an error, what was written is not them.
     ///
     /// # Errors
@@ -80,7 +81,7 @@ impl Content<'_> {
     /// All of them, which the caller knows to be few.
     ///
     /// # Errors
-    /// As for [`Content::copy_to`].
+    /// As for [`EntryContent::copy_to`].
     pub fn into_bytes(self) -> Result<Vec<u8>> {
         let size = self.entry.size.min(MAX_RECORD);
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
@@ -91,7 +92,7 @@ impl Content<'_> {
     /// Checks them and forgets them.
     ///
     /// # Errors
-    /// As for [`Content::copy_to`].
+    /// As for [`EntryContent::copy_to`].
     pub fn check(self) -> Result<()> {
         self.copy_to(&mut io::sink())
     }
@@ -310,7 +311,7 @@ fn pass_on<R: Read>(mut member: Member<'_, R>, entry: &Entry, sink: &mut impl Si
             entry.path, member.size, entry.size
         )));
     }
-    let content = Content {
+    let content = EntryContent {
         data: &mut member.data,
         entry,
     };

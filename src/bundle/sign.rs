@@ -22,26 +22,45 @@ pub struct SigningKey(SecretKey);
 #[derive(Clone)]
 pub struct PublicKey(minisign::PublicKey);
 
+/// Why there is no key to sign with.
+#[derive(Debug)]
+pub enum SecretKeyError {
+    /// The file is no key that can be used. What is wrong with it, as the end of a sentence that begins with its name.
+    Unusable(String),
+    /// The key is encrypted, and its password couldn't be had.
+    Password(Error),
+}
+
+/// A text that is no public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPublicKey {
+    /// It names a file that has none.
+    File,
+    /// It names no file, either.
+    Text,
+}
+
 impl SigningKey {
     /// Reads a key made by `minisign -G`; `password` is asked if the key is encrypted. Decrypting takes as much memory and time as whoever made the
     /// key chose: minisign's own choice is 1 GiB and a second.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::error::Kind::Config) when there is no such key or the password is wrong, and those of `password`.
-    pub fn load(file: &Path, password: impl FnOnce() -> Result<String>) -> Result<Self> {
-        let wrong = |why: String| {
-            Error::config(format!(
-                "--sign: {} {why}; it takes the secret key that `minisign -G` makes",
-                file.display()
-            ))
-        };
+    /// When there is no such key or the password is wrong, and those of `password`.
+    pub fn load(
+        file: &Path,
+        password: impl FnOnce() -> Result<String>,
+    ) -> Result<Self, SecretKeyError> {
+        let wrong = SecretKeyError::Unusable;
         let text = fs::read_to_string(file).map_err(|e| wrong(format!("can't be read: {e}")))?;
         let written = text.lines().nth(1).unwrap_or_default().trim();
         let key = STANDARD.decode(written).ok();
         let key = key.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
         let key = key.ok_or_else(|| wrong("is not a secret key".into()))?;
         let opened = match key.is_encrypted() {
-            true => SecretKeyBox::from(text).into_secret_key(Some(password()?)),
+            true => {
+                let password = password().map_err(SecretKeyError::Password)?;
+                SecretKeyBox::from(text).into_secret_key(Some(password))
+            }
             // The standard tool writes no checksum into these; a signature tells whether the halves of the key belong together.
             false => minisign::PublicKey::from_secret_key(&key)
                 .and_then(|public| minisign::sign(Some(&public), &key, io::empty(), None, None))
@@ -67,21 +86,16 @@ impl PublicKey {
     /// Reads a key from a `.pub` file of that name, or else takes the text for the key itself.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::error::Kind::Config) when it is neither.
-    pub fn parse(text: &str) -> Result<Self> {
-        let (file, key);
-        let found = match fs::read_to_string(text) {
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Self, NotPublicKey> {
+        let file = fs::read_to_string(text);
+        let (found, what) = match &file {
             Ok(content) => {
-                (file, key) = (true, content);
-                key.lines()
-                    .rfind(|line| !line.trim().is_empty())
-                    .unwrap_or_default()
-                    .trim()
+                let mut lines = content.lines();
+                let key = lines.rfind(|line| !line.trim().is_empty());
+                (key.unwrap_or_default().trim(), NotPublicKey::File)
             }
-            Err(_) => {
-                file = false;
-                text.trim()
-            }
+            Err(_) => (text.trim(), NotPublicKey::Text),
         };
         let bytes = STANDARD
             .decode(found)
@@ -89,12 +103,7 @@ impl PublicKey {
             .filter(|bytes| bytes.len() == 42);
         let bytes = bytes.filter(|bytes| bytes.starts_with(b"Ed"));
         let key = bytes.and_then(|bytes| minisign::PublicKey::from_bytes(&bytes).ok());
-        key.map(Self).ok_or_else(|| {
-            let what = if file { "is not a public key" } else { "is neither a file nor a public key" };
-            Error::config(format!(
-                "--require-signature: {text:?} {what}; it takes minisign.pub, or the line in it that starts with RW"
-            ))
-        })
+        key.map(Self).ok_or(what)
     }
 
     /// Checks that `signature`, the text of a `.minisig` file, is this key's for all of `data`.

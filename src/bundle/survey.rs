@@ -1,4 +1,4 @@
-//! The survey: what of a selection is stored and good, crate by crate. Everything that is to be carried is read and checked here, because the manifest, which
+//! The survey: what of a scope is stored and good, crate by crate. Everything that is to be carried is read and checked here, because the manifest, which
 //! comes first, must not promise what can't be kept.
 
 use std::{io::Read, time::SystemTime};
@@ -6,28 +6,30 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Entry, MAX_CRATE, Selection, Watch,
-    import::{crate_key, lists},
-    select::Pick,
+    entry::Entry,
+    format::MAX_CRATE,
+    listed::{crate_key, lists},
+    observer::Observer,
+    scope::Scope,
 };
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Sha256},
+    domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Selected, Sha256},
     error::{Error, Result},
     store::{Holding, IndexRecord, Object, Store, digest},
 };
 
-/// What a survey found that doesn't go.
+/// How much doesn't go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
+pub struct LeftOut {
     /// Stored objects that are damaged.
     pub bad: u64,
-    /// Versions that are wanted and not stored.
+    /// Versions that were selected and aren't stored.
     pub missing: u64,
     /// .crate files that no stored index lists, because upstream has replaced them or the record is gone: nobody can ask for them.
     pub unlisted: u64,
 }
 
-impl Trouble {
+impl LeftOut {
     pub(super) fn add(&mut self, other: Self) {
         self.bad += other.bad;
         self.missing += other.missing;
@@ -36,7 +38,7 @@ impl Trouble {
 }
 
 /// One crate's objects, checked.
-pub(super) struct Found {
+pub(super) struct CheckedCrate {
     pub(super) key: IndexKey,
     pub(super) record: IndexRecord,
     /// The record's bytes as they are stored.
@@ -49,7 +51,7 @@ pub(super) struct Found {
 }
 
 /// A good index record.
-struct Indexed {
+struct CheckedRecord {
     entry: Entry,
     stored: SystemTime,
     record: IndexRecord,
@@ -57,26 +59,26 @@ struct Indexed {
     file: IndexFile,
 }
 
-/// Looks at every crate of a selection, in the order of a bundle.
+/// Looks at every crate of a scope, in the order of a bundle.
 pub(super) struct Survey<'a> {
     pub(super) store: &'a Store,
-    pub(super) watch: &'a Watch<'a>,
+    pub(super) observer: &'a Observer<'a>,
     /// Only this one, if any is said.
     pub(super) registry: Option<RegistryName>,
-    pub(super) trouble: Trouble,
+    pub(super) left_out: LeftOut,
 }
 
 impl Survey<'_> {
     /// Shows each crate to `visit`; `known` says of an entry, and when it was stored, whether the other side has it.
     pub(super) fn run(
         &mut self,
-        selection: &Selection,
+        scope: &Scope,
         mut known: impl FnMut(&Entry, SystemTime) -> Result<bool>,
-        mut visit: impl FnMut(Found) -> Result<()>,
+        mut visit: impl FnMut(CheckedCrate) -> Result<()>,
     ) -> Result<()> {
         let store = self.store;
-        match selection {
-            Selection::Whole => store.holdings(|holding| {
+        match scope {
+            Scope::Everything => store.holdings(|holding| {
                 if self
                     .registry
                     .is_none_or(|only| only == holding.index.registry)
@@ -86,10 +88,11 @@ impl Survey<'_> {
                 }
                 Ok(())
             }),
-            Selection::Wanted(picks) => {
-                for (key, picks) in picks.crates() {
+            Scope::Only(crates) => {
+                for (key, selected) in crates.crates() {
                     if self.registry.is_none_or(|only| only == key.registry) {
-                        let found = self.examine(store.holding(key)?, Some(picks), &mut known)?;
+                        let found =
+                            self.examine(store.holding(key)?, Some(selected), &mut known)?;
                         found.map_or(Ok(()), &mut visit)?;
                     }
                 }
@@ -101,12 +104,12 @@ impl Survey<'_> {
     fn examine(
         &mut self,
         holding: Holding,
-        picks: Option<&[Pick]>,
+        selected: Option<&[Selected]>,
         known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
-    ) -> Result<Option<Found>> {
-        self.watch.go_on()?;
+    ) -> Result<Option<CheckedCrate>> {
+        self.observer.go_on()?;
         let key = holding.index;
-        let Some(Indexed {
+        let Some(CheckedRecord {
             entry,
             stored,
             record,
@@ -114,24 +117,24 @@ impl Survey<'_> {
             file,
         }) = self.record(&holding)?
         else {
-            for pick in picks.unwrap_or_default() {
-                self.missing(key, pick, "its index file is not stored");
+            for version in selected.unwrap_or_default() {
+                self.missing(version, "its index file is not stored");
             }
-            if picks.is_none() {
-                self.trouble.unlisted += holding.crates.len() as u64;
+            if selected.is_none() {
+                self.left_out.unlisted += holding.crates.len() as u64;
             }
             return Ok(None);
         };
         let index = (!known(&entry, stored)?).then_some(entry);
-        let chosen = match picks {
-            Some(picks) => self.chosen(picks, &holding, &file),
+        let objects = match selected {
+            Some(selected) => self.selected(selected, &holding, &file),
             None => self.listed(&holding, &file),
         };
-        let mut crates = Vec::with_capacity(chosen.len());
-        for object in chosen {
+        let mut crates = Vec::with_capacity(objects.len());
+        for object in objects {
             crates.extend(self.crate_file(object, known)?);
         }
-        Ok(Some(Found {
+        Ok(Some(CheckedCrate {
             key,
             record,
             bytes,
@@ -142,7 +145,7 @@ impl Survey<'_> {
     }
 
     /// The index record, if it is there and good.
-    fn record(&mut self, holding: &Holding) -> Result<Option<Indexed>> {
+    fn record(&mut self, holding: &Holding) -> Result<Option<CheckedRecord>> {
         let Some(object) = &holding.record else {
             return Ok(None);
         };
@@ -170,7 +173,7 @@ impl Survey<'_> {
                 body: (!record.gone).then_some(record.sha256),
             };
             entry.key().map_err(|e| e.to_string())?;
-            Ok(Indexed {
+            Ok(CheckedRecord {
                 entry,
                 stored: object.stored,
                 record,
@@ -178,7 +181,7 @@ impl Survey<'_> {
                 file,
             })
         });
-        (self.watch.bytes)(object.size);
+        (self.observer.bytes)(object.size);
         match checked {
             Ok(found) => Ok(Some(found)),
             Err(why) => {
@@ -195,27 +198,26 @@ impl Survey<'_> {
             Key::Index(_) => false,
         };
         let listed: Vec<_> = holding.crates.iter().filter(is_listed).collect();
-        self.trouble.unlisted += (holding.crates.len() - listed.len()) as u64;
+        self.left_out.unlisted += (holding.crates.len() - listed.len()) as u64;
         listed
     }
 
-    /// The stored files that are wanted.
-    fn chosen<'a>(
+    /// The stored files that were selected.
+    fn selected<'a>(
         &mut self,
-        picks: &[Pick],
+        selected: &[Selected],
         holding: &'a Holding,
         file: &IndexFile,
     ) -> Vec<&'a Object> {
-        let mut chosen = Vec::new();
-        for pick in picks {
-            let Some(version) = file.find(&pick.id) else {
-                self.missing(holding.index, pick, "the stored index file doesn't list it");
+        let mut objects = Vec::new();
+        for asked in selected {
+            let Some(version) = file.find(&asked.id) else {
+                self.missing(asked, "the stored index file doesn't list it");
                 continue;
             };
-            if pick.sha256.is_some_and(|sha256| sha256 != version.sha256) {
+            if asked.sha256.is_some_and(|sha256| sha256 != version.sha256) {
                 self.missing(
-                    holding.index,
-                    pick,
+                    asked,
                     "the stored index file lists it with another checksum than the Cargo.lock",
                 );
                 continue;
@@ -226,16 +228,16 @@ impl Survey<'_> {
                 .iter()
                 .find(|object| object.key.path() == path)
             {
-                Some(object) => chosen.push(object),
-                None => self.missing(holding.index, pick, "its .crate file is not stored"),
+                Some(object) => objects.push(object),
+                None => self.missing(asked, "its .crate file is not stored"),
             }
         }
-        chosen.sort_by_key(|object| object.key.path());
-        chosen.dedup_by_key(|object| object.key);
-        chosen
+        objects.sort_by_key(|object| object.key.path());
+        objects.dedup_by_key(|object| object.key);
+        objects
     }
 
-    /// A .crate file's entry, if the file is good and the other side doesn't have it. Whether it has it is in the name: nothing is read for that.
+    /// A .crate file's entry, if the file is good and the other side doesn't have it. Its name has its checksum, so nothing is read to find that out.
     fn crate_file(
         &mut self,
         object: &Object,
@@ -259,17 +261,17 @@ impl Survey<'_> {
         }
         let checked = match self.store.open_object(&object.key)? {
             None => Err("it has vanished meanwhile".to_owned()),
-            // What the entry says is what is read, also of a file that is growing.
+            // No more is read than the entry says, even if the file is growing.
             Some((_, size)) if size != object.size => Err("it is being written".to_owned()),
-            Some((file, size)) => match digest(self.watch.reading(file.take(size))) {
+            Some((file, size)) => match digest(self.observer.reading(file.take(size))) {
                 Ok(actual) if actual == key.sha256 => Ok(()),
                 Ok(actual) => Err(format!("its checksum is {actual}")),
                 Err(e) => Err(format!("it can't be read: {e}")),
             },
         };
-        // What couldn't be read because of that isn't bad.
-        self.watch.go_on()?;
-        (self.watch.bytes)(object.size);
+        // A file that couldn't be read because the job was ended isn't bad.
+        self.observer.go_on()?;
+        (self.observer.bytes)(object.size);
         match checked {
             Ok(()) => Ok(Some((key, entry))),
             Err(why) => {
@@ -280,13 +282,14 @@ impl Survey<'_> {
     }
 
     fn bad(&mut self, object: &Object, why: &str) {
-        self.trouble.bad += 1;
-        (self.watch.say)(&format!("bad      {}: {why}", object.key.path()));
+        self.left_out.bad += 1;
+        (self.observer.say)(&format!("bad      {}: {why}", object.key.path()));
     }
 
-    fn missing(&mut self, key: IndexKey, pick: &Pick, why: &str) {
-        self.trouble.missing += 1;
-        (self.watch.say)(&format!("missing  {} of {}: {why}", pick.id, key.registry));
+    fn missing(&mut self, selected: &Selected, why: &str) {
+        self.left_out.missing += 1;
+        let Selected { registry, id, .. } = selected;
+        (self.observer.say)(&format!("missing  {id} of {registry}: {why}"));
     }
 }
 

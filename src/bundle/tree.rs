@@ -11,9 +11,10 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::{
-    Selection, Watch,
-    import::crate_key,
-    survey::{Found, Survey, Trouble, changed},
+    listed::crate_key,
+    observer::Observer,
+    scope::Scope,
+    survey::{CheckedCrate, LeftOut, Survey, changed},
 };
 use crate::{
     config::BaseUrl,
@@ -42,7 +43,7 @@ pub struct Tree {
     /// The registry it shows: a folder can show one.
     pub registry: RegistryName,
     /// Which crates.
-    pub selection: Selection,
+    pub scope: Scope,
 }
 
 /// What was made.
@@ -55,7 +56,7 @@ pub struct Planted {
     /// The bytes of both.
     pub bytes: u64,
     /// What didn't go.
-    pub trouble: Trouble,
+    pub left_out: LeftOut,
 }
 
 /// Writes a registry as a folder. A version whose .crate file isn't in it is shown as yanked, so that no resolver picks it, and a crate that
@@ -63,13 +64,13 @@ pub struct Planted {
 ///
 /// # Errors
 /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read or the folder can't be written.
-pub fn plant(store: &Store, tree: &Tree, watch: &Watch<'_>) -> Result<Planted> {
+pub fn plant(store: &Store, tree: &Tree, observer: &Observer<'_>) -> Result<Planted> {
     let mut planted = Planted::default();
     let mut survey = Survey {
         store,
-        watch,
+        observer,
         registry: Some(tree.registry),
-        trouble: Trouble::default(),
+        left_out: LeftOut::default(),
     };
     make(&tree.folder)?;
     if let Layout::Static(url) = &tree.layout {
@@ -81,25 +82,25 @@ pub fn plant(store: &Store, tree: &Tree, watch: &Watch<'_>) -> Result<Planted> {
         )?;
     }
     survey.run(
-        &tree.selection,
+        &tree.scope,
         |_, _| Ok(false),
         |found| match found.record.gone {
-            true => tree.withdraw(&found, watch, &mut planted),
-            false => tree.add(store, &found, watch, &mut planted),
+            true => tree.withdraw(&found, observer, &mut planted),
+            false => tree.add(store, &found, observer, &mut planted),
         },
     )?;
-    planted.trouble.add(survey.trouble);
+    planted.left_out.add(survey.left_out);
     sync_file_system(&tree.folder).map_err(|e| unwritable(&tree.folder, &e))?;
     Ok(planted)
 }
 
 impl Tree {
-    /// Crates first: no index file names what isn't there yet.
+    /// The .crate files first, so that no index file names what isn't there yet.
     fn add(
         &self,
         store: &Store,
-        found: &Found,
-        watch: &Watch<'_>,
+        found: &CheckedCrate,
+        observer: &Observer<'_>,
         planted: &mut Planted,
     ) -> Result<()> {
         let there: HashSet<String> = found.crates.iter().map(|(key, _)| key.path()).collect();
@@ -107,7 +108,7 @@ impl Tree {
         for version in found.file.versions() {
             let key = key(version);
             if there.contains(&key.path()) {
-                planted.bytes += self.crate_file(store, &key, watch)?;
+                planted.bytes += self.crate_file(store, &key, observer)?;
                 planted.crates += 1;
             }
         }
@@ -119,8 +120,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Upstream said that there is no such crate any more: no index file brings it back. Who asks for it by name misses it.
-    fn withdraw(&self, found: &Found, watch: &Watch<'_>, planted: &mut Planted) -> Result<()> {
+    /// Upstream has withdrawn this crate, so its index file goes. If it was selected, its versions count as missing.
+    fn withdraw(
+        &self,
+        found: &CheckedCrate,
+        observer: &Observer<'_>,
+        planted: &mut Planted,
+    ) -> Result<()> {
         let path = self.index_file(found);
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -128,14 +134,14 @@ impl Tree {
             Err(e) => return Err(unwritable(&path, &e)),
         }
         let name = found.file.name();
-        (watch.say)(&format!("gone     {name}: upstream has withdrawn it"));
-        if let Selection::Wanted(_) = &self.selection {
-            planted.trouble.missing += found.crates.len() as u64;
+        (observer.say)(&format!("gone     {name}: upstream has withdrawn it"));
+        if let Scope::Only(_) = &self.scope {
+            planted.left_out.missing += found.crates.len() as u64;
         }
         Ok(())
     }
 
-    fn index_file(&self, found: &Found) -> PathBuf {
+    fn index_file(&self, found: &CheckedCrate) -> PathBuf {
         let path = found.key.path.to_string();
         match self.layout {
             Layout::Static(_) => self.folder.join(path),
@@ -151,11 +157,11 @@ impl Tree {
         }
     }
 
-    fn crate_file(&self, store: &Store, key: &CrateKey, watch: &Watch<'_>) -> Result<u64> {
+    fn crate_file(&self, store: &Store, key: &CrateKey, observer: &Observer<'_>) -> Result<u64> {
         let gone = || changed(&key.path());
         let (file, size) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
-        // No more than it was, should it be growing.
-        let mut file = watch.reading(file.take(size));
+        // No more than it has now, even if it is growing.
+        let mut file = observer.reading(file.take(size));
         let path = self.path_of(&key.id);
         let failed = |e| unwritable(&path, &e);
         let (mut target, mut hasher) = (beside(&path)?, Hasher::default());

@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 use tar::{Builder, Header};
 
 use super::{
-    Entry, MANIFEST, SIGNATURE, SigningKey, Watch,
-    entry::{Entries, Records},
+    collect::BundlePart,
+    entry::{Entries, Entry, Records},
+    format::{MANIFEST, SIGNATURE},
     manifest,
-    pick::Part,
+    observer::Observer,
+    sign::SigningKey,
     survey::changed,
 };
 use crate::{
@@ -23,14 +25,14 @@ const LEVEL: i32 = 1;
 /// When every file in a bundle was last modified, so that equal contents are equal bytes: the beginning of 2000.
 const MODIFIED: u64 = 946_684_800;
 
-/// Writes one part as a bundle; each object is checked once more on its way. Index records are those that were picked, .crate files the store's.
+/// Writes one part as a bundle; each object is checked once more on its way. Index records are those that were collected, .crate files the store's.
 pub(super) fn write(
     store: &Store,
     entries: &mut Entries,
     records: &mut Records,
-    part: &Part,
+    part: &BundlePart,
     key: Option<&SigningKey>,
-    watch: &Watch<'_>,
+    observer: &Observer<'_>,
     target: impl Write,
 ) -> Result<()> {
     let encoder = zstd::Encoder::new(target, LEVEL).and_then(|mut encoder| {
@@ -51,13 +53,13 @@ pub(super) fn write(
     for entry in entries.read(part.lines.clone())? {
         let entry = entry?;
         match entry.key()? {
-            Key::Index(_) => object(watch.reading(&mut records), &entry, &mut archive)?,
+            Key::Index(_) => object(observer.reading(&mut records), &entry, &mut archive)?,
             key @ Key::Crate(_) => {
-                let file = watch.reading(stored(store, &key, &entry)?);
+                let file = observer.reading(stored(store, &key, &entry)?);
                 object(file, &entry, &mut archive)?;
             }
         }
-        (watch.bytes)(entry.size);
+        (observer.bytes)(entry.size);
     }
     let encoder = archive.into_inner().map_err(unwritable)?;
     encoder.finish().map(drop).map_err(unwritable)
@@ -73,7 +75,7 @@ fn stored(store: &Store, key: &Key, entry: &Entry) -> Result<Box<dyn Read>> {
 
 /// Appends what comes next in `file`, which must be what the manifest says.
 fn object(file: impl Read, entry: &Entry, archive: &mut Builder<impl Write>) -> Result<()> {
-    let mut checked = Checked {
+    let mut checked = HashingReader {
         file: file.take(entry.size),
         hasher: Hasher::default(),
         length: 0,
@@ -98,13 +100,13 @@ fn append(archive: &mut Builder<impl Write>, path: &str, size: u64, data: impl R
 }
 
 /// Hashes what is read.
-struct Checked<R> {
+struct HashingReader<R> {
     file: R,
     hasher: Hasher,
     length: u64,
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.hasher.update(&buffer[..read]);

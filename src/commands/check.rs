@@ -19,7 +19,7 @@ use crate::{
 
 /// What to check.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Options {
+pub struct CheckOptions {
     /// Cargo.lock files, or folders to search for them: can they be built from the store with no network at all? Without any, the settings, the store
     /// and the upstreams are checked.
     #[arg(value_name = "CARGO.LOCK")]
@@ -33,7 +33,7 @@ pub struct Options {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or a Cargo.lock can't be used.
-pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
     let (flags, options) = (flags.clone(), options.clone());
     let check = async move {
         match options.lockfiles.is_empty() {
@@ -48,12 +48,12 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
 /// Lists on standard output what the store lacks, each line beginning with what `prefetch` takes, and says the rest on standard error. No
 /// upstream is asked or even made ready. Exit code 1 when a build without network would lack something: also what comes from git or from a registry
 /// that isn't this mirror's.
-async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
+async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let list = List::read(&options.lockfiles, std::io::stdin())?;
-    if let Some(wanted) = list.wanted.first() {
+    if let Some(request) = list.requests.first() {
         return Err(Error::config(format!(
-            "{wanted} is no Cargo.lock and no folder; check takes nothing else"
+            "{request} is no Cargo.lock and no folder; check takes nothing else"
         )));
     }
     let store = app::existing_store(&config)?;
@@ -61,9 +61,9 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
         true => Look::Whole,
         false => Look::Glance,
     };
-    let (needed, aside) = list.needed(config.origins());
-    let missing = lacking(&store, &needed, look).await?;
-    tell(needed.len(), &missing, &aside);
+    let (selected, aside) = list.selected(config.origins());
+    let missing = lacking(&store, &selected, look).await?;
+    tell(selected.len(), &missing, &aside);
     let all_ours = aside.strange.is_empty() && aside.named.is_empty();
     Ok(match missing.is_empty() && all_ours {
         true => ExitCode::SUCCESS,
@@ -72,7 +72,7 @@ async fn lockfiles(flags: &Flags, options: &Options) -> Result<ExitCode> {
 }
 
 /// The table, and what is to be said of it. Whoever started it may have stopped reading; the exit code says what matters.
-fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
+fn tell(packages: usize, missing: &[Missing], aside: &Aside) {
     let width = |column: fn(&Missing) -> &str| {
         let widths = missing.iter().map(|m| column(m).chars().count());
         widths.max().unwrap_or(0)
@@ -89,9 +89,9 @@ fn tell(needed: usize, missing: &[Missing], aside: &Aside) {
         .map(|(what, why)| format!("not of this mirror  {what}: {why}\n"))
         .collect();
     said.push_str(&match missing.len() {
-        0 => format!("all {needed} packages are here"),
+        0 => format!("all {packages} packages are here"),
         lacking => format!(
-            "{lacking} of {needed} packages are missing; the first column is what `crate-mirror prefetch` takes"
+            "{lacking} of {packages} packages are missing; the first column is what `crate-mirror prefetch` takes"
         ),
     });
     said.push_str(&match aside.strange.len() + aside.named.len() {

@@ -12,17 +12,18 @@ use clap::ValueEnum;
 
 use super::{
     bar,
-    interrupt::{self, Ended, Stop},
+    interrupt::{self, Completion, Stop},
     say,
 };
 use crate::{
     app,
     bundle::{
-        self, Layout, Order, Output, Picks, Selection, SigningKey, Since, Tree, Trouble, Watch,
-        Written,
+        self, Baseline, CollectError, Contents, ExportedFile, Known, Layout, LeftOut, MAX_MANIFEST,
+        Observer, Output, Plan, Scope, SecretKeyError, SelectedCrates, SigningKey, Tree,
+        Unwritable,
     },
     config::{self, BaseUrl, Config, Flags},
-    domain::RegistryName,
+    domain::{RegistryName, request::parse_date},
     error::{Error, Result},
     prefetch::{List, Missing},
     store::Store,
@@ -35,7 +36,7 @@ const LEAST_PART: u64 = 1 << 20;
 
 /// What `export` is told.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub struct ExportOptions {
     /// Only what these Cargo.lock files need (a folder is searched for them); without any, everything that is stored.
     #[arg(value_name = "CARGO.LOCK")]
     lockfiles: Vec<String>,
@@ -84,7 +85,7 @@ struct Job {
 }
 
 enum Make {
-    Bundle(Order, Output, Option<SigningKey>),
+    Bundle(Plan, Vec<Baseline>, Output, Option<SigningKey>),
     Tree(Tree),
 }
 
@@ -94,16 +95,16 @@ enum Make {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or the flags can't be used, [`Kind::Store`](crate::error::Kind::Store) when
 /// something can't be read or written.
-pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let job = options.job(&config)?;
     let store = app::existing_store(&config)?;
     let quiet = options.output == Path::new("-");
     match interrupt::blocking(move |stop| work(&store, job, quiet, &stop)).await? {
-        Ended::Done(done) => done,
+        Completion::Done(done) => done,
         // It may have come to its end all the same.
-        Ended::Interrupted(Ok(code)) => Ok(code),
-        Ended::Interrupted(Err(_)) => Ok(interrupt::told(
+        Completion::Interrupted(Ok(code)) => Ok(code),
+        Completion::Interrupted(Err(_)) => Ok(interrupt::told(
             "nothing half-written is left of the export; run it again",
         )),
     }
@@ -112,35 +113,35 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
 fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCode> {
     let started = Instant::now();
     let progress = bar::unknown("checking");
-    let watch = Watch {
+    let observer = Observer {
         total: &|bytes| bar::know(&progress, bytes),
         bytes: &|bytes| progress.inc(bytes),
         say: &|line| progress.suspend(|| say::aside(line)),
         is_over: &|| stop.is_set(),
     };
-    let is_delta = matches!(&job.kind, Make::Bundle(order, ..) if !order.since.is_empty());
-    let (mut trouble, amount, summary, after) = match job.kind {
-        Make::Bundle(order, output, key) => {
-            let picked = bundle::pick(store, &order, &watch)?;
-            let (trouble, (entries, bytes)) = (picked.trouble, picked.size());
-            let written = bundle::export(store, picked, &output, key.as_ref(), &watch)?;
+    let is_delta = matches!(&job.kind, Make::Bundle(_, since, ..) if !since.is_empty());
+    let (mut left_out, amount, summary, after) = match job.kind {
+        Make::Bundle(plan, since, output, key) => {
+            let contents = collected(store, &plan, &since, &observer)?;
+            let (left_out, (entries, bytes)) = (contents.left_out, contents.size());
+            let written = bundle::export(store, contents, &output, key.as_ref(), &observer)?;
             let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
-            (trouble, entries, what, list(&written))
+            (left_out, entries, what, list(&written))
         }
         Make::Tree(tree) => {
             let usage = usage(&tree);
-            let made = bundle::plant(store, &tree, &watch)?;
+            let made = bundle::plant(store, &tree, &observer)?;
             let bytes = ByteSize(made.bytes).display().iec();
             let (files, crates) = (made.index_files, made.crates);
             let what = format!("{files} index files and {crates} crates of {bytes}");
             let what = format!("{what} in {}", tree.folder.display());
-            (made.trouble, files, what, usage)
+            (made.left_out, files, what, usage)
         }
     };
     progress.finish_and_clear();
-    trouble.missing += job.strange;
+    left_out.missing += job.strange;
     let seconds = started.elapsed().as_secs_f64();
-    let summary = format!("{summary}, in {seconds:.1} s{}{after}", said_of(trouble));
+    let summary = format!("{summary}, in {seconds:.1} s{}{after}", said_of(left_out));
     // Whoever started it may have stopped reading.
     let _ = match to_stdout {
         true => writeln!(std::io::stderr(), "{summary}"),
@@ -153,9 +154,44 @@ fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCod
             "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?",
         );
     }
-    Ok(match trouble.bad + trouble.missing {
+    Ok(match left_out.bad + left_out.missing {
         0 if !in_vain => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    })
+}
+
+/// What is to go of what is stored, without what the other side has since then.
+fn collected(
+    store: &Store,
+    plan: &Plan,
+    since: &[Baseline],
+    observer: &Observer<'_>,
+) -> Result<Contents> {
+    let opened = since.iter().map(|since| known(store, since));
+    let known = opened.collect::<Result<Vec<_>>>()?;
+    bundle::collect(store, plan, known, observer).map_err(doesnt_fit)
+}
+
+/// What to say of something that doesn't fit into a bundle, or of what else went wrong.
+fn doesnt_fit(e: CollectError) -> Error {
+    match e {
+        CollectError::EntryTooLarge { path, size } => Error::config(format!(
+            "--split: {path} has {size} bytes, which is more than one part has room for; choose a larger size"
+        )),
+        CollectError::TooManyEntries(count) => Error::config(format!(
+            "one bundle has room for a manifest of {MAX_MANIFEST} bytes, and {count} entries take more; use --split"
+        )),
+        CollectError::Failed(e) => e,
+    }
+}
+
+fn known(store: &Store, since: &Baseline) -> Result<Known> {
+    since.open(store).map_err(|e| match since {
+        Baseline::Time(_) => e,
+        Baseline::File(path) => {
+            let said = format!("--since {}: {e}", path.display());
+            Error::new(e.kind(), said).with_source(e)
+        }
     })
 }
 
@@ -175,23 +211,23 @@ fn usage(tree: &Tree) -> String {
     )
 }
 
-fn list(written: &[Written]) -> String {
-    let file = |file: &Written| {
+fn list(written: &[ExportedFile]) -> String {
+    let file = |file: &ExportedFile| {
         let size = ByteSize(file.bytes).display().iec();
         format!("\n  {} ({size})", file.path.display())
     };
     written.iter().map(file).collect()
 }
 
-fn said_of(trouble: Trouble) -> String {
+fn said_of(left_out: LeftOut) -> String {
     let mut said = String::new();
     for (count, what) in [
         (
-            trouble.bad,
+            left_out.bad,
             "bad and left out (`crate-mirror verify --repair` drops them)",
         ),
-        (trouble.missing, "missing"),
-        (trouble.unlisted, "crates left out that no index lists"),
+        (left_out.missing, "missing"),
+        (left_out.unlisted, "crates left out that no index lists"),
     ] {
         if count > 0 {
             said += &format!(", {count} {what}");
@@ -200,24 +236,29 @@ fn said_of(trouble: Trouble) -> String {
     said
 }
 
-impl Options {
+impl ExportOptions {
     fn job(&self, config: &Config) -> Result<Job> {
         let registry = self.registry(config)?;
-        let (selection, strange) = self.selection(config)?;
+        let (scope, strange) = self.scope(config)?;
         if self.format == Format::Bundle {
             if self.url.is_some() {
                 return Err(Error::config("--url goes with --format static only"));
             }
-            let order = Order {
-                selection,
-                since: self.since.iter().map(|text| Since::parse(text)).collect(),
+            let plan = Plan {
+                scope,
                 registry,
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
             };
             let output = self.output()?;
-            output.check()?;
-            let kind = Make::Bundle(order, output, self.key()?);
+            output.check().map_err(|Unwritable { path, why }| {
+                let path = path.display();
+                Error::config(format!(
+                    "--output: {path} can't be written: {why}; name a file, or `-` for standard output"
+                ))
+            })?;
+            let since = self.since.iter().map(|text| baseline(text)).collect();
+            let kind = Make::Bundle(plan, since, output, self.key()?);
             return Ok(Job { kind, strange });
         }
         let bundles_only = [
@@ -237,7 +278,7 @@ impl Options {
             folder: self.output.clone(),
             layout: self.layout()?,
             registry: registry.unwrap_or_else(RegistryName::crates_io),
-            selection,
+            scope,
         });
         Ok(Job { kind, strange })
     }
@@ -298,7 +339,14 @@ impl Options {
                 }),
         }
         };
-        SigningKey::load(file, password).map(Some)
+        match SigningKey::load(file, password) {
+            Ok(key) => Ok(Some(key)),
+            Err(SecretKeyError::Password(e)) => Err(e),
+            Err(SecretKeyError::Unusable(why)) => Err(Error::config(format!(
+                "--sign: {} {why}; it takes the secret key that `minisign -G` makes",
+                file.display()
+            ))),
+        }
     }
 
     fn registry(&self, config: &Config) -> Result<Option<RegistryName>> {
@@ -317,28 +365,36 @@ impl Options {
     }
 
     /// What is asked for, and how much of it is of registries that aren't this mirror's.
-    fn selection(&self, config: &Config) -> Result<(Selection, u64)> {
+    fn scope(&self, config: &Config) -> Result<(Scope, u64)> {
         if self.lockfiles.is_empty() {
-            return Ok((Selection::Whole, 0));
+            return Ok((Scope::Everything, 0));
         }
         let list = List::read(&self.lockfiles, std::io::stdin())?;
-        if let Some(name) = list.wanted.first() {
+        if let Some(name) = list.requests.first() {
             return Err(Error::config(format!(
                 "{name} is the name of a crate; export takes Cargo.lock files and folders with such files"
             )));
         }
-        let (needed, aside) = list.needed(config.origins());
+        let (selected, aside) = list.selected(config.origins());
         for Missing { what, why, .. } in &aside.strange {
             say::aside(format_args!("missing  {what}: {why}"));
         }
         for (what, why) in &aside.named {
             say::aside(format_args!("skipped  {what}: {why}"));
         }
-        let mut picks = Picks::default();
-        for needed in needed {
-            picks.add(needed.registry, needed.id, needed.sha256);
+        let mut crates = SelectedCrates::default();
+        for selected in selected {
+            crates.add(selected);
         }
-        Ok((Selection::Wanted(picks), aside.strange.len() as u64))
+        Ok((Scope::Only(crates), aside.strange.len() as u64))
+    }
+}
+
+/// What `--since` says: a date (`2026-11-01`, which is its midnight in UTC), a time (`2026-11-01T12:00:00Z`) or a file's path.
+fn baseline(text: &str) -> Baseline {
+    match parse_date(text) {
+        Ok(time) => Baseline::Time(time),
+        Err(_) => Baseline::File(text.into()),
     }
 }
 
@@ -360,4 +416,18 @@ fn indexes(config: &Config) -> std::collections::BTreeMap<RegistryName, String> 
         (*name, url.to_string())
     };
     config.registries.iter().map(index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_names_the_option_that_helps() {
+        let said = |e| doesnt_fit(e).to_string();
+        assert!(said(CollectError::TooManyEntries(3)).contains("use --split"));
+        let (path, size) = ("a".to_owned(), 7);
+        let large = said(CollectError::EntryTooLarge { path, size });
+        assert!(large.starts_with("--split: a has 7 bytes"), "{large}");
+    }
 }

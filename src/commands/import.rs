@@ -18,12 +18,12 @@ use rustix::{
 
 use super::{
     bar,
-    interrupt::{self, Ended, Stop},
+    interrupt::{self, Completion, Stop},
     say,
 };
 use crate::{
     app,
-    bundle::{self, Imported, PublicKey, Watch},
+    bundle::{self, Imported, NotPublicKey, Observer, PublicKey},
     config::{self, Config, Flags},
     error::{Error, Result},
     metrics::Metrics,
@@ -32,7 +32,7 @@ use crate::{
 
 /// What `import` is told.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub struct ImportOptions {
     /// The bundles, in the order in which they were made; `-` is standard input.
     #[arg(required = true, value_name = "BUNDLE")]
     bundles: Vec<PathBuf>,
@@ -47,10 +47,10 @@ pub struct Options {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or the key can't be used,
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when a bundle is refused, [`Kind::Store`](crate::error::Kind::Store) when the store can't be written.
-pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, options: &ImportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let key = options.require_signature.as_deref();
-    let key = key.map(PublicKey::parse).transpose()?;
+    let key = key.map(public_key).transpose()?;
     let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
     let started = Instant::now();
     let (bundles, importing) = (options.bundles.clone(), store.clone());
@@ -60,7 +60,7 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
         (done, ended)
     };
     let ended = interrupt::blocking(work).await?;
-    let (Ended::Done((done, _)) | Ended::Interrupted((done, _))) = &ended;
+    let (Completion::Done((done, _)) | Completion::Interrupted((done, _))) = &ended;
     let told = match done.written {
         0 => Ok(()),
         _ => store.announce_change().await,
@@ -69,15 +69,15 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     let summary = summary(done, started.elapsed());
     let failed = match ended {
         // It may have come to its end all the same. Whoever started it may have stopped reading.
-        Ended::Done((_, Ok(()))) | Ended::Interrupted((_, Ok(()))) => {
+        Completion::Done((_, Ok(()))) | Completion::Interrupted((_, Ok(()))) => {
             let _ = writeln!(io::stdout(), "{summary}");
             return told.map(|()| ExitCode::SUCCESS);
         }
-        Ended::Done((_, Err(wrong))) => {
+        Completion::Done((_, Err(wrong))) => {
             say::aside(format_args!("{summary}, and then something was wrong"));
             Err(wrong)
         }
-        Ended::Interrupted((_, Err(_))) => {
+        Completion::Interrupted((_, Err(_))) => {
             say::aside(summary);
             let how_to_go_on = "what has come whole is stored, and running it again goes on there";
             Ok(interrupt::told(how_to_go_on))
@@ -87,6 +87,19 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
         tracing::error!("a running mirror isn't told of what was imported: {e}");
     }
     failed
+}
+
+/// What `--require-signature` says: a file with a key, or the key itself.
+fn public_key(text: &str) -> Result<PublicKey> {
+    PublicKey::parse(text).map_err(|e| {
+        let what = match e {
+            NotPublicKey::File => "is not a public key",
+            NotPublicKey::Text => "is neither a file nor a public key",
+        };
+        Error::config(format!(
+            "--require-signature: {text:?} {what}; it takes minisign.pub, or the line in it that starts with RW"
+        ))
+    })
 }
 
 fn summary(done: &Imported, took: Duration) -> String {
@@ -108,7 +121,7 @@ fn import_all(
 ) -> Result<()> {
     for path in bundles {
         let progress = bar::unknown("reading");
-        let watch = Watch {
+        let observer = Observer {
             total: &|bytes| bar::know(&progress, bytes),
             bytes: &|bytes| progress.inc(bytes),
             say: &|line| progress.suspend(|| say::aside(line)),
@@ -118,10 +131,12 @@ fn import_all(
             file: open(path)?,
             stop,
         };
-        let imported = bundle::import(source, key, store, SystemTime::now(), &watch, done);
+        let imported = bundle::import(source, key, store, SystemTime::now(), &observer, done);
         progress.finish_and_clear();
-        imported
-            .map_err(|e| Error::new(e.kind(), format!("the bundle {}: {e}", path.display())))?;
+        imported.map_err(|e| {
+            let said = format!("the bundle {}: {e}", path.display());
+            Error::new(e.kind(), said).with_source(e)
+        })?;
     }
     Ok(())
 }

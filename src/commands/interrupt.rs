@@ -14,7 +14,7 @@ use super::say;
 use crate::error::{Error, Result};
 
 /// What became of a command's work.
-pub(super) enum Ended<T> {
+pub(super) enum Completion<T> {
     /// It came to its end.
     Done(T),
     /// Somebody ended it before.
@@ -72,18 +72,18 @@ impl Stop {
 /// end.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Stop) -> T + Send + 'static,
-) -> Result<Ended<T>> {
+) -> Result<Completion<T>> {
     let mut signals = Signals::listen()?;
     let stop = Stop::default();
     let working = stop.clone();
     let mut working = tokio::task::spawn_blocking(move || work(working));
     let early = |e| Error::internal(format!("it ended early: {e}"));
     tokio::select! {
-        done = &mut working => return done.map(Ended::Done).map_err(early),
+        done = &mut working => return done.map(Completion::Done).map_err(early),
         () = signals.next() => stop.set(),
     }
     tokio::select! {
-        done = working => done.map(Ended::Interrupted).map_err(early),
+        done = working => done.map(Completion::Interrupted).map_err(early),
         () = signals.next() => Err(at_once()),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// What becomes of what is printed.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Options {
+pub struct WantedOptions {
     /// Forget what was printed; what is asked for again is noted again.
     #[arg(long)]
     forget: bool,
@@ -29,7 +29,7 @@ pub struct Options {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used, [`Kind::Store`](crate::error::Kind::Store) when the
 /// store can't be read, or written if something is to be forgotten.
-pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, options: &WantedOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let store = app::existing_store(&config)?;
     let print = print(store, options.clone());
@@ -37,7 +37,7 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
     Ok(code.unwrap_or_else(|| interrupt::told("nothing is forgotten; run it again")))
 }
 
-async fn print(store: Store, options: Options) -> Result<ExitCode> {
+async fn print(store: Store, options: WantedOptions) -> Result<ExitCode> {
     let wishes = store.wishes(SystemTime::now()).await?;
     let lines: String = wishes.iter().map(|wish| format!("{wish}\n")).collect();
     let mut out = std::io::stdout();

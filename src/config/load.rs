@@ -9,7 +9,7 @@ use figment::{
     value::{Dict, Map},
 };
 
-use super::Config;
+use super::settings::Config;
 use crate::error::{Error, Result};
 
 /// The file read when no other is named, if it is there.

@@ -7,8 +7,8 @@ use std::{
 
 use url::Url;
 
-use super::{BaseUrl, Registry, sections::Server};
-use crate::domain::{RegistryName, lockfile::Source};
+use super::{registries::Registry, sections::Server, units::BaseUrl};
+use crate::domain::{RegistryName, lockfile::PackageSource};
 
 /// Every URL by which a Cargo.lock may name one of the registries: the one it is fetched from, and those under which this mirror serves it, which is
 /// what the Cargo.lock of somebody has who uses the mirror as a registry and not in place of one.
@@ -37,7 +37,7 @@ impl Origins {
     }
 
     /// The registry that `source` means, if it is one of ours.
-    pub fn registry(&self, source: &Source) -> Option<RegistryName> {
+    pub fn registry(&self, source: &PackageSource) -> Option<RegistryName> {
         source.among(self.0.iter().map(|(name, url)| (*name, url)))
     }
 }
@@ -71,7 +71,7 @@ mod tests {
         let inner = "[registries.inner]\nindex = \"https://user:secret@inner.example/index\"";
         let config = crate::config::parse(&format!("[server]\n{settings}\n{inner}"));
         let config = config.expect("valid settings");
-        let source = Source::at(Url::parse(url).expect("a URL"));
+        let source = PackageSource::at(Url::parse(url).expect("a URL"));
         let found = config.origins().registry(&source);
         found.map(|name| name.to_string())
     }
@@ -130,7 +130,7 @@ mod tests {
         let mut config = parsed.expect("valid settings");
         config.server.listen.0 = ([127, 0, 0, 1], 0).into();
         let url = Url::parse("http://127.0.0.1:8080/index/").expect("a URL");
-        let found = config.origins().registry(&Source::at(url));
+        let found = config.origins().registry(&PackageSource::at(url));
         assert_eq!(found, Some(RegistryName::crates_io()));
     }
 }

@@ -7,7 +7,7 @@ use serde::{
     de::{DeserializeSeed, Error as _, MapAccess, Visitor},
 };
 
-use super::BaseUrl;
+use super::units::BaseUrl;
 use crate::{
     domain::RegistryName,
     error::{Error, Result},
@@ -29,7 +29,7 @@ pub struct Registry {
 type Registries = BTreeMap<RegistryName, Registry>;
 
 /// What the operator wrote of one.
-enum Written {
+enum RegistryEntry {
     Enabled(Registry),
     /// Not to be served, nor asked, nor checked.
     Disabled,
@@ -46,12 +46,12 @@ pub(super) fn unmentioned() -> Registries {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when none is left, or when it isn't clear which is the default one.
-fn complete(written: BTreeMap<RegistryName, Written>) -> Result<Registries> {
+fn complete(written: BTreeMap<RegistryName, RegistryEntry>) -> Result<Registries> {
     let crates_io = RegistryName::crates_io();
     let is_unmentioned = !written.contains_key(&crates_io);
     let enabled = |(name, written)| match written {
-        Written::Enabled(registry) => Some((name, registry)),
-        Written::Disabled => None,
+        RegistryEntry::Enabled(registry) => Some((name, registry)),
+        RegistryEntry::Disabled => None,
     };
     let mut all: Registries = written.into_iter().filter_map(enabled).collect();
     if is_unmentioned {
@@ -135,21 +135,21 @@ fn yes() -> bool {
 struct Named(RegistryName);
 
 impl<'de> DeserializeSeed<'de> for Named {
-    type Value = Written;
+    type Value = RegistryEntry;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Written, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RegistryEntry, D::Error> {
         let keys = Keys::deserialize(deserializer)?;
         let index = match keys.index {
             None if self.0 == RegistryName::crates_io() => Some(crates_io_index()),
             index => index,
         };
         match (keys.enabled, keys.default, index) {
-            (false, false, _) => Ok(Written::Disabled),
+            (false, false, _) => Ok(RegistryEntry::Disabled),
             (false, true, _) => Err(D::Error::custom(
                 "a registry that isn't enabled can't be the default one; set `default = true` for another one",
             )),
             (true, _, None) => Err(D::Error::missing_field("index")),
-            (true, default, Some(index)) => Ok(Written::Enabled(Registry { index, default })),
+            (true, default, Some(index)) => Ok(RegistryEntry::Enabled(Registry { index, default })),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Units: the values an operator writes, with their limits in the type, so that a message can say what is allowed.
+//!
+//! Not by the crate humantime-serde: it reads a bare `Duration`, which has no limits, and its message says "a duration" and not what is allowed.
 
 use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
 

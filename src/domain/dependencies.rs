@@ -1,4 +1,4 @@
-//! [`Want`]: whom a resolver will ask for next, as far as an index file tells.
+//! [`Dependency`]: what a resolver will ask for next, as far as an index file tells.
 //!
 //! A guess, made as cargo's resolver would with nothing else to consider (`cargo/src/cargo/core/resolver/{dep_cache,features}.rs`): the newest version
 //! that fits, and of its dependencies those that its features turn on. Nothing depends on its being right.
@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::{Version as Semver, VersionReq};
 use serde::Deserialize;
 
-use super::{CrateName, IndexFile, Version};
+use super::{
+    index_file::{IndexFile, Version},
+    name::CrateName,
+};
 
 /// A dependency on a crate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Want {
+pub struct Dependency {
     /// Which crate.
     pub name: CrateName,
     /// Which versions of it; any that is no pre-release, when nobody has said.
@@ -23,8 +26,8 @@ pub struct Want {
     pub default_features: bool,
 }
 
-impl Want {
-    /// What is known of the wish of who just asks for the index file of `name`.
+impl Dependency {
+    /// What is known of it when somebody just asks for the index file of `name`.
     pub fn any(name: CrateName) -> Self {
         Self {
             name,
@@ -34,8 +37,8 @@ impl Want {
         }
     }
 
-    /// The version of `file` that a resolver would pick.
-    pub fn pick<'a>(&self, file: &'a IndexFile) -> Option<&'a Version> {
+    /// The version of `file` that a resolver would take.
+    pub fn resolve<'a>(&self, file: &'a IndexFile) -> Option<&'a Version> {
         let newest_first = |a: &(Semver, &Version), b: &(Semver, &Version)| a.0.cmp(&b.0);
         let versions = file.versions().iter().filter(|v| !v.yanked);
         let fitting = versions.filter_map(|version| {
@@ -49,21 +52,21 @@ impl Want {
         fitting.max_by(newest_first).map(|(_, version)| version)
     }
 
-    /// Whom a resolver that picked `version` of `file` for this would ask for next. Empty when its line can't be read.
-    pub fn next(&self, file: &IndexFile, version: &Version) -> Vec<Want> {
+    /// What a resolver that took `version` of `file` for this would ask for next. Empty when its line can't be read.
+    pub fn next(&self, file: &IndexFile, version: &Version) -> Vec<Dependency> {
         let line = file.body().get(version.line.clone()).unwrap_or_default();
-        let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        let Ok(line) = serde_json::from_slice::<DependencyLine>(line) else {
             return Vec::new();
         };
         let active = line.activate(self);
         let deps = line.deps.iter();
-        deps.filter_map(|dep| dep.wanted(&active)).collect()
+        deps.filter_map(|dep| dep.followed(&active)).collect()
     }
 }
 
 /// The fields read of a line; `features2` is where newer syntax is kept from older cargos.
 #[derive(Deserialize)]
-struct Line {
+struct DependencyLine {
     #[serde(default)]
     deps: Vec<Dep>,
     #[serde(default)]
@@ -105,12 +108,12 @@ struct Active<'a> {
     features: BTreeSet<(&'a str, &'a str)>,
 }
 
-impl Line {
-    fn activate<'a>(&'a self, want: &'a Want) -> Active<'a> {
+impl DependencyLine {
+    fn activate<'a>(&'a self, dependency: &'a Dependency) -> Active<'a> {
         let mut active = Active::default();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
-        let mut open: Vec<&str> = want.features.iter().map(String::as_str).collect();
-        if want.default_features {
+        let mut open: Vec<&str> = dependency.features.iter().map(String::as_str).collect();
+        if dependency.default_features {
             open.push("default");
         }
         while let Some(feature) = open.pop() {
@@ -151,8 +154,8 @@ impl Line {
 }
 
 impl Dep {
-    /// The dependency as a want, if a resolver follows it: not those of tests, nor those of another registry.
-    fn wanted(&self, active: &Active<'_>) -> Option<Want> {
+    /// This one, if a resolver follows it: not those of tests, nor those of another registry.
+    fn followed(&self, active: &Active<'_>) -> Option<Dependency> {
         let is_on = !self.optional || active.deps.contains(self.name.as_str());
         if !is_on || self.kind.as_deref() == Some("dev") || self.registry.is_some() {
             return None;
@@ -162,7 +165,7 @@ impl Dep {
         let asked = asked
             .take_while(|(dep, _)| *dep == self.name)
             .map(|(_, feature)| (*feature).to_owned());
-        Some(Want {
+        Some(Dependency {
             name: CrateName::parse(self.package.as_ref().unwrap_or(&self.name)).ok()?,
             req: Some(VersionReq::parse(&self.req).ok()?),
             features: self.features.iter().cloned().chain(asked).collect(),
@@ -188,22 +191,22 @@ mod tests {
         format!(r#"{{"name":"a","vers":"{vers}","cksum":"{cksum}","yanked":{yanked},{rest}}}"#)
     }
 
-    fn any() -> Want {
-        Want::any(CrateName::parse("a").expect("valid"))
+    fn any() -> Dependency {
+        Dependency::any(CrateName::parse("a").expect("valid"))
     }
 
-    fn picked(file: &IndexFile, want: &Want) -> Option<String> {
-        want.pick(file).map(|v| v.version().to_string())
+    fn resolved(file: &IndexFile, dependency: &Dependency) -> Option<String> {
+        dependency.resolve(file).map(|v| v.version().to_string())
     }
 
-    fn names(file: &IndexFile, want: &Want) -> Vec<String> {
-        let version = want.pick(file).expect("a version");
-        let next = want.next(file, version).into_iter();
-        next.map(|want| want.name.to_string()).collect()
+    fn names(file: &IndexFile, dependency: &Dependency) -> Vec<String> {
+        let version = dependency.resolve(file).expect("a version");
+        let next = dependency.next(file, version).into_iter();
+        next.map(|dependency| dependency.name.to_string()).collect()
     }
 
     #[test]
-    fn the_newest_version_that_fits_is_picked() {
+    fn the_newest_version_that_fits_is_taken() {
         let plain = |vers, yanked| line(vers, yanked, r#""deps":[],"features":{}"#);
         let file = file(&[
             plain("1.9.0", false),
@@ -212,14 +215,14 @@ mod tests {
             plain("2.0.0", false),
             plain("3.0.0-rc.1", false),
         ]);
-        let of = |req: &str| Want {
+        let of = |req: &str| Dependency {
             req: VersionReq::parse(req).ok(),
             ..any()
         };
-        assert_eq!(picked(&file, &any()).as_deref(), Some("2.0.0"));
-        assert_eq!(picked(&file, &of("^1")).as_deref(), Some("1.10.0"));
-        assert_eq!(picked(&file, &of("=1.9.0")).as_deref(), Some("1.9.0"));
-        assert_eq!(picked(&file, &of("4")), None);
+        assert_eq!(resolved(&file, &any()).as_deref(), Some("2.0.0"));
+        assert_eq!(resolved(&file, &of("^1")).as_deref(), Some("1.10.0"));
+        assert_eq!(resolved(&file, &of("=1.9.0")).as_deref(), Some("1.9.0"));
+        assert_eq!(resolved(&file, &of("4")), None);
     }
 
     #[test]
@@ -248,13 +251,13 @@ mod tests {
             names(&file, &any()),
             ["always", "built", "by-default", "real-name"]
         );
-        let want = Want {
+        let dependency = Dependency {
             features: ["full", "more", "by-name"].map(str::to_owned).into(),
             default_features: false,
             ..any()
         };
         assert_eq!(
-            names(&file, &want),
+            names(&file, &dependency),
             [
                 "always",
                 "built",
@@ -264,7 +267,7 @@ mod tests {
                 "real-name"
             ]
         );
-        let next = want.next(&file, want.pick(&file).expect("a version"));
+        let next = dependency.next(&file, dependency.resolve(&file).expect("a version"));
         let slashed = next.iter().find(|w| w.name.as_str() == "by-slash");
         assert!(slashed.is_some_and(|w| w.features.contains("x")));
     }

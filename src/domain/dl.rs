@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{CrateId, Prefix, Sha256, name::shorten};
+use super::{checksum::Sha256, index_path::Prefix, name::shorten, version::CrateId};
 use crate::error::{Error, Result};
 
 /// A registry's `dl`: an absolute URL with or without markers.

@@ -5,7 +5,12 @@ use std::{borrow::Cow, ops::Range};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{CrateId, CrateName, CrateVersion, IndexPath, Sha256, name::shorten};
+use super::{
+    checksum::Sha256,
+    index_path::IndexPath,
+    name::{CrateName, shorten},
+    version::{CrateId, CrateVersion},
+};
 use crate::error::{Error, Result};
 
 /// A crate's index file: JSON lines, one a version. The bytes are never rewritten: unknown fields and their order reach cargo.
@@ -57,12 +62,12 @@ pub struct Measure {
     entries: usize,
     /// The longest line with a backslash in it.
     escaped: usize,
-    line: Begun,
+    line: LineMeasure,
 }
 
 /// The line that isn't over yet.
 #[derive(Clone, Copy, Debug, Default)]
-struct Begun {
+struct LineMeasure {
     length: usize,
     has_escapes: bool,
     /// Its first byte that isn't blank.
@@ -114,7 +119,7 @@ impl Measure {
     }
 }
 
-impl Begun {
+impl LineMeasure {
     fn add(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
         self.first = self
@@ -126,7 +131,7 @@ impl Begun {
 
 /// The fields read from a line; cargo's own list is in `cargo/src/cargo/sources/registry/index/mod.rs`.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct IndexLine<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
@@ -162,7 +167,7 @@ impl IndexFile {
         for line in lines(text) {
             let written = &text[line.clone()];
             let ends_the_body = line.end == text.len();
-            match serde_json::from_str::<Line<'_>>(written) {
+            match serde_json::from_str::<IndexLine<'_>>(written) {
                 Ok(entry) => {
                     let named = CrateName::parse(&entry.name)
                         .ok()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::CrateName;
+use super::name::CrateName;
 use crate::error::{Error, Result};
 
 /// The canonical path of a crate's index file: `1/a`, `2/ab`, `3/a/abc`, `ab/cd/abcd…`, all in lower case.

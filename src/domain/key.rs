@@ -1,6 +1,12 @@
 //! Keys: what a stored object is. A key owns the object's path, the same on every backend.
 
-use super::{CrateId, CrateName, IndexPath, Prefix, RegistryName, Sha256};
+use super::{
+    checksum::Sha256,
+    index_path::{IndexPath, Prefix},
+    name::CrateName,
+    registry::RegistryName,
+    version::CrateId,
+};
 
 /// What a stored object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

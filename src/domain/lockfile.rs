@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use url::{Host, Url};
 
-use super::{CrateId, RegistryName, Sha256, name::shorten};
+use super::{checksum::Sha256, name::shorten, registry::RegistryName, version::CrateId};
 use crate::error::{Error, Result};
 
 /// The newest format cargo writes, as of 1.99.
@@ -27,7 +27,7 @@ pub struct Lockfile {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Locked {
     /// Which registry.
-    pub source: Source,
+    pub source: PackageSource,
     /// Which crate and version.
     pub id: CrateId,
     /// What its .crate file must hash to; files made without network access to a registry's checksums may lack it.
@@ -36,7 +36,7 @@ pub struct Locked {
 
 /// A registry as a Cargo.lock names it: by where its index is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum PackageSource {
     /// crates.io, by its git index (which is how cargo writes it even when it asks the sparse one) or by its sparse index.
     CratesIo,
     /// Another one, by the URL of its index, git or sparse.
@@ -69,7 +69,7 @@ pub enum Foreign {
 
 /// The file's own words; cargo's are in `cargo/src/cargo/core/resolver/encode.rs`.
 #[derive(Deserialize)]
-struct Written {
+struct LockfileToml {
     version: Option<u32>,
     #[serde(default)]
     package: Vec<Package>,
@@ -94,7 +94,7 @@ impl Lockfile {
     /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) with what is wrong and where, in one sentence that lacks the file's name.
     pub fn parse(text: &str) -> Result<Self> {
         let text = without_mark(text);
-        let written: Written = toml::from_str(text).map_err(|e| not_one(text, &e))?;
+        let written: LockfileToml = toml::from_str(text).map_err(|e| not_one(text, &e))?;
         if let Some(version) = written.version.filter(|v| !(1..=NEWEST).contains(v)) {
             return Err(Error::bad_request(format!(
                 "it is a Cargo.lock of version {version}, and this program reads versions 1 to {NEWEST}"
@@ -121,14 +121,14 @@ impl Lockfile {
 
 impl Package {
     /// Which registry it is of, and what it is called there.
-    fn place(&self) -> Result<(Source, CrateId), Foreign> {
+    fn place(&self) -> Result<(PackageSource, CrateId), Foreign> {
         let Some(source) = &self.source else {
             return Err(Foreign::Path);
         };
         if self.replace.is_some() {
             return Err(Foreign::Replaced);
         }
-        let source = Source::parse(source)?;
+        let source = PackageSource::parse(source)?;
         match CrateId::parse(&self.name, &self.version) {
             Ok(id) => Ok((source, id)),
             Err(e) => Err(Foreign::Unknown(e.message().to_owned())),
@@ -157,7 +157,7 @@ impl Package {
     }
 }
 
-impl Source {
+impl PackageSource {
     const GIT_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
     const SPARSE_INDEX: &str = "https://index.crates.io";
 
@@ -214,7 +214,7 @@ pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for PackageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CratesIo => f.write_str("crates.io"),
@@ -273,7 +273,7 @@ mod tests {
 
     fn serde(sha256: Option<&str>) -> Locked {
         Locked {
-            source: Source::CratesIo,
+            source: PackageSource::CratesIo,
             id: CrateId::parse("serde", "1.0.200").expect("valid"),
             sha256: sha256.map(|text| Sha256::parse(text).expect("valid")),
         }
@@ -372,7 +372,7 @@ mod tests {
                 Some("crates-io"),
             ),
         ] {
-            let source = Source::parse(source).expect("a registry");
+            let source = PackageSource::parse(source).expect("a registry");
             assert_eq!(source.among(known), found.map(name), "{source}");
         }
     }

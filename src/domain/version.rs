@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayString;
 
-use super::{CrateName, name::shorten};
+use super::name::{CrateName, shorten};
 use crate::error::{Error, Result};
 
 /// A version as semver writes it, at most 150 bytes, its text kept as it is.

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use super::{CrateName, CrateVersion, RegistryName, Wanted, wanted::Which};
+use super::{
+    name::CrateName,
+    registry::RegistryName,
+    request::{Request, Requirement},
+    version::CrateVersion,
+};
 
 /// A crate, or one version of it, that somebody asked for and that wasn't here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,15 +23,15 @@ pub struct Wish {
 impl Wish {
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let Wanted {
+        let Request {
             registry,
             name,
-            which,
-        } = Wanted::parse(text).ok()?;
-        let version = match which {
-            Which::Any => None,
-            Which::Exact(version) => Some(version),
-            Which::Matching(_) => return None,
+            requirement,
+        } = Request::parse(text).ok()?;
+        let version = match requirement {
+            Requirement::Any => None,
+            Requirement::Exact(version) => Some(version),
+            Requirement::Matching(_) => return None,
         };
         Some(Self {
             registry,
@@ -49,12 +54,12 @@ impl Wish {
 /// As `crate-mirror prefetch` takes it: `serde`, `serde@1.0.200`, and `internal:thing@1.0.0` for what isn't crates.io's.
 impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wanted = Wanted {
+        let request = Request {
             registry: self.registry,
             name: self.name,
-            which: self.version.map_or(Which::Any, Which::Exact),
+            requirement: self.version.map_or(Requirement::Any, Requirement::Exact),
         };
-        wanted.fmt(f)
+        request.fmt(f)
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::{BaseUrl, sections::Server},
     domain::{CrateId, CrateName},
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     metrics::{Metrics, RouteLabel},
     mirror::{Found, IndexEntry, Mirror, Registry},
 };
@@ -348,6 +348,7 @@ fn fault() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     /// A panic used to end the connection, and with it, over HTTP/2, every other request on it.
     #[tokio::test]

@@ -59,7 +59,7 @@ impl Fetch {
         }
         // In the line for upstream a download nobody waits for is given up; once begun it goes on for the store.
         let place = tokio::select! {
-            place = self.upstream.place() => place,
+            place = self.upstream.permit() => place,
             () = self.inner.downloads.abandoned(&self.key, &self.download) => {
                 return Err(Error::cancelled("nobody waits for this download any more"));
             }

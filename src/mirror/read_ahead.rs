@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{IndexEntry, Inner, entry::Due, memory::Resident, refresh::Asker};
 use crate::{
     config::sections,
-    domain::{CrateVersion, IndexKey, RegistryName, Want},
+    domain::{CrateVersion, Dependency, IndexKey, RegistryName},
     error::{Kind, Result},
     upstream::Upstream,
 };
@@ -49,7 +49,7 @@ struct Waiting {
 #[derive(Clone)]
 struct Step {
     upstream: Arc<Upstream>,
-    want: Want,
+    want: Dependency,
     depth: u32,
     /// How many more files may be asked for because of the client's request that this goes back to.
     files_left: Arc<AtomicU32>,
@@ -57,7 +57,7 @@ struct Step {
 
 /// What was followed already: the same version with the same features has the same dependencies.
 struct Followed {
-    steps: HashSet<(RegistryName, Want, CrateVersion)>,
+    steps: HashSet<(RegistryName, Dependency, CrateVersion)>,
     since: SystemTime,
 }
 
@@ -94,7 +94,7 @@ impl Followed {
     }
 
     /// Notes a step; false if it was followed already.
-    fn add(&mut self, step: (RegistryName, Want, CrateVersion)) -> bool {
+    fn add(&mut self, step: (RegistryName, Dependency, CrateVersion)) -> bool {
         self.steps.len() < MOST_WAITING && self.steps.insert(step)
     }
 }
@@ -159,7 +159,7 @@ impl Inner {
         }
         let root = Step {
             upstream: upstream.clone(),
-            want: Want::any(entry.file().name()),
+            want: Dependency::any(entry.file().name()),
             depth: 0,
             files_left: Arc::new(AtomicU32::new(settings.max_files.get())),
         };
@@ -238,7 +238,7 @@ impl Inner {
             let flight = match self.refreshes.join_existing(&key) {
                 Some(flight) => flight,
                 None => {
-                    let Some(place) = step.upstream.spare_place() else {
+                    let Some(place) = step.upstream.spare_permit() else {
                         let registry = step.upstream.registry();
                         ahead.put_back(step);
                         return Begun::NoPlace(registry);
@@ -284,7 +284,7 @@ impl Step {
         followed: &mut Followed,
         settings: &sections::ReadAhead,
     ) -> Vec<Self> {
-        let Some(version) = self.want.pick(entry.file()) else {
+        let Some(version) = self.want.resolve(entry.file()) else {
             return Vec::new();
         };
         let step = (

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::{IndexFile, IndexKey, Outcome, Validators},
     error::{Error, Kind, Result},
-    upstream::{Fetched, Place, Upstream},
+    upstream::{Fetched, Permit, Upstream},
 };
 
 /// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
@@ -39,7 +39,7 @@ pub(super) enum Asker {
     /// Somebody who wants nothing else, as long as it waits.
     Alone(Interested),
     /// Nobody yet, in a place that no client waited for.
-    Ahead(Place),
+    Ahead(Permit),
 }
 
 /// What came of asking upstream for an index file.
@@ -94,7 +94,7 @@ impl Inner {
                 }
                 // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
                 tokio::select! {
-                    place = upstream.place() => (place, false),
+                    place = upstream.permit() => (place, false),
                     () = interest.lost() => return Err(Error::cancelled("nobody waits for this index file any more")),
                 }
             }
@@ -125,7 +125,7 @@ impl Inner {
         upstream: &Upstream,
         key: IndexKey,
         known: Option<Arc<IndexEntry>>,
-        place: Place,
+        place: Permit,
         now: SystemTime,
     ) -> Answer {
         let nothing = Validators::default();

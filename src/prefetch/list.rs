@@ -1,4 +1,4 @@
-//! [`List`]: what somebody asks to be had, read from arguments: Cargo.lock files, folders with such files, names, and files of names.
+//! [`List`]: what somebody asks for, read from arguments: Cargo.lock files, folders with such files, requests, and files with requests.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,11 +10,11 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Missing, Needed};
+use super::missing::Missing;
 use crate::{
     config::Origins,
     domain::{
-        Lockfile, Wanted,
+        Lockfile, Request, Selected,
         lockfile::{Foreign, Skipped, without_mark},
     },
     error::{Error, Result},
@@ -23,18 +23,18 @@ use crate::{
 /// No Cargo.lock and no list is larger; those of the largest projects have under 1 MB.
 const MAX_FILE: u64 = 64 << 20;
 
-/// What somebody asks to be had.
+/// What somebody asks for.
 #[derive(Debug, Default)]
 pub struct List {
     /// Cargo.lock files, each with its path.
     pub lockfiles: Vec<(Arc<str>, Lockfile)>,
-    /// Crates by name.
-    pub wanted: Vec<Wanted>,
+    /// Crates that were asked for by name.
+    pub requests: Vec<Request>,
     /// The files read so far: a Cargo.lock and the folder it is in may both be given.
     seen: HashSet<PathBuf>,
 }
 
-/// What of a list no registry here has.
+/// What no registry here has, of what a list asks for.
 #[derive(Debug, Default)]
 pub struct Aside {
     /// Packages of registries that aren't this mirror's: a build from it lacks them.
@@ -43,7 +43,7 @@ pub struct Aside {
     pub named: Vec<(String, String)>,
     /// How many packages are parts of the projects themselves or lie beside them.
     pub paths: usize,
-    /// Where each of the above is in its list; the same reason is never in both.
+    /// The positions of the above in `strange` and `named`. No reason is in both, so one map is enough.
     seen: HashMap<(String, String), usize>,
 }
 
@@ -72,12 +72,12 @@ impl List {
                 _ if path.is_dir() => list.add_folder(path)?,
                 _ if path.exists() => list.add_file(path)?,
                 name => {
-                    let wanted = Wanted::parse(name).map_err(|e| {
+                    let request = Request::parse(name).map_err(|e| {
                         Error::config(format!(
                             "{name:?} is no file or folder, and as the name of a crate it is wrong: {e}"
                         ))
                     })?;
-                    list.wanted.push(wanted);
+                    list.requests.push(request);
                 }
             }
         }
@@ -98,7 +98,7 @@ impl List {
         }
         if !found {
             let folder = folder.display().to_string();
-            let hint = match Wanted::parse(&folder) {
+            let hint = match Request::parse(&folder) {
                 Ok(_) => format!("; the crate of that name is written crates-io:{folder}"),
                 Err(_) => String::new(),
             };
@@ -134,21 +134,21 @@ impl List {
             return Ok(());
         }
         for (at, line) in without_mark(text).lines().enumerate() {
-            // Nothing that can be wanted has a `#` in it.
+            // No request has a `#` in it.
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() {
                 continue;
             }
-            let wanted = Wanted::parse(line)
+            let request = Request::parse(line)
                 .map_err(|e| Error::config(format!("{place}, line {}: {e}", at + 1)))?;
-            self.wanted.push(wanted);
+            self.requests.push(request);
         }
         Ok(())
     }
 
     /// What the Cargo.lock files need of our registries, each file once, and what they need from elsewhere.
-    pub fn needed(&self, origins: &Origins) -> (Vec<Needed>, Aside) {
-        let (mut needed, mut aside) = (Vec::<Needed>::new(), Aside::default());
+    pub fn selected(&self, origins: &Origins) -> (Vec<Selected>, Aside) {
+        let (mut selected, mut aside) = (Vec::<Selected>::new(), Aside::default());
         let mut places = HashMap::new();
         for (place, lockfile) in &self.lockfiles {
             for locked in &lockfile.packages {
@@ -160,10 +160,10 @@ impl List {
                 };
                 let at = *places
                     .entry((registry, locked.id, locked.sha256))
-                    .or_insert(needed.len());
-                match needed.get_mut(at) {
+                    .or_insert(selected.len());
+                match selected.get_mut(at) {
                     Some(known) => known.by.push(place.clone()),
-                    None => needed.push(Needed {
+                    None => selected.push(Selected {
                         registry,
                         id: locked.id,
                         sha256: locked.sha256,
@@ -180,7 +180,7 @@ impl List {
                 }
             }
         }
-        (needed, aside)
+        (selected, aside)
     }
 }
 

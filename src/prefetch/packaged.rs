@@ -7,9 +7,9 @@ use std::{io::Read, sync::Arc};
 use flate2::read::GzDecoder;
 use tar::{Archive, EntryType};
 
-use super::{Missing, Needed, Prefetch, parallel};
+use super::{missing::Missing, parallel, prefetcher::Prefetcher};
 use crate::{
-    domain::{CrateId, CrateKey, Key, Lockfile},
+    domain::{CrateId, CrateKey, Key, Lockfile, Selected},
     error::{Error, Result},
     store::Store,
 };
@@ -26,21 +26,21 @@ const AT_ONCE: usize = 4;
 /// The Cargo.lock files found, each with whose it is, and those that can't be read.
 pub type Packaged = (Vec<(Arc<str>, Lockfile)>, Vec<Missing>);
 
-impl Prefetch {
-    /// The Cargo.lock files inside those of the .crate files that are stored and have one.
+impl Prefetcher {
+    /// The Cargo.lock files inside the selected .crate files, as far as these are stored and have one.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when a task panics.
-    pub async fn packaged(&self, needed: Vec<Needed>) -> Result<Packaged> {
+    pub async fn packaged(&self, selected: Vec<Selected>) -> Result<Packaged> {
         let store = self.mirror.store();
-        let work = |needed: Needed| {
+        let work = |selected: Selected| {
             let store = store.clone();
-            let label = needed.label();
-            let look = move || stored(&store, &needed);
+            let label = selected.label();
+            let look = move || stored(&store, &selected);
             async move { (label, tokio::task::spawn_blocking(look).await) }
         };
         let (mut found, mut missing) = Packaged::default();
-        for (label, looked) in parallel::each(needed, AT_ONCE, work).await? {
+        for (label, looked) in parallel::each(selected, AT_ONCE, work).await? {
             let looked = looked.map_err(|e| Error::internal(format!("a task ended early: {e}")))?;
             match looked {
                 Ok(None) => {}
@@ -61,12 +61,12 @@ impl Prefetch {
     }
 }
 
-/// The Cargo.lock in a file that is needed, if it is stored.
-fn stored(store: &Store, needed: &Needed) -> Result<Option<Lockfile>> {
-    let Some(sha256) = needed.sha256 else {
+/// The Cargo.lock in a selected file, if it is stored.
+fn stored(store: &Store, selected: &Selected) -> Result<Option<Lockfile>> {
+    let Some(sha256) = selected.sha256 else {
         return Ok(None);
     };
-    let Needed { registry, id, .. } = *needed;
+    let Selected { registry, id, .. } = *selected;
     let key = CrateKey {
         registry,
         id,

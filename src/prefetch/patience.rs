@@ -9,7 +9,7 @@ use crate::error::{Class, Error, Kind, Result};
 
 /// How often one thing is asked for again when upstream fails for reasons that pass; the first wait is a second, and each one is twice as long.
 const REPETITIONS: u32 = 4;
-/// The longest wait, whatever upstream wishes.
+/// The longest wait, whatever upstream's `Retry-After` says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// When so many things in a row couldn't be had, upstream is down, and waiting for each one in turn would take hours.
 const HOPELESS: u32 = 16;
@@ -25,7 +25,7 @@ pub(super) struct Patience {
 #[derive(Default)]
 pub(super) struct Tries {
     made: u32,
-    /// What upstream really answered last; that it is left alone for a while since says nothing to whoever asks why.
+    /// What upstream answered last. That its circuit is open since then doesn't explain anything to whoever asks why.
     cause: Option<Error>,
 }
 
@@ -63,7 +63,7 @@ impl Patience {
     }
 }
 
-/// Whether upstream wasn't even asked.
+/// Whether upstream wasn't asked at all, because its circuit is open.
 fn is_circuit(error: &Error) -> bool {
     matches!(error.kind(), Kind::CircuitOpen { .. })
 }

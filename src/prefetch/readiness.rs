@@ -1,8 +1,8 @@
 //! Readiness: can Cargo.lock files be built from a store alone? Nothing here knows of any upstream.
 
-use super::needed::{Missing, Needed};
+use super::missing::Missing;
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, Key},
+    domain::{CrateKey, IndexFile, IndexKey, Key, Selected},
     error::{Kind, Result},
     store::{Store, Verdict},
 };
@@ -16,39 +16,35 @@ pub enum Look {
     Whole,
 }
 
-/// What of `needed` can't be had from `store` without any network, in its order. The store is left as it is.
+/// What of `selected` can't be had from `store` without any network, in its order. The store is left as it is.
 ///
 /// # Errors
 /// [`Kind::Store`] when the storage can't be read.
-pub async fn lacking(store: &Store, needed: &[Needed], look: Look) -> Result<Vec<Missing>> {
-    let mut by_crate: Vec<_> = needed
+pub async fn lacking(store: &Store, selected: &[Selected], look: Look) -> Result<Vec<Missing>> {
+    let mut by_crate: Vec<_> = selected
         .iter()
-        .map(|n| (index_of(n), n))
+        .map(|selected| (selected.index(), selected))
         .enumerate()
         .collect();
     // Each index file is read once, and one at a time is in memory.
     by_crate.sort_by_cached_key(|(_, (index, _))| index.path());
     let (mut missing, mut known) = (Vec::new(), None);
-    for (at, (index, needed)) in by_crate {
+    for (at, (index, selected)) in by_crate {
         let same = known.take().filter(|(of, _)| *of == index);
         let file = match same {
             Some((_, file)) => file,
             None => index_file(store, &index).await?,
         };
         let why = match &file {
-            Ok(file) => lack(store, file, needed, look).await?,
+            Ok(file) => lack(store, file, selected, look).await?,
             Err(why) => Some(why.clone()),
         };
         known = Some((index, file));
-        let (what, by) = (needed.label(), needed.by.clone());
+        let (what, by) = (selected.label(), selected.by.clone());
         missing.extend(why.map(|why| (at, Missing { what, why, by })));
     }
     missing.sort_by_key(|(at, _)| *at);
     Ok(missing.into_iter().map(|(_, missing)| missing).collect())
-}
-
-fn index_of(needed: &Needed) -> IndexKey {
-    IndexKey::new(needed.registry, needed.id.name)
 }
 
 /// The index file under `index`, or why there is none to be used.
@@ -72,18 +68,18 @@ async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<IndexFile,
 async fn lack(
     store: &Store,
     file: &IndexFile,
-    needed: &Needed,
+    selected: &Selected,
     look: Look,
 ) -> Result<Option<String>> {
-    let Needed { registry, id, .. } = needed;
+    let Selected { registry, id, .. } = selected;
     let Some(listed) = file.find(id) else {
         return Ok(Some("the index file here doesn't list it".into()));
     };
     let sha256 = listed.sha256;
-    if let Some(wanted) = needed.sha256
-        && wanted != sha256
+    if let Some(locked) = selected.sha256
+        && locked != sha256
     {
-        let why = format!("its checksum must be {wanted}, but the index file here says {sha256}");
+        let why = format!("its checksum must be {locked}, but the index file here says {sha256}");
         return Ok(Some(why));
     }
     let key = CrateKey {

@@ -2,14 +2,19 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use super::{List, Prefetch, Report, lockfile, readiness::Look};
+use super::{
+    list::{List, lockfile},
+    prefetcher::Prefetcher,
+    readiness::Look,
+    report::Report,
+};
 use crate::{
     config::{Origins, sections},
     error::{Error, Result},
     mirror::Mirror,
 };
 
-/// So many things are asked for at once: few, because clients wait in the same line for upstream.
+/// So many things are asked for at once: few, because clients wait for the same permits.
 const AT_ONCE: usize = 4;
 
 /// What to keep.
@@ -45,9 +50,9 @@ async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result
     let list = tokio::task::spawn_blocking(move || readable(paths))
         .await
         .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
-    let (needed, aside) = list.needed(&warm.origins);
-    let prefetch = Prefetch::new(mirror.clone(), AT_ONCE, Look::Glance, clock);
-    let mut report = prefetch.fetch(needed).await?;
+    let (selected, aside) = list.selected(&warm.origins);
+    let prefetcher = Prefetcher::new(mirror.clone(), AT_ONCE, Look::Glance, clock);
+    let mut report = prefetcher.fetch(selected).await?;
     report.missing.extend(aside.strange);
     Ok(report)
 }

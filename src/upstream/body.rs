@@ -11,8 +11,8 @@ use http::{HeaderMap, header};
 use reqwest::Response;
 
 use super::{
-    Upstream,
-    answer::{Answer, Piece},
+    registry::Upstream,
+    reply::{BodyRead, Reply},
     trouble::flatten,
 };
 use crate::error::{Error, Result};
@@ -46,21 +46,21 @@ impl Encoding {
 
 impl Upstream {
     /// The next piece of a body; `None` at its end.
-    pub(super) async fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>> {
+    pub(super) async fn chunk(&self, answer: &mut Reply) -> Result<Option<Bytes>> {
         let silence: Duration = *self.settings.stall_timeout;
         match answer.next(silence).await {
-            Piece::Here(chunk) => {
+            BodyRead::Here(chunk) => {
                 self.metrics.fetched_bytes.inc_by(chunk.len() as u64);
                 Ok(Some(chunk))
             }
-            Piece::End => Ok(None),
-            Piece::BrokenOff(e) => Err(Error::upstream_unavailable(format!(
+            BodyRead::End => Ok(None),
+            BodyRead::BrokenOff(e) => Err(Error::upstream_unavailable(format!(
                 "{} broke off its answer",
                 self.host(answer.url())
             ))
             .because(flatten(&e))
             .with_source(e.without_url())),
-            Piece::Silence => Err(Error::upstream_timeout(format!(
+            BodyRead::Silence => Err(Error::upstream_timeout(format!(
                 "{} fell silent for {} in the middle of its answer",
                 self.host(answer.url()),
                 humantime::format_duration(silence)
@@ -69,7 +69,7 @@ impl Upstream {
     }
 
     /// A whole body of at most `limit` bytes, which is small, as it came over the wire.
-    pub(super) async fn whole(&self, answer: &mut Answer, limit: usize) -> Result<Bytes> {
+    pub(super) async fn whole(&self, answer: &mut Reply, limit: usize) -> Result<Bytes> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(answer).await? {
             if body.len() + chunk.len() > limit {

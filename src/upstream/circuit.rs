@@ -1,7 +1,8 @@
-//! [`Breaker`]: stops asking a host that keeps failing, and finds out with one request at a time whether it is back.
+//! [`Circuits`]: circuit breakers, one for each host. While a host's circuit is open it isn't asked, but for one request at a time that finds out
+//! whether it is back.
 //!
-//! Without it, every request during an outage would wait for its own timeouts, and a host that is overloaded would be asked the more the worse it
-//! gets. But one object's trouble isn't the host's: a file that can't be had, again and again, says nothing of the others.
+//! Without them every request during an outage would wait for its own timeouts, and an overloaded host would be asked more and more. But one resource that
+//! fails doesn't make its host fail: a file that can't be had, again and again, says nothing of the others.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::words::{Failure, Object, Resting, Words};
+use super::failures::{Backoffs, Failure, Failures, Resource};
 use crate::error::{Error, Kind, Result};
 
 /// How long a host is left alone at first; doubled with each probe that fails.
@@ -33,77 +34,79 @@ pub enum Circuit {
 
 /// The circuits of an upstream's hosts: that of its index, and those its crates are on.
 #[derive(Default)]
-pub(super) struct Breaker(Mutex<HashMap<String, Host>>);
+pub(super) struct Circuits(Mutex<HashMap<String, Host>>);
 
 /// What is known of a host.
 struct Host {
-    state: State,
-    /// The objects that are to be left alone, whatever becomes of the others.
-    resting: Resting,
+    state: HostState,
+    /// The resources that are to be left alone, whatever becomes of the others.
+    backoffs: Backoffs,
     used: Instant,
 }
 
-enum State {
-    Closed(Words),
-    Open(Pause),
+enum HostState {
+    Closed(Failures),
+    Open(Opening),
     /// One request is on its way to find out.
-    Probing(Pause),
+    Probing(Opening),
 }
 
-/// A time in which a host is left alone.
+/// What is known while a circuit is open.
 #[derive(Clone)]
-struct Pause {
+struct Opening {
     until: Instant,
     length: Duration,
-    /// What has been probed with last and in vain. Others go first the next time, because it may be all that is wrong.
-    by: Option<Object>,
+    /// The resource of the last probe, if it failed. Another one goes first the next time, because this resource may be all that is wrong.
+    by: Option<Resource>,
     /// Why, if it is for a reason that doesn't pass.
     refused: Option<Error>,
 }
 
-/// Leave to send one request. Dropped without a word, it counts as neither success nor failure.
-pub(super) struct Pass {
-    breaker: Arc<Breaker>,
+/// Leave to send one request. Dropped before it is told how the request ended, it counts as neither success nor failure.
+pub(super) struct CircuitPass {
+    circuits: Arc<Circuits>,
     host: String,
-    object: Object,
+    resource: Resource,
     probe: bool,
 }
 
-impl Breaker {
-    /// Leave to ask `host` for `object`.
+impl Circuits {
+    /// Leave to ask `host` for `resource`.
     ///
     /// # Errors
-    /// [`Kind::CircuitOpen`] with the time until the next probe while the circuit is open, or until this object may be asked for again;
+    /// [`Kind::CircuitOpen`] with the time until the next probe while the circuit is open, or until this resource may be asked for again;
     /// [`Kind::UpstreamRefused`] while it is open for a reason that doesn't pass.
-    pub(super) fn pass(self: &Arc<Self>, host: &str, object: Object, now: Instant) -> Result<Pass> {
+    pub(super) fn pass(
+        self: &Arc<Self>,
+        host: &str,
+        resource: Resource,
+        now: Instant,
+    ) -> Result<CircuitPass> {
         let mut hosts = self.lock();
         make_room(&mut hosts, host);
         let known = hosts
             .entry(host.to_owned())
             .or_insert_with(|| Host::new(now));
         known.used = now;
-        if let Some(wait) = known.resting.wait(object, now) {
+        if let Some(wait) = known.backoffs.wait(resource, now) {
             let said = format!("upstream {host} has asked to be left alone with this for a while");
-            return Err(Error::new(
-                Kind::CircuitOpen { retry_after: wait },
-                said,
-            ));
+            return Err(Error::new(Kind::CircuitOpen { retry_after: wait }, said));
         }
         let probe = match &known.state {
-            State::Closed(_) => false,
-            State::Open(pause) => match pause.left(object, now) {
+            HostState::Closed(_) => false,
+            HostState::Open(opening) => match opening.left(resource, now) {
                 None => {
-                    known.state = State::Probing(pause.clone());
+                    known.state = HostState::Probing(opening.clone());
                     true
                 }
-                Some(left) => return Err(pause.told(host, left)),
+                Some(left) => return Err(opening.told(host, left)),
             },
-            State::Probing(pause) => return Err(pause.told(host, PROBE_TAKES)),
+            HostState::Probing(opening) => return Err(opening.told(host, PROBE_TAKES)),
         };
-        Ok(Pass {
-            breaker: self.clone(),
+        Ok(CircuitPass {
+            circuits: self.clone(),
             host: host.to_owned(),
-            object,
+            resource,
             probe,
         })
     }
@@ -113,8 +116,8 @@ impl Breaker {
         let hosts = self.lock();
         let circuits = hosts.iter().map(|(host, known)| {
             let circuit = match known.state {
-                State::Closed(_) => Circuit::Closed,
-                State::Open(_) | State::Probing(_) => Circuit::Open,
+                HostState::Closed(_) => Circuit::Closed,
+                HostState::Open(_) | HostState::Probing(_) => Circuit::Open,
             };
             (host.clone(), circuit)
         });
@@ -126,14 +129,14 @@ impl Breaker {
     }
 }
 
-/// Forgets the host asked longest ago, of those that are well if there are any, when there are too many.
+/// Forgets one host when there are too many: of those whose circuit is closed, if there are any, the one asked longest ago.
 fn make_room(hosts: &mut HashMap<String, Host>, host: &str) {
     if hosts.len() < HOSTS || hosts.contains_key(host) {
         return;
     }
     let oldest = hosts
         .iter()
-        .min_by_key(|(_, known)| (!matches!(known.state, State::Closed(_)), known.used));
+        .min_by_key(|(_, known)| (!matches!(known.state, HostState::Closed(_)), known.used));
     if let Some(oldest) = oldest.map(|(host, _)| host.clone()) {
         hosts.remove(&oldest);
     }
@@ -142,17 +145,17 @@ fn make_room(hosts: &mut HashMap<String, Host>, host: &str) {
 impl Host {
     fn new(now: Instant) -> Self {
         Self {
-            state: State::Closed(Words::default()),
-            resting: Resting::default(),
+            state: HostState::Closed(Failures::default()),
+            backoffs: Backoffs::default(),
             used: now,
         }
     }
 }
 
-impl Pause {
-    /// How long until `object` may be the probe; `None` when it may.
-    fn left(&self, object: Object, now: Instant) -> Option<Duration> {
-        let until = match self.by == Some(object) {
+impl Opening {
+    /// How long until `resource` may be the probe; `None` when it may.
+    fn left(&self, resource: Resource, now: Instant) -> Option<Duration> {
+        let until = match self.by == Some(resource) {
             true => self.until + self.length,
             false => self.until,
         };
@@ -172,7 +175,7 @@ impl Pause {
     }
 }
 
-impl Pass {
+impl CircuitPass {
     /// Whether the others wait for what becomes of this request.
     pub(super) fn is_probe(&self) -> bool {
         self.probe
@@ -181,39 +184,39 @@ impl Pass {
     /// The host has answered.
     pub(super) fn succeeded(mut self) {
         self.probe = false;
-        self.change(|known| known.state = State::Closed(Words::default()));
+        self.change(|known| known.state = HostState::Closed(Failures::default()));
     }
 
     /// The request has failed, and not by what was asked.
     pub(super) fn failed(mut self, failure: Failure, error: &Error, now: Instant) {
-        let (probe, object) = (std::mem::take(&mut self.probe), self.object);
-        let mut wish = None;
-        if let (Failure::Object, Kind::UpstreamUnavailable { retry_after }) =
+        let (probe, resource) = (std::mem::take(&mut self.probe), self.resource);
+        let mut asked_for = None;
+        if let (Failure::Resource, Kind::UpstreamUnavailable { retry_after }) =
             (failure, error.kind())
         {
-            wish = retry_after.filter(|wait| !wait.is_zero());
+            asked_for = retry_after.filter(|wait| !wait.is_zero());
         }
         let refused = (error.kind() == Kind::UpstreamRefused).then(|| error.clone());
         self.change(|known| {
-            if let Some(wait) = wish {
-                known.resting.leave_alone(object, now, now + wait);
+            if let Some(wait) = asked_for {
+                known.backoffs.leave_alone(resource, now, now + wait);
             }
             let (length, by) = match &mut known.state {
-                State::Closed(words) => {
-                    words.add(failure, object, wish);
-                    match words.verdict(FIRST_PAUSE) {
+                HostState::Closed(failures) => {
+                    failures.add(failure, resource, asked_for);
+                    match failures.verdict(FIRST_PAUSE) {
                         Some(length) => (length, None),
                         None => return,
                     }
                 }
-                State::Probing(pause) if probe => {
-                    let by = (failure == Failure::Object).then_some(object);
-                    ((pause.length * 2).min(LONGEST_PAUSE), by)
+                HostState::Probing(opening) if probe => {
+                    let by = (failure == Failure::Resource).then_some(resource);
+                    ((opening.length * 2).min(LONGEST_PAUSE), by)
                 }
                 // Sent before the circuit opened; it knows nothing newer.
-                State::Open(_) | State::Probing(_) => return,
+                HostState::Open(_) | HostState::Probing(_) => return,
             };
-            known.state = State::Open(Pause {
+            known.state = HostState::Open(Opening {
                 until: now + length,
                 length,
                 by,
@@ -222,38 +225,39 @@ impl Pass {
         });
     }
 
-    /// Changes what is known of the host in one step: read and written apart, a late failure could undo what a probe has found out meanwhile.
+    /// Changes what is known of the host under one lock. In two steps a late failure could undo what a probe has found out in between.
     fn change(&self, change: impl FnOnce(&mut Host)) {
         let host = self.host.as_str();
-        let mut hosts = self.breaker.lock();
-        // It may have been forgotten meanwhile; then it has to begin anew, and so would its words.
+        let mut hosts = self.circuits.lock();
+        // It may have been forgotten meanwhile. Then there is nothing to change: its failures are counted anew.
         let Some(known) = hosts.get_mut(host) else {
             return;
         };
-        let was_closed = matches!(known.state, State::Closed(_));
+        let was_closed = matches!(known.state, HostState::Closed(_));
         change(known);
         match (was_closed, &known.state) {
-            (true, State::Open(pause)) => {
-                let pause_s = pause.length.as_secs_f64();
+            (true, HostState::Open(opening)) => {
+                let pause_s = opening.length.as_secs_f64();
                 tracing::warn!(
                     host,
                     pause_s,
                     "an upstream host keeps failing; it is left alone for a while"
                 );
             }
-            (false, State::Closed(_)) => tracing::info!(host, "an upstream host is back"),
-            (true | false, State::Open(_) | State::Probing(_)) | (true, State::Closed(_)) => {}
+            (false, HostState::Closed(_)) => tracing::info!(host, "an upstream host is back"),
+            (true | false, HostState::Open(_) | HostState::Probing(_))
+            | (true, HostState::Closed(_)) => {}
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for CircuitPass {
     fn drop(&mut self) {
         // A probe that nobody waited for told nothing; the next request is the next probe.
         if self.probe {
             self.change(|known| {
-                if let State::Probing(pause) = &known.state {
-                    known.state = State::Open(pause.clone());
+                if let HostState::Probing(opening) = &known.state {
+                    known.state = HostState::Open(opening.clone());
                 }
             });
         }
@@ -267,67 +271,71 @@ mod tests {
     const HOST: &str = "index.test";
     const FAILURES: usize = 5;
 
-    fn object(n: u64) -> Object {
+    fn resource(n: u64) -> Resource {
         let url = format!("https://{HOST}/{n}");
-        Object::of(&url.parse().expect("a URL"))
+        Resource::of(&url.parse().expect("a URL"))
     }
 
     fn unavailable(retry_after: Option<Duration>) -> Error {
         Error::new(Kind::UpstreamUnavailable { retry_after }, "503")
     }
 
-    fn fail(breaker: &Arc<Breaker>, failure: Failure, n: u64, now: Instant) {
-        let pass = breaker.pass(HOST, object(n), now).expect("closed");
+    fn fail(circuits: &Arc<Circuits>, failure: Failure, n: u64, now: Instant) {
+        let pass = circuits.pass(HOST, resource(n), now).expect("closed");
         pass.failed(failure, &unavailable(None), now);
     }
 
-    fn broken(now: Instant) -> Arc<Breaker> {
-        let breaker = Arc::new(Breaker::default());
+    fn broken(now: Instant) -> Arc<Circuits> {
+        let circuits = Arc::new(Circuits::default());
         for _ in 0..FAILURES {
-            fail(&breaker, Failure::Host, 0, now);
+            fail(&circuits, Failure::Host, 0, now);
         }
-        breaker
+        circuits
     }
 
     #[test]
     fn a_host_that_keeps_failing_is_left_alone_and_then_probed_once_at_a_time() {
         let now = Instant::now();
-        let breaker = broken(now);
-        assert!(breaker.pass(HOST, object(1), now).is_err());
-        assert!(breaker.pass("other.test", object(1), now).is_ok());
+        let circuits = broken(now);
+        assert!(circuits.pass(HOST, resource(1), now).is_err());
+        assert!(circuits.pass("other.test", resource(1), now).is_ok());
         let later = now + FIRST_PAUSE;
-        let probe = breaker.pass(HOST, object(1), later).expect("the probe");
-        assert!(breaker.pass(HOST, object(2), later).is_err(), "a second");
+        let probe = circuits.pass(HOST, resource(1), later).expect("the probe");
+        assert!(circuits.pass(HOST, resource(2), later).is_err(), "a second");
         probe.succeeded();
-        assert!(breaker.pass(HOST, object(2), later).is_ok());
+        assert!(circuits.pass(HOST, resource(2), later).is_ok());
     }
 
     /// A file that upstream couldn't give used to stop all the others.
     #[test]
     fn one_object_that_keeps_failing_opens_nothing_and_several_do() {
-        let (now, breaker) = (Instant::now(), Arc::new(Breaker::default()));
+        let (now, circuits) = (Instant::now(), Arc::new(Circuits::default()));
         for _ in 0..10 * FAILURES {
-            fail(&breaker, Failure::Object, 1, now);
+            fail(&circuits, Failure::Resource, 1, now);
         }
         for n in 2..5 {
-            fail(&breaker, Failure::Object, n, now);
-            fail(&breaker, Failure::Object, 1, now);
+            fail(&circuits, Failure::Resource, n, now);
+            fail(&circuits, Failure::Resource, 1, now);
         }
-        fail(&breaker, Failure::Object, 5, now);
-        assert!(breaker.pass(HOST, object(6), now).is_err());
+        fail(&circuits, Failure::Resource, 5, now);
+        assert!(circuits.pass(HOST, resource(6), now).is_err());
     }
 
     #[test]
     fn each_failed_probe_doubles_the_pause_up_to_a_limit() {
         let mut now = Instant::now();
-        let breaker = broken(now);
+        let circuits = broken(now);
         for expected in [2, 4, 8, 16, 30, 30] {
             now += LONGEST_PAUSE;
-            fail(&breaker, Failure::Host, 1, now);
-            let pause = Duration::from_secs(expected);
-            let early = now + pause - Duration::from_millis(1);
-            assert!(breaker.pass(HOST, object(1), early).is_err());
-            drop(breaker.pass(HOST, object(1), now + pause).expect("over"));
+            fail(&circuits, Failure::Host, 1, now);
+            let opening = Duration::from_secs(expected);
+            let early = now + opening - Duration::from_millis(1);
+            assert!(circuits.pass(HOST, resource(1), early).is_err());
+            drop(
+                circuits
+                    .pass(HOST, resource(1), now + opening)
+                    .expect("over"),
+            );
         }
     }
 
@@ -335,37 +343,42 @@ mod tests {
     #[test]
     fn an_object_that_was_probed_with_in_vain_lets_others_go_first() {
         let now = Instant::now();
-        let breaker = broken(now);
+        let circuits = broken(now);
         let now = now + FIRST_PAUSE;
-        fail(&breaker, Failure::Object, 1, now);
+        fail(&circuits, Failure::Resource, 1, now);
         let now = now + FIRST_PAUSE * 2;
-        assert!(breaker.pass(HOST, object(1), now).is_err());
-        drop(breaker.pass(HOST, object(2), now).expect("another"));
+        assert!(circuits.pass(HOST, resource(1), now).is_err());
+        drop(circuits.pass(HOST, resource(2), now).expect("another"));
         // But not for ever: it may be all that anybody asks for.
         let now = now + FIRST_PAUSE * 2;
-        assert!(breaker.pass(HOST, object(1), now).is_ok());
+        assert!(circuits.pass(HOST, resource(1), now).is_ok());
     }
 
     /// A probe whose asker went away used to keep the circuit open for ever.
     #[test]
     fn a_probe_that_is_given_up_makes_room_for_the_next() {
         let now = Instant::now();
-        let breaker = broken(now);
+        let circuits = broken(now);
         let later = now + FIRST_PAUSE;
-        drop(breaker.pass(HOST, object(1), later).expect("the probe"));
-        assert!(breaker.pass(HOST, object(1), later).is_ok());
+        drop(circuits.pass(HOST, resource(1), later).expect("the probe"));
+        assert!(circuits.pass(HOST, resource(1), later).is_ok());
     }
 
     /// "Not for a day" for one file used to stop every crate for ten minutes.
     #[test]
     fn a_wish_to_be_left_alone_is_for_its_object_until_others_have_the_same() {
-        let (now, breaker) = (Instant::now(), Arc::new(Breaker::default()));
+        let (now, circuits) = (Instant::now(), Arc::new(Circuits::default()));
         let wait = Duration::from_secs(7);
         let wish = |n| {
-            let pass = breaker.pass(HOST, object(n), now).expect("closed");
-            pass.failed(Failure::Object, &unavailable(Some(wait)), now);
+            let pass = circuits.pass(HOST, resource(n), now).expect("closed");
+            pass.failed(Failure::Resource, &unavailable(Some(wait)), now);
         };
-        let refused = |n| breaker.pass(HOST, object(n), now).err().map(|e| e.kind());
+        let refused = |n| {
+            circuits
+                .pass(HOST, resource(n), now)
+                .err()
+                .map(|e| e.kind())
+        };
         let resting = Some(Kind::CircuitOpen { retry_after: wait });
         wish(1);
         assert_eq!(refused(1), resting);
@@ -375,29 +388,29 @@ mod tests {
         wish(3);
         assert_eq!(refused(9), resting);
         let later = now + wait;
-        assert!(breaker.pass(HOST, object(1), later).is_ok());
+        assert!(circuits.pass(HOST, resource(1), later).is_ok());
     }
 
     #[test]
     fn what_does_not_pass_is_told_as_what_it_is_while_the_circuit_is_open() {
-        let (now, breaker) = (Instant::now(), Arc::new(Breaker::default()));
+        let (now, circuits) = (Instant::now(), Arc::new(Circuits::default()));
         let distrusted = Error::upstream_refused("nobody knows its certificate");
         for n in 0..FAILURES as u64 {
-            let pass = breaker.pass(HOST, object(n), now).expect("closed");
+            let pass = circuits.pass(HOST, resource(n), now).expect("closed");
             pass.failed(Failure::Host, &distrusted, now);
         }
-        let told = breaker.pass(HOST, object(0), now).err().expect("open");
+        let told = circuits.pass(HOST, resource(0), now).err().expect("open");
         assert_eq!(told.kind(), Kind::UpstreamRefused);
         assert_eq!(told.message(), distrusted.message());
     }
 
     #[test]
     fn a_success_between_failures_keeps_the_circuit_closed() {
-        let (now, breaker) = (Instant::now(), Arc::new(Breaker::default()));
+        let (now, circuits) = (Instant::now(), Arc::new(Circuits::default()));
         for n in 0..3 * FAILURES as u64 {
-            fail(&breaker, Failure::Host, n, now);
-            breaker
-                .pass(HOST, object(n), now)
+            fail(&circuits, Failure::Host, n, now);
+            circuits
+                .pass(HOST, resource(n), now)
                 .expect("closed")
                 .succeeded();
         }
@@ -407,12 +420,12 @@ mod tests {
     #[test]
     fn only_so_many_hosts_are_remembered_and_those_that_fail_longest() {
         let now = Instant::now();
-        let breaker = broken(now);
+        let circuits = broken(now);
         for n in 0..10 * HOSTS {
-            let pass = breaker.pass(&format!("host{n}.test"), object(1), now);
+            let pass = circuits.pass(&format!("host{n}.test"), resource(1), now);
             pass.expect("closed").succeeded();
         }
-        assert_eq!(breaker.circuits().len(), HOSTS);
-        assert!(breaker.pass(HOST, object(1), now).is_err());
+        assert_eq!(circuits.circuits().len(), HOSTS);
+        assert!(circuits.pass(HOST, resource(1), now).is_err());
     }
 }

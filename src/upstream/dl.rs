@@ -6,7 +6,7 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::Upstream;
+use super::registry::{KnownDl, Upstream};
 use crate::{
     domain::DownloadTemplate,
     error::{Error, Result},
@@ -17,14 +17,8 @@ use crate::{
 const GOOD_FOR: Duration = Duration::from_secs(600);
 const MAX_CONFIG: usize = 64 << 10;
 
-/// A `dl` and when it was learnt.
-pub(super) struct Known {
-    dl: DownloadTemplate,
-    at: Instant,
-}
-
 #[derive(Deserialize)]
-struct ConfigJson {
+struct ConfigFields {
     dl: String,
 }
 
@@ -34,8 +28,8 @@ impl Upstream {
     /// # Errors
     /// One of the upstream kinds of [`Kind`](crate::error::Kind) when it was never learnt and can't be now.
     pub async fn dl(&self) -> Result<DownloadTemplate> {
-        let mut known = self.config.lock().await;
-        if let Some(Known { dl, at }) = &mut *known {
+        let mut known = self.dl.lock().await;
+        if let Some(KnownDl { dl, at }) = &mut *known {
             let old = dl.clone();
             if at.elapsed() < GOOD_FOR {
                 return Ok(old);
@@ -48,7 +42,7 @@ impl Upstream {
         // Held while asking, so that a hundred first downloads ask once.
         let dl = self.fetch_dl().await?;
         let at = Instant::now();
-        *known = Some(Known { dl: dl.clone(), at });
+        *known = Some(KnownDl { dl: dl.clone(), at });
         Ok(dl)
     }
 
@@ -56,7 +50,7 @@ impl Upstream {
         match self.fetch_dl().await {
             Ok(dl) => {
                 let at = Instant::now();
-                *self.config.lock().await = Some(Known { dl: dl.clone(), at });
+                *self.dl.lock().await = Some(KnownDl { dl: dl.clone(), at });
                 dl
             }
             Err(e) => {
@@ -89,7 +83,7 @@ impl Upstream {
             return Err(self.unexpected(&response, "config.json"));
         }
         let body = self.whole(&mut response, MAX_CONFIG).await?;
-        let config: ConfigJson = serde_json::from_slice(&body).map_err(|e| {
+        let config: ConfigFields = serde_json::from_slice(&body).map_err(|e| {
             // Its words may quote what was sent.
             let host = self.host(response.url());
             Error::upstream_fault(format!("{host} sent a config.json that can't be read"))

@@ -1,4 +1,5 @@
-//! [`Words`]: what speaks against a host since it answered last; and [`Resting`]: the objects that are left alone because upstream has asked for it.
+//! [`Failures`]: how often a host has failed since it answered last; and [`Backoffs`]: the resources that aren't asked for because upstream has sent a
+//! `Retry-After`.
 
 use std::{
     collections::HashMap,
@@ -10,28 +11,28 @@ use arrayvec::ArrayVec;
 use tokio::time::Instant;
 use url::Url;
 
-/// So many failures in a row open the circuit: of requests that got no answer, and of different objects.
+/// So many failures in a row open the circuit: of requests that got no answer, and of different resources.
 const FAILURES: usize = 5;
-/// So many different objects that each came with a wish to be left alone speak for the host. Fewer than of other failures, because who isn't heard
+/// So many different resources that each came with a `Retry-After` open the circuit. They are fewer than other failures, because a host that isn't heard
 /// may block whoever asks.
-const WISHES: usize = 3;
-/// So many objects are left alone at once; beyond that the one whose time is over first is forgotten.
-const RESTING: usize = 256;
+const RETRY_AFTERS: usize = 3;
+/// So many resources are remembered with their `Retry-After`; beyond that the one whose time is over first is forgotten.
+const BACKOFFS: usize = 256;
 
 /// What was asked for: one path of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Object(u64);
+pub(super) struct Resource(u64);
 
 /// What a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The host: it couldn't be reached, or gave no answer. So would any other request have fared.
+    /// The host: it couldn't be reached, or gave no answer. Any other request would have failed as well.
     Host,
-    /// What was asked for: there is an answer, and it says "not now" of this one.
-    Object,
+    /// What was asked for: the host answers, and says "not now" of this one.
+    Resource,
 }
 
-impl Object {
+impl Resource {
     /// The one under `url`.
     pub(super) fn of(url: &Url) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -40,61 +41,70 @@ impl Object {
     }
 }
 
-/// What speaks against a host: failures in a row, with no success between them.
+/// A host's failures in a row, with no success between them.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct Failures {
     unanswered: usize,
-    /// Each object has one word, however often it fails, and perhaps a wish.
-    objects: ArrayVec<(Object, Option<Duration>), FAILURES>,
+    /// Each resource counts once, however often it fails, and perhaps with its last `Retry-After`.
+    resources: ArrayVec<(Resource, Option<Duration>), FAILURES>,
 }
 
-impl Words {
-    /// One more failure, with the time for which upstream has asked to be left alone.
-    pub(super) fn add(&mut self, failure: Failure, object: Object, wish: Option<Duration>) {
+impl Failures {
+    /// One more failure, with the `Retry-After` that came with it.
+    pub(super) fn add(
+        &mut self,
+        failure: Failure,
+        resource: Resource,
+        retry_after: Option<Duration>,
+    ) {
         match failure {
             Failure::Host => self.unanswered = self.unanswered.saturating_add(1),
-            Failure::Object => match self.objects.iter_mut().find(|(known, _)| *known == object) {
-                Some((_, last)) => *last = wish,
+            Failure::Resource => match self
+                .resources
+                .iter_mut()
+                .find(|(known, _)| *known == resource)
+            {
+                Some((_, last)) => *last = retry_after,
                 // When it is full the circuit is open, and nothing is added.
                 None => {
-                    let _ = self.objects.try_push((object, wish));
+                    let _ = self.resources.try_push((resource, retry_after));
                 }
             },
         }
     }
 
-    /// How long the host is to be left alone; `None` when there is too little against it. Of several wishes it is the least that all of them ask for.
+    /// For how long the circuit is to open; `None` when there are too few failures. Of several `Retry-After` it is the shortest.
     pub(super) fn verdict(&self, usual: Duration) -> Option<Duration> {
-        let wishes = || self.objects.iter().filter_map(|(_, wish)| *wish);
-        if wishes().count() >= WISHES {
-            return wishes().min();
+        let asked_for = || self.resources.iter().filter_map(|(_, wait)| *wait);
+        if asked_for().count() >= RETRY_AFTERS {
+            return asked_for().min();
         }
-        (self.unanswered + self.objects.len() >= FAILURES).then_some(usual)
+        (self.unanswered + self.resources.len() >= FAILURES).then_some(usual)
     }
 }
 
-/// Objects that are left alone for a while.
+/// Resources that aren't asked for until their `Retry-After` is over.
 #[derive(Default)]
-pub(super) struct Resting(HashMap<Object, Instant>);
+pub(super) struct Backoffs(HashMap<Resource, Instant>);
 
-impl Resting {
-    /// How long `object` is to be left alone from now on, if it is.
-    pub(super) fn wait(&self, object: Object, now: Instant) -> Option<Duration> {
-        let until = self.0.get(&object).copied()?;
+impl Backoffs {
+    /// How long `resource` isn't to be asked for, if it isn't.
+    pub(super) fn wait(&self, resource: Resource, now: Instant) -> Option<Duration> {
+        let until = self.0.get(&resource).copied()?;
         (until > now).then(|| until - now)
     }
 
-    /// Leaves `object` alone until then.
-    pub(super) fn leave_alone(&mut self, object: Object, now: Instant, until: Instant) {
-        if self.0.len() >= RESTING {
+    /// Has `resource` left alone until then.
+    pub(super) fn leave_alone(&mut self, resource: Resource, now: Instant, until: Instant) {
+        if self.0.len() >= BACKOFFS {
             self.0.retain(|_, until| *until > now);
         }
-        if self.0.len() >= RESTING {
+        if self.0.len() >= BACKOFFS {
             let first = self.0.iter().min_by_key(|(_, until)| **until);
-            if let Some(first) = first.map(|(object, _)| *object) {
+            if let Some(first) = first.map(|(resource, _)| *resource) {
                 self.0.remove(&first);
             }
         }
-        self.0.insert(object, until);
+        self.0.insert(resource, until);
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{Upstream, answer::Answer, body::Encoding};
+use super::{body::Encoding, registry::Upstream, reply::Reply};
 use crate::{
     domain::{IndexPath, Precondition, Validators},
     error::{Error, Result},
@@ -27,7 +27,7 @@ pub enum Fetched {
 
 /// An index file on its way from upstream.
 pub struct IndexStream {
-    answer: Answer,
+    answer: Reply,
     received: usize,
     encoding: Encoding,
     validators: Validators,
@@ -97,7 +97,7 @@ impl Upstream {
         Error::upstream_fault(said)
     }
 
-    fn begin_index(&self, answer: Answer) -> Result<Fetched> {
+    fn begin_index(&self, answer: Reply) -> Result<Fetched> {
         let encoding = Encoding::of(answer.headers()).ok_or_else(|| {
             self.unexpected(&answer, "an index file, in an encoding nobody offered")
         })?;

@@ -30,9 +30,9 @@ impl Proxies {
     /// [`Kind::Config`](crate::error::Kind::Config) when it names one that can't be used; the variable is named, and its value isn't, which may hold a
     /// password.
     pub(super) fn from_environment() -> Result<Self> {
-        Ok(match wanted(|name| std::env::var(name).ok())? {
-            Wanted::None => Self::None,
-            Wanted::Some => Self::Some(Box::new(Matcher::from_system())),
+        Ok(match usage(|name| std::env::var(name).ok())? {
+            Usage::None => Self::None,
+            Usage::Some => Self::Some(Box::new(Matcher::from_system())),
         })
     }
 
@@ -56,13 +56,13 @@ impl Proxies {
 
 /// Whether there is to be any proxy.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum Usage {
     None,
     Some,
 }
 
 /// What the environment says. `NO_PROXY=*` is looked for here, because the library takes it for names only and not for addresses.
-fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<Wanted> {
+fn usage(variable: impl Fn(&str) -> Option<String>) -> Result<Usage> {
     // As curl has it: the first that is set counts, even when it is empty.
     let first = |upper: &'static str, lower: &'static str| {
         let found = [upper, lower]
@@ -72,7 +72,7 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<Wanted> {
     };
     let exceptions = first("NO_PROXY", "no_proxy");
     if exceptions.is_some_and(|(_, list)| list.split(',').any(|entry| entry.trim() == "*")) {
-        return Ok(Wanted::None);
+        return Ok(Usage::None);
     }
     for (upper, lower) in [("HTTPS_PROXY", "https_proxy"), ("HTTP_PROXY", "http_proxy")] {
         let own = first(upper, lower).or_else(|| first("ALL_PROXY", "all_proxy"));
@@ -80,7 +80,7 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<Wanted> {
             usable(name, &value)?;
         }
     }
-    Ok(Wanted::Some)
+    Ok(Usage::Some)
 }
 
 fn usable(name: &str, value: &str) -> Result<()> {
@@ -146,19 +146,19 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    fn with(variables: &[(&str, &str)]) -> Result<Wanted> {
-        wanted(|name| {
+    fn with(variables: &[(&str, &str)]) -> Result<Usage> {
+        usage(|name| {
             let found = variables.iter().find(|(set, _)| *set == name);
             found.map(|(_, value)| (*value).to_owned())
         })
     }
 
     fn usual(variables: &[(&str, &str)]) -> bool {
-        matches!(with(variables), Ok(Wanted::Some))
+        matches!(with(variables), Ok(Usage::Some))
     }
 
     fn none(variables: &[(&str, &str)]) -> bool {
-        matches!(with(variables), Ok(Wanted::None))
+        matches!(with(variables), Ok(Usage::None))
     }
 
     #[test]

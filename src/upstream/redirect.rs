@@ -1,10 +1,11 @@
-//! Redirects: where an answer may send this mirror. They are followed by hand, so that every hop is weighed, and answers for itself.
+//! Redirects: where an answer may send this mirror. They are followed here and not by the HTTP library, so that each hop is checked and has a circuit of
+//! its own.
 
 use http::{StatusCode, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Upstream, address::is_written_inside};
+use super::{address::is_written_inside, registry::Upstream};
 use crate::{
     config::Origin,
     error::{Error, Result},
@@ -56,7 +57,7 @@ impl Upstream {
             UpstreamKind::Index | UpstreamKind::Config => false,
         };
         if !hashed && !self.is_ours(&next) {
-            // Whoever isn't the registry or named by the operator is not quoted; by this rule an index file has only been with those so far.
+            // Only the registry and hosts that the operator has named are quoted; by this rule the index has led to no others so far.
             let origin = Origin::of(&next);
             return Err(self.no_way(
                 from,
@@ -102,13 +103,13 @@ impl Upstream {
 
     /// Whether a URL is on the registry's own host and port, or of an origin that the operator has named.
     fn is_ours(&self, url: &Url) -> bool {
-        let place = |url: &Url| {
+        let address = |url: &Url| {
             (
                 url.host_str().map(str::to_owned),
                 url.port_or_known_default(),
             )
         };
-        place(url) == place(&self.index)
+        address(url) == address(&self.index)
             || self.settings.redirects.iter().any(|named| named.is_of(url))
     }
 

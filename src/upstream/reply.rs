@@ -1,4 +1,4 @@
-//! [`Answer`]: an answer whose head has come, and what its body says about the host: one that answers heads and then stalls isn't well.
+//! [`Reply`]: an answer whose head has come. How its body ends is told to the host's circuit, because a host that sends heads and then stalls isn't well.
 
 use std::{ops::Deref, time::Duration};
 
@@ -7,33 +7,32 @@ use http::StatusCode;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use super::{breaker::Pass, words::Failure};
+use super::{circuit::CircuitPass, failures::Failure};
 use crate::error::Error;
 
-/// A body that breaks off after so many new bytes has got on; asked again it gets on further. A large file over a bad line is no sign that the host is
-/// down.
+/// A body that breaks off after so many new bytes is no failure of the host: asked again, it gets further. That is how a large file comes over a bad line.
 const PROGRESS: u64 = 16 << 10;
 
 /// An answer whose head has come.
-pub(super) struct Answer {
+pub(super) struct Reply {
     response: Response,
-    /// The word on the host is still out.
-    pass: Option<Pass>,
-    /// How many bytes have come, less those that had come before.
+    /// Until the host's circuit has been told how this ended.
+    pass: Option<CircuitPass>,
+    /// How many bytes have come that hadn't come with an earlier answer.
     new: i64,
 }
 
 /// What became of the next piece of a body.
-pub(super) enum Piece {
+pub(super) enum BodyRead {
     Here(Bytes),
     End,
     BrokenOff(reqwest::Error),
     Silence,
 }
 
-impl Answer {
+impl Reply {
     /// An answer for which the host was asked with `pass`. Without a body the host has done what it had to.
-    pub(super) fn new(response: Response, pass: Pass) -> Self {
+    pub(super) fn new(response: Response, pass: CircuitPass) -> Self {
         let has_body = matches!(
             response.status(),
             StatusCode::OK | StatusCode::PARTIAL_CONTENT
@@ -52,33 +51,33 @@ impl Answer {
         }
     }
 
-    /// So many of the first bytes have come before, with an earlier answer: they are no progress.
+    /// So many of the first bytes have come before, with an earlier answer: they don't count as progress.
     pub(super) fn repeats(&mut self, bytes: u64) {
         self.new = self.new.saturating_sub_unsigned(bytes);
     }
 
     /// The next piece of the body, if it doesn't keep us waiting longer than `silence`.
-    pub(super) async fn next(&mut self, silence: Duration) -> Piece {
+    pub(super) async fn next(&mut self, silence: Duration) -> BodyRead {
         match tokio::time::timeout(silence, self.response.chunk()).await {
             Ok(Ok(Some(piece))) => {
                 self.new = self.new.saturating_add_unsigned(piece.len() as u64);
-                // All wait for a probe; a large file must not keep them waiting to its end.
-                if self.has_progress() && self.pass.as_ref().is_some_and(Pass::is_probe) {
+                // Everybody waits for a probe. A large file must not keep them waiting until it has come.
+                if self.has_progress() && self.pass.as_ref().is_some_and(CircuitPass::is_probe) {
                     self.succeeded();
                 }
-                Piece::Here(piece)
+                BodyRead::Here(piece)
             }
             Ok(Ok(None)) => {
                 self.succeeded();
-                Piece::End
+                BodyRead::End
             }
             Ok(Err(e)) => {
                 self.failed();
-                Piece::BrokenOff(e)
+                BodyRead::BrokenOff(e)
             }
             Err(_) => {
                 self.failed();
-                Piece::Silence
+                BodyRead::Silence
             }
         }
     }
@@ -99,12 +98,12 @@ impl Answer {
             && !progress
         {
             let broken = Error::upstream_unavailable("it keeps breaking off its answers");
-            pass.failed(Failure::Object, &broken, Instant::now());
+            pass.failed(Failure::Resource, &broken, Instant::now());
         }
     }
 }
 
-impl Deref for Answer {
+impl Deref for Reply {
     type Target = Response;
 
     fn deref(&self) -> &Response {
@@ -112,8 +111,8 @@ impl Deref for Answer {
     }
 }
 
-impl Drop for Answer {
-    /// Not read to its end, because it isn't what was asked for: the host answers, and what it says is another matter.
+impl Drop for Reply {
+    /// Not read to its end, because it isn't what was asked for. The host has answered, and only that matters to its circuit.
     fn drop(&mut self) {
         self.succeeded();
     }

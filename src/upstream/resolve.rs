@@ -1,4 +1,4 @@
-//! [`Resolver`]: names into addresses, and of these none inside the network around this machine, unless the name may lead there.
+//! [`Resolver`]: looks names up, and leaves out addresses inside the network around this machine, unless the name may lead there.
 
 use std::{
     collections::VecDeque,
@@ -16,11 +16,11 @@ use url::Url;
 
 use super::address::{is_inside, is_written_inside};
 
-/// What is known of the registry's place, and so of where it may send this mirror.
+/// What is known of where the registry is, and so of where it may send this mirror.
 pub(super) struct Surroundings {
     /// The hosts that the operator has named: the registry's own first, then those of `upstream.redirects`.
     named: Vec<String>,
-    /// The hosts of proxies: connected to wherever they are, and asked for nothing of their own.
+    /// The hosts of proxies. They may be anywhere, because this mirror asks them for nothing of their own.
     proxies: Vec<String>,
     /// The hosts that the registry itself has named in its config.json and its redirects, the last ones of them.
     told: Mutex<VecDeque<String>>,
@@ -41,7 +41,7 @@ pub(super) struct Resolver(Arc<Surroundings>);
 pub(super) enum NameError {
     /// The name service says that there is no such name.
     Unknown(String),
-    /// The name service can't say. That is the passing one: it may be able to a moment later.
+    /// The name service can't say at the moment.
     Unresolved(String),
     /// The name leads inside, and may not.
     Inside(String),
@@ -89,7 +89,7 @@ impl Surroundings {
         told.push_back(host.to_owned());
     }
 
-    /// Whether the operator or the registry has named this URL's host, so that messages may. A name that somebody else's answer has in it is his word.
+    /// Whether the operator or the registry has named this URL's host. Only then messages name it: other names come from answers of strangers.
     pub(super) fn is_told(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

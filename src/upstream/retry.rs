@@ -54,10 +54,11 @@ impl Attempts {
     }
 }
 
-/// The longest that a wish to be left alone is heeded: a minute, after which it can be said again. One that names a day would make an outage of a slip.
+/// The longest `Retry-After` that is heeded: a minute, after which it can be said again. One that names a day would make an outage of a slip.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3); `now` is what a date is counted from.
+/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3); `now` is what a date is counted from. The crate headers reads both, but what it has
+/// read can't be asked for (0.4).
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match httpdate::parse_http_date(value) {

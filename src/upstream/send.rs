@@ -1,9 +1,6 @@
-//! Requests on their way: one hop after another, each with leave of the host's circuit, until there is an answer or a failure with a meaning.
+//! Sending a request: one hop after another, each with a pass of its host's circuit, until there is an answer or an error.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use http::{StatusCode, header};
 use reqwest::{RequestBuilder, Response};
@@ -11,29 +8,31 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Upstream,
-    answer::Answer,
     client::{Authorities, BRING_AUTHORITIES},
+    failures::{Failure, Resource},
     proxies,
     redirect::MOST,
+    registry::Upstream,
+    reply::Reply,
     resolve::NameError,
     retry,
     trouble::{self, BadCertificate, Trouble, Whose, flatten},
-    words::{Failure, Object},
+    wording::shown,
 };
 use crate::{
     error::{Error, Kind, Result},
     metrics::UpstreamKind,
 };
 
-/// How a hop fails: with what error, and what that says of the host.
+/// How a hop fails: the error, and what its host's circuit is told.
 type Failed = (Error, Option<Failure>);
 
 impl Upstream {
     /// Sends one request, follows where the answers lead, and waits for the head of the last one.
-    pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Answer> {
+    pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Reply> {
         let (client, request) = request.build_split();
-        let mut request = request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
+        let mut request =
+            request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
         self.allows(request.url())?;
         let deadline = Instant::now() + *self.settings.first_byte_timeout;
         for _ in 0..=MOST {
@@ -59,19 +58,19 @@ impl Upstream {
         Err(self.too_many(request.url()))
     }
 
-    /// One request to one host, with leave of its circuit.
+    /// One request to one host, with a pass of its circuit.
     async fn hop(
         &self,
         kind: UpstreamKind,
         client: &reqwest::Client,
         request: reqwest::Request,
         deadline: Instant,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         let url = request.url().clone();
-        let object = Object::of(&url);
+        let resource = Resource::of(&url);
         let pass = self
-            .breaker
-            .pass(&self.circuit(&url), object, Instant::now())?;
+            .circuits
+            .pass(&self.circuit(&url), resource, Instant::now())?;
         let started = Instant::now();
         let answer = self.execute(client, request, deadline).await;
         let result = match &answer {
@@ -85,7 +84,7 @@ impl Upstream {
             Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),
         }
         match answer {
-            Ok(response) => Ok(Answer::new(response, pass)),
+            Ok(response) => Ok(Reply::new(response, pass)),
             Err((e, failure)) => {
                 match failure {
                     Some(failure) => pass.failed(failure, &e, Instant::now()),
@@ -122,8 +121,8 @@ impl Upstream {
 
     /// Turns the statuses that mean "not now" into errors; what the others mean depends on what was asked.
     ///
-    /// Among them are those of RFC 9110 (15.5.9, 15.5.20) and RFC 8470 (5.2) that are about the connection or the moment and not about the request. Of
-    /// the host they say nothing, and 429 and 5xx say it of one object, until others have the same to say.
+    /// Among them are those of RFC 9110 (15.5.9, 15.5.20) and RFC 8470 (5.2) that are about the connection or the moment and not about the request. They
+    /// are no failure of the host. 429 and 5xx are one of the resource that was asked for, until others fail too.
     fn judge_status(&self, response: Response) -> Result<Response, Failed> {
         let status = response.status();
         let failure = match status {
@@ -131,7 +130,7 @@ impl Upstream {
             | StatusCode::MISDIRECTED_REQUEST
             | StatusCode::TOO_EARLY => None,
             _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-                Some(Failure::Object)
+                Some(Failure::Resource)
             }
             _ => return Ok(response),
         };
@@ -141,7 +140,7 @@ impl Upstream {
         Err((error, failure))
     }
 
-    /// What a failure below HTTP means. What can't get better until somebody sees to it is refused: to ask again would only take time.
+    /// What a failure below HTTP means. One that lasts until somebody mends something is [`Kind::UpstreamRefused`]: asking again would only take time.
     async fn unreachable(&self, url: &Url, error: &reqwest::Error) -> Failed {
         let (host, proxy) = (self.host(url), self.proxies.of(url));
         let proxy_name = proxy.as_ref().map_or_else(String::new, |proxy| {
@@ -185,7 +184,7 @@ impl Upstream {
         (said.because(flatten(error)), Some(Failure::Host))
     }
 
-    /// A name that couldn't be resolved, as messages may have it: that of a proxy, or of a host that isn't somebody else's word.
+    /// What messages call a name that couldn't be resolved: by that name, unless it is a host's that they may not name.
     fn spoken<'a>(&self, url: &Url, name: &'a str) -> &'a str {
         match url.host_str() == Some(name) && !self.surroundings.is_told(url) {
             true => "such name",
@@ -241,84 +240,5 @@ impl Upstream {
                 "the proxy {proxy_name} doesn't lead to {host}"
             )),
         }
-    }
-
-    /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
-    /// be the same.
-    pub(super) fn unexpected(&self, response: &Response, what: &str) -> Error {
-        let (host, status) = (self.host(response.url()), response.status());
-        let said = format!("{host} answered {status} when asked for {what}");
-        match status {
-            // What broke off is another file by now: it is to be asked for from the start.
-            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
-                Error::upstream_fault(said)
-            }
-            StatusCode::UNAUTHORIZED => Error::upstream_refused(format!(
-                "{said}: it wants credentials, and this mirror has none for it"
-            )),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::upstream_refused(format!(
-                "{said}: the proxy on the way wants credentials; they go into its URL in HTTPS_PROXY or HTTP_PROXY, before an `@`"
-            )),
-            _ if status.is_client_error() => Error::upstream_refused(said),
-            _ => Error::upstream_fault(said),
-        }
-    }
-
-    /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets; and that only if it is no word of
-    /// somebody else's.
-    pub(super) fn host(&self, url: &Url) -> String {
-        format!(
-            "{} ({})",
-            self.registry,
-            match self.surroundings.is_told(url) {
-                true => url.host_str().unwrap_or("no host"),
-                false => "another host",
-            }
-        )
-    }
-
-    /// What a circuit is about: the host and, where it isn't the usual one, the port. One that neither the registry nor the operator has named is given a
-    /// name by us, because clients see it.
-    fn circuit(&self, url: &Url) -> String {
-        let place = place(url);
-        match self.surroundings.is_told(url) {
-            true => place,
-            false => {
-                let mut hasher = DefaultHasher::new();
-                place.hash(&mut hasher);
-                format!("another host ({:08x})", hasher.finish() as u32)
-            }
-        }
-    }
-}
-
-fn place(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
-}
-
-/// A URL for the log: without its query and without a user's name and password, which may be secrets.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Fails for URLs without a host, which have neither.
-    let _ = (url.set_username(""), url.set_password(None));
-    url.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_logged_without_what_may_be_secret() {
-        let url = Url::parse("https://user:secret@a.test:444/x?token=secret#secret");
-        let url = url.expect("a URL");
-        assert_eq!(shown(&url), "https://a.test:444/x");
-        assert_eq!(place(&url), "a.test:444");
     }
 }

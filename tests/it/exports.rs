@@ -3,7 +3,7 @@
 use std::{fs, os::unix::net::UnixListener, path::Path, sync::Arc};
 
 use crate_mirror::{
-    bundle::{self, Order, Output, Watch},
+    bundle::{self, Observer, Output, Plan},
     metrics::Metrics,
     store::Store,
 };
@@ -39,7 +39,7 @@ async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() 
     let before = objects(folder.path());
     let store = Store::existing(folder.path(), false, Arc::new(Metrics::new()));
     let store = store.expect("a store");
-    let watch = Watch {
+    let observer = Observer {
         total: &|_| {},
         bytes: &|_| {},
         say: &|line| panic!("{line}"),
@@ -47,11 +47,11 @@ async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() 
     };
     let desk = Desk::new();
     for limit in [None, Some(1 << 20)] {
-        let order = Order {
+        let plan = Plan {
             limit,
-            ..Order::default()
+            ..Plan::default()
         };
-        let picked = bundle::pick(&store, &order, &watch).expect("picked");
+        let contents = bundle::collect(&store, &plan, Vec::new(), &observer).expect("contents");
         confirm(folder.path(), "alpha");
         confirm(folder.path(), "beta");
         let file = desk.file("b.tar.zst");
@@ -59,7 +59,7 @@ async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() 
             None => Output::Bundle(file),
             Some(_) => Output::Parts(file),
         };
-        let written = bundle::export(&store, picked, &output, None, &watch);
+        let written = bundle::export(&store, contents, &output, None, &observer);
         written.expect("written");
         if limit.is_none() {
             let inside = tempfile::tempdir().expect("a folder");
@@ -67,7 +67,7 @@ async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() 
                 .await
                 .code(0);
             assert_eq!(objects(inside.path()), before, "as it was looked at");
-            // What is picked next is as it is now.
+            // What is collected next is as it is now.
             fs::remove_file(desk.file("b.tar.zst")).expect("removed");
         }
     }

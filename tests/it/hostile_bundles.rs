@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate_mirror::{
-    bundle::{self, Imported, Watch},
+    bundle::{self, Imported, Observer},
     error::{Kind, Result},
     metrics::Metrics,
     store::Store,
@@ -42,14 +42,22 @@ async fn a_bundle() -> (TempDir, Forged) {
 fn import_into(store: &Path, bundle: &[u8]) -> Result<Imported> {
     let metrics = Arc::new(Metrics::new());
     let store = Store::open(store, false, metrics, SystemTime::now()).expect("a store");
-    let watch = Watch {
+    let observer = Observer {
         total: &|_| {},
         bytes: &|_| {},
         say: &|_| {},
         is_over: &|| false,
     };
     let mut done = Imported::default();
-    bundle::import(bundle, None, &store, SystemTime::now(), &watch, &mut done).map(|()| done)
+    bundle::import(
+        bundle,
+        None,
+        &store,
+        SystemTime::now(),
+        &observer,
+        &mut done,
+    )
+    .map(|()| done)
 }
 
 /// Imports something that must be refused with these words, and returns what got into the store before.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate_mirror::domain::{Lockfile, lockfile::Source};
+use crate_mirror::domain::{Lockfile, lockfile::PackageSource};
 
 use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream};
 
@@ -58,7 +58,7 @@ async fn what_cargo_locks_is_read_with_its_checksums() {
         ["Upper_Case 2.0.0+meta.1", "leaf 1.2.0", "tree 0.3.0"]
     );
     for package in &lockfile.packages {
-        assert_eq!(package.source, Source::CratesIo);
+        assert_eq!(package.source, PackageSource::CratesIo);
         let (name, version) = (package.id.name.as_str(), package.id.version.as_str());
         let file = upstream.crate_file(name, version);
         let expected = crate::support::sha256(&file);

@@ -52,14 +52,21 @@ impl Log {
             ours(panic);
             others(panic);
         }));
-        let log = self.clone();
-        let lines = tracing_subscriber::fmt().with_writer(move || log.clone());
-        let logging = tracing::subscriber::set_default(lines.with_ansi(false).finish());
+        let logging = self.listen();
         // Whether anybody wants a line is asked of the thread that first comes by it, and remembered: another test's panic may have been first, on a
         // thread without a log. So the line is made known here, and everybody asked anew.
         let _ = panic::catch_unwind(|| panic!("to be known"));
         tracing::callsite::rebuild_interest_cache();
         self.0.lock().expect("the log").clear();
+        logging
+    }
+
+    /// The same for who wants no panics: one test alone can have the hook.
+    fn listen(&self) -> DefaultGuard {
+        let log = self.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || log.clone());
+        let logging = tracing::subscriber::set_default(lines.with_ansi(false).finish());
+        tracing::callsite::rebuild_interest_cache();
         logging
     }
 
@@ -124,7 +131,7 @@ async fn a_panic_is_a_500_and_its_place_is_logged() {
 #[tokio::test]
 async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
     let (log, broken) = (Log::default(), Arc::new(AtomicBool::new(false)));
-    let _logging = log.start();
+    let _logging = log.listen();
     let package = Package::new("tokio", "1.0.0").payload(600_000);
     let upstream = Upstream::new().publish(package).start().await;
     let on = broken.clone();
@@ -157,7 +164,7 @@ async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
 #[tokio::test]
 async fn a_download_that_nobody_waits_for_any_more_is_no_failure_in_the_log() {
     let log = Log::default();
-    let _logging = log.start();
+    let _logging = log.listen();
     let packages = ["held", "tokio"].map(|name| Package::new(name, "1.0.0"));
     let upstream = packages
         .into_iter()

@@ -1,4 +1,7 @@
 //! What is to be seen of a run while it goes on: a bar on a terminal, a line now and then elsewhere.
+//!
+//! indicatif's own rate and time left are those of what its bar counts. This bar counts files and tells the rate of bytes, and the lines where no bar is
+//! drawn say the same.
 
 use std::{
     io::{IsTerminal, Write},
@@ -10,7 +13,7 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use crate::prefetch::Progress;
+use crate::prefetch::RunProgress;
 
 /// How often a bar moves.
 const TICK: Duration = Duration::from_millis(200);
@@ -25,7 +28,7 @@ pub(super) struct Bar {
 
 impl Bar {
     /// Shows `progress` on standard error.
-    pub(super) fn of(progress: &Arc<Progress>) -> Self {
+    pub(super) fn of(progress: &Arc<RunProgress>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let (progress, started) = (progress.clone(), Instant::now());
         let task = if std::io::stderr().is_terminal() {
@@ -47,20 +50,20 @@ impl Drop for Bar {
     }
 }
 
-async fn draw(bar: ProgressBar, progress: Arc<Progress>, started: Instant) {
+async fn draw(bar: ProgressBar, progress: Arc<RunProgress>, started: Instant) {
     loop {
         tokio::time::sleep(TICK).await;
-        let now = State::of(&progress, started);
+        let now = Snapshot::of(&progress, started);
         bar.set_length(now.total);
         bar.set_position(now.done);
         bar.set_message(now.words());
     }
 }
 
-async fn speak(progress: Arc<Progress>, started: Instant) {
+async fn speak(progress: Arc<RunProgress>, started: Instant) {
     loop {
         tokio::time::sleep(LINE_EVERY).await;
-        let now = State::of(&progress, started);
+        let now = Snapshot::of(&progress, started);
         let line = format!("{}\n", now.words());
         // Whoever started it may have stopped reading.
         let _ = std::io::stderr().write_all(line.as_bytes());
@@ -68,15 +71,15 @@ async fn speak(progress: Arc<Progress>, started: Instant) {
 }
 
 /// How far a run was at one moment.
-struct State {
+struct Snapshot {
     total: u64,
     done: u64,
     bytes: u64,
     elapsed: Duration,
 }
 
-impl State {
-    fn of(progress: &Progress, started: Instant) -> Self {
+impl Snapshot {
+    fn of(progress: &RunProgress, started: Instant) -> Self {
         Self {
             total: progress.total.load(Ordering::Relaxed),
             done: progress.done.load(Ordering::Relaxed),
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_time_left_is_known_once_something_is_done() {
-        let state = |done, total| State {
+        let state = |done, total| Snapshot {
             total,
             done,
             bytes: 3 << 20,

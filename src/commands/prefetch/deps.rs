@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    domain::{Lockfile, RegistryName},
+    domain::{Lockfile, RegistryName, Selected},
     error::{Error, Kind, Result},
-    prefetch::{Missing, Needed},
+    prefetch::Missing,
 };
 
 /// So many cargos run at once, each in a home of its own: of those that share one, all but one wait.
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 4;
 const MOST_SAID: u64 = 64 << 10;
 
 /// What is to be resolved, each with its place among all.
-type Queue = Mutex<VecDeque<(usize, Needed)>>;
+type Queue = Mutex<VecDeque<(usize, Selected)>>;
 
 /// What something depends on, or why cargo can't tell.
 type Resolved = Result<Lockfile, String>;
@@ -43,16 +43,16 @@ type Resolved = Result<Lockfile, String>;
 pub(super) async fn resolve(
     config: &Config,
     base: &str,
-    needed: Vec<Needed>,
+    selected: Vec<Selected>,
     stop: &CancellationToken,
 ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
-    let at_once = AT_ONCE.min(needed.len());
-    let queue = needed.into_iter().enumerate().collect();
+    let at_once = AT_ONCE.min(selected.len());
+    let queue = selected.into_iter().enumerate().collect();
     let queue = Arc::new(Queue::new(queue));
     let toolchain = toolchain().await;
     let mut cargos = JoinSet::new();
     for _ in 0..at_once {
-        let resolver = Resolver::new(config, base, toolchain.clone(), stop.clone())?;
+        let resolver = CargoResolver::new(config, base, toolchain.clone(), stop.clone())?;
         let queue = queue.clone();
         cargos.spawn(async move {
             let done = work_off(&queue, &resolver).await;
@@ -88,23 +88,26 @@ pub(super) async fn resolve(
 }
 
 /// Resolves one after the other until none is left: each with its place and its label.
-async fn work_off(queue: &Queue, resolver: &Resolver) -> Result<Vec<(usize, String, Resolved)>> {
+async fn work_off(
+    queue: &Queue,
+    resolver: &CargoResolver,
+) -> Result<Vec<(usize, String, Resolved)>> {
     let mut done = Vec::new();
     loop {
         let next = lock(queue).pop_front();
-        let Some((at, needed)) = next else {
+        let Some((at, selected)) = next else {
             return Ok(done);
         };
-        let resolved = match resolver.resolve(&needed).await {
+        let resolved = match resolver.resolve(&selected).await {
             Ok(lockfile) => Ok(lockfile),
             Err(e) if e.kind() == Kind::Absent => Err(e.to_string()),
             Err(e) => return Err(e),
         };
-        done.push((at, needed.label(), resolved));
+        done.push((at, selected.label(), resolved));
     }
 }
 
-fn lock(queue: &Queue) -> MutexGuard<'_, VecDeque<(usize, Needed)>> {
+fn lock(queue: &Queue) -> MutexGuard<'_, VecDeque<(usize, Selected)>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -124,13 +127,13 @@ async fn toolchain() -> Option<String> {
 }
 
 /// A home and a project for cargo, in a folder that goes when this is dropped.
-struct Resolver {
+struct CargoResolver {
     folder: TempDir,
     toolchain: Option<String>,
     stop: CancellationToken,
 }
 
-impl Resolver {
+impl CargoResolver {
     /// One for which every registry of `config` is the mirror at `base`, a URL without a final slash.
     ///
     /// # Errors
@@ -164,10 +167,10 @@ impl Resolver {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when there is no cargo, [`Kind::Absent`](crate::error::Kind::Absent) with cargo's own words when it
     /// finds no solution.
-    async fn resolve(&self, needed: &Needed) -> Result<Lockfile> {
+    async fn resolve(&self, selected: &Selected) -> Result<Lockfile> {
         let project = self.folder.path().join("project");
         let lockfile = project.join("Cargo.lock");
-        fs::write(project.join("Cargo.toml"), manifest(needed)).map_err(|e| no_project(&e))?;
+        fs::write(project.join("Cargo.toml"), manifest(selected)).map_err(|e| no_project(&e))?;
         match fs::remove_file(&lockfile) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(no_project(&e)),
             _ => {}
@@ -269,8 +272,8 @@ fn replacement(registry: &RegistryName, base: &str) -> String {
     )
 }
 
-fn manifest(needed: &Needed) -> String {
-    let Needed { registry, id, .. } = needed;
+fn manifest(selected: &Selected) -> String {
+    let Selected { registry, id, .. } = selected;
     let registry = match *registry == RegistryName::crates_io() {
         true => String::new(),
         false => format!(", registry = \"{registry}\""),

@@ -2,7 +2,7 @@
 
 mod bar;
 mod deps;
-mod outcome;
+mod summary;
 
 use std::{
     collections::HashSet,
@@ -13,23 +13,22 @@ use std::{
 };
 
 use clap::Args;
-use outcome::Outcome;
 use tokio_util::sync::CancellationToken;
 
+use self::summary::Summary;
 use super::interrupt::{self, Signals};
 use crate::{
     app::{self, App},
     config::{self, Config, Flags, units::Span},
     domain::{
-        CrateId, Lockfile, RegistryName, Sha256,
-        wanted::{Range, parse_date},
+        Lockfile, Selected, SelectedFile,
+        request::{Selector, parse_date},
     },
     error::{Error, Result},
     metrics::Metrics,
     mirror::{Mirror, Twins},
     prefetch::{
-        Choice, List, Missing, Needed, Prefetch, Report, lockfile, readiness::Look,
-        stored_index_files,
+        List, Missing, Prefetcher, Report, Selection, lockfile, readiness::Look, stored_index_files,
     },
     store::Store,
 };
@@ -43,7 +42,7 @@ const INTERRUPTED_WRITES: Duration = Duration::from_secs(2);
 
 /// What to fetch.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Options {
+pub struct PrefetchOptions {
     /// Cargo.lock files, folders to search for them, crates, files with a crate a line (# begins a comment), or - for standard input. A crate is
     /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't crates.io's. What exists as a file
     /// or folder is taken as that; crates-io:serde is always the crate.
@@ -70,22 +69,22 @@ pub struct Options {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or what is asked for can't be used.
-pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, options: &PrefetchOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     if config.offline.enabled {
         return Err(Error::config(
             "prefetch asks upstream, which `offline.enabled` forbids; run it where upstream can be reached",
         ));
     }
-    let range = options.range()?;
+    let selector = options.selector()?;
     let list = options.list(&config)?;
     let started = Instant::now();
     let run = Run::begin(config, options).await?;
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let mut running = tokio::spawn(run.all(list, range, options.clone(), stop.clone()));
+    let mut running = tokio::spawn(run.all(list, selector, options.clone(), stop.clone()));
     let early = |e| Error::internal(format!("the prefetch ended early: {e}"));
-    let outcome = tokio::select! {
+    let ended = tokio::select! {
         done = &mut running => done,
         () = signals.next() => {
             stop.cancel();
@@ -95,27 +94,27 @@ pub async fn run(flags: &Flags, options: &Options) -> Result<ExitCode> {
             }
         }
     };
-    match outcome.map_err(early)?? {
-        Some(outcome) => Ok(outcome.print(started.elapsed())),
+    match ended.map_err(early)?? {
+        Some(summary) => Ok(summary.print(started.elapsed())),
         None => Ok(interrupt::told(
             "what was fetched is stored, and running it again goes on there",
         )),
     }
 }
 
-impl Options {
-    fn range(&self) -> Result<Range> {
+impl PrefetchOptions {
+    fn selector(&self) -> Result<Selector> {
         if self.all_versions {
-            return Ok(Range::All);
+            return Ok(Selector::All);
         }
         if let Some(most) = self.latest {
-            return Ok(Range::Latest(most.get()));
+            return Ok(Selector::Latest(most.get()));
         }
         match &self.since {
             Some(date) => parse_date(date)
-                .map(Range::Since)
+                .map(Selector::Since)
                 .map_err(|e| Error::config(format!("--since: {e}"))),
-            None => Ok(Range::Newest),
+            None => Ok(Selector::Newest),
         }
     }
 
@@ -147,11 +146,11 @@ struct Run {
     mirror: Mirror,
     /// It listens only if cargo has to ask it.
     app: Option<App>,
-    prefetch: Prefetch,
+    prefetch: Prefetcher,
 }
 
 impl Run {
-    async fn begin(mut config: Config, options: &Options) -> Result<Self> {
+    async fn begin(mut config: Config, options: &PrefetchOptions) -> Result<Self> {
         // Nobody here would rather have an old copy soon.
         config.freshness.patience = Span::millis(u64::MAX);
         if options.update {
@@ -175,7 +174,7 @@ impl Run {
         };
         let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);
         let (at_once, clock) = (at_once as usize, SystemTime::now);
-        let prefetch = Prefetch::new(mirror.clone(), at_once, Look::Whole, clock);
+        let prefetch = Prefetcher::new(mirror.clone(), at_once, Look::Whole, clock);
         Ok(Self {
             config,
             store,
@@ -189,12 +188,12 @@ impl Run {
     async fn all(
         self,
         list: List,
-        range: Range,
-        options: Options,
+        selector: Selector,
+        options: PrefetchOptions,
         stop: CancellationToken,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<Summary>> {
         let bar = bar::Bar::of(self.prefetch.progress());
-        let gathered = self.gather(list, range, &options, &stop).await;
+        let gathered = self.gather(list, selector, &options, &stop).await;
         drop(bar);
         if stop.is_cancelled() {
             self.mirror.close(INTERRUPTED_WRITES).await;
@@ -203,43 +202,43 @@ impl Run {
             }
             return Ok(None);
         }
-        let mut outcome = gathered?;
+        let mut summary = gathered?;
         match self.app {
             Some(app) => app.stop().await,
             None => self.mirror.close(Duration::from_millis(WRITES)).await,
         }
         let max_size = self.config.store.max_size.get();
-        outcome.confirm(&self.store, max_size).await;
-        Ok(Some(outcome))
+        summary.confirm(&self.store, max_size).await;
+        Ok(Some(summary))
     }
 
     /// What came of all that was asked for, before it is certain that it is written.
     async fn gather(
         &self,
         mut list: List,
-        range: Range,
-        options: &Options,
+        selector: Selector,
+        options: &PrefetchOptions,
         stop: &CancellationToken,
-    ) -> Result<Outcome> {
+    ) -> Result<Summary> {
         let updated = match options.update {
             true => Some(unless(stop, self.update()).await?),
             false => None,
         };
-        let wanted = std::mem::take(&mut list.wanted);
-        let Choice {
-            needed: named,
+        let requests = std::mem::take(&mut list.requests);
+        let Selection {
+            selected: named,
             mut missing,
             notes,
-        } = unless(stop, self.prefetch.pick(wanted, range)).await?;
+        } = unless(stop, self.prefetch.select(requests, selector)).await?;
         let origins = self.config.origins();
-        let (mut needed, mut aside) = list.needed(origins);
-        let mut known: HashSet<_> = needed.iter().map(file_of).collect();
-        needed.extend(new(named.clone(), &mut known));
-        let mut files = unless(stop, self.prefetch.fetch(needed)).await?;
+        let (mut selected, mut aside) = list.selected(origins);
+        let mut known: HashSet<_> = selected.iter().map(Selected::file).collect();
+        selected.extend(new(named.clone(), &mut known));
+        let mut files = unless(stop, self.prefetch.fetch(selected)).await?;
         if let Some(app) = &self.app {
             // Of those by name the files are here now, and their own Cargo.lock in them.
             let (lockfiles, unresolved) = self.dependencies(app.base_url(), named, stop).await?;
-            let (more, mut elsewhere) = List::of(lockfiles).needed(origins);
+            let (more, mut elsewhere) = List::of(lockfiles).selected(origins);
             let more = new(more, &mut known).collect();
             files.add(unless(stop, self.prefetch.fetch(more)).await?);
             missing.extend(unresolved);
@@ -249,7 +248,7 @@ impl Run {
         }
         missing.append(&mut aside.strange);
         let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
-        Ok(Outcome {
+        Ok(Summary {
             updated,
             files,
             bytes,
@@ -264,7 +263,7 @@ impl Run {
     async fn dependencies(
         &self,
         base: &str,
-        named: Vec<Needed>,
+        named: Vec<Selected>,
         stop: &CancellationToken,
     ) -> Result<(Vec<(Arc<str>, Lockfile)>, Vec<Missing>)> {
         let resolved = deps::resolve(&self.config, base, named.clone(), stop);
@@ -288,15 +287,8 @@ async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = Result<T
     done.unwrap_or_else(|| Err(Error::cancelled("the prefetch was ended")))
 }
 
-/// Which file somebody needs, and what they know of it.
-type File = (RegistryName, CrateId, Option<Sha256>);
-
-fn file_of(needed: &Needed) -> File {
-    (needed.registry, needed.id, needed.sha256)
-}
-
 /// Those of the files that aren't known, and are from now on.
-fn new(files: Vec<Needed>, known: &mut HashSet<File>) -> impl Iterator<Item = Needed> {
+fn new(files: Vec<Selected>, known: &mut HashSet<SelectedFile>) -> impl Iterator<Item = Selected> {
     let files = files.into_iter();
-    files.filter(|needed| known.insert(file_of(needed)))
+    files.filter(|selected| known.insert(selected.file()))
 }

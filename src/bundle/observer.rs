@@ -1,11 +1,11 @@
-//! [`Watch`]: who looks on while something long is done, and may end it.
+//! [`Observer`]: who looks on while something long is done, and may end it.
 
 use std::io::{self, Read};
 
 use crate::error::{Error, Result};
 
-/// Who watches a long job.
-pub struct Watch<'a> {
+/// Who looks on.
+pub struct Observer<'a> {
     /// Told how many bytes there are to do, when that is known.
     pub total: &'a dyn Fn(u64),
     /// Told how many more bytes have been done.
@@ -16,7 +16,7 @@ pub struct Watch<'a> {
     pub is_over: &'a dyn Fn() -> bool,
 }
 
-impl Watch<'_> {
+impl Observer<'_> {
     /// Fails when the job is to end.
     pub(super) fn go_on(&self) -> Result<()> {
         match (self.is_over)() {
@@ -27,18 +27,21 @@ impl Watch<'_> {
 
     /// The same bytes, which can be read until the job is to end.
     pub(super) fn reading<R: Read>(&self, from: R) -> impl Read {
-        Watched { from, watch: self }
+        Stoppable {
+            from,
+            observer: self,
+        }
     }
 }
 
-struct Watched<'a, R> {
+struct Stoppable<'a, R> {
     from: R,
-    watch: &'a Watch<'a>,
+    observer: &'a Observer<'a>,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.watch.go_on().map_err(io::Error::other)?;
+        self.observer.go_on().map_err(io::Error::other)?;
         self.from.read(buffer)
     }
 }

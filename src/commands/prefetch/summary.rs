@@ -5,13 +5,13 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use bytesize::ByteSize;
 
 use crate::{
-    domain::Wanted,
+    domain::Request,
     prefetch::{Aside, Missing, Report, not_stored},
     store::Store,
 };
 
 /// What came of it.
-pub(super) struct Outcome {
+pub(super) struct Summary {
     /// What became of the index files, if they were to be refreshed.
     pub(super) updated: Option<Report>,
     /// What became of the .crate files.
@@ -28,14 +28,14 @@ pub(super) struct Outcome {
     pub(super) too_large: Option<u64>,
 }
 
-impl Outcome {
+impl Summary {
     /// Makes sure that what was fetched is in the store and will stay there if the store may grow to `max_size` bytes, and tells a mirror that serves
     /// from it.
     pub(super) async fn confirm(&mut self, store: &Store, max_size: u64) {
         for key in not_stored(store, &self.files.kept).await {
             self.files.fetched = self.files.fetched.saturating_sub(1);
             self.files.missing.push(Missing {
-                what: Wanted::exactly(key.registry, &key.id).to_string(),
+                what: Request::exactly(key.registry, &key.id).to_string(),
                 why: "it was fetched, but the store didn't take it; the log says why".into(),
                 by: Vec::new(),
             });

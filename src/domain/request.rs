@@ -1,28 +1,33 @@
-//! [`Wanted`]: a crate that somebody asks for by name, and which of its versions that comes to.
+//! [`Request`]: a crate that somebody asks for by name, and which of its versions that comes to.
 
 use std::{fmt, time::SystemTime};
 
 use semver::VersionReq;
 use serde::Deserialize;
 
-use super::{CrateId, CrateName, CrateVersion, IndexFile, RegistryName, Version, name::shorten};
+use super::{
+    index_file::{IndexFile, Version},
+    name::{CrateName, shorten},
+    registry::RegistryName,
+    version::{CrateId, CrateVersion},
+};
 use crate::error::{Error, Result};
 
 /// `serde`, `serde@1.0.200` or `serde@^1.0`, with `internal:` before it when it isn't crates.io's. It is written as it is read,
 /// a line of a list each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct Request {
     /// Which registry; crates.io if it isn't said, whichever is the default one: lists are carried from one mirror to another.
     pub registry: RegistryName,
     /// Which crate; its case and its `-` and `_` may be another than the registry's.
     pub name: CrateName,
     /// Which versions may be meant.
-    pub which: Which,
+    pub requirement: Requirement,
 }
 
 /// Which versions of a crate may be meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Which {
+pub enum Requirement {
     /// Any.
     Any,
     /// Exactly this one.
@@ -33,7 +38,7 @@ pub enum Which {
 
 /// How many of the versions that may be meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Range {
+pub enum Selector {
     /// The newest.
     #[default]
     Newest,
@@ -45,16 +50,16 @@ pub enum Range {
     All,
 }
 
-/// What a crate that is wanted comes to.
+/// The versions that a request comes to.
 #[derive(Debug, Default)]
-pub struct Picked<'a> {
+pub struct Matches<'a> {
     /// The versions, newest first.
     pub versions: Vec<&'a Version>,
     /// How many were left out because the index doesn't say when they were published.
     pub undated: usize,
 }
 
-impl Wanted {
+impl Request {
     /// Parses one; spaces around it don't matter.
     ///
     /// # Errors
@@ -65,14 +70,14 @@ impl Wanted {
             Some((registry, rest)) => (RegistryName::parse(registry)?, rest),
             None => (RegistryName::crates_io(), text),
         };
-        let (name, which) = match rest.split_once('@') {
-            Some((name, version)) => (name, Which::parse(version)?),
-            None => (rest, Which::Any),
+        let (name, requirement) = match rest.split_once('@') {
+            Some((name, version)) => (name, Requirement::parse(version)?),
+            None => (rest, Requirement::Any),
         };
         Ok(Self {
             registry,
             name: CrateName::parse(name)?,
-            which,
+            requirement,
         })
     }
 
@@ -81,58 +86,60 @@ impl Wanted {
         Self {
             registry,
             name: id.name,
-            which: Which::Exact(id.version),
+            requirement: Requirement::Exact(id.version),
         }
     }
 
-    /// The versions of `file`, which is this crate's, that are meant. Yanked ones only if they are meant exactly or by [`Range::All`], prereleases
+    /// The versions of `file`, which is this crate's, that are meant. Yanked ones only if they are meant exactly or by [`Selector::All`], prereleases
     /// only if there is nothing else or the requirement names one.
-    pub fn pick<'a>(&self, file: &'a IndexFile, range: Range) -> Picked<'a> {
-        let mut picked = Picked::default();
+    pub fn select<'a>(&self, file: &'a IndexFile, selector: Selector) -> Matches<'a> {
+        let mut matches = Matches::default();
         let listed = file.versions().iter().filter_map(|listed| {
             let version = semver::Version::parse(listed.version().as_str()).ok()?;
             Some((version, listed))
         });
         let mut candidates: Vec<_> = listed
-            .filter(|(version, listed)| match &self.which {
-                Which::Any => true,
-                Which::Exact(wanted) => listed.version().without_build() == wanted.without_build(),
-                Which::Matching(req) => req.matches(version),
+            .filter(|(version, listed)| match &self.requirement {
+                Requirement::Any => true,
+                Requirement::Exact(wanted) => {
+                    listed.version().without_build() == wanted.without_build()
+                }
+                Requirement::Matching(req) => req.matches(version),
             })
             .collect();
         candidates.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let exact = match &self.which {
-            Which::Exact(wanted) => {
+        let exact = match &self.requirement {
+            Requirement::Exact(wanted) => {
                 settle(&mut candidates, wanted);
                 true
             }
-            Which::Any | Which::Matching(_) => false,
+            Requirement::Any | Requirement::Matching(_) => false,
         };
-        if !exact && range != Range::All {
+        if !exact && selector != Selector::All {
             candidates.retain(|(_, listed)| !listed.yanked);
             if candidates.iter().any(|(version, _)| version.pre.is_empty()) {
-                let any = self.which == Which::Any;
+                let any = self.requirement == Requirement::Any;
                 candidates.retain(|(version, _)| !any || version.pre.is_empty());
             }
         }
         let mut versions: Vec<_> = candidates.into_iter().map(|(_, listed)| listed).collect();
-        match range {
-            Range::All => {}
-            Range::Newest => versions.truncate(1),
-            Range::Latest(most) => versions.truncate(most),
-            Range::Since(_) if exact => {}
-            Range::Since(since) => {
+        match selector {
+            Selector::All => {}
+            Selector::Newest => versions.truncate(1),
+            Selector::Latest(most) => versions.truncate(most),
+            Selector::Since(_) if exact => {}
+            Selector::Since(since) => {
                 versions.retain(|listed| match published(file, listed) {
                     Some(at) => at >= since,
                     None => {
-                        picked.undated += 1;
+                        matches.undated += 1;
                         false
                     }
                 });
             }
         }
-        picked.versions = versions;
-        picked
+        matches.versions = versions;
+        matches
     }
 }
 
@@ -154,7 +161,7 @@ fn settle(candidates: &mut Vec<(semver::Version, &Version)>, wanted: &CrateVersi
     candidates.extend(meant);
 }
 
-impl Which {
+impl Requirement {
     fn parse(text: &str) -> Result<Self> {
         if let Ok(version) = CrateVersion::parse(text) {
             return Ok(Self::Exact(version));
@@ -168,30 +175,30 @@ impl Which {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.registry != RegistryName::crates_io() {
             write!(f, "{}:", self.registry)?;
         }
         write!(f, "{}", self.name)?;
-        match &self.which {
-            Which::Any => Ok(()),
-            Which::Exact(version) => write!(f, "@{version}"),
-            Which::Matching(req) => write!(f, "@{req}"),
+        match &self.requirement {
+            Requirement::Any => Ok(()),
+            Requirement::Exact(version) => write!(f, "@{version}"),
+            Requirement::Matching(req) => write!(f, "@{req}"),
         }
     }
 }
 
 /// The one field of a line that says when; the format is crates.io's.
 #[derive(Deserialize)]
-struct Line {
+struct PublishedLine {
     pubtime: Option<String>,
 }
 
 /// When a version was published, if its line says so.
 fn published(file: &IndexFile, listed: &Version) -> Option<SystemTime> {
     let line = file.body().get(listed.line.clone())?;
-    let line: Line = serde_json::from_slice(line).ok()?;
+    let line: PublishedLine = serde_json::from_slice(line).ok()?;
     humantime::parse_rfc3339(&line.pubtime?).ok()
 }
 
@@ -239,17 +246,18 @@ mod tests {
         IndexFile::parse(path, body).expect("an index file")
     }
 
-    fn picked(wanted: &str, versions: &str, range: Range) -> (String, usize) {
+    fn selected(request: &str, versions: &str, selector: Selector) -> (String, usize) {
         let file = file(versions);
-        let picked = Wanted::parse(wanted).expect("wanted").pick(&file, range);
-        let versions = picked.versions.iter().map(|v| v.version().as_str());
-        (versions.collect::<Vec<_>>().join(" "), picked.undated)
+        let request = Request::parse(request).expect("a request");
+        let matches = request.select(&file, selector);
+        let versions = matches.versions.iter().map(|v| v.version().as_str());
+        (versions.collect::<Vec<_>>().join(" "), matches.undated)
     }
 
     #[test]
     fn the_newest_is_by_number_stable_and_not_yanked() {
         let versions = "1.9.0 1.10.0 1.11.0-rc.1 !2.0.0 3.0.0-alpha.1";
-        for (wanted, newest) in [
+        for (request, newest) in [
             ("a", "1.10.0"),
             ("a@1.9.0", "1.9.0"),
             ("a@2.0.0", "2.0.0"),
@@ -262,12 +270,12 @@ mod tests {
             ("a@1.9.0+b", ""),
         ] {
             assert_eq!(
-                picked(wanted, versions, Range::Newest).0,
+                selected(request, versions, Selector::Newest).0,
                 newest,
-                "{wanted}"
+                "{request}"
             );
         }
-        let (only, _) = picked("a", "1.0.0-a !1.0.0-b", Range::Newest);
+        let (only, _) = selected("a", "1.0.0-a !1.0.0-b", Selector::Newest);
         assert_eq!(only, "1.0.0-a", "rather a prerelease than nothing");
     }
 
@@ -275,7 +283,7 @@ mod tests {
     #[test]
     fn the_build_of_a_version_may_be_left_out() {
         let versions = "1.0.0+1.1 1.0.0+1.2 !1.0.0+1.3 2.0.0 2.0.0+x !3.0.0+a !3.0.0+b";
-        for (wanted, found) in [
+        for (request, found) in [
             ("a@1.0.0", "1.0.0+1.2"),
             ("a@1.0.0+1.1", "1.0.0+1.1"),
             ("a@1.0.0+1.3", "1.0.0+1.3"),
@@ -283,29 +291,29 @@ mod tests {
             ("a@2.0.0", "2.0.0"),
             ("a@3.0.0", "3.0.0+b"),
         ] {
-            for range in [Range::Newest, Range::All, Range::Latest(2)] {
-                assert_eq!(picked(wanted, versions, range).0, found, "{wanted}");
+            for selector in [Selector::Newest, Selector::All, Selector::Latest(2)] {
+                assert_eq!(selected(request, versions, selector).0, found, "{request}");
             }
         }
     }
 
     #[test]
-    fn more_than_the_newest_can_be_wanted() {
+    fn more_than_the_newest_can_be_asked_for() {
         let versions =
             "1.0.0=2024-01-01 1.1.0=2025-01-01 !1.2.0=2025-02-02 2.0.0-a=2025-03-03 2.0.0";
-        let since = Range::Since(parse_date("2025-01-01").expect("a date"));
-        for (wanted, range, expected) in [
-            ("a", Range::All, ("2.0.0 2.0.0-a 1.2.0 1.1.0 1.0.0", 0)),
-            ("a@1", Range::All, ("1.2.0 1.1.0 1.0.0", 0)),
-            ("a", Range::Latest(2), ("2.0.0 1.1.0", 0)),
+        let since = Selector::Since(parse_date("2025-01-01").expect("a date"));
+        for (request, selector, expected) in [
+            ("a", Selector::All, ("2.0.0 2.0.0-a 1.2.0 1.1.0 1.0.0", 0)),
+            ("a@1", Selector::All, ("1.2.0 1.1.0 1.0.0", 0)),
+            ("a", Selector::Latest(2), ("2.0.0 1.1.0", 0)),
             ("a", since, ("1.1.0", 1)),
             ("a@1.0.0", since, ("1.0.0", 0)),
         ] {
             let expected = (expected.0.to_owned(), expected.1);
             assert_eq!(
-                picked(wanted, versions, range),
+                selected(request, versions, selector),
                 expected,
-                "{wanted} {range:?}"
+                "{request} {selector:?}"
             );
         }
     }
@@ -319,7 +327,7 @@ mod tests {
             ("a@", "neither a version"),
             ("a@one", "neither a version"),
         ] {
-            let error = Wanted::parse(text).expect_err("refused").to_string();
+            let error = Request::parse(text).expect_err("refused").to_string();
             assert!(error.contains(words), "{text:?}: {error}");
         }
     }
@@ -342,15 +350,15 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_read_as_it_is_written(text in "([a-z]{1,3}:)?[a-zA-Z][a-z_-]{0,5}(@[=^~<>]{0,2}[0-9]{1,2}(\\.[0-9]{1,2}){0,2}([-+][a-z0-9.]{1,5})?)?") {
-            if let Ok(wanted) = Wanted::parse(&text) {
-                let again = Wanted::parse(&wanted.to_string());
-                prop_assert_eq!(again.ok(), Some(wanted));
+            if let Ok(request) = Request::parse(&text) {
+                let again = Request::parse(&request.to_string());
+                prop_assert_eq!(again.ok(), Some(request));
             }
         }
 
         #[test]
         fn no_text_at_all_makes_it_panic(text in ".{0,40}") {
-            let _ = (Wanted::parse(&text).map(|wanted| wanted.to_string()), parse_date(&text));
+            let _ = (Request::parse(&text).map(|request| request.to_string()), parse_date(&text));
         }
     }
 }

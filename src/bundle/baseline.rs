@@ -1,4 +1,4 @@
-//! [`Since`]: what the other side has already, and so needn't be carried.
+//! [`Baseline`]: what the other side has already, and so needn't be carried.
 
 use std::{
     fs::File,
@@ -7,9 +7,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Entry, entry::Entries, manifest, read};
+use super::{
+    entry::{Entries, Entry},
+    manifest, read,
+};
 use crate::{
-    domain::wanted::parse_date,
     error::{Error, Result},
     store::Store,
 };
@@ -19,37 +21,30 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Where to go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Since {
+pub enum Baseline {
     /// What was stored before has been carried.
     Time(SystemTime),
     /// What this manifest, or this bundle, names is there.
     File(PathBuf),
 }
 
-impl Since {
-    /// Parses a date (`2026-11-01`, which is its midnight in UTC), a time (`2026-11-01T12:00:00Z`) or a file's path.
-    pub fn parse(text: &str) -> Self {
-        match parse_date(text) {
-            Ok(time) => Self::Time(time),
-            Err(_) => Self::File(text.into()),
-        }
-    }
-
-    /// Opens what it names.
-    pub(super) fn open(&self, store: &Store) -> Result<Known> {
+impl Baseline {
+    /// Reads what it names.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when the file can't be read, [`Kind::BadRequest`](crate::error::Kind::BadRequest) when it is neither a
+    /// manifest nor a bundle, [`Kind::Store`](crate::error::Kind::Store) when the store has no room for a scratch file.
+    pub fn open(&self, store: &Store) -> Result<Known> {
         match self {
-            Self::Time(time) => Ok(Known::Before(*time)),
+            Self::Time(time) => Ok(Known(Side::Before(*time))),
             Self::File(path) => {
                 let mut entries = Entries::new(store.scratch()?);
-                let parsed = read_entries(path, store, &mut entries);
-                parsed.map_err(|e| {
-                    Error::new(e.kind(), format!("--since {}: {e}", path.display()))
-                })?;
+                read_entries(path, store, &mut entries)?;
                 let entries = entries.read(0..entries.length())?;
-                Ok(Known::Listed(Listed {
+                Ok(Known(Side::Listed(ListedEntries {
                     entries: Box::new(entries),
                     next: None,
-                }))
+                })))
             }
         }
     }
@@ -78,12 +73,14 @@ fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()>
 }
 
 /// What is known to be there; asked for entry by entry, in the order of a bundle.
-pub(super) enum Known {
+pub struct Known(Side);
+
+enum Side {
     Before(SystemTime),
-    Listed(Listed),
+    Listed(ListedEntries),
 }
 
-pub(super) struct Listed {
+struct ListedEntries {
     entries: Box<dyn Iterator<Item = Result<Entry>>>,
     /// The first one that hasn't been passed.
     next: Option<Entry>,
@@ -92,19 +89,19 @@ pub(super) struct Listed {
 impl Known {
     /// Whether the other side has `entry`, which has been stored here at `stored`.
     pub(super) fn has(&mut self, entry: &Entry, stored: SystemTime) -> Result<bool> {
-        match self {
-            Self::Before(time) => Ok(stored < *time),
-            Self::Listed(listed) => listed.has(entry),
+        match &mut self.0 {
+            Side::Before(time) => Ok(stored < *time),
+            Side::Listed(listed) => listed.has(entry),
         }
     }
 }
 
-impl Listed {
+impl ListedEntries {
     fn has(&mut self, entry: &Entry) -> Result<bool> {
         while self
             .next
             .as_ref()
-            .is_none_or(|next| next.place() < entry.place())
+            .is_none_or(|next| next.position() < entry.position())
         {
             self.next = self.entries.next().transpose()?;
             if self.next.is_none() {

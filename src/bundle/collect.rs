@@ -1,4 +1,4 @@
-//! Picking: the entries of a bundle, or of several no larger than what they are carried on.
+//! Collecting: the entries of a bundle, or of several no larger than what they are carried on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,9 +7,13 @@ use std::{
 };
 
 use super::{
-    Entry, Head, MAX_MANIFEST, Selection, Since, Watch,
-    entry::{self, Entries, Records},
-    survey::{Found, Survey, Trouble},
+    baseline::Known,
+    entry::{self, Entries, Entry, Records},
+    format::MAX_MANIFEST,
+    manifest::Head,
+    observer::Observer,
+    scope::Scope,
+    survey::{CheckedCrate, LeftOut, Survey},
 };
 use crate::{
     domain::RegistryName,
@@ -17,13 +21,11 @@ use crate::{
     store::Store,
 };
 
-/// What is to be picked.
+/// What is to be carried, and in what.
 #[derive(Clone, Debug, Default)]
-pub struct Order {
+pub struct Plan {
     /// Which crates.
-    pub selection: Selection,
-    /// What needn't be carried.
-    pub since: Vec<Since>,
+    pub scope: Scope,
     /// Only this registry, if one is said.
     pub registry: Option<RegistryName>,
     /// How large one bundle may be, in bytes.
@@ -32,18 +34,40 @@ pub struct Order {
     pub indexes: BTreeMap<RegistryName, String>,
 }
 
-/// What was picked.
-pub struct Picked {
+/// What goes, in one bundle or in several.
+pub struct Contents {
     pub(super) entries: Entries,
     /// The index records among them.
     pub(super) records: Records,
-    pub(super) parts: Vec<Part>,
-    /// What didn't go.
-    pub trouble: Trouble,
+    pub(super) parts: Vec<BundlePart>,
+    /// What doesn't go.
+    pub left_out: LeftOut,
+}
+
+/// Why nothing was collected.
+#[derive(Debug)]
+pub enum CollectError {
+    /// This entry is larger than a part has room for.
+    EntryTooLarge {
+        /// Its path.
+        path: String,
+        /// How many bytes it has.
+        size: u64,
+    },
+    /// A bundle's manifest may have [`MAX_MANIFEST`] bytes, and so many entries take more.
+    TooManyEntries(u64),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for CollectError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// One bundle's share.
-pub(super) struct Part {
+pub(super) struct BundlePart {
     /// Where its entries' lines are in the list.
     pub(super) lines: Range<u64>,
     /// Where its first index record is among all.
@@ -52,32 +76,36 @@ pub(super) struct Part {
     pub(super) head: Head,
 }
 
-/// Picks what is stored, good and ordered; a part of several takes a crate whole, as long as there is room.
+/// Collects what is stored, good and planned, and not among what the other side is `known` to have; a part of several takes a crate whole, as long as
+/// there is room.
 ///
 /// # Errors
-/// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, [`Kind::Config`](crate::error::Kind::Config) when a manifest to go on from can't,
-/// or when an entry is larger than a part may be.
-pub fn pick(store: &Store, order: &Order, watch: &Watch<'_>) -> Result<Picked> {
-    let opened = order.since.iter().map(|since| since.open(store));
-    let mut known = opened.collect::<Result<Vec<_>>>()?;
+/// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, and when what is to be carried doesn't fit.
+pub fn collect(
+    store: &Store,
+    plan: &Plan,
+    mut known: Vec<Known>,
+    observer: &Observer<'_>,
+) -> Result<Contents, CollectError> {
     let mut packer = Packer {
         entries: Entries::new(store.scratch()?),
         records: Records::new(store.scratch()?),
-        room: order.limit.map_or(u64::MAX, |limit| room(limit, order)),
-        manifest: room_in_manifest(order),
-        is_split: order.limit.is_some(),
-        indexes: &order.indexes,
+        room: plan.limit.map_or(u64::MAX, |limit| room(limit, plan)),
+        manifest: room_in_manifest(plan),
+        is_split: plan.limit.is_some(),
+        indexes: &plan.indexes,
         parts: Vec::new(),
-        open: Open::default(),
+        open: OpenPart::default(),
     };
     let mut survey = Survey {
         store,
-        watch,
-        registry: order.registry,
-        trouble: Trouble::default(),
+        observer,
+        registry: plan.registry,
+        left_out: LeftOut::default(),
     };
-    survey.run(
-        &order.selection,
+    let mut too_large = None;
+    let surveyed = survey.run(
+        &plan.scope,
         |entry, stored| {
             // Each is asked: they go through their lists in step.
             let mut has = false;
@@ -86,19 +114,30 @@ pub fn pick(store: &Store, order: &Order, watch: &Watch<'_>) -> Result<Picked> {
             }
             Ok(has)
         },
-        |found| packer.add(&found),
-    )?;
-    let trouble = survey.trouble;
+        |found| match packer.add(&found) {
+            Err(CollectError::Failed(e)) => Err(e),
+            Err(e) => {
+                too_large = Some(e);
+                Err(Error::cancelled("not all of it fits"))
+            }
+            Ok(()) => Ok(()),
+        },
+    );
+    if let Some(e) = too_large {
+        return Err(e);
+    }
+    surveyed?;
+    let left_out = survey.left_out;
     packer.close();
-    Ok(Picked {
+    Ok(Contents {
         entries: packer.entries,
         records: packer.records,
         parts: packer.parts,
-        trouble,
+        left_out,
     })
 }
 
-impl Picked {
+impl Contents {
     /// How many entries there are, and their bytes; in parts, some index records are there more than once.
     pub fn size(&self) -> (u64, u64) {
         (self.entries.count, self.entries.bytes)
@@ -112,17 +151,17 @@ const BESIDE_ENTRY: u64 = 3 * 512 + 511;
 
 /// What entries may take together in a bundle of `limit` bytes. Nothing is counted on to get smaller, and what can't be compressed gets larger, by less
 /// than 1 in 256 (`ZSTD_compressBound`).
-fn room(limit: u64, order: &Order) -> u64 {
-    limit.saturating_sub(limit / 256 + beside(order))
+fn room(limit: u64, plan: &Plan) -> u64 {
+    limit.saturating_sub(limit / 256 + beside(plan))
 }
 
 /// What entries may take together in one manifest.
-fn room_in_manifest(order: &Order) -> u64 {
-    MAX_MANIFEST - beside(order).min(MAX_MANIFEST)
+fn room_in_manifest(plan: &Plan) -> u64 {
+    MAX_MANIFEST - beside(plan).min(MAX_MANIFEST)
 }
 
-fn beside(order: &Order) -> u64 {
-    let registries: usize = order.indexes.values().map(|url| 40 + url.len()).sum();
+fn beside(plan: &Plan) -> u64 {
+    let registries: usize = plan.indexes.values().map(|url| 40 + url.len()).sum();
     BESIDE + registries as u64
 }
 
@@ -144,13 +183,13 @@ struct Packer<'a> {
     manifest: u64,
     is_split: bool,
     indexes: &'a BTreeMap<RegistryName, String>,
-    parts: Vec<Part>,
-    open: Open,
+    parts: Vec<BundlePart>,
+    open: OpenPart,
 }
 
 /// The part that is being filled.
 #[derive(Default)]
-struct Open {
+struct OpenPart {
     start: u64,
     records: u64,
     count: u64,
@@ -162,7 +201,7 @@ struct Open {
 }
 
 impl Packer<'_> {
-    fn add(&mut self, found: &Found) -> Result<()> {
+    fn add(&mut self, found: &CheckedCrate) -> Result<(), CollectError> {
         let index = found.index.iter();
         let entries = || {
             index
@@ -194,19 +233,16 @@ impl Packer<'_> {
         self.open.count > 0 && (no_room || no_lines)
     }
 
-    fn push(&mut self, found: &Found, entry: &Entry) -> Result<()> {
+    fn push(&mut self, found: &CheckedCrate, entry: &Entry) -> Result<(), CollectError> {
         let open = &mut self.open;
         if open.cost + cost(entry) > self.room {
-            return Err(Error::config(format!(
-                "--split: {} has {} bytes, which is more than one part has room for; choose a larger size",
-                entry.path, entry.size
-            )));
+            return Err(CollectError::EntryTooLarge {
+                path: entry.path.clone(),
+                size: entry.size,
+            });
         }
         if open.lines + line(entry) > self.manifest {
-            return Err(Error::config(format!(
-                "one bundle has room for a manifest of {MAX_MANIFEST} bytes, and {} entries take more; use --split",
-                open.count
-            )));
+            return Err(CollectError::TooManyEntries(open.count));
         }
         open.cost += cost(entry);
         open.lines += line(entry);
@@ -216,7 +252,7 @@ impl Packer<'_> {
             self.records.push(&found.bytes)?;
         }
         open.registries.insert(found.key.registry);
-        self.entries.push(entry)
+        Ok(self.entries.push(entry)?)
     }
 
     /// Ends the part that is being filled; the first one is there even if it is empty.
@@ -229,7 +265,7 @@ impl Packer<'_> {
         }
         let index = |name: RegistryName| (name.to_string(), self.indexes.get(&name).cloned());
         let registries = open.registries.into_iter().map(index).collect();
-        self.parts.push(Part {
+        self.parts.push(BundlePart {
             lines: open.start..end,
             records: open.records,
             count: open.count,
@@ -246,7 +282,7 @@ mod tests {
         store::IndexRecord,
     };
 
-    fn found(name: &str) -> Found {
+    fn found(name: &str) -> CheckedCrate {
         let name = CrateName::parse(name).expect("a name");
         let key = IndexKey::new(RegistryName::crates_io(), name);
         let sha256 = Sha256::of(b"");
@@ -269,7 +305,7 @@ mod tests {
             sha256: Sha256::of(&bytes),
             body: Some(record.sha256),
         });
-        Found {
+        CheckedCrate {
             key,
             record,
             bytes,
@@ -295,7 +331,7 @@ mod tests {
                 is_split,
                 indexes: &indexes,
                 parts: Vec::new(),
-                open: Open::default(),
+                open: OpenPart::default(),
             };
             let added = names.iter().try_for_each(|name| packer.add(&found(name)));
             packer.close();
@@ -307,7 +343,7 @@ mod tests {
                 }
                 false => {
                     let error = added.expect_err("no room");
-                    assert!(error.message().contains("use --split"), "{error}");
+                    assert!(matches!(error, CollectError::TooManyEntries(3)));
                 }
             }
         }

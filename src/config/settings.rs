@@ -1,0 +1,70 @@
+//! [`Config`]: all settings in one value.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    origins::Origins,
+    registries::{self, Registry},
+    sections,
+};
+use crate::{
+    domain::RegistryName,
+    error::{Error, Result},
+};
+
+/// All settings. `Default` is what holds where nothing is said.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients find the mirror.
+    pub server: sections::Server,
+    /// What is kept on disk.
+    pub store: sections::Store,
+    /// What is kept in memory.
+    pub memory: sections::Memory,
+    /// How long copies are good for.
+    pub freshness: sections::Freshness,
+    /// How to treat the registries that are mirrored.
+    pub upstream: sections::Upstream,
+    /// Fetching ahead of what cargo will ask for next.
+    pub read_ahead: sections::ReadAhead,
+    /// Serving without any upstream.
+    pub offline: sections::Offline,
+    /// What is kept here although nobody asks.
+    pub prefetch: sections::Prefetch,
+    /// The registries to mirror, by name, exactly one of them the default one; crates.io is there without being written, and those that are disabled
+    /// aren't.
+    #[serde(
+        default = "registries::unmentioned",
+        deserialize_with = "registries::read"
+    )]
+    pub registries: BTreeMap<RegistryName, Registry>,
+    #[serde(skip)]
+    origins: Origins,
+}
+
+impl Config {
+    /// The registry served when none is named.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when no registry is the default one, which loading doesn't let happen.
+    pub fn default_registry(&self) -> Result<RegistryName> {
+        let default = self.registries.iter().find(|(_, r)| r.default);
+        default
+            .map(|(name, _)| *name)
+            .ok_or_else(|| Error::config("no registry is the default one"))
+    }
+
+    /// Which registry a Cargo.lock means: by the settings as they were written, whatever became of them since.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The settings as they were read, with what follows from them.
+    pub(super) fn complete(self) -> Self {
+        let origins = Origins::of(&self.server, &self.registries);
+        Self { origins, ..self }
+    }
+}

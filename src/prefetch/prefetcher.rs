@@ -1,0 +1,247 @@
+//! [`Prefetcher`]: fills the store through the mirror, as a client would by asking.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use super::{
+    missing::Missing,
+    parallel,
+    patience::{Patience, Tries},
+    readiness::Look,
+    report::{Report, RunProgress},
+};
+use crate::{
+    domain::{CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Selected},
+    error::{Error, Kind, Result},
+    mirror::{CrateBody, Found, IndexEntry, Mirror},
+};
+
+/// Fills the store. Cheap to clone.
+#[derive(Clone)]
+pub struct Prefetcher {
+    pub(super) mirror: Mirror,
+    pub(super) at_once: usize,
+    look: Look,
+    clock: fn() -> SystemTime,
+    progress: Arc<RunProgress>,
+    patience: Arc<Patience>,
+}
+
+/// One thing fetched.
+enum Got {
+    /// It came from upstream.
+    Fetched(Option<CrateKey>),
+    /// It was here.
+    Here(Option<CrateKey>),
+}
+
+impl Prefetcher {
+    /// Fills the store of `mirror`, asking for `at_once` things at once. What is stored is looked at as closely as `look` says before it counts as
+    /// here; a glance leaves alone what clients have in memory.
+    pub fn new(mirror: Mirror, at_once: usize, look: Look, clock: fn() -> SystemTime) -> Self {
+        Self {
+            mirror,
+            at_once: at_once.max(1),
+            look,
+            clock,
+            progress: Arc::default(),
+            patience: Arc::default(),
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> &Arc<RunProgress> {
+        &self.progress
+    }
+
+    /// Fetches what isn't here.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when a task panics; what can't be had is in the report.
+    pub async fn fetch(&self, selected: Vec<Selected>) -> Result<Report> {
+        self.all(selected, |this, selected| async move {
+            let label = selected.label();
+            (this.file(&selected).await, label, selected.by)
+        })
+        .await
+    }
+
+    /// Has the index files under `keys` confirmed or replaced by upstream. One that upstream no longer has counts as done.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when a task panics; what can't be had is in the report.
+    pub async fn refresh(&self, keys: Vec<IndexKey>) -> Result<Report> {
+        self.all(keys, |this, key| async move {
+            let got = this.refreshed(key).await;
+            (got, format!("{}/{}", key.registry, key.path), Vec::new())
+        })
+        .await
+    }
+
+    /// One index file that upstream has confirmed or replaced just now.
+    async fn refreshed(&self, key: IndexKey) -> Result<Got> {
+        let found = match self.index(key.registry, key.name()).await {
+            Err(e) if e.kind() == Kind::Absent => return Ok(Got::Here(None)),
+            done => done?,
+        };
+        match found.outcome {
+            Outcome::Miss => {
+                self.count(found.value.file().body().len());
+                Ok(Got::Fetched(None))
+            }
+            Outcome::Stale => Err(Error::upstream_unavailable(format!(
+                "{} couldn't say whether the copy here is current",
+                key.registry
+            ))),
+            Outcome::Hit | Outcome::Revalidated | Outcome::Absent | Outcome::Offline => {
+                Ok(Got::Here(None))
+            }
+        }
+    }
+
+    /// Does all of something, keeping count.
+    async fn all<T: Send + 'static, F>(
+        &self,
+        items: Vec<T>,
+        work: impl Fn(Self, T) -> F,
+    ) -> Result<Report>
+    where
+        F: Future<Output = (Result<Got>, String, Vec<Arc<str>>)> + Send + 'static,
+    {
+        let progress = &self.progress;
+        progress
+            .total
+            .fetch_add(items.len() as u64, Ordering::Relaxed);
+        let work = |item| {
+            let (done, progress) = (work(self.clone(), item), progress.clone());
+            async move {
+                let done = done.await;
+                progress.done.fetch_add(1, Ordering::Relaxed);
+                done
+            }
+        };
+        let mut report = Report::default();
+        for (got, what, by) in parallel::each(items, self.at_once, work).await? {
+            match got {
+                Ok(Got::Fetched(key)) => {
+                    report.fetched += 1;
+                    report.kept.extend(key);
+                }
+                Ok(Got::Here(key)) => {
+                    report.here += 1;
+                    report.kept.extend(key);
+                }
+                Err(e) => report.missing.push(Missing {
+                    what,
+                    why: e.to_string(),
+                    by,
+                }),
+            }
+        }
+        Ok(report)
+    }
+
+    /// An index file that upstream has confirmed as lately as it must be.
+    pub(super) async fn index(
+        &self,
+        registry: RegistryName,
+        name: CrateName,
+    ) -> Result<Found<Arc<IndexEntry>>> {
+        let mut tries = Tries::default();
+        loop {
+            let upstream = self.mirror.registry(Some(registry))?;
+            match self
+                .mirror
+                .index_alone(upstream, name, (self.clock)())
+                .await
+            {
+                Err(e) if self.patience.again(&mut tries, &e).await => {}
+                done => return self.patience.settle(tries, done),
+            }
+        }
+    }
+
+    /// One file, fetched if it isn't here.
+    async fn file(&self, selected: &Selected) -> Result<Got> {
+        let mut tries = Tries::default();
+        loop {
+            match self.try_file(selected).await {
+                Err(e) if self.patience.again(&mut tries, &e).await => {}
+                done => return self.patience.settle(tries, done),
+            }
+        }
+    }
+
+    async fn try_file(&self, selected: &Selected) -> Result<Got> {
+        let Selected { registry, id, .. } = selected;
+        let upstream = self.mirror.registry(Some(*registry))?;
+        let now = (self.clock)();
+        let found = self.mirror.index_alone(upstream, id.name, now).await?;
+        let Some(listed) = found.value.file().find(id) else {
+            let what = format!("{registry} has no version {} of {}", id.version, id.name);
+            return Err(match found.outcome {
+                // Published since, perhaps.
+                Outcome::Stale => Error::upstream_unavailable(format!("{what} that is known here")),
+                Outcome::Hit
+                | Outcome::Revalidated
+                | Outcome::Miss
+                | Outcome::Absent
+                | Outcome::Offline => Error::absent(what),
+            });
+        };
+        let sha256 = listed.sha256;
+        if let Some(locked) = selected.sha256
+            && locked != sha256
+        {
+            return Err(Error::absent(format!(
+                "its checksum must be {locked}, but the index of {registry} says {sha256}: it isn't the file that was locked"
+            )));
+        }
+        let key = CrateKey {
+            registry: *registry,
+            id: *id,
+            sha256,
+        };
+        if self.look == Look::Glance && self.is_stored(key).await {
+            return Ok(Got::Here(Some(key)));
+        }
+        let body = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
+        self.drain(body.value).await?;
+        Ok(match body.outcome {
+            Outcome::Miss => Got::Fetched(Some(key)),
+            Outcome::Hit
+            | Outcome::Revalidated
+            | Outcome::Stale
+            | Outcome::Absent
+            | Outcome::Offline => Got::Here(Some(key)),
+        })
+    }
+
+    /// Whether there is such a file, as far as a glance can tell; eviction sees that it is used.
+    async fn is_stored(&self, key: CrateKey) -> bool {
+        let store = self.mirror.store();
+        let size = store.mark_used(&Key::Crate(key), (self.clock)()).await;
+        matches!(size, Ok(Some(1..)))
+    }
+
+    fn count(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Reads to the end, which is where the checksum is checked.
+    async fn drain(&self, body: CrateBody) -> Result<()> {
+        match body {
+            CrateBody::Whole(_) => {}
+            CrateBody::Stored(mut reader) => while reader.next().await.transpose()?.is_some() {},
+            CrateBody::Arriving(mut reader, _) => {
+                while let Some(bytes) = reader.next().await.transpose()? {
+                    self.count(bytes.len());
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! [`RunProgress`]: how far a run is; and [`Report`]: what it came to.
+
+use std::sync::atomic::AtomicU64;
+
+use super::missing::Missing;
+use crate::domain::CrateKey;
+
+/// How far a run is; may be looked at while it goes on.
+#[derive(Debug, Default)]
+pub struct RunProgress {
+    /// How many things there are to do.
+    pub total: AtomicU64,
+    /// How many are done, one way or another.
+    pub done: AtomicU64,
+    /// How many bytes have come from upstream.
+    pub bytes: AtomicU64,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many things came from upstream.
+    pub fetched: u64,
+    /// How many were here already.
+    pub here: u64,
+    /// What couldn't be had.
+    pub missing: Vec<Missing>,
+    /// The files that are here now.
+    pub kept: Vec<CrateKey>,
+}
+
+impl Report {
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: Self) {
+        self.fetched += other.fetched;
+        self.here += other.here;
+        self.missing.extend(other.missing);
+        self.kept.extend(other.kept);
+    }
+}

@@ -1,0 +1,91 @@
+//! What messages and logs call the other side: a host whose name may be said, and no part of a URL that may be secret.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use http::StatusCode;
+use reqwest::Response;
+use url::Url;
+
+use super::registry::Upstream;
+use crate::error::Error;
+
+impl Upstream {
+    /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
+    /// be the same.
+    pub(super) fn unexpected(&self, response: &Response, what: &str) -> Error {
+        let (host, status) = (self.host(response.url()), response.status());
+        let said = format!("{host} answered {status} when asked for {what}");
+        match status {
+            // What broke off is another file by now: it is to be asked for from the start.
+            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Error::upstream_fault(said)
+            }
+            StatusCode::UNAUTHORIZED => Error::upstream_refused(format!(
+                "{said}: it wants credentials, and this mirror has none for it"
+            )),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::upstream_refused(format!(
+                "{said}: the proxy on the way wants credentials; they go into its URL in HTTPS_PROXY or HTTP_PROXY, before an `@`"
+            )),
+            _ if status.is_client_error() => Error::upstream_refused(said),
+            _ => Error::upstream_fault(said),
+        }
+    }
+
+    /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets; and that only if it is no word of
+    /// somebody else's.
+    pub(super) fn host(&self, url: &Url) -> String {
+        format!(
+            "{} ({})",
+            self.registry,
+            match self.surroundings.is_told(url) {
+                true => url.host_str().unwrap_or("no host"),
+                false => "another host",
+            }
+        )
+    }
+
+    /// What a circuit is about: the host and, where it isn't the usual one, the port. One that neither the registry nor the operator has named is given a
+    /// name by us, because clients see it.
+    pub(super) fn circuit(&self, url: &Url) -> String {
+        let address = address(url);
+        match self.surroundings.is_told(url) {
+            true => address,
+            false => {
+                let mut hasher = DefaultHasher::new();
+                address.hash(&mut hasher);
+                format!("another host ({:08x})", hasher.finish() as u32)
+            }
+        }
+    }
+}
+
+fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// A URL for the log: without its query and without a user's name and password, which may be secrets.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for URLs without a host, which have neither.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_logged_without_what_may_be_secret() {
+        let url = Url::parse("https://user:secret@a.test:444/x?token=secret#secret");
+        let url = url.expect("a URL");
+        assert_eq!(shown(&url), "https://a.test:444/x");
+        assert_eq!(address(&url), "a.test:444");
+    }
+}
