@@ -18,7 +18,7 @@ use tracing::subscriber::DefaultGuard;
 use crate::{
     failing_disk::LITTLE_MEMORY,
     in_line::{ask, until_connections},
-    support::{Connection, Frames, Mirror, Package, Upstream},
+    support::{Connection, Frames, Mirror, Package, Reply, Upstream},
 };
 
 const SERDE: &str = "/index/se/rd/serde";
@@ -153,6 +153,9 @@ async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
     gate.open();
     let cut_off = client.try_reply().await.map(|reply| reply.complete);
     assert!(!cut_off.unwrap_or(false), "it came whole");
+    // What the client reads fails as well, and perhaps before the download does.
+    let told = |_: &Reply| log.text().contains("a download");
+    mirror.get_until("/healthz", told).await;
     let text = log.text();
     let mut told = text.lines().filter(|line| line.contains("a download"));
     let line = told.next().expect("a line about it");
