@@ -112,7 +112,7 @@ fn assert_good(store: &Store, object: &Object) {
             IndexFile::parse(key.path, record.body.clone()).expect("that crate's index file");
             assert!(!record.age().is_ahead_of(now()), "{path}");
             // What it is served as.
-            Rendition::new(record.body, None, &record.sha256, Some(record.fetched_at));
+            Rendition::new(record.body, None, &record.sha256, Some(record.modified_at));
         }
     }
 }
@@ -131,13 +131,13 @@ fn member(section: &[u8]) -> (&[u8], Vec<u8>) {
             .checked_add(millis)
             .unwrap_or(SystemTime::UNIX_EPOCH)
     });
-    let fetched_at = times.next().unwrap_or(SystemTime::UNIX_EPOCH);
-    let checked_at = times.next().unwrap_or(fetched_at);
+    let modified_at = times.next().unwrap_or(SystemTime::UNIX_EPOCH);
+    let checked_at = times.next().unwrap_or(modified_at);
     let record = IndexRecord {
         body: Bytes::copy_from_slice(body),
         sha256: Sha256::of(body),
         validators: Validators::default(),
-        fetched_at,
+        modified_at,
         checked_at,
         gone: false,
     };

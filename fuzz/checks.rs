@@ -169,8 +169,8 @@ pub fn index_record(input: &[u8]) {
     assert_eq!(again.sha256, read.sha256);
     assert_eq!(again.validators, read.validators);
     assert_eq!(
-        (again.fetched_at, again.checked_at),
-        (read.fetched_at, read.checked_at)
+        (again.modified_at, again.checked_at),
+        (read.modified_at, read.checked_at)
     );
 }
 

@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     mirror::{Mirror, Parts, Registry, Twins},
     prefetch,
-    store::Store,
+    store::{FolderSettings, Store},
     upstream::Upstream,
 };
 
@@ -139,13 +139,7 @@ impl App {
 /// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
 pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
     let now = SystemTime::now();
-    let store = Store::open(
-        &config.store.path.0,
-        config.store.sync,
-        metrics.clone(),
-        now,
-    )?;
-    Ok(store.with_stall_timeout(*config.store.stall_timeout))
+    Store::open(folder(config), metrics.clone(), now)
 }
 
 /// The store to serve from, also where nothing can be written to it: what it has is served, everything else is passed through, and it is written to when
@@ -172,13 +166,7 @@ pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> 
 /// # Errors
 /// Those of [`store_to_serve`].
 pub fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Option<Error>)> {
-    Store::to_serve(
-        &config.store.path.0,
-        config.store.sync,
-        metrics.clone(),
-        SystemTime::now(),
-        *config.store.stall_timeout,
-    )
+    Store::to_serve(folder(config), metrics.clone(), SystemTime::now())
 }
 
 /// The store that the settings name as somebody left it, for commands that look through it.
@@ -187,8 +175,13 @@ pub fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Opti
 /// [`Kind::Config`](crate::error::Kind::Config) when there is none, or it can't be read.
 pub fn existing_store(config: &Config) -> Result<Store> {
     let metrics = Arc::new(Metrics::new());
-    let store = Store::existing(&config.store.path.0, config.store.sync, metrics)?;
-    Ok(store.with_stall_timeout(*config.store.stall_timeout))
+    Store::existing(folder(config), metrics)
+}
+
+/// The folder that the settings name for the store.
+pub fn folder(config: &Config) -> FolderSettings {
+    let store = &config.store;
+    FolderSettings::new(&store.path.0, store.sync).with_stall_timeout(*store.stall_timeout)
 }
 
 /// The registries that the settings name.

@@ -96,7 +96,7 @@ fn fill(store: &Path, entries: usize) -> Result<()> {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
-            fetched_at: now,
+            modified_at: now,
             checked_at: now,
             gone: false,
         };

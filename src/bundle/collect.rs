@@ -294,7 +294,7 @@ mod tests {
             body: file.body().clone(),
             sha256: Sha256::of(file.body()),
             validators: Validators::default(),
-            fetched_at: SystemTime::UNIX_EPOCH,
+            modified_at: SystemTime::UNIX_EPOCH,
             checked_at: SystemTime::UNIX_EPOCH,
             gone: false,
         };

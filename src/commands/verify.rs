@@ -189,7 +189,7 @@ async fn note(
                 Repair::Yes => match store.remove_flawed(&stored.key, &flaw).await {
                     Ok(Removal::Removed) => tally.dropped += 1,
                     Ok(Removal::Gone) => {}
-                    Ok(Removal::Changed) => tally.say(
+                    Ok(Removal::Replaced | Removal::Written) => tally.say(
                         bar,
                         format_args!(
                             "kept  {path}: it has been changed since it was read; run this again"

@@ -38,12 +38,15 @@ pub async fn run(flags: &Flags, options: &WantedOptions) -> Result<ExitCode> {
 }
 
 async fn print(store: Store, options: WantedOptions) -> Result<ExitCode> {
-    let wishes = store.wishes(SystemTime::now()).await?;
-    let lines: String = wishes.iter().map(|wish| format!("{wish}\n")).collect();
+    let missed = store.missed(SystemTime::now()).await?;
+    let lines: String = missed
+        .iter()
+        .map(|request| format!("{request}\n"))
+        .collect();
     let mut out = std::io::stdout();
     let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
     match printed {
-        Ok(()) if options.forget => store.forget_wishes(&wishes).await?,
+        Ok(()) if options.forget => store.forget_missed(&missed).await?,
         Ok(()) => {}
         // A reader that has seen enough (`head`) is no failure, but it hasn't seen all that would be forgotten.
         Err(e) if e.kind() == ErrorKind::BrokenPipe => {}

@@ -129,7 +129,7 @@ impl IndexEntry {
             body: self.content.file.body().clone(),
             sha256: self.content.sha256,
             validators: self.validators.clone(),
-            fetched_at: self.fetched_at,
+            modified_at: self.fetched_at,
             checked_at: self.checked_at,
             gone: self.gone,
         }

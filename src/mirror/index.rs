@@ -254,7 +254,7 @@ impl Inner {
             Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
             Err(e) => return Err(e),
         };
-        let (path, times) = (key.path, (record.fetched_at, record.checked_at));
+        let (path, times) = (key.path, (record.modified_at, record.checked_at));
         let gone = record.gone;
         let _turn = self.readying.acquire().await;
         let made = make(move || {

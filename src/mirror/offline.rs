@@ -17,7 +17,7 @@ use super::{
 use crate::{
     allowance::Lease,
     config::sections::OfflineIndex,
-    domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, Outcome, Version, Wish},
+    domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, MissedRequest, Outcome, Version},
     error::{Error, Kind, Result},
     policy::render,
     store::{IndexRecord, Mark},
@@ -30,12 +30,12 @@ impl Inner {
         match self.looked_up(key, now).await {
             Ok(Found { value, outcome }) => shown(&key, value, outcome),
             Err(e) if e.kind() == Kind::Offline => {
-                let wish = Wish {
+                let missed = MissedRequest {
                     registry: key.registry,
                     name: key.name(),
                     version: None,
                 };
-                self.wish_for(wish, now);
+                self.note_missed(missed, now);
                 Err(e)
             }
             Err(e) => Err(e),
@@ -74,13 +74,13 @@ impl Inner {
             return Ok(found(body, Outcome::Hit));
         }
         self.store.require().await.map_err(|e| told(id, &e))?;
-        let wish = Wish {
+        let missed = MissedRequest {
             registry: index.registry,
             name: id.name,
             version: Some(id.version),
         };
-        self.wish_for(wish, now);
-        Err(not_in_store(&wish))
+        self.note_missed(missed, now);
+        Err(not_in_store(&missed))
     }
 
     /// The answer that what is in memory allows, if the store is known to be as it was when it was looked into.
@@ -145,7 +145,7 @@ impl Inner {
         let seen = Some(self.store.change_mark().await);
         let Some(leased) = self.leased_record(&key, now, 1).await? else {
             self.store.require().await?;
-            return Err(not_in_store(&Wish {
+            return Err(not_in_store(&MissedRequest {
                 registry: key.registry,
                 name: key.name(),
                 version: None,
@@ -174,7 +174,7 @@ impl Inner {
             body,
             sha256,
             validators,
-            fetched_at,
+            modified_at,
             gone,
             ..
         } = record;
@@ -182,7 +182,7 @@ impl Inner {
             let file = IndexFile::parse(key.path, body)?;
             let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
             let shown = shown.map_or(Shown::AsIs(None), Shown::Other);
-            Ok(content(file, sha256, fetched_at, shown, lease))
+            Ok(content(file, sha256, modified_at, shown, lease))
         });
         // What the store checked and can't be an index file was stored as one by somebody else.
         let content = made.await.map_err(|e| match e.kind() {
@@ -193,7 +193,7 @@ impl Inner {
         Ok(IndexEntry {
             content,
             validators,
-            fetched_at,
+            fetched_at: modified_at,
             checked_at: now,
             recorded_at: now,
             failed_at: None,
@@ -204,12 +204,12 @@ impl Inner {
     }
 
     /// Remembers what was asked for in vain, beside the answer.
-    fn wish_for(self: &Arc<Self>, wish: Wish, now: SystemTime) {
-        tracing::info!(wanted = %wish, "asked for and not here");
+    fn note_missed(self: &Arc<Self>, missed: MissedRequest, now: SystemTime) {
+        tracing::info!(wanted = %missed, "asked for and not here");
         let inner = self.clone();
         self.detach(async move {
             // Who can't write it down (a store on a read-only disk) still serves.
-            let _ = inner.store.note_wish(wish, now).await;
+            let _ = inner.store.note_missed(missed, now).await;
         });
     }
 }
@@ -242,14 +242,14 @@ fn hit(entry: Arc<IndexEntry>) -> Found<Arc<IndexEntry>> {
 }
 
 /// What to say to who asks for what isn't here: that nobody will fetch it, and who can bring it.
-fn not_in_store(wish: &Wish) -> Error {
-    let Wish { registry, name, .. } = wish;
-    let what = match wish.version {
+fn not_in_store(missed: &MissedRequest) -> Error {
+    let MissedRequest { registry, name, .. } = missed;
+    let what = match missed.version {
         Some(version) => format!("{name} {version}"),
         None => format!("crate {name}"),
     };
     Error::offline(format!(
-        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {wish}` and \
+        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {missed}` and \
          `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
     ))
 }

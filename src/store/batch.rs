@@ -1,23 +1,12 @@
 //! [`Batch`]: many objects made durable together.
 //!
-//! Syncing file by file costs two waits for the disk an object, and a bundle has a hundred thousand of them. Here the whole file system is synced, once
+//! Syncing file by file costs two waits for the disk an object, and a bundle has a hundred thousand of them. Here everything is flushed, once
 //! before a few hundred finished files are renamed into place and once at the end: no name ever stands for bytes that a power cut could take,
 //! and when [`Batch::finish`] returns, the names are on the disk, too.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
-use tempfile::TempPath;
-
-use super::{
-    Age, Backend, Store, failed,
-    fs::{Folder, set_readable},
-    objects::{Incoming, Pieces},
-};
+use super::{backend::StagedBytes, handle::Store, holdings::Incoming, record::Age};
 use crate::{
     domain::{CrateKey, IndexKey, Key},
     error::Result,
@@ -37,13 +26,13 @@ pub struct Batch {
     /// When the first of them was.
     since: Instant,
     bytes: u64,
-    /// Renamed since the file system was last synced.
+    /// Published since the store was last flushed.
     unsynced: bool,
 }
 
-/// A finished file and what it is to be.
+/// A finished object and what it is to be.
 struct Staged {
-    file: TempPath,
+    bytes: Box<dyn StagedBytes>,
     key: Key,
     /// Of an index record.
     age: Option<Age>,
@@ -92,26 +81,14 @@ impl Batch {
 
     fn stage(&mut self, key: Key, age: Option<Age>, incoming: Incoming) -> Result<()> {
         let size = incoming.length();
-        match (incoming.into_pieces(), &self.store.backend) {
-            (Pieces::Memory(bytes), Backend::Memory(shelf)) => {
-                shelf.save(key.path(), &[bytes.into()]);
-            }
-            (Pieces::File(file), Backend::Fs(folder)) => {
-                set_readable(&file).map_err(|e| failed("writing", file.path(), &e))?;
-                let file = file.into_temp_path();
-                if self.staged.is_empty() {
-                    self.since = Instant::now();
-                }
-                self.staged.push(Staged { file, key, age });
-                self.bytes += size;
-                if self.is_full() {
-                    let folder = folder.clone();
-                    self.put_into_place(&folder)?;
-                }
-            }
-            (Pieces::Memory(_), Backend::Fs(_)) | (Pieces::File(_), Backend::Memory(_)) => {
-                debug_assert!(false, "an incoming object of another store");
-            }
+        let bytes = incoming.into_bytes().finish()?;
+        if self.staged.is_empty() {
+            self.since = Instant::now();
+        }
+        self.staged.push(Staged { bytes, key, age });
+        self.bytes += size;
+        if self.is_full() {
+            self.put_into_place()?;
         }
         self.store.count(size);
         Ok(())
@@ -122,67 +99,32 @@ impl Batch {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub fn finish(mut self) -> Result<()> {
-        if let Backend::Fs(folder) = &self.store.backend {
-            let folder = folder.clone();
-            self.put_into_place(&folder)?;
-            if self.unsynced {
-                folder.sync_all()?;
-            }
+        self.put_into_place()?;
+        match self.unsynced {
+            true => self.store.backend.flush(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn is_full(&self) -> bool {
         self.staged.len() >= OBJECTS || self.bytes >= BYTES || self.since.elapsed() >= STAGED_FOR
     }
 
-    fn put_into_place(&mut self, folder: &Arc<Folder>) -> Result<()> {
+    fn put_into_place(&mut self) -> Result<()> {
         if self.staged.is_empty() {
             return Ok(());
         }
         // This makes the renames of the batch before durable as well.
-        folder.sync_all()?;
-        for Staged { file, key, age } in self.staged.drain(..) {
+        self.store.backend.flush()?;
+        for Staged { bytes, key, age } in self.staged.drain(..) {
             if let (Key::Index(key), Some(age)) = (key, age)
                 && self.store.has_newer_record(&key, age, self.now)?
             {
                 continue;
             }
-            let target = folder.root().join(key.path());
-            rename(file, &target).map_err(|e| failed("writing", &target, &e))?;
+            bytes.publish(&key.path())?;
         }
         (self.bytes, self.unsynced) = (0, true);
         Ok(())
     }
-}
-
-fn rename(file: TempPath, target: &Path) -> io::Result<()> {
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    file.persist(target).map_err(|e| e.error)
-}
-
-impl Folder {
-    /// Brings everything written so far to the disk, whoever wrote it.
-    fn sync_all(&self) -> Result<()> {
-        if !self.sync() {
-            return Ok(());
-        }
-        sync_file_system(self.root()).map_err(|e| failed("syncing", self.root(), &e))
-    }
-}
-
-/// Brings everything written so far to the file system that a folder is on to its disk.
-pub(crate) fn sync_file_system(folder: &Path) -> io::Result<()> {
-    let folder = fs::File::open(folder)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(folder)?;
-    // Elsewhere the system has one call for all file systems, which doesn't say whether it has succeeded.
-    #[cfg(not(target_os = "linux"))]
-    {
-        rustix::fs::sync();
-        folder.sync_all()?;
-    }
-    Ok(())
 }

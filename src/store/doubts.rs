@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use moka::{ops::compute::Op, sync::Cache};
 
-use super::Store;
 use crate::domain::{CrateKey, Sha256};
 
 /// Of so many files it is remembered, those used last.
@@ -58,18 +57,6 @@ impl Doubts {
 
     pub(super) fn of(&self, key: &CrateKey) -> Arc<[Doubt]> {
         self.0.get(key).unwrap_or_default()
-    }
-}
-
-impl Store {
-    /// Notes that clients may hold this of a file, unchecked.
-    pub fn doubt(&self, key: CrateKey, doubt: Doubt) {
-        self.doubts.add(key, doubt);
-    }
-
-    /// What clients may hold of a file that was never checked, as far as this process remembers.
-    pub fn doubts(&self, key: &CrateKey) -> Arc<[Doubt]> {
-        self.doubts.of(key)
     }
 }
 

@@ -1,20 +1,15 @@
 //! The inventory: everything stored, looked at object by object, for eviction and verification.
 
-use std::{
-    io::{self, Read},
-    path::Path,
-    time::SystemTime,
-};
-
-use bytes::Bytes;
+use std::time::SystemTime;
 
 use super::{
-    Backend, IndexRecord, Links, Next, Sight, Store, Touch, blocking, failed,
-    place::{self, Place},
+    blocking::blocking,
+    handle::Store,
+    sight::{Links, Next, Sight},
 };
 use crate::{
     domain::{CrateKey, IndexKey, Key},
-    error::{Error, Result},
+    error::Result,
 };
 
 impl Store {
@@ -29,25 +24,12 @@ impl Store {
         mut state: V,
         mut visit: impl FnMut(&mut V, Sight) -> Next + Send + 'static,
     ) -> Result<V> {
-        match &self.backend {
-            Backend::Memory(shelf) => {
-                for stored in shelf.below("") {
-                    match visit(&mut state, Sight::Object(stored.clone())) {
-                        Next::Go | Next::Touch => {}
-                        Next::Remove => {
-                            shelf.remove_exactly(&stored.path, stored.identity);
-                            visit(&mut state, Sight::Removed(stored));
-                        }
-                        Next::Stop => break,
-                    }
-                }
-                Ok(state)
-            }
-            Backend::Fs(folder) => {
-                let folder = folder.clone();
-                blocking(move || folder.each(links, state, visit)).await
-            }
-        }
+        let backend = self.backend.clone();
+        blocking(move || {
+            backend.walk(links, &mut |sight| visit(&mut state, sight));
+            state
+        })
+        .await
     }
 
     /// How many bytes all stored objects have together. Walks over all of them.
@@ -72,21 +54,12 @@ impl Store {
     }
 
     /// The .crate files stored of one crate, by names and versions in lower case, as paths have them; none of them is looked into. The one used
-    /// last comes first, as far as the storage knows: memory doesn't.
+    /// last comes first, as far as the storage knows.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn crates_of(&self, index: &IndexKey) -> Result<Vec<CrateKey>> {
-        let path = index.crates_folder();
-        self.touch(Touch::List, &path)?;
-        let listed = match &self.backend {
-            Backend::Memory(shelf) => Ok(shelf.below(&path)),
-            Backend::Fs(folder) => {
-                let (folder, at) = (folder.clone(), path.clone());
-                let list = move |_: &_| folder.list(&at);
-                self.disk.run(Touch::List, &path, list).await
-            }
-        };
+        let listed = self.backend.list(&index.crates_folder()).await;
         let mut stored = self.note(listed)?;
         stored.sort_unstable_by(|a, b| b.used.cmp(&a.used).then_with(|| a.path.cmp(&b.path)));
         let crates = stored.into_iter().filter_map(|stored| match stored.key {
@@ -101,21 +74,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it isn't.
     pub async fn require(&self) -> Result<()> {
-        let there = match &self.backend {
-            Backend::Memory(_) => Ok(()),
-            Backend::Fs(folder) => {
-                let folder = folder.clone();
-                let look = move |_: &_| match folder.is_there() {
-                    true => Ok(()),
-                    false => Err(Error::store(format!(
-                        "the folder {} is gone",
-                        folder.root().display()
-                    ))),
-                };
-                self.disk.run(Touch::Look, "the store's folder", look).await
-            }
-        };
-        self.note(there)
+        self.note(self.backend.require().await)
     }
 
     /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.
@@ -123,20 +82,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn size_of(&self, key: &Key) -> Result<Option<u64>> {
-        let path = key.path();
-        let size = match &self.backend {
-            Backend::Memory(shelf) => Ok(shelf.open(&path).map(|bytes| bytes.len() as u64)),
-            Backend::Fs(folder) => {
-                let at = folder.root().join(&path);
-                let look = move |_: &_| match place::look(&at) {
-                    Ok((meta, _)) => Ok(meta.is_file().then_some(meta.len())),
-                    Err(e) if place::is_missing(&e) => Ok(None),
-                    Err(e) => Err(failed("looking at", &at, &e)),
-                };
-                self.disk.run(Touch::Look, &path, look).await
-            }
-        };
-        self.note(size)
+        self.note(self.backend.size(&key.path(), None).await)
     }
 
     /// The same, with the object counted as used at `now`.
@@ -144,36 +90,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn mark_used(&self, key: &Key, now: SystemTime) -> Result<Option<u64>> {
-        match &self.backend {
-            Backend::Memory(_) => self.size_of(key).await,
-            Backend::Fs(folder) => {
-                let (folder, path) = (folder.clone(), key.path());
-                let at = path.clone();
-                let mark = move |_: &_| folder.mark_used(&at, now);
-                let size = self.disk.run(Touch::Look, &path, mark).await;
-                self.note(size)
-            }
-        }
-    }
-
-    /// The index record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
-    ///
-    /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
-    /// check.
-    pub async fn peek_index(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
-        let path = key.path();
-        self.touch(Touch::Load, &path)?;
-        let read = match &self.backend {
-            Backend::Memory(shelf) => Ok(shelf.open(&path)),
-            Backend::Fs(folder) => {
-                let at = folder.root().join(&path);
-                let read = move |_: &_| read_record(&at).map_err(|e| failed("reading", &at, &e));
-                self.disk.run(Touch::Load, &path, read).await
-            }
-        };
-        let record = self.note(read)?.map(IndexRecord::decode).transpose();
-        record.map_err(|why| Error::corrupt(format!("the stored {path} is corrupt: {why}")))
+        self.note(self.backend.size(&key.path(), Some(now)).await)
     }
 
     /// Whether there is a record under `key`; it isn't looked into.
@@ -186,21 +103,6 @@ impl Store {
     }
 }
 
-/// The bytes of the index record at `path`. One that is too large to be one comes cut off, and fails its check by that.
-fn read_record(path: &Path) -> io::Result<Option<Bytes>> {
-    match place::open(path)? {
-        Place::Empty => Ok(None),
-        Place::Odd(odd) => Err(odd.error()),
-        Place::File(opened) => {
-            let size = opened.meta.len().min(IndexRecord::MAX_SIZE);
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-            let mut file = opened.file.take(IndexRecord::MAX_SIZE + 1);
-            file.read_to_end(&mut bytes)?;
-            Ok(Some(bytes.into()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -209,6 +111,7 @@ mod tests {
     use crate::{
         domain::{CrateId, CrateName, RegistryName, Sha256},
         metrics::Metrics,
+        store::FolderSettings,
     };
 
     fn key(name: &str, version: &str, content: &str) -> CrateKey {
@@ -223,7 +126,8 @@ mod tests {
     async fn a_crates_files_are_those_of_exactly_that_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let metrics = Arc::new(Metrics::new());
-        let opened = Store::open(folder.path(), false, metrics.clone(), SystemTime::now());
+        let settings = FolderSettings::new(folder.path(), false);
+        let opened = Store::open(settings, metrics.clone(), SystemTime::now());
         for store in [opened.expect("a store"), Store::in_memory(metrics)] {
             let index = |name| {
                 let name = CrateName::parse(name).expect("valid");

@@ -26,7 +26,7 @@ pub struct IndexRecord {
     /// What to ask upstream with next time.
     pub validators: Validators,
     /// When this body came to be: what upstream says, else when it was first fetched.
-    pub fetched_at: SystemTime,
+    pub modified_at: SystemTime,
     /// When upstream last said that this body is current.
     pub checked_at: SystemTime,
     /// Whether upstream said then that there is no such crate any more. The body is kept for those who hold a Cargo.lock.
@@ -37,7 +37,7 @@ pub struct IndexRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
     checked_at: SystemTime,
-    fetched_at: SystemTime,
+    modified_at: SystemTime,
 }
 
 impl Age {
@@ -56,7 +56,9 @@ struct Header {
     length: usize,
     #[serde(flatten)]
     validators: Validators,
-    fetched_at: u64,
+    /// Its name is of the stored form.
+    #[serde(rename = "fetched_at")]
+    modified_at: u64,
     checked_at: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
@@ -100,7 +102,7 @@ impl IndexRecord {
     pub fn age(&self) -> Age {
         Age {
             checked_at: self.checked_at,
-            fetched_at: self.fetched_at,
+            modified_at: self.modified_at,
         }
     }
 
@@ -111,7 +113,7 @@ impl IndexRecord {
             sha256: self.sha256,
             length: self.body.len(),
             validators: self.validators.clone(),
-            fetched_at: millis(self.fetched_at),
+            modified_at: millis(self.modified_at),
             checked_at: millis(self.checked_at),
             gone: self.gone,
             header_sha256: None,
@@ -145,7 +147,7 @@ impl IndexRecord {
                 body,
                 sha256: actual,
                 validators: header.validators.fit(),
-                fetched_at: time(header.fetched_at)?,
+                modified_at: time(header.modified_at)?,
                 checked_at: time(header.checked_at)?,
                 gone: header.gone,
             }),
@@ -181,7 +183,7 @@ mod tests {
                 etag: Some("W/\"a\\b\"".into()),
                 last_modified: None,
             },
-            fetched_at: time(1_000_001).expect("a time"),
+            modified_at: time(1_000_001).expect("a time"),
             checked_at: time(2_000_002).expect("a time"),
             gone: true,
         }
@@ -197,7 +199,7 @@ mod tests {
         let written = record();
         assert_eq!(read.body, written.body);
         assert_eq!(read.validators, written.validators);
-        assert_eq!(read.fetched_at, written.fetched_at);
+        assert_eq!(read.modified_at, written.modified_at);
         assert_eq!(read.checked_at, written.checked_at);
         assert_eq!(read.gone, written.gone);
     }
@@ -217,11 +219,11 @@ mod tests {
     fn no_time_is_taken_that_no_date_can_be_made_of() {
         let at = |millis| {
             let mut written = record();
-            written.fetched_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            written.modified_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
             IndexRecord::decode(written.encode().concat().into())
         };
         let last = at(YEAR_10000 - 1).expect("a record");
-        assert!(httpdate::fmt_http_date(last.fetched_at).contains("9999"));
+        assert!(httpdate::fmt_http_date(last.modified_at).contains("9999"));
         assert!(at(YEAR_10000).is_err());
         assert!(at(1_000_000_000_000_000).is_err());
     }

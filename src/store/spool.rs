@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
     sync::{
@@ -15,11 +15,8 @@ use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::{
-    Touch,
-    disk::{Disk, Kept, Pulse},
-    failed,
-    fs::Folder,
-    reader::read_at,
+    disk::{OnDisk, Pulse, Touch, read_at},
+    failed::{failed, failed_at},
 };
 use crate::{
     allowance::{Allowance, Lease},
@@ -31,18 +28,18 @@ const BLOCK: usize = 64 << 10;
 
 /// An unnamed-yet object: appended to by one download, read by its clients, then persisted or dropped.
 pub struct Spool {
-    file: Kept<NamedTempFile>,
+    file: OnDisk<NamedTempFile>,
     length: u64,
-    room: Room,
+    room: SpoolRoom,
     /// Counts what is written.
     written: Arc<AtomicU64>,
 }
 
 /// What a store has room for that isn't stored yet: bytes on the disk are leased as well.
 #[derive(Clone)]
-struct Room(Arc<Mutex<Lease>>);
+struct SpoolRoom(Arc<Mutex<Lease>>);
 
-impl Room {
+impl SpoolRoom {
     fn try_grow(&self, bytes: u64) -> bool {
         self.lease().try_grow(bytes)
     }
@@ -60,35 +57,25 @@ impl Room {
 /// The reading side of a spool, shared by all clients; it stays readable after the file was renamed or dropped.
 #[derive(Clone)]
 pub struct SpoolReader {
-    file: Arc<Kept<File>>,
+    file: Arc<OnDisk<File>>,
     /// A file that is dropped takes its room as long as somebody has it open.
     #[expect(dead_code, reason = "held for its drop")]
-    room: Room,
+    room: SpoolRoom,
 }
 
 impl Spool {
-    /// In that folder, or else anywhere; what is put into it is of `room`, and added to what is `written`.
-    pub(super) async fn new(
-        folder: Option<Arc<Folder>>,
-        disk: Disk,
+    /// In that file; what is put into it is of `room`, and added to what is `written`.
+    pub(super) fn new(
+        file: OnDisk<NamedTempFile>,
         room: &Allowance,
         written: &Arc<AtomicU64>,
-    ) -> Result<Self> {
-        let make = move |_: &_| {
-            let made = match folder {
-                Some(folder) => folder.temporary(),
-                None => NamedTempFile::new(),
-            };
-            made.map_err(|e| Error::store(format!("making a temporary file failed: {e}")))
-        };
-        let file = disk.run(Touch::Save, TEMPORARY, make).await?;
-        let name = file.path().display().to_string();
-        Ok(Self {
-            file: Kept::new(file, name, disk),
+    ) -> Self {
+        Self {
+            file,
             length: 0,
-            room: Room(Arc::new(Mutex::new(room.nothing()))),
+            room: SpoolRoom(Arc::new(Mutex::new(room.nothing()))),
             written: written.clone(),
-        })
+        }
     }
 
     /// How many bytes are in it.
@@ -116,7 +103,7 @@ impl Spool {
                     .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(self)
             }
-            Err(e) => Err(failed("writing", Path::new(self.file.name()), &e)),
+            Err(e) => Err(failed("writing", Path::new(self.file.name()), e)),
         };
         disk.run(Touch::Save, &name, append).await
     }
@@ -128,10 +115,10 @@ impl Spool {
     pub fn reader(&self) -> Result<SpoolReader> {
         let name = self.file.name();
         let file = self.file.get()?.as_file().try_clone();
-        let file = file.map_err(|e| failed("opening", Path::new(name), &e))?;
+        let file = file.map_err(|e| failed("opening", Path::new(name), e))?;
         let disk = self.file.disk().clone();
         Ok(SpoolReader {
-            file: Arc::new(Kept::new(file, name.to_owned(), disk)),
+            file: Arc::new(OnDisk::new(file, name.to_owned(), disk)),
             room: self.room.clone(),
         })
     }
@@ -156,7 +143,7 @@ impl Spool {
     pub fn blocks<'a>(&'a self, pulse: &'a Pulse) -> Result<impl BufRead + 'a> {
         struct Blocks<'a>(&'a File, u64, &'a Pulse);
         impl Read for Blocks<'_> {
-            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
                 let read = self.0.read_at(into, self.1)?;
                 self.1 += read as u64;
                 self.2.beat();
@@ -167,30 +154,18 @@ impl Spool {
         Ok(BufReader::with_capacity(BLOCK, blocks))
     }
 
-    /// Makes it the object under `path`. Blocks.
-    pub(super) fn persist(self, folder: &Folder, path: &str) -> Result<()> {
-        folder
-            .publish(self.file.into_inner()?, path)
-            .map_err(|e| failed("writing", Path::new(path), &e))?;
-        self.room.give_back();
-        Ok(())
-    }
-
-    pub(super) async fn into_bytes(self) -> Result<Bytes> {
-        let (disk, name) = (self.file.disk().clone(), self.file.name().to_owned());
-        let read = move |_: &_| {
-            let mut bytes = Vec::new();
-            let file = self.file.into_inner()?;
-            let read = file.reopen().and_then(|mut f| f.read_to_end(&mut bytes));
-            read.map(|_| bytes.into())
-                .map_err(|e| failed("reading", file.path(), &e))
-        };
-        disk.run(Touch::Read, &name, read).await
+    /// Has its file made an object; the inner result is what that came to. Blocks.
+    pub(super) fn persist<T>(
+        self,
+        publish: impl FnOnce(NamedTempFile) -> io::Result<T>,
+    ) -> Result<io::Result<T>> {
+        let published = publish(self.file.into_inner()?);
+        if published.is_ok() {
+            self.room.give_back();
+        }
+        Ok(published)
     }
 }
-
-/// What to call a temporary file that is being made.
-const TEMPORARY: &str = "a new temporary file";
 
 impl SpoolReader {
     /// Up to `most` bytes from `offset` on, where bytes are known to be.
@@ -204,7 +179,7 @@ impl SpoolReader {
                 "a spooled file is shorter than what was written",
             )),
             Ok(bytes) => Ok(bytes),
-            Err(e) => Err(Error::store(format!("reading a spooled file failed: {e}"))),
+            Err(e) => Err(failed_at("reading a spooled file", e)),
         };
         let (disk, name) = (self.file.disk(), self.file.name());
         disk.run(Touch::Read, name, read).await

@@ -1,13 +1,15 @@
 //! Verifying: a stored object read and checked against its key, and removed only when it was read whole and is wrong.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use super::{
-    Backend, Identity, IndexRecord, Odd, Removal, Store, Touch, blocking, failed,
-    place::{self, Opened, Place},
+    backend::{OpenObject, Opening},
+    blocking::blocking,
+    handle::Store,
+    odd::Odd,
+    record::IndexRecord,
+    removal::Removal,
+    version::ObjectVersion,
 };
 use crate::{
     domain::{Hasher, IndexFile, Key, Sha256},
@@ -34,7 +36,7 @@ pub enum Verdict {
 pub struct Flaw {
     /// What is wrong with it.
     pub why: String,
-    identity: Identity,
+    version: ObjectVersion,
 }
 
 impl Store {
@@ -44,26 +46,14 @@ impl Store {
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
     pub async fn verify(&self, key: &Key) -> Result<Verdict> {
-        let (key, path) = (*key, key.path());
-        match &self.backend {
-            Backend::Memory(shelf) => Ok(match shelf.open(&path) {
-                Some(bytes) => {
-                    let identity = Identity::of_bytes(&bytes);
-                    verdict(flaw(&key, &bytes[..], bytes.len() as u64), identity)
-                }
-                None => Verdict::Gone,
-            }),
-            Backend::Fs(folder) => {
-                let path = folder.root().join(path);
-                blocking(move || match place::open(&path) {
-                    Ok(Place::File(opened)) => check_file(&key, opened),
-                    Ok(Place::Odd(odd)) => Verdict::Odd(odd),
-                    Ok(Place::Empty) => Verdict::Gone,
-                    Err(e) => unread(&e),
-                })
-                .await
-            }
-        }
+        let (key, path, backend) = (*key, key.path(), self.backend.clone());
+        blocking(move || match backend.open(&path) {
+            Ok(Opening::Object(object)) => check(&key, object),
+            Ok(Opening::Odd(odd)) => Verdict::Odd(odd),
+            Ok(Opening::Nothing) => Verdict::Gone,
+            Err(e) => unread(&e),
+        })
+        .await
     }
 
     /// Removes the very file in which a check has found a flaw. One that has been put into its place since stays, as does one that has been changed.
@@ -71,50 +61,30 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage refuses.
     pub async fn remove_flawed(&self, key: &Key, flaw: &Flaw) -> Result<Removal> {
-        let removed = self.remove_exactly(key.path(), flaw.identity).await;
+        let removed = self.backend.remove(&key.path(), &flaw.version).await;
         self.note_written(removed)
     }
-
-    /// Removes the object under `path` if it is still that one.
-    pub(super) async fn remove_exactly(&self, path: String, identity: Identity) -> Result<Removal> {
-        match &self.backend {
-            Backend::Memory(shelf) => Ok(shelf.remove_exactly(&path, identity)),
-            Backend::Fs(folder) => {
-                let (folder, at) = (folder.clone(), folder.root().join(&path));
-                let remove = move |_: &_| {
-                    super::removal::remove_exactly(&at, identity, &folder.aside())
-                        .map_err(|e| failed("removing", &at, &e))
-                };
-                self.disk.run(Touch::Remove, &path, remove).await
-            }
-        }
-    }
 }
 
-fn check_file(key: &Key, opened: Opened) -> Verdict {
-    let Opened { file, meta, .. } = opened;
-    let identity = Identity::of(&meta);
-    let found = verdict(flaw(key, &file, meta.len()), identity);
-    match &found {
+fn check(key: &Key, mut object: OpenObject) -> Verdict {
+    let flaw = flaw(key, &mut object.bytes, object.size);
+    match verdict(flaw, object.version) {
         // What somebody writes to while it is read was never read whole.
-        Verdict::Bad(_) if !is_unchanged(&file, identity) => {
+        Verdict::Bad(_) if !object.bytes.is_unchanged() => {
             Verdict::Unread("it was changed while it was read".to_owned())
         }
-        Verdict::Bad(_) | Verdict::Good | Verdict::Unread(_) | Verdict::Odd(_) | Verdict::Gone => {
-            found
-        }
+        found @ (Verdict::Bad(_)
+        | Verdict::Good
+        | Verdict::Unread(_)
+        | Verdict::Odd(_)
+        | Verdict::Gone) => found,
     }
 }
 
-fn is_unchanged(file: &File, identity: Identity) -> bool {
-    let now = file.metadata();
-    now.is_ok_and(|meta| Identity::of(&meta) == identity)
-}
-
-fn verdict(found: io::Result<Option<String>>, identity: Identity) -> Verdict {
+fn verdict(found: io::Result<Option<String>>, version: ObjectVersion) -> Verdict {
     match found {
         Ok(None) => Verdict::Good,
-        Ok(Some(why)) => Verdict::Bad(Flaw { why, identity }),
+        Ok(Some(why)) => Verdict::Bad(Flaw { why, version }),
         Err(e) => unread(&e),
     }
 }
@@ -166,6 +136,7 @@ mod tests {
     use crate::{
         domain::{CrateId, CrateKey, RegistryName},
         metrics::Metrics,
+        store::FolderSettings,
     };
 
     /// A disk that fails after a while.
@@ -194,7 +165,8 @@ mod tests {
     fn bad(key: &Key) -> (tempfile::TempDir, Store, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(folder.path(), false, metrics, SystemTime::now());
+        let settings = FolderSettings::new(folder.path(), false);
+        let store = Store::open(settings, metrics, SystemTime::now());
         let file = folder.path().join(key.path());
         fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
         fs::write(&file, "bad").expect("a file");
@@ -213,7 +185,7 @@ mod tests {
     fn what_cannot_be_read_to_its_end_is_unread_and_not_bad() {
         let failed = flaw(&key("content"), Failing(200_000), 300_000);
         assert!(matches!(
-            verdict(failed, Identity::of_bytes(&"".into())),
+            verdict(failed, ObjectVersion::new("")),
             Verdict::Unread(_)
         ));
     }
@@ -238,7 +210,7 @@ mod tests {
         fs::write(&good, "content").expect("a file");
         fs::rename(good, &file).expect("renamed");
         let removed = store.remove_flawed(&key, &flaw).await;
-        assert_eq!(removed.expect("looked at"), Removal::Changed);
+        assert_eq!(removed.expect("looked at"), Removal::Replaced);
         assert_eq!(store.verify(&key).await.expect("a check"), Verdict::Good);
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{CrateName, IndexKey, RegistryName, Sha256, Validators},
     metrics::Metrics,
-    store::{Batch, IndexRecord, Store},
+    store::{Batch, FolderSettings, IndexRecord, Store},
 };
 use serde_json::json;
 
@@ -110,7 +110,8 @@ async fn a_stored_record_that_no_date_can_be_made_of_is_fetched_anew() {
 fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
     let now = SystemTime::now();
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path(), false, Arc::new(Metrics::new()), now).expect("a store");
+    let settings = FolderSettings::new(folder.path(), false);
+    let store = Store::open(settings, Arc::new(Metrics::new()), now).expect("a store");
     let name = CrateName::parse("alpha").expect("a name");
     let key = IndexKey::new(RegistryName::crates_io(), name);
     let record = |age: u64| {
@@ -120,7 +121,7 @@ fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
-            fetched_at: time,
+            modified_at: time,
             checked_at: time,
             gone: false,
         }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::net::UnixListener, path::Path, sync::Arc};
 use crate_mirror::{
     bundle::{self, Observer, Output, Plan},
     metrics::Metrics,
-    store::Store,
+    store::{FolderSettings, Store},
 };
 
 use crate::support::{
@@ -37,7 +37,10 @@ fn confirm(store: &Path, name: &str) {
 async fn a_mirror_that_confirms_index_files_meanwhile_does_not_spoil_a_bundle() {
     let (_upstream, folder) = filled(packages()).await;
     let before = objects(folder.path());
-    let store = Store::existing(folder.path(), false, Arc::new(Metrics::new()));
+    let store = Store::existing(
+        FolderSettings::new(folder.path(), false),
+        Arc::new(Metrics::new()),
+    );
     let store = store.expect("a store");
     let observer = Observer {
         total: &|_| {},

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate_mirror::store::{Stall, THREADS, Touch};
+use crate_mirror::store::{DiskStall, THREADS, Touch};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Hang {
-    fn stall(&self) -> Stall {
+    fn stall(&self) -> DiskStall {
         let shared = self.0.clone();
         Arc::new(move |touch| {
             let (state, changed) = &*shared;

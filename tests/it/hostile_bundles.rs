@@ -12,7 +12,7 @@ use crate_mirror::{
     bundle::{self, Imported, Observer},
     error::{Kind, Result},
     metrics::Metrics,
-    store::Store,
+    store::{FolderSettings, Store},
 };
 use serde_json::json;
 use tar::EntryType;
@@ -41,7 +41,12 @@ async fn a_bundle() -> (TempDir, Forged) {
 
 fn import_into(store: &Path, bundle: &[u8]) -> Result<Imported> {
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(store, false, metrics, SystemTime::now()).expect("a store");
+    let store = Store::open(
+        FolderSettings::new(store, false),
+        metrics,
+        SystemTime::now(),
+    )
+    .expect("a store");
     let observer = Observer {
         total: &|_| {},
         bytes: &|_| {},

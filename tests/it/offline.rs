@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate_mirror::store::{FolderSettings, Store};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -274,7 +275,7 @@ async fn what_an_import_brings_is_visible_at_once() {
     add(&upstream, store.path(), &[("app", "1.1.0")]).await;
     let metrics = std::sync::Arc::new(crate_mirror::metrics::Metrics::new());
     let now = std::time::SystemTime::now();
-    let other = crate_mirror::store::Store::open(store.path(), true, metrics, now);
+    let other = Store::open(FolderSettings::new(store.path(), true), metrics, now);
     other
         .expect("a store")
         .announce_change()

@@ -4,14 +4,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate_mirror::{
     app::{self, App},
     config,
     metrics::Metrics,
-    store::{Fault, Stall},
+    store::{DiskStall, Fault, Store},
 };
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ pub struct MirrorBuilder {
     settings: Settings,
     store: Option<PathBuf>,
     fault: Option<Fault>,
-    stall: Option<Stall>,
+    stall: Option<DiskStall>,
 }
 
 /// What is written into mirror.toml beside where it listens and what it keeps where.
@@ -202,7 +202,7 @@ impl MirrorBuilder {
     }
 
     /// Its store meets this on the thread that is about to wait for the disk. A restarted one is well.
-    pub fn stall(mut self, stall: Stall) -> Self {
+    pub fn stall(mut self, stall: DiskStall) -> Self {
         self.stall = Some(stall);
         self
     }
@@ -228,12 +228,16 @@ impl MirrorBuilder {
         );
         let config = config::parse(&toml).expect("valid settings");
         let metrics = Arc::new(Metrics::new());
-        let mut opened = app::store_to_serve(&config, &metrics).expect("a store");
+        let mut opened = match self.stall {
+            None => app::store_to_serve(&config, &metrics).expect("a store"),
+            Some(stall) => {
+                let folder = app::folder(&config).with_stall(stall);
+                let opened = Store::to_serve(folder, metrics.clone(), SystemTime::now());
+                opened.expect("a store").0
+            }
+        };
         if let Some(fault) = self.fault {
             opened = opened.with_fault(fault);
-        }
-        if let Some(stall) = self.stall {
-            opened = opened.with_stall(stall);
         }
         let app = App::start_with(config, opened, metrics).await;
         Mirror {

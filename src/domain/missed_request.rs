@@ -1,4 +1,4 @@
-//! [`Wish`]: what a client asked an offline mirror for and didn't get.
+//! [`MissedRequest`]: what a client asked an offline mirror for and didn't get.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::{
 
 /// A crate, or one version of it, that somebody asked for and that wasn't here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wish {
+pub struct MissedRequest {
     /// In which registry.
     pub registry: RegistryName,
     /// Which crate, as the asker spelled it; in lower case when its index file was asked for, as index paths are.
@@ -20,7 +20,7 @@ pub struct Wish {
     pub version: Option<CrateVersion>,
 }
 
-impl Wish {
+impl MissedRequest {
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let Request {
@@ -40,7 +40,7 @@ impl Wish {
         })
     }
 
-    /// One text for all spellings of the same wish: cargo asks for `a-b_c` under all its variants, of which upstream has one.
+    /// One text for all spellings of the same request: cargo asks for `a-b_c` under all its variants, of which upstream has one.
     pub fn folded(&self) -> String {
         let name = self.name.to_lowercase().as_str().replace('_', "-");
         let registry = self.registry;
@@ -52,7 +52,7 @@ impl Wish {
 }
 
 /// As `crate-mirror prefetch` takes it: `serde`, `serde@1.0.200`, and `internal:thing@1.0.0` for what isn't crates.io's.
-impl fmt::Display for Wish {
+impl fmt::Display for MissedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = Request {
             registry: self.registry,
@@ -75,17 +75,17 @@ mod tests {
             "internal:thing@0.1.0+a.b",
             "internal:thing",
         ] {
-            let wish = Wish::parse(text).expect(text);
-            assert_eq!(wish.to_string(), text);
+            let request = MissedRequest::parse(text).expect(text);
+            assert_eq!(request.to_string(), text);
         }
         for text in ["", "@1.0.0", "a@", "a@1", "a b", "A:b", ":a", "a@1.0.0@1"] {
-            assert_eq!(Wish::parse(text), None, "{text:?}");
+            assert_eq!(MissedRequest::parse(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn all_spellings_are_one_wish() {
-        let folded = |text| Wish::parse(text).expect(text).folded();
+    fn all_spellings_are_one_request() {
+        let folded = |text| MissedRequest::parse(text).expect(text).folded();
         assert_eq!(folded("a-b_c"), folded("A_b-c"));
         assert_ne!(folded("a-b@1.0.0"), folded("a-b"));
         assert_ne!(folded("internal:a"), folded("a"));

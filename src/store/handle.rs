@@ -1,0 +1,126 @@
+//! [`Store`]: one place for objects, and what is known of it while a process has it open.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use prometheus::IntGauge;
+
+use super::{
+    backend::Backend,
+    complaints::Complaints,
+    doubts::{Doubt, Doubts},
+    glance::Glance,
+    noted::Noted,
+    unreadable::Unreadable,
+};
+use crate::{
+    allowance::Allowance,
+    domain::CrateKey,
+    error::{Error, Result},
+    metrics::Metrics,
+};
+
+/// Where verified objects are kept. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) metrics: Arc<Metrics>,
+    complaints: Arc<Complaints>,
+    pub(super) noted: Arc<Noted>,
+    pub(super) glance: Arc<Glance>,
+    pub(super) written: Arc<AtomicU64>,
+    /// What downloads under way may take of the disk.
+    pub(super) room: Allowance,
+    pub(super) unreadable: Arc<Unreadable>,
+    doubts: Doubts,
+}
+
+impl Store {
+    /// A store whose objects are there.
+    pub(super) fn over(backend: Arc<dyn Backend>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            backend,
+            metrics,
+            complaints: Arc::default(),
+            noted: Arc::default(),
+            glance: Arc::default(),
+            written: Arc::default(),
+            room: Allowance::new(u64::MAX, 0),
+            unreadable: Arc::default(),
+            doubts: Doubts::default(),
+        }
+    }
+
+    /// The same store for which downloads under way may take no more than `bytes` of the disk.
+    #[must_use]
+    pub fn with_room(self, bytes: u64) -> Self {
+        let room = Allowance::new(bytes, 0);
+        Self { room, ..self }
+    }
+
+    /// How many bytes downloads under way may take of the disk, all together.
+    pub fn room(&self) -> u64 {
+        self.room.most()
+    }
+
+    /// How many they take at the moment.
+    pub fn spooled(&self) -> u64 {
+        self.room.taken()
+    }
+
+    /// How many bytes have been given to this store since it was opened.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that clients may hold this of a file, unchecked.
+    pub fn doubt(&self, key: CrateKey, doubt: Doubt) {
+        self.doubts.add(key, doubt);
+    }
+
+    /// What clients may hold of a file that was never checked, as far as this process remembers.
+    pub fn doubts(&self, key: &CrateKey) -> Arc<[Doubt]> {
+        self.doubts.of(key)
+    }
+
+    /// Counts failures of the storage itself to be read, and says so now and then: a broken disk fails with every request.
+    pub(super) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        self.note_on(&self.metrics.store_unreadable, result)
+    }
+
+    /// The same for failures to be written: a full disk fails with every request.
+    pub(super) fn note_written<T>(&self, result: Result<T>) -> Result<T> {
+        self.note_on(&self.metrics.store_unwritable, result)
+    }
+
+    fn note_on<T>(&self, failing: &IntGauge, result: Result<T>) -> Result<T> {
+        match &result {
+            Ok(_) if failing.get() != 0 => failing.set(0),
+            Ok(_) => {}
+            Err(e) => {
+                failing.set(1);
+                self.complain(e);
+            }
+        }
+        result
+    }
+
+    /// Notes a failure of the storage that came about elsewhere, in a spool.
+    pub fn complain(&self, e: &Error) {
+        self.metrics.store_failures.inc();
+        if self.complaints.is_due(Instant::now()) {
+            tracing::error!(
+                "the store has failed: {e}; serving goes on from memory and upstream (said once a minute)"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Loading objects: whatever is read is checked before anybody gets it.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    backend::{Admit, LargeObject, LoadedObject, TakeBytes},
+    doubts::Doubt,
+    handle::Store,
+    reader::CrateReader,
+    record::IndexRecord,
+    version::ObjectVersion,
+};
+use crate::{
+    domain::{CrateKey, IndexKey, Key, Sha256},
+    error::{Error, Result},
+};
+
+/// An index record found in the store.
+pub enum StoredIndex<L> {
+    /// It, checked, with the lease that was given for its memory.
+    Whole(IndexRecord, L),
+    /// Not read: no memory was granted for what has so many bytes.
+    Large(u64),
+}
+
+/// A .crate file found in the store.
+pub enum StoredCrate<L> {
+    /// All of it, checked, with the lease that was given for its memory.
+    Whole(Bytes, L),
+    /// No memory was granted: to be read block by block, checked on the way.
+    Large(Box<CrateReader>),
+}
+
+/// What became of an object on its way through its check.
+enum CheckedObject<T, L> {
+    Good(T, L),
+    Large(LargeObject),
+    Corrupt(String, ObjectVersion),
+}
+
+impl Store {
+    /// The index record under `key`. `admit` is told its size and may grant a lease on memory for it; without one it isn't read. One that fails its
+    /// check is dropped, and so is what is larger than any record, without being read.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, or not in time, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it
+    /// fails its check.
+    pub async fn load_index<L: Send + 'static>(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredIndex<L>>> {
+        let admit = |size| IndexRecord::fits(size).ok().and_then(|()| admit(size));
+        let found = self.load(&key.path(), Some(now), admit, decode).await;
+        let (why, version) = match self.note(found)? {
+            None => return Ok(None),
+            Some(CheckedObject::Good(record, lease)) => {
+                return Ok(Some(StoredIndex::Whole(record, lease)));
+            }
+            Some(CheckedObject::Large(object)) => match IndexRecord::fits(object.length) {
+                Ok(()) => return Ok(Some(StoredIndex::Large(object.length))),
+                Err(why) => (why, object.version),
+            },
+            Some(CheckedObject::Corrupt(why, version)) => (why, version),
+        };
+        Err(self.drop_corrupt(Key::Index(*key), &version, &why).await)
+    }
+
+    /// The index record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
+    pub async fn peek_index(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
+        let path = key.path();
+        let admit = |size| IndexRecord::fits(size).ok();
+        let found = self.load(&path, None, admit, decode).await;
+        let why = match self.note(found)? {
+            None => return Ok(None),
+            Some(CheckedObject::Good(record, ())) => return Ok(Some(record)),
+            Some(CheckedObject::Large(object)) => {
+                IndexRecord::fits(object.length).err().unwrap_or_default()
+            }
+            Some(CheckedObject::Corrupt(why, _)) => why,
+        };
+        Err(Error::corrupt(format!(
+            "the stored {path} is corrupt: {why}"
+        )))
+    }
+
+    /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
+    /// a reader. One that fails its check is dropped.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
+    /// check.
+    pub async fn load_crate<L: Send + 'static>(
+        &self,
+        key: &CrateKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredCrate<L>>> {
+        let (path, sha256) = (key.path(), key.sha256);
+        if self.unreadable.contains(key, Instant::now()) {
+            return Err(Error::store(format!(
+                "{path} couldn't be read a moment ago"
+            )));
+        }
+        let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
+            actual if actual == sha256 => Ok(Bytes::from(bytes)),
+            actual => Err(format!("its checksum is {actual}")),
+        };
+        let found = self.load(&path, Some(now), admit, verify).await;
+        match self.note(found)? {
+            None => Ok(None),
+            Some(CheckedObject::Good(bytes, lease)) => Ok(Some(StoredCrate::Whole(bytes, lease))),
+            Some(CheckedObject::Large(object)) => {
+                let reader = CrateReader::new(self.clone(), *key, object);
+                Ok(Some(StoredCrate::Large(Box::new(reader))))
+            }
+            Some(CheckedObject::Corrupt(why, version)) => {
+                self.doubt(*key, Doubt::Wrong);
+                Err(self.drop_corrupt(Key::Crate(*key), &version, &why).await)
+            }
+        }
+    }
+
+    /// Loads what is under `path` and has it checked where it was read, so that reading and hashing are one trip to a thread that may block.
+    async fn load<T: Send + 'static, L: Send + 'static>(
+        &self,
+        path: &str,
+        used: Option<SystemTime>,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+        check: impl FnOnce(Vec<u8>) -> Result<T, String> + Send + 'static,
+    ) -> Result<Option<CheckedObject<T, L>>> {
+        let (tell, mut told) = oneshot::channel();
+        let admit: Admit = Box::new(move |size| {
+            let lease = admit(size)?;
+            let take: TakeBytes = Box::new(move |bytes| {
+                let _ = tell.send((check(bytes), lease));
+            });
+            Some(take)
+        });
+        let version = match self.backend.load(path, used, admit).await? {
+            None => return Ok(None),
+            Some(LoadedObject::Large(object)) => return Ok(Some(CheckedObject::Large(object))),
+            Some(LoadedObject::Taken(version)) => version,
+        };
+        match told.try_recv() {
+            Ok((Ok(good), lease)) => Ok(Some(CheckedObject::Good(good, lease))),
+            Ok((Err(why), _)) => Ok(Some(CheckedObject::Corrupt(why, version))),
+            Err(_) => Err(Error::internal(format!("nobody has checked {path}"))),
+        }
+    }
+}
+
+fn decode(bytes: Vec<u8>) -> Result<IndexRecord, String> {
+    IndexRecord::decode(Bytes::from(bytes))
+}

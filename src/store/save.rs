@@ -1,0 +1,63 @@
+//! Saving objects: each in one atomic step, at once or after it was spooled.
+
+use bytes::Bytes;
+
+use super::{handle::Store, record::IndexRecord, spool::Spool};
+use crate::{
+    domain::{CrateKey, IndexKey},
+    error::{Error, Result},
+};
+
+impl Store {
+    /// Stores an index record in one atomic write; header and body can't disagree.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn save_index(&self, key: &IndexKey, record: &IndexRecord) -> Result<()> {
+        let written = self.save(&key.path(), record.encode().into()).await;
+        self.note_written(written)
+    }
+
+    /// Stores a .crate file in one atomic write. The caller has checked `bytes` against the key's checksum.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn save_crate(&self, key: &CrateKey, bytes: Bytes) -> Result<()> {
+        let written = self.save(&key.path(), vec![bytes]).await;
+        self.replaced(key, written)
+    }
+
+    /// A place for a .crate file that is too large for memory, to be filled while it arrives.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn spool(&self) -> Result<Spool> {
+        let file = self.backend.temporary().await;
+        let file = self.note_written(file)?;
+        Ok(Spool::new(file, &self.room, &self.written))
+    }
+
+    /// Makes a spooled file the object under `key`. The caller has checked its bytes against the key's checksum.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
+    pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
+        let late = |e: &Error| self.complain(e);
+        let committed = self.backend.commit(&key.path(), spool, &late).await;
+        self.replaced(key, committed)
+    }
+
+    async fn save(&self, path: &str, pieces: Vec<Bytes>) -> Result<()> {
+        self.count(pieces.iter().map(|piece| piece.len() as u64).sum());
+        let late = |e: &Error| self.complain(e);
+        self.backend.save(path, pieces, &late).await
+    }
+
+    /// What a write of a .crate file came to; once there is a new file, nothing is held against the one before.
+    fn replaced(&self, key: &CrateKey, written: Result<()>) -> Result<()> {
+        if written.is_ok() {
+            self.unreadable.remove(key);
+        }
+        self.note_written(written)
+    }
+}

@@ -1,0 +1,205 @@
+//! [`Faulty`]: a backend that does what a test makes it do instead of what it was asked: fail as a broken disk would, or panic.
+
+use std::{collections::BTreeSet, fs::File, io, path::Path, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tempfile::NamedTempFile;
+
+use crate::{
+    domain::MissedRequest,
+    error::Result,
+    store::{
+        backend::{
+            Admit, Backend, Blocks, Bulk, IncomingBytes, LargeObject, Late, LoadedObject,
+            ObjectInfo, Opening,
+        },
+        disk::{OnDisk, Touch},
+        failed::failed,
+        mark::Mark,
+        removal::Removal,
+        sight::{Links, Next, Sight, Stored},
+        spool::Spool,
+        version::ObjectVersion,
+    },
+};
+
+/// Called before each operation of serving; with an error the storage is not touched, and the error is what it would have said.
+pub type Fault = Arc<dyn Fn(Touch) -> io::Result<()> + Send + Sync>;
+
+/// A backend that meets a fault before whatever it does.
+pub(super) struct Faulty {
+    backend: Arc<dyn Backend>,
+    fault: Fault,
+}
+
+impl Faulty {
+    pub(super) fn new(backend: Arc<dyn Backend>, fault: Fault) -> Self {
+        Self { backend, fault }
+    }
+
+    fn meet(&self, what: Touch, path: &str) -> Result<()> {
+        meet(&self.fault, what, path)
+    }
+}
+
+fn meet(fault: &Fault, what: Touch, path: &str) -> Result<()> {
+    fault(what).map_err(|e| failed("touching", Path::new(path), e))
+}
+
+/// The blocks of a large object, each of which may fail.
+struct FaultyBlocks {
+    blocks: Arc<dyn Blocks>,
+    fault: Fault,
+    path: String,
+}
+
+impl Blocks for FaultyBlocks {
+    fn read(&self, offset: u64, most: usize) -> BoxFuture<'_, Result<Bytes>> {
+        Box::pin(async move {
+            meet(&self.fault, Touch::Read, &self.path)?;
+            self.blocks.read(offset, most).await
+        })
+    }
+}
+
+impl Backend for Faulty {
+    fn load<'a>(
+        &'a self,
+        path: &'a str,
+        used: Option<SystemTime>,
+        admit: Admit,
+    ) -> BoxFuture<'a, Result<Option<LoadedObject>>> {
+        Box::pin(async move {
+            self.meet(Touch::Load, path)?;
+            Ok(match self.backend.load(path, used, admit).await? {
+                Some(LoadedObject::Large(object)) => Some(LoadedObject::Large(LargeObject {
+                    blocks: Arc::new(FaultyBlocks {
+                        blocks: object.blocks,
+                        fault: self.fault.clone(),
+                        path: path.to_owned(),
+                    }),
+                    ..object
+                })),
+                loaded @ (Some(LoadedObject::Taken(_)) | None) => loaded,
+            })
+        })
+    }
+
+    fn save<'a>(
+        &'a self,
+        path: &'a str,
+        pieces: Vec<Bytes>,
+        late: Late<'a>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.meet(Touch::Save, path)?;
+            self.backend.save(path, pieces, late).await
+        })
+    }
+
+    fn temporary(&self) -> BoxFuture<'_, Result<OnDisk<NamedTempFile>>> {
+        Box::pin(async {
+            self.meet(Touch::Save, "a temporary file")?;
+            self.backend.temporary().await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        path: &'a str,
+        spool: Spool,
+        late: Late<'a>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.meet(Touch::Save, path)?;
+            self.backend.commit(path, spool, late).await
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        path: &'a str,
+        version: &'a ObjectVersion,
+    ) -> BoxFuture<'a, Result<Removal>> {
+        self.backend.remove(path, version)
+    }
+
+    fn list<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<Stored>>> {
+        Box::pin(async move {
+            self.meet(Touch::List, folder)?;
+            self.backend.list(folder).await
+        })
+    }
+
+    fn size<'a>(
+        &'a self,
+        path: &'a str,
+        used: Option<SystemTime>,
+    ) -> BoxFuture<'a, Result<Option<u64>>> {
+        self.backend.size(path, used)
+    }
+
+    fn require(&self) -> BoxFuture<'_, Result<()>> {
+        self.backend.require()
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Option<Mark>> {
+        self.backend.mark()
+    }
+
+    fn announce(&self) -> BoxFuture<'_, Result<()>> {
+        self.backend.announce()
+    }
+
+    fn note_missed<'a>(
+        &'a self,
+        request: &'a MissedRequest,
+        most: usize,
+        now: SystemTime,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.backend.note_missed(request, most, now)
+    }
+
+    fn missed(&self) -> BoxFuture<'_, Result<Vec<(MissedRequest, SystemTime)>>> {
+        self.backend.missed()
+    }
+
+    fn forget_missed<'a>(&'a self, request: &'a MissedRequest) -> BoxFuture<'a, Result<()>> {
+        self.backend.forget_missed(request)
+    }
+}
+
+impl Bulk for Faulty {
+    fn walk(&self, links: Links, visit: &mut dyn FnMut(Sight) -> Next) {
+        self.backend.walk(links, visit);
+    }
+
+    fn names(&self, folder: &str) -> Result<BTreeSet<String>> {
+        self.backend.names(folder)
+    }
+
+    fn info(&self, path: &str) -> Result<Option<ObjectInfo>> {
+        self.backend.info(path)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Opening> {
+        self.backend.open(path)
+    }
+
+    fn incoming(&self) -> Result<Box<dyn IncomingBytes>> {
+        self.backend.incoming()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.backend.flush()
+    }
+
+    fn scratch(&self) -> Result<File> {
+        self.backend.scratch()
+    }
+
+    fn locate(&self, path: &str) -> String {
+        self.backend.locate(path)
+    }
+}
