@@ -24,12 +24,11 @@ use crate_mirror::{
         Key, Lockfile, RegistryName, Sha256, Validators,
         lockfile::{Locked, PackageSource},
     },
-    http::parts::{
-        Agent, ByteRange, Extent, Offer, Route, Upgraded, accepts_gzip, is_strongly, none_match,
-    },
+    http::parts::{Agent, ByteRange, Extent, Route, accepts_gzip, is_strongly, none_match},
     policy::render,
     prefetch::lockfile_in,
     store::IndexRecord,
+    transport::parts::{Offer, Upgraded},
     upstream::parts::{gunzip as decompress, retry_after, starts_at, validators},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};

@@ -18,6 +18,7 @@ use crate::{
     mirror::{Mirror, Parts, Registry, Twins},
     prefetch,
     store::{FolderSettings, Store},
+    transport,
     upstream::Upstream,
 };
 
@@ -58,7 +59,7 @@ impl App {
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
         let grace = *config.server.shutdown_grace;
         let wanted = config.server.listen.0;
-        let listener = http::listen(wanted).map_err(|e| {
+        let listener = transport::listen(wanted).map_err(|e| {
             Error::config(format!(
                 "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
             ))

@@ -22,5 +22,6 @@ pub mod mirror;
 pub mod policy;
 pub mod prefetch;
 pub mod store;
+pub mod transport;
 pub mod upstream;
 pub mod zero_copy;

@@ -15,7 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use crate_mirror::http::parts::{Offer, Upgraded, accepts_gzip, none_match};
+use crate_mirror::{
+    http::parts::{accepts_gzip, none_match},
+    transport::parts::{Offer, Upgraded},
+};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
@@ -65,7 +68,7 @@ pub(crate) async fn run(www: &Path) -> Result<()> {
 /// A free port of loopback, and the line that says which.
 pub(crate) async fn listen() -> Result<TcpListener> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let listener = crate_mirror::http::listen((Ipv4Addr::LOCALHOST, 0).into());
+    let listener = crate_mirror::transport::listen((Ipv4Addr::LOCALHOST, 0).into());
     let listener = listener.map_err(|e| format!("no free port: {e}"))?;
     let address = listener
         .local_addr()

@@ -5,14 +5,14 @@ use std::{net::IpAddr, time::Instant};
 use bytes::Bytes;
 use http::{StatusCode, Version, header, request};
 
-use super::{
-    data::Data,
-    pieces::PIECE,
-    watch::{InFlight, Part, Standing},
-};
 use crate::{
     domain::Outcome,
     metrics::{Protocol, RouteLabel},
+    transport::{
+        chunk::Data,
+        stall::{InFlight, Part, Standing},
+        unsent::PIECE,
+    },
     zero_copy::Content,
 };
 

@@ -9,10 +9,11 @@ use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use http_body::{Frame, SizeHint};
 
-use super::{access::Access, data::Data, part::part_of, range::Part};
+use super::{access::Access, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
     mirror::CrateBody,
+    transport::chunk::Data,
     zero_copy::Content,
 };
 

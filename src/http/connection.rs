@@ -29,16 +29,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::Body,
-    eager::Eager,
-    gather::Gathered,
-    h2c::Offer,
-    linger,
-    outgoing::Outgoing,
-    refusal,
-    room::Account,
     service::{Answering, Client, Service},
-    upgraded::Upgraded,
-    watch::{Activity, Stall, Watched},
+};
+use crate::transport::{
+    coalesce::Gathered,
+    h2c::{offer::Offer, upgraded::Upgraded},
+    inline::Eager,
+    lending::Outgoing,
+    linger,
+    memory::Account,
+    refusal,
+    stall::{Activity, Stall, Watched},
 };
 
 /// The largest request head over HTTP/1.1; larger ones get 431.

@@ -8,14 +8,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
-use super::{
-    respond::{Answer, NO_CACHE, TEXT},
-    room::{Room, no_room},
-};
+use super::respond::{Answer, NO_CACHE, TEXT};
 use crate::{
     domain::{Outcome, RegistryName},
     error::Result,
     mirror::Mirror,
+    transport::memory::{Room, no_room},
 };
 
 /// How long one page of metrics may do for all who ask.

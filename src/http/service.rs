@@ -21,10 +21,8 @@ use super::{
     limits::Limits,
     pages::{self, LastMetrics},
     respond::{Answer, ErrorForm},
-    room::{Room, no_room},
     route::{Route, Verb},
     upgrades::Upgrades,
-    watch::{Activity, Standing},
 };
 use crate::{
     config::{BaseUrl, sections::Server},
@@ -32,6 +30,10 @@ use crate::{
     error::{Error, Result},
     metrics::{Metrics, RouteLabel},
     mirror::{Found, IndexEntry, Mirror, Registry},
+    transport::{
+        memory::{Room, no_room},
+        stall::{Activity, Standing},
+    },
 };
 
 /// What answers requests. Cheap to clone.

@@ -5,8 +5,11 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{agent::Agent, h2c::Offer};
-use crate::config::sections::{H2c, Server};
+use super::agent::Agent;
+use crate::{
+    config::sections::{H2c, Server},
+    transport::h2c::offer::Offer,
+};
 
 /// Who is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

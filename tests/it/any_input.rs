@@ -1,6 +1,9 @@
 //! Whatever comes in, nothing panics and nothing hangs: arbitrary paths, headers and bytes on the wire.
 
-use crate_mirror::http::parts::{Offer, Route, accepts_gzip, none_match};
+use crate_mirror::{
+    http::parts::{Route, accepts_gzip, none_match},
+    transport::parts::Offer,
+};
 use http::{HeaderMap, HeaderValue, Request};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["http"],
     &["prefetch", "bundle"],
-    &["mirror"],
+    &["mirror", "transport"],
     &["policy", "store", "upstream"],
     &["config"],
     &["metrics", "allowance", "zero_copy"],

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::h2c::{FRAME_HEAD, MAGIC, Offer, SETTINGS};
+use super::offer::{FRAME_HEAD, MAGIC, Offer, SETTINGS};
 
 /// How much is sent after the 101 before the client has gone on in HTTP/2, in bytes. curl 7.88 keeps at most 32 KiB that come with the 101, and fails when
 /// there is more (exit code 16).
@@ -201,7 +201,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Upgraded<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::h2c::put_frame, *};
+    use super::{super::offer::put_frame, *};
 
     /// What cargo offers.
     const SETTINGS_OF_CARGO: &[u8] = &[0, 3, 0, 0, 0, 100, 0, 4, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0];

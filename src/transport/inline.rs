@@ -15,7 +15,7 @@ use tokio::task::coop;
 
 /// Runs a future as far as it goes without waiting; what has to wait becomes a task.
 #[derive(Clone, Copy)]
-pub(super) struct Eager;
+pub(crate) struct Eager;
 
 impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for Eager {
     fn execute(&self, mut future: F) {

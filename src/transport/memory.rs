@@ -34,7 +34,7 @@ const FIRST: usize = CONNECTION + REQUEST;
 const STEP: usize = 64 << 10;
 
 /// The memory for clients.
-pub(super) struct Room {
+pub(crate) struct Room {
     own: Allowance,
     more: Box<More>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Room {
 type More = dyn Fn(u64) -> Option<Lease> + Send + Sync;
 
 /// What one connection has of it, and holds.
-pub(super) struct Account {
+pub(crate) struct Account {
     room: Arc<Room>,
     /// How much the leases are for; beside their lock, because each request asks.
     leased: AtomicUsize,
@@ -57,7 +57,7 @@ pub(super) struct Account {
 }
 
 /// What a client is told for which there is no room.
-pub(super) fn no_room() -> Error {
+pub(crate) fn no_room() -> Error {
     Error::new(
         Kind::Overloaded,
         "this mirror has as many requests under way as its memory has room for; try again in a moment",
@@ -66,7 +66,7 @@ pub(super) fn no_room() -> Error {
 
 impl Room {
     /// Room of which `more` comes when what is clients' alone is taken.
-    pub(super) fn new(more: impl Fn(u64) -> Option<Lease> + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) fn new(more: impl Fn(u64) -> Option<Lease> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             own: Allowance::new(OWN, 0),
             more: Box::new(more),
@@ -74,14 +74,14 @@ impl Room {
     }
 
     /// A lease on so many bytes, if there are as many.
-    pub(super) fn take(&self, bytes: usize) -> Option<Lease> {
+    pub(crate) fn take(&self, bytes: usize) -> Option<Lease> {
         let bytes = bytes as u64;
         let own = self.own.try_take(bytes);
         own.or_else(|| (self.more)(bytes))
     }
 
     /// The account of a new connection, if there is room for one.
-    pub(super) fn open(self: &Arc<Self>) -> Option<Account> {
+    pub(crate) fn open(self: &Arc<Self>) -> Option<Account> {
         let lease = self.take(FIRST)?;
         Some(Account {
             room: self.clone(),
@@ -96,7 +96,7 @@ impl Room {
 
 impl Account {
     /// Whether there is room for what the connection holds with so many requests under way. It takes what it lacks.
-    pub(super) fn covers(&self, requests: usize) -> bool {
+    pub(crate) fn covers(&self, requests: usize) -> bool {
         let needed = self.needed(requests);
         let covers = needed <= self.leased.load(Ordering::Relaxed) || self.grow(needed, STEP);
         if covers && requests > self.most.load(Ordering::Relaxed) {
@@ -107,7 +107,7 @@ impl Account {
 
     /// The same at the end of a turn, which has left so many bytes that the client's side hasn't taken, and so many of a head that isn't
     /// whole. It gives back what it has too much.
-    pub(super) fn settles(&self, requests: usize, untaken: usize, open: usize) -> bool {
+    pub(crate) fn settles(&self, requests: usize, untaken: usize, open: usize) -> bool {
         let head = head(open);
         self.head.store(head, Ordering::Relaxed);
         self.untaken.store(untaken, Ordering::Relaxed);
@@ -178,7 +178,7 @@ mod tests {
 
     impl Account {
         /// One that shares with nobody.
-        pub(in super::super) fn of_its_own() -> Self {
+        pub(crate) fn of_its_own() -> Self {
             let room = Room::new(|_| None);
             room.open().expect("room for one")
         }

@@ -22,7 +22,7 @@ use crate::zero_copy::Content;
 
 /// The body that a connection writes next, if it can be lent.
 #[derive(Clone, Default)]
-pub(super) struct Handover(Arc<Slot>);
+pub(crate) struct Handover(Arc<Slot>);
 
 #[derive(Default)]
 struct Slot {
@@ -33,13 +33,13 @@ struct Slot {
 
 impl Handover {
     /// The body that comes next.
-    pub(super) fn announce(&self, body: Content) {
+    pub(crate) fn announce(&self, body: Content) {
         *self.lock() = Some(body);
         self.0.is_taken.store(true, Ordering::Relaxed);
     }
 
     /// What was announced isn't waited for any more.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.is_taken() {
             self.0.is_taken.store(false, Ordering::Relaxed);
             *self.lock() = None;
@@ -73,13 +73,13 @@ impl Handover {
 }
 
 /// A client's socket.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     stream: TcpStream,
     handover: Handover,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: TcpStream) -> (Self, Handover) {
+    pub(crate) fn new(stream: TcpStream) -> (Self, Handover) {
         let handover = Handover::default();
         let outgoing = Self {
             stream,

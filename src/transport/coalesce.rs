@@ -29,7 +29,7 @@ thread_local! {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream whose writes are gathered if it speaks HTTP/2. A clone is another handle on the same stream.
-pub(super) struct Gathered<S>(Arc<Shared<S>>);
+pub(crate) struct Gathered<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     /// Whether what is written waits for what else there is; otherwise it goes straight through. Beside the lock, because each turn asks.
@@ -53,7 +53,7 @@ impl<S> Clone for Gathered<S> {
 }
 
 impl<S> Gathered<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self(Arc::new(Shared {
             gathers: AtomicBool::new(false),
             gathering: Mutex::new(Gathering {
@@ -66,7 +66,7 @@ impl<S> Gathered<S> {
     }
 
     /// From now on it is HTTP/2, of which the stream below is told, too.
-    pub(super) fn gather_with(&self, tell: impl FnOnce(&mut S)) {
+    pub(crate) fn gather_with(&self, tell: impl FnOnce(&mut S)) {
         tell(&mut self.lock().stream);
         self.gather();
     }
@@ -77,13 +77,13 @@ impl<S> Gathered<S> {
     }
 
     /// How many bytes wait to be sent.
-    pub(super) fn untaken(&self) -> usize {
+    pub(crate) fn untaken(&self) -> usize {
         let gathering = self.lock();
         gathering.waiting.len() - gathering.sent
     }
 
     /// Whether it is HTTP/2.
-    pub(super) fn gathers(&self) -> bool {
+    pub(crate) fn gathers(&self) -> bool {
         self.0.gathers.load(Ordering::Relaxed)
     }
 
@@ -110,7 +110,7 @@ impl<S> Gathering<S> {
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Sends what has been gathered.
-    pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_send(context)
     }
 }

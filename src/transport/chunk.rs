@@ -4,17 +4,17 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use super::watch::Out;
+use super::stall::Out;
 
 /// Bytes of an answer.
-pub(super) struct Data {
+pub(crate) struct Data {
     bytes: Bytes,
     /// What notes that they are out, where that isn't plain to see.
     _out: Option<Out>,
 }
 
 impl Data {
-    pub(super) fn new(bytes: Bytes, out: Option<Out>) -> Self {
+    pub(crate) fn new(bytes: Bytes, out: Option<Out>) -> Self {
         Self { bytes, _out: out }
     }
 }

@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 8 << 10;
 
 /// Closes a connection on which the last word may be on its way: within two seconds, and after reading at most a megabyte.
-pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(crate) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let read_on = async {
         stream.shutdown().await?;
         let mut read = 0;
@@ -43,7 +43,7 @@ pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// Says `last` and closes.
-pub(super) async fn refuse(mut stream: TcpStream, last: &str) {
+pub(crate) async fn refuse(mut stream: TcpStream, last: &str) {
     let said = tokio::time::timeout(LONGEST, stream.write_all(last.as_bytes())).await;
     if matches!(said, Ok(Ok(()))) {
         close(stream).await;
@@ -51,7 +51,7 @@ pub(super) async fn refuse(mut stream: TcpStream, last: &str) {
 }
 
 /// The same without waiting for anything: what has arrived by now is read, and what arrives later meets a reset.
-pub(super) fn refuse_at_once(stream: TcpStream, last: &str) -> io::Result<()> {
+pub(crate) fn refuse_at_once(stream: TcpStream, last: &str) -> io::Result<()> {
     // The runtime doesn't know yet that there is room to write; the system does.
     let mut stream = stream.into_std()?;
     stream.write_all(last.as_bytes())?;

@@ -21,9 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     arriving::{Arriving, Came},
-    outgoing::Handover,
-    pieces::{PIECE, Pieces, Since},
-    room::Account,
+    lending::Handover,
+    memory::Account,
+    unsent::{PIECE, Pieces, Since},
 };
 use crate::{metrics::Metrics, zero_copy::Content};
 
@@ -35,7 +35,7 @@ const LOOKS: u32 = 4;
 
 /// What moves.
 #[derive(Clone)]
-pub(super) struct Activity(Arc<Moved>);
+pub(crate) struct Activity(Arc<Moved>);
 
 struct Moved {
     /// Whether bytes have moved since somebody looked.
@@ -61,7 +61,7 @@ struct Moved {
 
 /// How a connection doesn't get on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stall {
+pub(crate) enum Stall {
     /// Nothing moves on it.
     Silence,
     /// The client doesn't take an answer.
@@ -71,14 +71,14 @@ pub(super) enum Stall {
 }
 
 /// A request whose answer isn't out yet.
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     activity: Activity,
     standing: Standing,
 }
 
 /// Whether there was room for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// There was.
     Admitted,
     /// There wasn't, and it is told so.
@@ -89,7 +89,7 @@ pub(super) enum Standing {
 const REFUSALS: usize = 8;
 
 /// A piece of an answer that was handed over to HTTP/2 and isn't out yet, until it is dropped.
-pub(super) struct Out {
+pub(crate) struct Out {
     activity: Activity,
     since: Since,
     /// The request, if this is the last piece of its answer.
@@ -98,7 +98,7 @@ pub(super) struct Out {
 
 /// Which of an answer's pieces one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// There may be more to come.
     Some,
     /// The last one: with it the request is done.
@@ -106,7 +106,7 @@ pub(super) enum Part {
 }
 
 /// A stream that notes when bytes move on it.
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     inner: S,
     activity: Activity,
     /// Bytes the client took while there were more to take, since that last counted as movement.
@@ -120,7 +120,7 @@ impl Activity {
     }
 
     /// Notes a request, until what is returned is dropped.
-    pub(super) fn begin(&self) -> InFlight {
+    pub(crate) fn begin(&self) -> InFlight {
         self.0.handover.clear();
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.begun.store(true, Ordering::Relaxed);
@@ -142,7 +142,7 @@ impl Activity {
 
     /// Whether there is room for what the connection holds at the end of its turn, when so many bytes are written that the client hasn't taken. Who
     /// doesn't take refusals has none.
-    pub(super) fn settles(&self, untaken: usize) -> bool {
+    pub(crate) fn settles(&self, untaken: usize) -> bool {
         self.0.refused.load(Ordering::Relaxed) <= REFUSALS
             && self
                 .0
@@ -172,7 +172,7 @@ impl Activity {
 
     /// Returns when nothing has moved for `limit`, unless it is for us to answer, when the client hasn't taken a piece of an answer for about that
     /// long, or when it takes too long over a request's head.
-    pub(super) async fn stalls_for(
+    pub(crate) async fn stalls_for(
         &self,
         limit: Duration,
         speaks_http1: impl Fn() -> bool,
@@ -213,7 +213,7 @@ impl Activity {
     }
 
     /// Returns when no answer is outstanding and nothing has moved for `limit`.
-    pub(super) async fn ends_for(&self, limit: Duration) {
+    pub(crate) async fn ends_for(&self, limit: Duration) {
         loop {
             self.ceases_for(limit).await;
             if self.in_flight() == 0 {
@@ -246,22 +246,22 @@ impl Moved {
 
 impl InFlight {
     /// Whether there was room for it.
-    pub(super) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         self.standing
     }
 
     /// Where to count.
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.activity.0.metrics
     }
 
     /// The body that comes next can be lent.
-    pub(super) fn announce(&self, content: Content) {
+    pub(crate) fn announce(&self, content: Content) {
         self.activity.0.handover.announce(content);
     }
 
     /// Notes that a piece of the answer is handed over to HTTP/2. With the last one the request goes on until that is out.
-    pub(super) fn hand_over(&self, part: Part) -> Out {
+    pub(crate) fn hand_over(&self, part: Part) -> Out {
         let activity = self.activity.clone();
         Out {
             since: activity.0.pieces.handed_over(),
@@ -290,12 +290,12 @@ impl Drop for Out {
 impl<S> Watched<S> {
     /// One to which nothing is lent.
     #[cfg(test)]
-    pub(super) fn new(inner: S, account: Account, metrics: Arc<Metrics>) -> (Self, Activity) {
+    pub(crate) fn new(inner: S, account: Account, metrics: Arc<Metrics>) -> (Self, Activity) {
         Self::lending(inner, Handover::default(), account, metrics)
     }
 
     /// One that is told by way of `handover` what can be lent.
-    pub(super) fn lending(
+    pub(crate) fn lending(
         inner: S,
         handover: Handover,
         account: Account,
@@ -324,7 +324,7 @@ impl<S> Watched<S> {
     }
 
     /// From now on it is HTTP/2, from its preface on, of which so much is here.
-    pub(super) fn upgrade(&mut self, already_read: &[u8]) {
+    pub(crate) fn upgrade(&mut self, already_read: &[u8]) {
         self.arriving = Arriving::new();
         self.activity.came(self.arriving.see(already_read));
     }
@@ -420,7 +420,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{super::h2c::MAGIC, *};
+    use super::{super::h2c::offer::MAGIC, *};
 
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     /// Of a head of 16 KB that goes on after it.

@@ -4,7 +4,7 @@
 //! two hundred others. HTTP/2 takes whatever it is given and keeps it until the client's window opens; so it is given pieces, and a piece says by
 //! being dropped that it is out. Small answers are pieces, too: 75,000 that nobody takes are a gigabyte of whatever HTTP/2 has to keep for them. Where nothing is handed over (an answer that waits for upstream, a connection without requests) nothing is late.
 //!
-//! Over HTTP/1.1 a connection has one answer at a time, and [`Watched`](super::watch::Watched) sees how it gets on.
+//! Over HTTP/1.1 a connection has one answer at a time, and [`Watched`](super::stall::Watched) sees how it gets on.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use std::{
 /// The most that a client may take the whole time limit for; since a piece waits for the one before it, HTTP/2 has to move two meanwhile. With the
 /// usual two minutes that is some 550 bytes a second: well above the 10 at which cargo takes a transfer for dead after 30 s, and below any line in
 /// use. Smaller pieces would cost more: each is one more trip through HTTP/2's queues.
-pub(super) const PIECE: usize = 32 << 10;
+pub(crate) const PIECE: usize = 32 << 10;
 
 /// The time limit in ticks: a piece is late when it has been out for all of so many.
 const LIMIT: usize = 2;
@@ -26,30 +26,30 @@ const TICKS: usize = 32;
 
 /// The pieces of one connection, counted by the tick in which they were handed over: that costs each a few atomic additions, and nobody a list.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     now: AtomicUsize,
     waiting: [AtomicUsize; TICKS],
 }
 
 /// The tick in which a piece was handed over.
 #[derive(Clone, Copy)]
-pub(super) struct Since(usize);
+pub(crate) struct Since(usize);
 
 impl Pieces {
     /// Notes that a piece was handed over, and says when: to be told to [`Pieces::out`].
-    pub(super) fn handed_over(&self) -> Since {
+    pub(crate) fn handed_over(&self) -> Since {
         let since = Since(self.now.load(Ordering::Relaxed));
         self.waiting_since(since.0).fetch_add(1, Ordering::Relaxed);
         since
     }
 
     /// Notes that a piece is out.
-    pub(super) fn out(&self, since: Since) {
+    pub(crate) fn out(&self, since: Since) {
         self.waiting_since(since.0).fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns when the client hasn't taken a piece for `limit`, give or take half of it, or for ten times that while its line is full.
-    pub(super) async fn late(&self, limit: Duration, line_is_full: impl Fn() -> bool) {
+    pub(crate) async fn late(&self, limit: Duration, line_is_full: impl Fn() -> bool) {
         loop {
             tokio::time::sleep(limit / LIMIT as u32).await;
             let now = self.now.fetch_add(1, Ordering::Relaxed).wrapping_add(1);

@@ -3,7 +3,7 @@
 //! Over HTTP/1.1 that is all since the last request began. Over HTTP/2 it is what has come of a frame, or of a head in several frames: the frames' own
 //! heads tell (RFC 9113, sections 4.1 and 6.10). A client that has a window enlarged or asks whether we are there is not at a head then.
 
-use super::h2c::{FRAME_HEAD, MAGIC};
+use super::h2c::offer::{FRAME_HEAD, MAGIC};
 
 /// The types of the frames that a request's head comes in, and the flag with which it ends.
 const HEADERS: u8 = 1;
@@ -11,7 +11,7 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 /// What a client sends.
-pub(super) enum Arriving {
+pub(crate) enum Arriving {
     /// Nothing but so many bytes of HTTP/2's preface so far.
     Preface(usize),
     /// HTTP/1.1.
@@ -22,7 +22,7 @@ pub(super) enum Arriving {
 
 /// Where in HTTP/2's frames a client is.
 #[derive(Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     head: [u8; FRAME_HEAD],
     /// How much of `head` has come.
     known: usize,
@@ -43,7 +43,7 @@ enum Block {
 
 /// What has come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(crate) enum Came {
     /// So many bytes more of what may be a head.
     More(usize),
     /// So many bytes of what isn't whole are here, and nothing became whole.
@@ -53,12 +53,12 @@ pub(super) enum Came {
 }
 
 impl Arriving {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::Preface(0)
     }
 
     /// Takes note of bytes.
-    pub(super) fn see(&mut self, bytes: &[u8]) -> Came {
+    pub(crate) fn see(&mut self, bytes: &[u8]) -> Came {
         match self {
             Self::Frames(frames) => frames.see(bytes),
             Self::Requests => Came::More(bytes.len()),

@@ -9,21 +9,21 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, Version, header, request, uri::Authority};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
-pub(super) const MAGIC: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const MAGIC: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a frame's head is, in bytes (RFC 9113, section 4.1).
-pub(super) const FRAME_HEAD: usize = 9;
+pub(crate) const FRAME_HEAD: usize = 9;
 /// The largest frame before anybody has agreed to more (RFC 9113, section 4.2).
 const MAX_FRAME: usize = 16_384;
 const HEADERS: u8 = 0x1;
 /// The kind of a frame of settings.
-pub(super) const SETTINGS: u8 = 0x4;
+pub(crate) const SETTINGS: u8 = 0x4;
 /// How long a setting is, in bytes (RFC 9113, section 6.5.1).
 const SETTING: usize = 6;
 const INITIAL_WINDOW_SIZE: u8 = 0x4;
 const END_STREAM_AND_HEADERS: u8 = 0x1 | 0x4;
 
 /// The header that carries the client's settings.
-pub(super) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// A client's offer to go on in HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Offer {
     }
 
     /// The payload of the SETTINGS frame that the offer stands for.
-    pub(super) fn settings(&self) -> Bytes {
+    pub(crate) fn settings(&self) -> Bytes {
         self.settings.clone()
     }
 
@@ -79,7 +79,7 @@ impl Offer {
     }
 
     /// What the client would have sent had it begun in HTTP/2: its magic, its settings, and the request as stream 1.
-    pub(super) fn opening(&self) -> Bytes {
+    pub(crate) fn opening(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(
             MAGIC.len() + 2 * FRAME_HEAD + self.settings.len() + self.block.len(),
         );
@@ -152,7 +152,7 @@ fn put_length(block: &mut BytesMut, length: usize) {
 }
 
 /// RFC 9113, section 4.1.
-pub(super) fn put_frame(bytes: &mut BytesMut, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+pub(crate) fn put_frame(bytes: &mut BytesMut, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     bytes.put_uint(payload.len() as u64, 3);
     bytes.put_u8(kind);
     bytes.put_u8(flags);
