@@ -18,7 +18,7 @@ use crate::{
     mirror::{Mirror, Parts, Registry, Twins},
     prefetch,
     store::{FolderSettings, Store},
-    transport,
+    transport::{self, Acceptor, ClientMemory, Scheme},
     upstream::Upstream,
 };
 
@@ -34,6 +34,7 @@ const STORE_WITHIN: Duration = Duration::from_secs(1);
 /// A mirror that is listening.
 pub struct App {
     address: SocketAddr,
+    scheme: Scheme,
     base_url: String,
     mirror: Mirror,
     grace: Duration,
@@ -67,9 +68,11 @@ impl App {
         let address = listener
             .local_addr()
             .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
+        let acceptor = Acceptor::Plain;
+        let scheme = acceptor.scheme();
         let base_url = match &config.server.public_url {
             Some(url) => url.without_slash().to_owned(),
-            None => format!("http://{}", reachable(address)),
+            None => format!("{scheme}://{}", reachable(address)),
         };
         let server = config.server.clone();
         let limits = (
@@ -85,7 +88,16 @@ impl App {
             warm.settings.lockfiles.clear();
         }
         let mirror = mirror(config, store, metrics.clone(), Twins::Made)?;
-        let service = http::Service::new(mirror.clone(), &server, metrics);
+        let keeps = mirror.clone();
+        let memory = ClientMemory::new(move |bytes| keeps.make_room(bytes));
+        let router = http::Router::new(mirror.clone(), &server, memory.clone());
+        let settings = transport::Settings {
+            acceptor,
+            max_connections: server.max_connections.get() as usize,
+            idle_timeout: *server.idle_timeout,
+            memory,
+            metrics,
+        };
         let stop = CancellationToken::new();
         let keeper = mirror.clone();
         let kept = async move { keeper.keep_within(limits.0, limits.1).await };
@@ -96,9 +108,11 @@ impl App {
         let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
         tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
         let stopped = stop.clone().cancelled_owned();
-        let server = tokio::spawn(http::serve(listener, service, stopped, grace));
+        let serving = transport::serve(listener, router, settings, stopped, grace);
+        let server = tokio::spawn(serving);
         Ok(Self {
             address,
+            scheme,
             base_url,
             mirror,
             grace,
@@ -110,6 +124,11 @@ impl App {
     /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How clients come here when there is nothing in front.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The URL for clients, without a final slash.

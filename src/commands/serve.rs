@@ -27,8 +27,9 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     // Whoever started it may have stopped reading; that is no reason not to serve.
     let _ = writeln!(
         std::io::stdout(),
-        "crate-mirror {} listens on http://{}\n{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
+        "crate-mirror {} listens on {}://{}\n{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
         env!("CARGO_PKG_VERSION"),
+        app.scheme(),
         app.address(),
         store.display(),
         snippet(app.mirror(), app.base_url())

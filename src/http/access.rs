@@ -3,16 +3,12 @@
 use std::{net::IpAddr, time::Instant};
 
 use bytes::Bytes;
-use http::{StatusCode, Version, header, request};
+use http::{StatusCode, header, request};
 
 use crate::{
     domain::Outcome,
-    metrics::{Protocol, RouteLabel},
-    transport::{
-        chunk::Data,
-        stall::{InFlight, Part, Standing},
-        unsent::PIECE,
-    },
+    metrics::RouteLabel,
+    transport::{InFlight, Standing, UnsentChunk},
     zero_copy::Content,
 };
 
@@ -23,7 +19,6 @@ pub(super) const TARGET: &str = "access";
 pub(super) struct Access {
     /// What its log line says of it, if there is to be one.
     line: Option<Line>,
-    protocol: Protocol,
     started: Instant,
     pub(super) route: RouteLabel,
     pub(super) status: StatusCode,
@@ -80,10 +75,6 @@ impl Access {
         let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
         Self {
             line: is_logged.then(|| Line::of(request, client)),
-            protocol: match request.version {
-                Version::HTTP_2 => Protocol::Http2,
-                _ => Protocol::Http1,
-            },
             started: Instant::now(),
             route: RouteLabel::Unknown,
             status: StatusCode::OK,
@@ -97,36 +88,19 @@ impl Access {
 }
 
 impl Access {
-    /// Whether there is room for the request.
+    /// Whether there is memory for the request.
     pub(super) fn standing(&self) -> Standing {
         self.in_flight.standing()
     }
 
-    /// The answer's bytes can be lent, for a protocol that writes them as they are.
+    /// The answer's body can be lent to the system.
     pub(super) fn announce(&self, content: Content) {
-        match self.protocol {
-            Protocol::Http1 => self.in_flight.announce(content),
-            Protocol::Http2 => {}
-        }
+        self.in_flight.announce(content);
     }
 
-    /// The next bytes of the answer, taken off the front of `waiting`, in the form and size that the protocol is to be given them. There are `left`
-    /// bytes to come, these included, if that is known.
-    pub(super) fn hand_over(&self, waiting: &mut Bytes, left: Option<u64>) -> Data {
-        match self.protocol {
-            Protocol::Http1 => Data::new(std::mem::take(waiting), None),
-            Protocol::Http2 => {
-                let piece = match waiting.len() {
-                    0..=PIECE => std::mem::take(waiting),
-                    _ => waiting.split_to(PIECE),
-                };
-                let part = match left == Some(piece.len() as u64) {
-                    true => Part::Last,
-                    false => Part::Some,
-                };
-                Data::new(piece, Some(self.in_flight.hand_over(part)))
-            }
-        }
+    /// The next bytes of the answer, taken off the front of `waiting`. There are `left` bytes to come, these included, if that is known.
+    pub(super) fn next_chunk(&self, waiting: &mut Bytes, left: Option<u64>) -> UnsentChunk {
+        UnsentChunk::next(&self.in_flight, waiting, left)
     }
 }
 
@@ -134,7 +108,8 @@ impl Drop for Access {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let metrics = self.in_flight.metrics();
-        metrics.request(self.route, self.outcome, self.protocol, took);
+        let protocol = self.in_flight.protocol();
+        metrics.request(self.route, self.outcome, protocol, took);
         metrics.served_bytes.inc_by(self.bytes);
         let Some(line) = &self.line else { return };
         tracing::info!(
@@ -146,7 +121,7 @@ impl Drop for Access {
             outcome = self.outcome.as_str(),
             bytes = self.bytes,
             duration_ms = (took.as_micros() as f64) / 1000.0,
-            protocol = self.protocol.as_str(),
+            protocol = protocol.as_str(),
             user_agent = &line.text[line.agent..],
             complete = self.complete,
         );

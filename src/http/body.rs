@@ -13,7 +13,7 @@ use super::{access::Access, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
     mirror::CrateBody,
-    transport::chunk::Data,
+    transport::UnsentChunk,
     zero_copy::Content,
 };
 
@@ -36,7 +36,7 @@ pub(super) enum Source {
 }
 
 /// An answer's body. With it ends what is known of the request: see [`Access`].
-pub(super) struct Body {
+pub struct Body {
     source: Source,
     /// What is known of the request; nothing for an answer that isn't the last word on it.
     access: Option<Access>,
@@ -48,9 +48,11 @@ impl Body {
         let access = Some(access);
         Self { source, access }
     }
+}
 
+impl Default for Body {
     /// No body, and nothing to be counted.
-    pub(super) fn nothing() -> Self {
+    fn default() -> Self {
         let source = Source::Empty;
         Self {
             source,
@@ -114,13 +116,13 @@ fn chunks(body: CrateBody) -> Chunks {
 }
 
 impl http_body::Body for Body {
-    type Data = Data;
+    type Data = UnsentChunk;
     type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>>>> {
+    ) -> Poll<Option<Result<Frame<UnsentChunk>>>> {
         let Self { source, access } = &mut *self;
         let polled = match source {
             Source::Empty => Poll::Ready(None),
@@ -146,12 +148,12 @@ impl http_body::Body for Body {
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok((waiting, left)))) => {
-                let piece = match access {
-                    Some(access) => access.hand_over(waiting, left),
-                    None => Data::new(std::mem::take(waiting), None),
+                let chunk = match access {
+                    Some(access) => access.next_chunk(waiting, left),
+                    None => std::mem::take(waiting).into(),
                 };
-                self.sent(piece.remaining() as u64);
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+                self.sent(chunk.remaining() as u64);
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
             Poll::Ready(Some(Err(e))) => {
                 tracing::warn!("a client is cut off in the middle of its answer: {e}");

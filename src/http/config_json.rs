@@ -17,32 +17,34 @@ use crate::{
     config::BaseUrl,
     domain::{Outcome, RegistryName},
     error::{Error, Result},
+    transport::Scheme,
 };
 
-/// The URL under which the asker reaches this server, without a final slash.
+/// The URL under which a client reaches this server, without a final slash.
 pub(super) enum Base<'a> {
     /// As configured.
     Public(&'a BaseUrl),
-    /// As the request says.
-    Asked(Authority),
+    /// As the client came here.
+    Asked(Scheme, Authority),
 }
 
 impl Display for Base<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Public(url) => f.write_str(url.without_slash()),
-            Self::Asked(authority) => write!(f, "http://{authority}"),
+            Self::Asked(scheme, authority) => write!(f, "{scheme}://{authority}"),
         }
     }
 }
 
-/// The URL under which the asker reaches this server: the configured one, else what the request says.
+/// The URL under which a client reaches this server: the configured one, else what its request says.
 ///
 /// # Errors
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when the request doesn't say, or says what can't stand in a URL.
 pub(super) fn base_url<'a>(
     public: Option<&'a BaseUrl>,
     request: &request::Parts,
+    scheme: Scheme,
 ) -> Result<Base<'a>> {
     if let Some(url) = public {
         return Ok(Base::Public(url));
@@ -55,7 +57,7 @@ pub(super) fn base_url<'a>(
             .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
     };
     match asked.filter(is_usable) {
-        Some(authority) => Ok(Base::Asked(authority)),
+        Some(authority) => Ok(Base::Asked(scheme, authority)),
         None => Err(Error::bad_request(
             "the request has no usable Host header, and this mirror has no server.public_url to tell instead",
         )),
@@ -96,6 +98,7 @@ impl Display for Root<'_> {
 
 /// What was answered last, and to whom. It follows from nothing else.
 struct Last {
+    scheme: Scheme,
     host: Box<[u8]>,
     registry: Option<RegistryName>,
     headers: HeaderMap,
@@ -114,6 +117,7 @@ thread_local! {
 pub(super) fn answered(
     public: Option<&BaseUrl>,
     request: &request::Parts,
+    scheme: Scheme,
     registry: Option<RegistryName>,
 ) -> Result<Answer> {
     let host = match request.uri.authority() {
@@ -121,11 +125,13 @@ pub(super) fn answered(
         None => request.headers.get(header::HOST).map(|h| h.as_bytes()),
     };
     let (None, Some(host)) = (public, host) else {
-        return Ok(answer(&base_url(public, request)?, registry));
+        return Ok(answer(&base_url(public, request, scheme)?, registry));
     };
     LAST.with_borrow_mut(|last| {
-        let known = last.as_ref();
-        if let Some(last) = known.filter(|last| *last.host == *host && last.registry == registry) {
+        let is_same = |last: &&Last| {
+            *last.host == *host && last.scheme == scheme && last.registry == registry
+        };
+        if let Some(last) = last.as_ref().filter(is_same) {
             return Ok(Answer {
                 status: StatusCode::OK,
                 outcome: Outcome::Hit,
@@ -133,12 +139,13 @@ pub(super) fn answered(
                 body: last.body.clone().into(),
             });
         }
-        let mut answer = answer(&base_url(public, request)?, registry);
+        let mut answer = answer(&base_url(public, request, scheme)?, registry);
         if let Source::Full(body, _) = &answer.body {
             answer
                 .headers
                 .insert(header::CONTENT_LENGTH, body.len().into());
             *last = Some(Last {
+                scheme,
                 host: host.into(),
                 registry,
                 // A copy has no more room than it needs.

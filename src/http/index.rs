@@ -1,5 +1,7 @@
 //! Index files as answers.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::Outcome,
-    mirror::{Form, IndexEntry, Rendition},
+    mirror::{Form, Found, IndexEntry, Rendition},
 };
 
 /// In which forms a client takes an index file. All that is kept of a request's headers while it waits: see [`Taken::kept`].
@@ -38,7 +40,8 @@ impl Taken {
 }
 
 /// The answer with this index file to who takes it so.
-pub(super) fn answer(taken: &Taken, entry: &IndexEntry, outcome: Outcome) -> Answer {
+pub(super) fn answer(taken: &Taken, found: Found<Arc<IndexEntry>>) -> Answer {
+    let (entry, outcome) = (found.value, found.outcome);
     let rendition = entry.rendition();
     let modified = rendition.modified.as_ref().map(|m| m.at);
     let (form, body) = match taken.held.is(&rendition.etag, modified) {

@@ -1,28 +1,32 @@
-//! HTTP: a listener, requests parsed into routes, answers. Decides nothing about what is fresh or allowed.
+//! HTTP as registries speak it: requests parsed into routes, conditions, answers, pages, the access log. Decides nothing about what is fresh or allowed.
+//!
+//! How requests come in and answers go out is [`transport`](crate::transport)'s; [`Router`] stands between the two.
 
 mod access;
 mod agent;
+mod answering;
 mod body;
 mod conditional;
 mod config_json;
-mod connection;
+mod contained;
 mod crates;
+mod deferred;
+mod exchange;
 mod head;
 mod index;
-mod limits;
 mod negotiate;
 mod pages;
 mod part;
 mod range;
+mod rate_limit;
 mod respond;
 mod route;
-mod service;
+mod router;
 mod upgrades;
 
-pub use connection::serve;
 pub use pages::snippet;
 pub use route::Route;
-pub use service::Service;
+pub use router::Router;
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {

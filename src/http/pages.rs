@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
-use super::respond::{Answer, NO_CACHE, TEXT};
+use super::respond::{Answer, NO_CACHE, TEXT, no_memory};
 use crate::{
     domain::{Outcome, RegistryName},
     error::Result,
     mirror::Mirror,
-    transport::memory::{Room, no_room},
+    transport::ClientMemory,
 };
 
 /// How long one page of metrics may do for all who ask.
@@ -30,11 +30,11 @@ pub(super) struct LastMetrics(Mutex<Option<(SystemTime, Bytes)>>);
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there isn't.
-fn own_page(room: &Room, text: String) -> Result<Answer> {
+fn own_page(memory: &ClientMemory, text: String) -> Result<Answer> {
     if text.len() <= SMALL {
         return Ok(page(text));
     }
-    let lease = room.take(text.len()).ok_or_else(no_room)?;
+    let lease = memory.take(text.len()).ok_or_else(no_memory)?;
     Ok(page(lease.hold(text.into())))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn health() -> Answer {
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
-pub(super) fn ready(mirror: &Mirror, room: &Room) -> Result<Answer> {
+pub(super) fn ready(mirror: &Mirror, memory: &ClientMemory) -> Result<Answer> {
     let mut text = String::from("ready\n");
     let metrics = mirror.metrics();
     if metrics.store_unreadable.get() != 0 {
@@ -72,7 +72,7 @@ pub(super) fn ready(mirror: &Mirror, room: &Room) -> Result<Answer> {
         };
         text.push_str(&format!("{registry}: {host} {state}\n"));
     }
-    own_page(room, text)
+    own_page(memory, text)
 }
 
 /// All counters. Who asks while somebody still has the page of the same second gets that one: it has 16 KB, and thousands may ask and not take it.
@@ -94,13 +94,13 @@ pub(super) fn metrics(mirror: &Mirror, last: &LastMetrics, now: SystemTime) -> A
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
-pub(super) fn status(mirror: &Mirror, room: &Room, base: &str) -> Result<Answer> {
+pub(super) fn status(mirror: &Mirror, memory: &ClientMemory, base: &str) -> Result<Answer> {
     let text = format!(
         "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\nPages: /healthz, /readyz, /metrics\n",
         env!("CARGO_PKG_VERSION"),
         snippet(mirror, base),
     );
-    own_page(room, text)
+    own_page(memory, text)
 }
 
 /// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.

@@ -100,6 +100,14 @@ impl Answer {
     }
 }
 
+/// What a client is told for whose request there is no memory.
+pub(super) fn no_memory() -> Error {
+    Error::new(
+        Kind::Overloaded,
+        "this mirror has as many requests under way as its memory has room for; try again in a moment",
+    )
+}
+
 /// What each kind of error is in HTTP. Never 410 or 451: cargo 1.96 and later take those for hard errors.
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {

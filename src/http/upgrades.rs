@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, header};
 use super::agent::Agent;
 use crate::{
     config::sections::{H2c, Server},
-    transport::h2c::offer::Offer,
+    transport::Offer,
 };
 
 /// Who is upgraded.

@@ -1,19 +1,14 @@
-//! [`Arriving`]: how much of a request's head has arrived that isn't whole yet, because HTTP keeps that until it is.
+//! [`Arriving`]: how many bytes have come of a request's head that isn't whole yet. HTTP keeps them until it is.
 //!
-//! Over HTTP/1.1 that is all since the last request began. Over HTTP/2 it is what has come of a frame, or of a head in several frames: the frames' own
-//! heads tell (RFC 9113, sections 4.1 and 6.10). A client that has a window enlarged or asks whether we are there is not at a head then.
+//! Over HTTP/1.1 these are all bytes since the last request began. Over HTTP/2 they are what has come of a frame, or of a head in several frames, which
+//! the frames' own heads tell (RFC 9113, sections 4.1 and 6.10). So a client that only enlarges a window or sends a ping isn't taken to be at a head.
 
-use super::h2c::offer::{FRAME_HEAD, MAGIC};
-
-/// The types of the frames that a request's head comes in, and the flag with which it ends.
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
+use super::frames::{CONTINUATION, END_HEADERS, FRAME_HEAD, HEADERS, MAGIC, payload_length};
 
 /// What a client sends.
-pub(crate) enum Arriving {
-    /// Nothing but so many bytes of HTTP/2's preface so far.
-    Preface(usize),
+pub(super) enum Arriving {
+    /// Nothing but so many bytes of HTTP/2's magic so far.
+    Magic(usize),
     /// HTTP/1.1.
     Requests,
     /// HTTP/2.
@@ -22,7 +17,7 @@ pub(crate) enum Arriving {
 
 /// Where in HTTP/2's frames a client is.
 #[derive(Default)]
-pub(crate) struct Frames {
+pub(super) struct Frames {
     head: [u8; FRAME_HEAD],
     /// How much of `head` has come.
     known: usize,
@@ -41,9 +36,9 @@ enum Block {
     Open,
 }
 
-/// What has come of it.
+/// What the next bytes were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(super) enum Came {
     /// So many bytes more of what may be a head.
     More(usize),
     /// So many bytes of what isn't whole are here, and nothing became whole.
@@ -53,16 +48,17 @@ pub(crate) enum Came {
 }
 
 impl Arriving {
-    pub(crate) fn new() -> Self {
-        Self::Preface(0)
+    /// Nothing has come.
+    pub(super) fn new() -> Self {
+        Self::Magic(0)
     }
 
-    /// Takes note of bytes.
-    pub(crate) fn see(&mut self, bytes: &[u8]) -> Came {
+    /// Takes note of what has come next.
+    pub(super) fn see(&mut self, bytes: &[u8]) -> Came {
         match self {
             Self::Frames(frames) => frames.see(bytes),
             Self::Requests => Came::More(bytes.len()),
-            Self::Preface(seen) => {
+            Self::Magic(seen) => {
                 let expected = &MAGIC[*seen..];
                 let compared = expected.len().min(bytes.len());
                 let (begin, later) = bytes.split_at(compared);
@@ -94,8 +90,7 @@ impl Frames {
                     self.head[self.known..self.known + count].copy_from_slice(&bytes[..count]);
                     self.known += count;
                     if self.known == FRAME_HEAD {
-                        let [a, b, c, ..] = self.head;
-                        self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                        self.left = payload_length(&self.head);
                     }
                     count
                 }

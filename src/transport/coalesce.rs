@@ -1,8 +1,8 @@
-//! [`Gathered`]: a stream whose writes over HTTP/2 go out together, at the end of the connection's turn.
+//! [`Coalesced`]: write coalescing. What HTTP/2 writes in one turn of its connection goes out together, at the end of the turn.
 //!
-//! HTTP/2 hands each frame to its connection by itself and flushes after it. With a system call for each, many small answers cost little but system
-//! calls. So what is written is gathered, and whoever drives the connection sends it when the connection has nothing more to write for now.
-//! HTTP/1.1 writes an answer in one go, and that goes straight through.
+//! HTTP/2 hands over each frame by itself and flushes after it. With a system call for each frame, small answers would cost hardly anything but system
+//! calls. So what is written is collected. Whoever drives the connection sends it when the connection has nothing more to write for now. HTTP/1.1
+//! writes an answer in one go, and that goes straight through.
 
 use std::{
     cell::Cell,
@@ -17,90 +17,88 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is gathered at most, in bytes: four of HTTP/2's usual frames with their heads.
-const ROOM: usize = 4 * ((16 << 10) + 9);
+use super::frames::MAGIC;
+
+/// How much is collected at most, in bytes: four of HTTP/2's usual frames with their heads.
+const MOST: usize = 4 * ((16 << 10) + 9);
 
 thread_local! {
-    /// Room of that size for whoever has its turn. Thousands of connections may be open, and as many have a turn as there are threads.
+    /// A buffer of that size for the connection that has its turn. Thousands may be open, but only as many have a turn as there are threads.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A stream whose writes are gathered if it speaks HTTP/2. A clone is another handle on the same stream.
-pub(crate) struct Gathered<S>(Arc<Shared<S>>);
+/// A stream whose writes are coalesced if it speaks HTTP/2. A clone is another handle on the same stream.
+pub(super) struct Coalesced<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
-    /// Whether what is written waits for what else there is; otherwise it goes straight through. Beside the lock, because each turn asks.
-    gathers: AtomicBool,
-    gathering: Mutex<Gathering<S>>,
+    /// Whether it is HTTP/2. Beside the lock, because each turn asks.
+    is_http2: AtomicBool,
+    writes: Mutex<Writes<S>>,
 }
 
-struct Gathering<S> {
+/// What has been written to a stream and isn't sent.
+struct Writes<S> {
     stream: S,
-    /// What is still to come of HTTP/2's preface before it is HTTP/2; nothing once that is decided.
-    preface: &'static [u8],
-    /// What is to go out, of which so much has. Of the thread's room; of its own, and no more than it needs, when the client doesn't take it.
+    /// What is still to come of HTTP/2's magic before it is HTTP/2; nothing once that is decided.
+    magic: &'static [u8],
+    /// What is to go out. It is in the thread's buffer; in one of its own, no larger than it needs, when the client doesn't take it.
     waiting: Vec<u8>,
+    /// How much of that is out already.
     sent: usize,
 }
 
-impl<S> Clone for Gathered<S> {
+impl<S> Clone for Coalesced<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<S> Gathered<S> {
-    pub(crate) fn new(stream: S) -> Self {
+impl<S> Coalesced<S> {
+    /// Takes a stream over, of which nothing has been read.
+    pub(super) fn new(stream: S) -> Self {
         Self(Arc::new(Shared {
-            gathers: AtomicBool::new(false),
-            gathering: Mutex::new(Gathering {
+            is_http2: AtomicBool::new(false),
+            writes: Mutex::new(Writes {
                 stream,
-                preface: PREFACE,
+                magic: MAGIC,
                 waiting: Vec::new(),
                 sent: 0,
             }),
         }))
     }
 
-    /// From now on it is HTTP/2, of which the stream below is told, too.
-    pub(crate) fn gather_with(&self, tell: impl FnOnce(&mut S)) {
+    /// From now on it is HTTP/2. `tell` tells the stream below, too.
+    pub(super) fn upgrade(&self, tell: impl FnOnce(&mut S)) {
         tell(&mut self.lock().stream);
-        self.gather();
+        self.coalesce();
     }
 
-    /// From now on it is HTTP/2.
-    fn gather(&self) {
-        self.0.gathers.store(true, Ordering::Relaxed);
+    fn coalesce(&self) {
+        self.0.is_http2.store(true, Ordering::Relaxed);
     }
 
     /// How many bytes wait to be sent.
-    pub(crate) fn untaken(&self) -> usize {
-        let gathering = self.lock();
-        gathering.waiting.len() - gathering.sent
+    pub(super) fn untaken(&self) -> usize {
+        let writes = self.lock();
+        writes.waiting.len() - writes.sent
     }
 
-    /// Whether it is HTTP/2.
-    pub(crate) fn gathers(&self) -> bool {
-        self.0.gathers.load(Ordering::Relaxed)
+    /// Whether it is HTTP/2, and what is written waits for [`poll_send`](Self::poll_send).
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.is_http2.load(Ordering::Relaxed)
     }
 
     /// Only ever one task at a time uses a connection, so nobody waits here.
-    fn lock(&self) -> MutexGuard<'_, Gathering<S>> {
-        self.0
-            .gathering
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Writes<S>> {
+        self.0.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Gathering<S> {
-    /// Takes note of what the client sends; true once, when it has sent all of HTTP/2's preface. hyper decides by all of it, too.
+impl<S> Writes<S> {
+    /// Takes note of what the client sends. True once: when it has sent all of HTTP/2's magic. hyper decides by all of it, too.
     fn has_begun_http2(&mut self, came: &[u8]) -> bool {
-        let (expected, later) = self.preface.split_at(came.len().min(self.preface.len()));
-        self.preface = match came.starts_with(expected) {
+        let (expected, later) = self.magic.split_at(came.len().min(self.magic.len()));
+        self.magic = match came.starts_with(expected) {
             true => later,
             false => &[],
         };
@@ -108,14 +106,14 @@ impl<S> Gathering<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Gathered<S> {
-    /// Sends what has been gathered.
-    pub(crate) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl<S: AsyncWrite + Unpin> Coalesced<S> {
+    /// Sends what has been collected.
+    pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.lock().poll_send(context)
     }
 }
 
-impl<S: AsyncWrite + Unpin> Gathering<S> {
+impl<S: AsyncWrite + Unpin> Writes<S> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.waiting.len() {
             let rest = &self.waiting[self.sent..];
@@ -129,41 +127,41 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             }
         }
         self.sent = 0;
-        let mut room = std::mem::take(&mut self.waiting);
-        if room.capacity() >= ROOM {
-            room.clear();
-            SPARE.set(room);
+        let mut buffer = std::mem::take(&mut self.waiting);
+        if buffer.capacity() >= MOST {
+            buffer.clear();
+            SPARE.set(buffer);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes what the client hasn't taken out of the thread's room.
+    /// Moves what the client hasn't taken out of the thread's buffer, which the next connection needs.
     fn keep_rest(&mut self) {
-        if self.waiting.capacity() >= ROOM {
+        if self.waiting.capacity() >= MOST {
             let rest = self.waiting[self.sent..].to_vec();
             self.sent = 0;
-            let mut room = std::mem::replace(&mut self.waiting, rest);
-            room.clear();
-            SPARE.set(room);
+            let mut buffer = std::mem::replace(&mut self.waiting, rest);
+            buffer.clear();
+            SPARE.set(buffer);
         }
     }
 
     /// Takes all of `slices`, or what the stream takes of them.
-    fn poll_gather(
+    fn poll_collect(
         &mut self,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        if self.waiting.len() + length > ROOM {
+        if self.waiting.len() + length > MOST {
             ready!(self.poll_send(context))?;
-            if length > ROOM {
+            if length > MOST {
                 return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
             }
         }
         if self.waiting.is_empty() {
             self.waiting = SPARE.take();
-            self.waiting.reserve_exact(ROOM);
+            self.waiting.reserve_exact(MOST);
         }
         slices
             .iter()
@@ -172,23 +170,23 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut gathering = self.lock();
+        let mut writes = self.lock();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut gathering.stream).poll_read(context, buffer))?;
-        if gathering.has_begun_http2(&buffer.filled()[before..]) {
-            self.gather();
+        ready!(Pin::new(&mut writes.stream).poll_read(context, buffer))?;
+        if writes.has_begun_http2(&buffer.filled()[before..]) {
+            self.coalesce();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -202,10 +200,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut gathering = self.lock();
-        match self.gathers() {
-            true => gathering.poll_gather(context, slices),
-            false => Pin::new(&mut gathering.stream).poll_write_vectored(context, slices),
+        let mut writes = self.lock();
+        match self.is_http2() {
+            true => writes.poll_collect(context, slices),
+            false => Pin::new(&mut writes.stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -213,15 +211,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         self.lock().stream.is_write_vectored()
     }
 
-    /// Done at once: what has been gathered goes out at the end of the turn.
+    /// Done at once: what has been collected goes out at the end of the turn.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.lock().stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut gathering = self.lock();
-        ready!(gathering.poll_send(context))?;
-        Pin::new(&mut gathering.stream).poll_shutdown(context)
+        let mut writes = self.lock();
+        ready!(writes.poll_send(context))?;
+        Pin::new(&mut writes.stream).poll_shutdown(context)
     }
 }
 
@@ -233,12 +231,10 @@ mod tests {
 
     use super::*;
 
-    const MAGIC: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
     /// Our end of a connection whose client has begun with `opening`, and the client's.
-    async fn begun(opening: &[u8], room: usize) -> (Gathered<DuplexStream>, DuplexStream) {
+    async fn begun(opening: &[u8], room: usize) -> (Coalesced<DuplexStream>, DuplexStream) {
         let (ours, mut theirs) = duplex(room);
-        let mut ours = Gathered::new(ours);
+        let mut ours = Coalesced::new(ours);
         theirs.write_all(opening).await.expect("room");
         let mut read = vec![0; opening.len()];
         ours.read_exact(&mut read).await.expect("the opening");
@@ -258,7 +254,7 @@ mod tests {
     async fn over_http2_writes_go_out_together_at_the_end_of_the_turn() {
         let (mut ours, mut theirs) = begun(MAGIC, 1 << 20).await;
         for piece in [b"one ", b"two ", b"six "] {
-            ours.write_all(piece).await.expect("gathered");
+            ours.write_all(piece).await.expect("collected");
             ours.flush().await.expect("as far as HTTP/2 knows");
         }
         assert_eq!(arrived(&mut theirs).await, b"");
@@ -270,18 +266,18 @@ mod tests {
 
     /// "PRI " alone was taken for HTTP/2, and HTTP/2 that came in small pieces was not.
     #[test]
-    fn it_is_http2_when_all_of_its_preface_has_come() {
+    fn it_is_http2_when_all_of_its_magic_has_come() {
         let begun = |pieces: &[&[u8]]| {
-            let stream = Gathered::new(());
+            let stream = Coalesced::new(());
             let mut begins = pieces.iter().map(|p| stream.lock().has_begun_http2(p));
             begins.by_ref().position(|begins| begins)
         };
-        let (one, two) = PREFACE.split_at(3);
-        assert_eq!(begun(&[PREFACE]), Some(0));
-        assert_eq!(begun(&[&[PREFACE, b"more"].concat()]), Some(0));
+        let (one, two) = MAGIC.split_at(3);
+        assert_eq!(begun(&[MAGIC]), Some(0));
+        assert_eq!(begun(&[&[&MAGIC[..], b"more"].concat()]), Some(0));
         assert_eq!(begun(&[one, two, b"more"]), Some(1));
         assert_eq!(begun(&[one, b"", two]), Some(2));
-        assert_eq!(begun(&[b"PRI / HTTP/1.1\r\n", PREFACE]), None);
+        assert_eq!(begun(&[b"PRI / HTTP/1.1\r\n", MAGIC]), None);
         assert_eq!(begun(&[b"GET / HTTP/1.1\r\n", b"\r\n"]), None);
         assert_eq!(begun(&[one, b"X", two]), None);
     }
@@ -301,7 +297,7 @@ mod tests {
         let send = async {
             // Small ones, ones that just don't fit any more, and ones that never would.
             let (mut rest, mut sizes) =
-                (&sent[..], [100, 16_393, ROOM + 1, ROOM - 1].iter().cycle());
+                (&sent[..], [100, 16_393, MOST + 1, MOST - 1].iter().cycle());
             while !rest.is_empty() {
                 let size = rest.len().min(*sizes.next().unwrap_or(&1));
                 ours.write_all(&rest[..size]).await.expect("open");

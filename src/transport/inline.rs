@@ -1,7 +1,7 @@
-//! [`Eager`]: runs what can end at once on the spot.
+//! [`Inline`]: the inline executor. It runs what can end at once on the spot.
 //!
-//! Over HTTP/2 hyper hands each request to an executor, which usually makes a task of it: memory, a queue and a second trip of its connection, all of
-//! which a hit can do without, because it never waits.
+//! Over HTTP/2 hyper hands each request to an executor. The usual one makes a task of it, which costs memory, a place in a queue and one more turn of the
+//! connection. A hit never waits, and can do without all three.
 
 use std::{
     future::Future,
@@ -15,13 +15,13 @@ use tokio::task::coop;
 
 /// Runs a future as far as it goes without waiting; what has to wait becomes a task.
 #[derive(Clone, Copy)]
-pub(crate) struct Eager;
+pub(super) struct Inline;
 
-impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for Eager {
+impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for Inline {
     fn execute(&self, mut future: F) {
-        // Whatever it would wake for, the task asks for again: its first poll comes after this one.
+        // Nothing is lost by a waker that does nothing: if the future waits, it is polled anew as a task.
         let mut context = Context::from_waker(Waker::noop());
-        // A connection takes its turn with others: what it does on the spot counts as what it reads and writes does.
+        // Connections share a thread: what one does on the spot counts against its turn, as what it reads and writes does.
         let Poll::Ready(turn) = coop::poll_proceed(&mut context) else {
             return drop(tokio::spawn(future));
         };
@@ -52,7 +52,7 @@ mod tests {
     async fn what_can_end_at_once_has_ended_when_execute_returns() {
         let ended = Arc::new(AtomicU32::new(0));
         let ends = ended.clone();
-        Eager.execute(Box::pin(async move {
+        Inline.execute(Box::pin(async move {
             ends.fetch_add(1, Ordering::Relaxed);
         }));
         assert_eq!(ended.load(Ordering::Relaxed), 1);
@@ -64,7 +64,7 @@ mod tests {
         let ended = Arc::new(AtomicU32::new(0));
         for _ in 0..10_000 {
             let ends = ended.clone();
-            Eager.execute(Box::pin(async move {
+            Inline.execute(Box::pin(async move {
                 ends.fetch_add(1, Ordering::Relaxed);
             }));
         }
@@ -78,7 +78,7 @@ mod tests {
     async fn what_has_to_wait_goes_on_when_it_can() {
         let (go, gone) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        Eager.execute(Box::pin(async move {
+        Inline.execute(Box::pin(async move {
             let _ = end.send(gone.await);
         }));
         go.send(7).expect("it waits");
@@ -88,6 +88,6 @@ mod tests {
     /// It would end the connection, and with it every other request there.
     #[tokio::test]
     async fn a_panic_stays_inside() {
-        Eager.execute(Box::pin(async { panic!("on purpose") }));
+        Inline.execute(Box::pin(async { panic!("on purpose") }));
     }
 }

@@ -1,15 +1,11 @@
-//! [`Outgoing`]: a client's socket, to which large bodies are lent instead of copied.
+//! [`LendingSocket`]: a client's socket, to which large bodies are lent instead of copied.
 //!
-//! HTTP/1.1 writes an answer's head and body in one go, as slices. A body that can be lent says so beforehand ([`Handover`]), and its slice is known by
-//! where it is. Everything else, HTTP/2's frames among it, is written as always.
+//! HTTP/1.1 writes an answer's head and body in one go, as slices. A body that can be lent is announced beforehand ([`Handover`]), and its slice is
+//! recognised by where it is in memory. Everything else, HTTP/2's frames among it, is written as always.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -18,77 +14,26 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::zero_copy::Content;
-
-/// The body that a connection writes next, if it can be lent.
-#[derive(Clone, Default)]
-pub(crate) struct Handover(Arc<Slot>);
-
-#[derive(Default)]
-struct Slot {
-    /// Whether there is one. Beside the lock, because each request and each write asks.
-    is_taken: AtomicBool,
-    next: Mutex<Option<Content>>,
-}
-
-impl Handover {
-    /// The body that comes next.
-    pub(crate) fn announce(&self, body: Content) {
-        *self.lock() = Some(body);
-        self.0.is_taken.store(true, Ordering::Relaxed);
-    }
-
-    /// What was announced isn't waited for any more.
-    pub(crate) fn clear(&self) {
-        if self.is_taken() {
-            self.0.is_taken.store(false, Ordering::Relaxed);
-            *self.lock() = None;
-        }
-    }
-
-    fn is_taken(&self) -> bool {
-        self.0.is_taken.load(Ordering::Relaxed)
-    }
-
-    /// Sends `head` and what the socket takes of `part`, if that is of the body. With its last byte that isn't waited for any more.
-    fn lend(&self, socket: &TcpStream, head: &[u8], part: &[u8]) -> io::Result<usize> {
-        let mut next = self.lock();
-        let body = next.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let sent = body.lend(socket, head, part)?;
-        let end = body.bytes().as_ptr_range().end;
-        let rest = sent
-            .checked_sub(head.len())
-            .map(|sent| part[sent..].as_ptr());
-        if rest == Some(end) {
-            self.0.is_taken.store(false, Ordering::Relaxed);
-            *next = None;
-        }
-        Ok(sent)
-    }
-
-    /// Only ever one task at a time uses a connection, so nobody waits here.
-    fn lock(&self) -> MutexGuard<'_, Option<Content>> {
-        self.0.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use super::handover::Handover;
 
 /// A client's socket.
-pub(crate) struct Outgoing {
+pub(super) struct LendingSocket {
     stream: TcpStream,
     handover: Handover,
 }
 
-impl Outgoing {
-    pub(crate) fn new(stream: TcpStream) -> (Self, Handover) {
-        let handover = Handover::default();
-        let outgoing = Self {
+impl LendingSocket {
+    /// Takes a socket over. The handover is for those who make the answers.
+    pub(super) fn new(stream: TcpStream) -> (Self, Handover) {
+        let handover = Handover::open();
+        let socket = Self {
             stream,
             handover: handover.clone(),
         };
-        (outgoing, handover)
+        (socket, handover)
     }
 
-    /// Sends what there is of a head and then of a body, if that can be lent; `None` if it can't.
+    /// Sends as much as the socket takes of a head and of the body after it, if that can be lent; `None` if it can't.
     fn poll_lend(
         &self,
         context: &mut Context<'_>,
@@ -114,7 +59,7 @@ impl Outgoing {
     }
 }
 
-impl AsyncRead for Outgoing {
+impl AsyncRead for LendingSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,7 +69,7 @@ impl AsyncRead for Outgoing {
     }
 }
 
-impl AsyncWrite for Outgoing {
+impl AsyncWrite for LendingSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -167,16 +112,16 @@ mod tests {
     };
 
     use super::*;
-    use crate::zero_copy::PagePool;
+    use crate::zero_copy::{Content, PagePool};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
-    async fn connected() -> (Outgoing, Handover, TcpStream) {
+    async fn connected() -> (LendingSocket, Handover, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let theirs = TcpStream::connect(address).await.expect("connected");
         let (ours, _) = listener.accept().await.expect("accepted");
-        let (ours, handover) = Outgoing::new(ours);
+        let (ours, handover) = LendingSocket::new(ours);
         (ours, handover, theirs)
     }
 
@@ -189,7 +134,7 @@ mod tests {
     }
 
     /// Writes slices as HTTP/1.1 does: again and again what is left of them.
-    async fn write(stream: &mut Outgoing, mut slices: &mut [IoSlice<'_>]) {
+    async fn write(stream: &mut LendingSocket, mut slices: &mut [IoSlice<'_>]) {
         while !slices.is_empty() {
             let written = poll_fn(|c| Pin::new(&mut *stream).poll_write_vectored(c, slices)).await;
             IoSlice::advance_slices(&mut slices, written.expect("open"));
@@ -198,7 +143,7 @@ mod tests {
 
     /// What arrives when these slices are written, and nothing more.
     async fn arrives(
-        mut ours: Outgoing,
+        mut ours: LendingSocket,
         mut theirs: TcpStream,
         slices: &mut [IoSlice<'_>],
     ) -> Vec<u8> {
@@ -221,7 +166,7 @@ mod tests {
         let mut slices = [IoSlice::new(HEAD), IoSlice::new(&bytes)];
         let arrived = arrives(ours, theirs, &mut slices).await;
         assert!(arrived == [HEAD, &bytes].concat());
-        assert!(handover.lock().is_none(), "its memory is held");
+        assert!(handover.holds_nothing(), "its memory is held");
     }
 
     /// Only a part of it was asked for.
@@ -234,7 +179,7 @@ mod tests {
         let mut slices = [IoSlice::new(HEAD), IoSlice::new(&part)];
         let arrived = arrives(ours, theirs, &mut slices).await;
         assert!(arrived == [HEAD, &part].concat());
-        assert!(handover.lock().is_none(), "its memory is held");
+        assert!(handover.holds_nothing(), "its memory is held");
     }
 
     /// A client may ask for the next before it has the last.
@@ -265,7 +210,7 @@ mod tests {
         let bytes = content.bytes().clone();
         handover.announce(content);
         handover.clear();
-        assert!(handover.lock().is_none(), "its memory is held");
+        assert!(handover.holds_nothing(), "its memory is held");
         let mut slices = [IoSlice::new(HEAD), IoSlice::new(&bytes)];
         let all = slices
             .iter()

@@ -1,7 +1,7 @@
 //! Lingering: a connection is closed so that what its client was told last arrives.
 //!
-//! A system answers bytes that nobody has read with a reset, and a client that gets one may lose what was sent to it before (RFC 9112, section 9.6).
-//! So our direction is ended first, and what the client still sends is read for a little while.
+//! When a connection is closed while bytes from the client are unread, the system sends a reset, and the client may lose what was sent to it before
+//! (RFC 9112, section 9.6). So our direction is ended first, and what the client still sends is read for a little while.
 
 use std::{
     future::poll_fn,
@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 8 << 10;
 
 /// Closes a connection on which the last word may be on its way: within two seconds, and after reading at most a megabyte.
-pub(crate) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let read_on = async {
         stream.shutdown().await?;
         let mut read = 0;
@@ -43,7 +43,7 @@ pub(crate) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// Says `last` and closes.
-pub(crate) async fn refuse(mut stream: TcpStream, last: &str) {
+pub(super) async fn refuse(mut stream: TcpStream, last: &str) {
     let said = tokio::time::timeout(LONGEST, stream.write_all(last.as_bytes())).await;
     if matches!(said, Ok(Ok(()))) {
         close(stream).await;
@@ -51,7 +51,7 @@ pub(crate) async fn refuse(mut stream: TcpStream, last: &str) {
 }
 
 /// The same without waiting for anything: what has arrived by now is read, and what arrives later meets a reset.
-pub(crate) fn refuse_at_once(stream: TcpStream, last: &str) -> io::Result<()> {
+pub(super) fn refuse_at_once(stream: TcpStream, last: &str) -> io::Result<()> {
     // The runtime doesn't know yet that there is room to write; the system does.
     let mut stream = stream.into_std()?;
     stream.write_all(last.as_bytes())?;

@@ -1,21 +1,56 @@
 //! From sockets to requests and back. Knows nothing of crates.
+//!
+//! There is one door: [`serve`] has a [`Service`] answer what comes over the connections of a listener. What lies behind it, from the outside in:
+//!
+//! - Accepting: `listen`, `serve` (with `permits`, and `refusal` for those who get none), `connection`, `drive`, `turns`, `linger`.
+//! - The bytes of a connection: `stream` (plain, soon TLS), `lending` and `handover` (large bodies sent without a copy), `watched`, `coalesce`.
+//! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, and `h2c`, the upgrade between them.
+//! - What is known of a client: `activity`, `in_flight`, `chunk`, `unsent`, `arriving`, `stall`, and `connection_memory`.
 
-pub(crate) mod arriving;
-pub(crate) mod chunk;
-pub(crate) mod coalesce;
-pub(crate) mod h2c;
-pub(crate) mod inline;
-pub(crate) mod lending;
-pub(crate) mod linger;
+mod activity;
+mod arriving;
+mod chunk;
+mod client_memory;
+mod coalesce;
+mod connection;
+mod connection_memory;
+mod drive;
+mod frames;
+mod h2c;
+mod handover;
+mod in_flight;
+mod inline;
+mod lending;
+mod linger;
 mod listen;
-pub(crate) mod memory;
-pub(crate) mod refusal;
-pub(crate) mod stall;
-pub(crate) mod unsent;
+mod permits;
+mod protocols;
+mod refusal;
+mod reply;
+mod scheme;
+mod serve;
+mod server;
+mod service;
+mod settings;
+mod stall;
+mod stream;
+mod turns;
+mod unsent;
+mod watched;
 
+pub use activity::Standing;
+pub use chunk::UnsentChunk;
+pub use client_memory::ClientMemory;
+pub use h2c::Offer;
+pub use in_flight::InFlight;
 pub use listen::listen;
+pub use scheme::Scheme;
+pub use serve::serve;
+pub use service::{Request, Service};
+pub use settings::Settings;
+pub use stream::Acceptor;
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {
-    pub use super::h2c::{offer::Offer, upgraded::Upgraded};
+    pub use super::h2c::{Offer, Upgraded};
 }

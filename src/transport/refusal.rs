@@ -1,7 +1,7 @@
-//! Refusals: what clients are told that don't get as far as a request, as HTTP/1.1, which everybody begins with.
+//! Refusals: what clients are told who don't get as far as a request. They are written as HTTP/1.1, which everybody understands at first.
 
 /// There are too many connections.
-pub(crate) fn too_many() -> String {
+pub(super) fn too_many() -> String {
     refusal(
         "503 Service Unavailable\r\nretry-after: 1\r\nx-cache: miss",
         "This mirror has as many connections as `server.max_connections` allows; try again in a moment.\n",
@@ -9,7 +9,7 @@ pub(crate) fn too_many() -> String {
 }
 
 /// There is no memory for one more connection.
-pub(crate) fn no_room() -> String {
+pub(super) fn no_memory() -> String {
     refusal(
         "503 Service Unavailable\r\nretry-after: 1\r\nx-cache: miss",
         "This mirror's memory is taken up by those who are connected; try again in a moment.\n",
@@ -17,7 +17,7 @@ pub(crate) fn no_room() -> String {
 }
 
 /// The client takes too long over a request's head.
-pub(crate) fn too_slow() -> String {
+pub(super) fn too_slow() -> String {
     refusal(
         "408 Request Timeout\r\nx-cache: absent",
         "The request didn't arrive in full within 30 seconds; try again.\n",

@@ -1,0 +1,70 @@
+//! [`Deferred`]: a request that memory alone can't answer.
+
+use std::{pin::Pin, time::SystemTime};
+
+use http::Response;
+
+use super::{
+    body::Body,
+    contained::{contained, survived},
+    crates,
+    exchange::Exchange,
+    index,
+    respond::Answer,
+};
+use crate::{
+    domain::{CrateId, CrateName},
+    error::Result,
+    mirror::{Mirror, Registry},
+};
+
+/// A request that memory alone can't answer.
+pub(super) enum Deferred {
+    /// For an index file.
+    Index(Registry, CrateName, index::Taken),
+    /// For a .crate file.
+    Download(Registry, CrateId, Box<crates::Taken>),
+}
+
+impl Deferred {
+    /// The answer when it is there. Each kind has a future of its own, which keeps no more than it needs: in a stampede a hundred thousand may wait for
+    /// index files, and what is larger than a kilobyte costs the allocator more than all else does. Nothing of the request's head is kept: one word of
+    /// it would keep all of it.
+    pub(super) fn answered(
+        self,
+        mirror: Mirror,
+        exchange: Exchange,
+        now: SystemTime,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        match self {
+            Self::Index(registry, name, taken) => Box::pin(async move {
+                let found = survived(mirror.index(&registry, name, now)).await;
+                let answer = |found| contained(|| Ok(index::answer(&taken, found)));
+                exchange.finish(found.and_then(answer), name)
+            }),
+            Self::Download(registry, id, taken) => Box::pin(async move {
+                let found = survived(download(&mirror, &registry, &id, &taken, now)).await;
+                exchange.finish(found, id)
+            }),
+        }
+    }
+}
+
+/// The answer with a .crate file that isn't in memory, or with a part of one.
+async fn download(
+    mirror: &Mirror,
+    registry: &Registry,
+    id: &CrateId,
+    taken: &crates::Taken,
+    now: SystemTime,
+) -> Result<Answer> {
+    let mut found = mirror.crate_file(registry, id, now).await?;
+    let divisible = match taken.is_part_of(&found.value) {
+        true => mirror.divisible(&mut found.value).await,
+        false => None,
+    };
+    Ok(match divisible {
+        Some(length) => crates::part(taken, found, length),
+        None => crates::answer(taken, found),
+    })
+}

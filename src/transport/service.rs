@@ -1,0 +1,37 @@
+//! [`Service`]: what answers the requests that come in here; and [`Request`], what it is given.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Response, request::Parts as Head};
+
+use super::{chunk::UnsentChunk, h2c::Offer, in_flight::InFlight, scheme::Scheme};
+use crate::error::Error;
+
+/// A request as it came, and how.
+pub struct Request {
+    /// Its method, URL and headers.
+    pub head: Head,
+    /// Whether it has a body. Nobody reads it: what is served here is only read.
+    pub has_body: bool,
+    /// Who sent it.
+    pub client: IpAddr,
+    /// How the client came here.
+    pub scheme: Scheme,
+    /// To be kept until the answer is out.
+    pub in_flight: InFlight,
+}
+
+/// What answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// An answer's body. The default one is empty, and nobody counts it.
+    type Body: http_body::Body<Data = UnsentChunk, Error = Error> + Default + Send + Unpin + 'static;
+
+    /// An answer that is there or on its way. Not boxed by itself, so that one that is there costs no allocation.
+    type Answer: Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
+
+    /// Answers a request. Every failure is an answer, too.
+    fn answer(&self, request: Request) -> Self::Answer;
+
+    /// Whether the client that makes this offer, with these headers, is let go on in HTTP/2.
+    fn accepts_upgrade(&self, headers: &HeaderMap, offer: &Offer) -> bool;
+}
