@@ -18,7 +18,7 @@ pub(super) const TARGET: &str = "access";
 /// One request and how it is going. Counted and logged when dropped, which is when its answer is out or its client gone.
 pub(super) struct Access {
     /// What its log line says of it, if there is to be one.
-    line: Option<Line>,
+    line: Option<LogLine>,
     started: Instant,
     pub(super) route: RouteLabel,
     pub(super) status: StatusCode,
@@ -30,7 +30,7 @@ pub(super) struct Access {
 }
 
 /// What only the log wants to know of a request.
-struct Line {
+struct LogLine {
     client: IpAddr,
     /// Its method, path and user agent, one after the other. Copied: a handle on one of them would keep the whole head in memory.
     text: Box<str>,
@@ -45,7 +45,7 @@ const PATH: usize = 1 << 10;
 /// The same for a user agent.
 const AGENT: usize = 256;
 
-impl Line {
+impl LogLine {
     fn of(request: &request::Parts, client: IpAddr) -> Self {
         let method = beginning(request.method.as_str(), METHOD);
         let path = beginning(request.uri.path(), PATH);
@@ -74,7 +74,7 @@ impl Access {
     pub(super) fn new(request: &request::Parts, client: IpAddr, in_flight: InFlight) -> Self {
         let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
         Self {
-            line: is_logged.then(|| Line::of(request, client)),
+            line: is_logged.then(|| LogLine::of(request, client)),
             started: Instant::now(),
             route: RouteLabel::Unknown,
             status: StatusCode::OK,

@@ -20,7 +20,7 @@ use crate::{
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// Where an answer's bytes come from.
-pub(super) enum Source {
+pub(super) enum BodySource {
     /// There are none.
     Empty,
     /// All of them at once; and again, as long as they can be lent and nobody has been told so.
@@ -37,14 +37,14 @@ pub(super) enum Source {
 
 /// An answer's body. With it ends what is known of the request: see [`Access`].
 pub struct Body {
-    source: Source,
+    source: BodySource,
     /// What is known of the request; nothing for an answer that isn't the last word on it.
     access: Option<Access>,
 }
 
 impl Body {
-    pub(super) fn new(source: Source, mut access: Access) -> Self {
-        access.complete = matches!(source, Source::Empty);
+    pub(super) fn new(source: BodySource, mut access: Access) -> Self {
+        access.complete = matches!(source, BodySource::Empty);
         let access = Some(access);
         Self { source, access }
     }
@@ -53,7 +53,7 @@ impl Body {
 impl Default for Body {
     /// No body, and nothing to be counted.
     fn default() -> Self {
-        let source = Source::Empty;
+        let source = BodySource::Empty;
         Self {
             source,
             access: None,
@@ -61,20 +61,20 @@ impl Default for Body {
     }
 }
 
-impl From<Content> for Source {
+impl From<Content> for BodySource {
     fn from(content: Content) -> Self {
         let bytes = content.bytes().clone();
         Self::Full(bytes, content.can_be_lent().then_some(content))
     }
 }
 
-impl From<Bytes> for Source {
+impl From<Bytes> for BodySource {
     fn from(bytes: Bytes) -> Self {
         Self::Full(bytes, None)
     }
 }
 
-impl From<CrateBody> for Source {
+impl From<CrateBody> for BodySource {
     fn from(body: CrateBody) -> Self {
         let left = body.length();
         match body {
@@ -84,7 +84,7 @@ impl From<CrateBody> for Source {
     }
 }
 
-impl Source {
+impl BodySource {
     /// A part of a file, whose last bytes leave only if the checksum of the whole holds.
     pub(super) fn part(body: CrateBody, part: Part) -> Self {
         match body {
@@ -125,15 +125,15 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<UnsentChunk>>>> {
         let Self { source, access } = &mut *self;
         let polled = match source {
-            Source::Empty => Poll::Ready(None),
-            Source::Full(waiting, lent) => {
+            BodySource::Empty => Poll::Ready(None),
+            BodySource::Full(waiting, lent) => {
                 if let (Some(access), Some(lent)) = (&access, lent.take()) {
                     access.announce(lent);
                 }
                 let left = Some(waiting.len() as u64);
                 Poll::Ready(Some(Ok((waiting, left))))
             }
-            Source::Chunks {
+            BodySource::Chunks {
                 chunks,
                 waiting,
                 left,
@@ -157,7 +157,7 @@ impl http_body::Body for Body {
             }
             Poll::Ready(Some(Err(e))) => {
                 tracing::warn!("a client is cut off in the middle of its answer: {e}");
-                self.source = Source::Empty;
+                self.source = BodySource::Empty;
                 Poll::Ready(Some(Err(e)))
             }
             Poll::Ready(None) => {
@@ -169,19 +169,19 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
-            Source::Full(..) | Source::Chunks { .. } => false,
+            BodySource::Empty => true,
+            BodySource::Full(..) | BodySource::Chunks { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Chunks {
+            BodySource::Empty => SizeHint::with_exact(0),
+            BodySource::Full(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
+            BodySource::Chunks {
                 left: Some(left), ..
             } => SizeHint::with_exact(*left),
-            Source::Chunks { left: None, .. } => SizeHint::default(),
+            BodySource::Chunks { left: None, .. } => SizeHint::default(),
         }
     }
 }
@@ -192,14 +192,14 @@ impl Body {
             access.bytes += count;
         }
         match &mut self.source {
-            Source::Empty => {}
-            Source::Full(waiting, _) => {
+            BodySource::Empty => {}
+            BodySource::Full(waiting, _) => {
                 if waiting.is_empty() {
-                    self.source = Source::Empty;
+                    self.source = BodySource::Empty;
                     self.complete();
                 }
             }
-            Source::Chunks { left, .. } => {
+            BodySource::Chunks { left, .. } => {
                 *left = left.map(|left| left.saturating_sub(count));
                 if *left == Some(0) {
                     self.complete();

@@ -1,4 +1,4 @@
-//! [`Held`]: what a client says of the copy it has, and whether that is what it would be sent (RFC 9110, section 13).
+//! [`Preconditions`]: what a client says of the copy it has, and whether that is what it would be sent (RFC 9110, section 13).
 
 use std::time::SystemTime;
 
@@ -9,16 +9,16 @@ const MOST_KEPT: usize = 512;
 
 /// The copy that a client has, as its request says.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum Preconditions {
     /// It says nothing of one.
     Nothing,
-    /// One of these, in a first header line and others.
+    /// `If-None-Match`: one with one of these tags, in a first header line and others.
     Tagged(HeaderValue, Vec<HeaderValue>),
-    /// What it was then.
+    /// `If-Modified-Since`: what there was then.
     Since(SystemTime),
 }
 
-impl Held {
+impl Preconditions {
     /// What these headers say.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         // Section 13.2.2: If-Modified-Since counts only without If-None-Match.
@@ -33,8 +33,8 @@ impl Held {
         since.map_or(Self::Nothing, Self::Since)
     }
 
-    /// The same with nothing of the request's head in it, to be kept while the request waits. More tags than anybody has are forgotten, and their
-    /// client is sent what it may have.
+    /// The same with nothing of the request's head in it, to be kept while the request waits. More tags than anybody has are forgotten: then the client
+    /// is sent what it may have already.
     pub(super) fn kept(self) -> Self {
         let Self::Tagged(first, others) = self else {
             return self;
@@ -51,7 +51,7 @@ impl Held {
     }
 
     /// Whether to answer 304 with what has this `etag` and was last `modified` then, if that is known.
-    pub(super) fn is(&self, etag: &[u8], modified: Option<SystemTime>) -> bool {
+    pub(super) fn not_modified(&self, etag: &[u8], modified: Option<SystemTime>) -> bool {
         match self {
             Self::Nothing => false,
             Self::Tagged(first, others) => {
@@ -147,19 +147,25 @@ mod tests {
             .parse()
             .expect("a header value");
         headers.insert(header::IF_MODIFIED_SINCE, date);
-        assert!(Held::of(&headers).is(b"\"a\"", Some(then)));
+        assert!(Preconditions::of(&headers).not_modified(b"\"a\"", Some(then)));
         let later = Some(then + Duration::from_secs(1));
-        assert!(!Held::of(&headers).is(b"\"a\"", later));
-        assert!(!Held::of(&headers).is(b"\"a\"", None), "nobody knows");
+        assert!(!Preconditions::of(&headers).not_modified(b"\"a\"", later));
+        assert!(
+            !Preconditions::of(&headers).not_modified(b"\"a\"", None),
+            "nobody knows"
+        );
         headers.insert(
             header::IF_NONE_MATCH,
             "\"b\"".parse().expect("a header value"),
         );
-        assert!(!Held::of(&headers).is(b"\"a\"", Some(then)));
+        assert!(!Preconditions::of(&headers).not_modified(b"\"a\"", Some(then)));
         headers.append(
             header::IF_NONE_MATCH,
             "\"c\", \"a\"".parse().expect("a header value"),
         );
-        assert!(Held::of(&headers).is(b"\"a\"", None), "on a second line");
+        assert!(
+            Preconditions::of(&headers).not_modified(b"\"a\"", None),
+            "on a second line"
+        );
     }
 }

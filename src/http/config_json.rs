@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header, request, uri::Authority};
 use serde::Serialize;
 
 use super::{
-    body::Source,
+    body::BodySource,
     respond::{Answer, JSON, NO_CACHE},
 };
 use crate::{
@@ -140,7 +140,7 @@ pub(super) fn answered(
             });
         }
         let mut answer = answer(&base_url(public, request, scheme)?, registry);
-        if let Source::Full(body, _) = &answer.body {
+        if let BodySource::Full(body, _) = &answer.body {
             answer
                 .headers
                 .insert(header::CONTENT_LENGTH, body.len().into());

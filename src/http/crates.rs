@@ -4,21 +4,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
-    body::Source,
-    conditional::Held,
+    body::BodySource,
+    conditional::Preconditions,
     range::{ByteRange, Extent, IfRange},
     respond::{Answer, NO_CACHE, TEXT},
     route::Verb,
 };
 use crate::mirror::{CrateBody, Found};
 
-/// How a client takes a .crate file. All that is kept of a request's headers while it waits: see [`Taken::kept`].
-pub(super) struct Taken {
-    held: Held,
+/// What is negotiated of a .crate file: which copy its client has, and which part of the file it asks for.
+pub(super) struct NegotiatedCrate {
+    preconditions: Preconditions,
     part: Option<(ByteRange, IfRange)>,
 }
 
-impl Taken {
+impl NegotiatedCrate {
     /// What these headers say. Only `GET` has ranges (RFC 9110, section 14.2).
     pub(super) fn of(headers: &HeaderMap, verb: Verb) -> Self {
         let range = match verb {
@@ -26,15 +26,15 @@ impl Taken {
             Verb::Head => None,
         };
         Self {
-            held: Held::of(headers),
+            preconditions: Preconditions::of(headers),
             part: range.map(|range| (range, IfRange::of(headers))),
         }
     }
 
-    /// The same with nothing of the request's head in it, which is larger.
+    /// The same with nothing of the request's head in it, which is larger. This is all that is kept of the headers while a request waits.
     pub(super) fn kept(self) -> Self {
         Self {
-            held: self.held.kept(),
+            preconditions: self.preconditions.kept(),
             part: self.part.map(|(range, holds)| (range, holds.kept())),
         }
     }
@@ -52,11 +52,11 @@ impl Taken {
 }
 
 /// The answer that carries this file; all of it, whatever part of it was asked for.
-pub(super) fn answer(taken: &Taken, found: Found<CrateBody>) -> Answer {
+pub(super) fn answer(negotiated: &NegotiatedCrate, found: Found<CrateBody>) -> Answer {
     let (body, outcome) = (found.value, found.outcome);
     let etag = body.etag();
-    if taken.held.is(&etag, None) {
-        let mut answer = Answer::ok(outcome, GZIP, Source::Empty);
+    if negotiated.preconditions.not_modified(&etag, None) {
+        let mut answer = Answer::ok(outcome, GZIP, BodySource::Empty);
         answer.status = StatusCode::NOT_MODIFIED;
         answer.headers.remove(header::CONTENT_TYPE);
         return described(answer, etag);
@@ -64,18 +64,18 @@ pub(super) fn answer(taken: &Taken, found: Found<CrateBody>) -> Answer {
     described(Answer::ok(outcome, GZIP, body.into()), etag)
 }
 
-/// The answer to who asks for a part of this file, which has so many bytes.
-pub(super) fn part(taken: &Taken, found: Found<CrateBody>, length: u64) -> Answer {
+/// The answer to a request for a part of this file, which has `length` bytes.
+pub(super) fn part(negotiated: &NegotiatedCrate, found: Found<CrateBody>, length: u64) -> Answer {
     let etag = found.value.etag();
-    let range = match &taken.part {
+    let range = match &negotiated.part {
         // Section 13.2.2: If-None-Match comes first.
-        Some((range, _)) if !taken.held.is(&etag, None) => range,
-        Some(_) | None => return answer(taken, found),
+        Some((range, _)) if !negotiated.preconditions.not_modified(&etag, None) => range,
+        Some(_) | None => return answer(negotiated, found),
     };
     let (body, outcome) = (found.value, found.outcome);
     match range.within(length) {
         Extent::Part(part) => {
-            let mut answer = Answer::ok(outcome, GZIP, Source::part(body, part));
+            let mut answer = Answer::ok(outcome, GZIP, BodySource::part(body, part));
             answer.status = StatusCode::PARTIAL_CONTENT;
             say_range(&mut answer, part.content_range());
             described(answer, etag)

@@ -7,9 +7,9 @@ use http::Response;
 use super::{
     body::Body,
     contained::{contained, survived},
-    crates,
+    crates::{self, NegotiatedCrate},
     exchange::Exchange,
-    index,
+    index::{self, NegotiatedIndex},
     respond::Answer,
 };
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
 /// A request that memory alone can't answer.
 pub(super) enum Deferred {
     /// For an index file.
-    Index(Registry, CrateName, index::Taken),
+    Index(Registry, CrateName, NegotiatedIndex),
     /// For a .crate file.
-    Download(Registry, CrateId, Box<crates::Taken>),
+    Download(Registry, CrateId, Box<NegotiatedCrate>),
 }
 
 impl Deferred {
@@ -37,13 +37,13 @@ impl Deferred {
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
-            Self::Index(registry, name, taken) => Box::pin(async move {
+            Self::Index(registry, name, negotiated) => Box::pin(async move {
                 let found = survived(mirror.index(&registry, name, now)).await;
-                let answer = |found| contained(|| Ok(index::answer(&taken, found)));
+                let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
             }),
-            Self::Download(registry, id, taken) => Box::pin(async move {
-                let found = survived(download(&mirror, &registry, &id, &taken, now)).await;
+            Self::Download(registry, id, negotiated) => Box::pin(async move {
+                let found = survived(download(&mirror, &registry, &id, &negotiated, now)).await;
                 exchange.finish(found, id)
             }),
         }
@@ -55,16 +55,16 @@ async fn download(
     mirror: &Mirror,
     registry: &Registry,
     id: &CrateId,
-    taken: &crates::Taken,
+    negotiated: &NegotiatedCrate,
     now: SystemTime,
 ) -> Result<Answer> {
     let mut found = mirror.crate_file(registry, id, now).await?;
-    let divisible = match taken.is_part_of(&found.value) {
+    let divisible = match negotiated.is_part_of(&found.value) {
         true => mirror.divisible(&mut found.value).await,
         false => None,
     };
     Ok(match divisible {
-        Some(length) => crates::part(taken, found, length),
-        None => crates::answer(taken, found),
+        Some(length) => crates::part(negotiated, found, length),
+        None => crates::answer(negotiated, found),
     })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
-    body::Source,
-    conditional::Held,
+    body::BodySource,
+    conditional::Preconditions,
     negotiate::accepts_gzip,
     respond::{Answer, NO_CACHE, TEXT, X_CACHE},
 };
@@ -15,38 +15,41 @@ use crate::{
     mirror::{Form, Found, IndexEntry, Rendition},
 };
 
-/// In which forms a client takes an index file. All that is kept of a request's headers while it waits: see [`Taken::kept`].
-pub(super) struct Taken {
-    held: Held,
+/// What is negotiated of an index file: which copy its client has, and which form it takes.
+pub(super) struct NegotiatedIndex {
+    preconditions: Preconditions,
     gzip: bool,
 }
 
-impl Taken {
+impl NegotiatedIndex {
     /// What these headers say.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self {
-            held: Held::of(headers),
+            preconditions: Preconditions::of(headers),
             gzip: accepts_gzip(headers),
         }
     }
 
-    /// The same with nothing of the request's head in it, which is larger.
+    /// The same with nothing of the request's head in it, which is larger. This is all that is kept of the headers while a request waits.
     pub(super) fn kept(self) -> Self {
         Self {
-            held: self.held.kept(),
+            preconditions: self.preconditions.kept(),
             gzip: self.gzip,
         }
     }
 }
 
-/// The answer with this index file to who takes it so.
-pub(super) fn answer(taken: &Taken, found: Found<Arc<IndexEntry>>) -> Answer {
+/// The answer with this index file, in the form that was negotiated.
+pub(super) fn answer(negotiated: &NegotiatedIndex, found: Found<Arc<IndexEntry>>) -> Answer {
     let (entry, outcome) = (found.value, found.outcome);
     let rendition = entry.rendition();
     let modified = rendition.modified.as_ref().map(|m| m.at);
-    let (form, body) = match taken.held.is(&rendition.etag, modified) {
-        true => (Form::NotModified, Source::Empty),
-        false => match rendition.gzip().filter(|_| taken.gzip) {
+    let (form, body) = match negotiated
+        .preconditions
+        .not_modified(&rendition.etag, modified)
+    {
+        true => (Form::NotModified, BodySource::Empty),
+        false => match rendition.gzip().filter(|_| negotiated.gzip) {
             Some(twin) => (Form::Gzipped, twin.clone().into()),
             None => (Form::Plain, rendition.body.clone().into()),
         },

@@ -4,10 +4,11 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// One range of bytes as it was asked for, not yet measured against a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange(Form);
+pub struct ByteRange(RangeSpec);
 
+/// What the header says (section 14.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum RangeSpec {
     /// From one byte to another, both included; the first one is never behind the second one.
     Between(u64, u64),
     /// From this byte to the end.
@@ -66,12 +67,12 @@ impl ByteRange {
     fn parse_one(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
         Some(Self(match (first, last) {
-            ("", last) => Form::Last(number(last)?),
-            (first, "") => Form::From(number(first)?),
+            ("", last) => RangeSpec::Last(number(last)?),
+            (first, "") => RangeSpec::From(number(first)?),
             (first, last) => {
                 let (first, last) = (number(first)?, number(last)?);
                 // Section 14.1.1: the other way round it is invalid.
-                (first <= last).then_some(Form::Between(first, last))?
+                (first <= last).then_some(RangeSpec::Between(first, last))?
             }
         }))
     }
@@ -79,10 +80,10 @@ impl ByteRange {
     /// What there is of it in a file of so many bytes (section 14.1.2).
     pub fn within(&self, length: u64) -> Extent {
         let (first, last) = match self.0 {
-            Form::Between(first, last) => (first, last),
-            Form::From(first) => (first, u64::MAX),
-            Form::Last(0) => return Extent::Nothing,
-            Form::Last(count) => (length.saturating_sub(count), u64::MAX),
+            RangeSpec::Between(first, last) => (first, last),
+            RangeSpec::From(first) => (first, u64::MAX),
+            RangeSpec::Last(0) => return Extent::Nothing,
+            RangeSpec::Last(count) => (length.saturating_sub(count), u64::MAX),
         };
         match length.checked_sub(1) {
             Some(end) if first <= end => Extent::Part(Part {

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
     access::Access,
-    body::{Body, Source},
+    body::{Body, BodySource},
     route::Verb,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct Answer {
     pub(super) outcome: Outcome,
     /// They say the outcome, too.
     pub(super) headers: HeaderMap,
-    pub(super) body: Source,
+    pub(super) body: BodySource,
 }
 
 /// The form in which an error is read.
@@ -40,7 +40,7 @@ pub(super) enum ErrorForm {
 
 impl Answer {
     /// 200 with a body of a known type.
-    pub(super) fn ok(outcome: Outcome, content_type: HeaderValue, body: Source) -> Self {
+    pub(super) fn ok(outcome: Outcome, content_type: HeaderValue, body: BodySource) -> Self {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(X_CACHE, HeaderValue::from_static(outcome.as_str()));
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -84,14 +84,14 @@ impl Answer {
         access.outcome = self.outcome;
         if verb == Verb::Head {
             let length = match &self.body {
-                Source::Full(bytes, _) => Some(bytes.len() as u64),
-                Source::Chunks { left, .. } => *left,
-                Source::Empty => None,
+                BodySource::Full(bytes, _) => Some(bytes.len() as u64),
+                BodySource::Chunks { left, .. } => *left,
+                BodySource::Empty => None,
             };
             if let Some(length) = length {
                 self.headers.insert(header::CONTENT_LENGTH, length.into());
             }
-            self.body = Source::Empty;
+            self.body = BodySource::Empty;
         }
         let mut response = Response::new(Body::new(self.body, access));
         *response.status_mut() = self.status;

@@ -10,10 +10,11 @@ use super::{
     body::Body,
     config_json,
     contained::contained,
-    crates,
+    crates::{self, NegotiatedCrate},
     deferred::Deferred,
     exchange::Exchange,
-    head, index,
+    head,
+    index::{self, NegotiatedIndex},
     pages::{self, LastMetrics},
     rate_limit::RateLimit,
     respond::{Answer, ErrorForm, no_memory},
@@ -95,26 +96,28 @@ impl Router {
         Ok(AtOnce::Answer(match route {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
-                let taken = index::Taken::of(&request.headers);
+                let negotiated = NegotiatedIndex::of(&request.headers);
                 match mirror.index_at_once(registry, name, now) {
-                    Some(found) => index::answer(&taken, found?),
+                    Some(found) => index::answer(&negotiated, found?),
                     None => {
-                        return Ok(Deferred::Index(registry.clone(), name, taken.kept()).into());
+                        return Ok(
+                            Deferred::Index(registry.clone(), name, negotiated.kept()).into()
+                        );
                     }
                 }
             }
             Route::Download { registry, id } => {
                 let registry = mirror.registry(registry)?;
-                let taken = crates::Taken::of(&request.headers, verb);
-                let found = match taken.is_maybe_part() {
+                let negotiated = NegotiatedCrate::of(&request.headers, verb);
+                let found = match negotiated.is_maybe_part() {
                     true => None,
                     false => mirror.crate_at_once(registry, &id),
                 };
                 match found {
-                    Some(found) => crates::answer(&taken, found),
+                    Some(found) => crates::answer(&negotiated, found),
                     None => {
-                        let taken = Box::new(taken.kept());
-                        return Ok(Deferred::Download(registry.clone(), id, taken).into());
+                        let negotiated = Box::new(negotiated.kept());
+                        return Ok(Deferred::Download(registry.clone(), id, negotiated).into());
                     }
                 }
             }
