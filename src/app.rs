@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -58,35 +58,15 @@ impl App {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound or a registry can't be set up.
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
-        let grace = *config.server.shutdown_grace;
-        let wanted = config.server.listen.0;
-        let listener = transport::listen(wanted).map_err(|e| {
-            Error::config(format!(
-                "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
-            ))
-        })?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
         let acceptor = Acceptor::Plain;
         let scheme = acceptor.scheme();
-        let base_url = match &config.server.public_url {
+        let server = config.server.clone();
+        let (listener, address) = listen(server.listen.0)?;
+        let base_url = match &server.public_url {
             Some(url) => url.without_slash().to_owned(),
             None => format!("{scheme}://{}", reachable(address)),
         };
-        let server = config.server.clone();
-        let limits = (
-            config.store.max_size.get(),
-            config.store.max_age.map(|age| *age),
-        );
-        let offline = config.offline.enabled;
-        let mut warm = prefetch::Warm {
-            settings: config.prefetch.clone(),
-            origins: config.origins().clone(),
-        };
-        if offline {
-            warm.settings.lockfiles.clear();
-        }
+        let background = Background::of(&config);
         let mirror = mirror(config, store, metrics.clone(), Twins::Made)?;
         let keeps = mirror.clone();
         let memory = ClientMemory::new(move |bytes| keeps.make_room(bytes));
@@ -98,18 +78,11 @@ impl App {
             memory,
             metrics,
         };
+        let grace = *server.shutdown_grace;
         let stop = CancellationToken::new();
-        let keeper = mirror.clone();
-        let kept = async move { keeper.keep_within(limits.0, limits.1).await };
-        // Offline nothing can be fetched again, so nothing is removed unless somebody says so (`crate-mirror evict`).
-        if !offline {
-            tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
-        }
-        let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
+        background.start(&mirror, &stop);
         let stopped = stop.clone().cancelled_owned();
         let serving = transport::serve(listener, router, settings, stopped, grace);
-        let server = tokio::spawn(serving);
         Ok(Self {
             address,
             scheme,
@@ -117,7 +90,7 @@ impl App {
             mirror,
             grace,
             stop,
-            server,
+            server: tokio::spawn(serving),
         })
     }
 
@@ -150,6 +123,67 @@ impl App {
         }
         let left = end.saturating_duration_since(Instant::now());
         self.mirror.close(left.max(STORE_WITHIN)).await;
+    }
+}
+
+/// The socket that listens on `wanted`, and where that is, with the real port.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound.
+fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = transport::listen(wanted).map_err(|e| {
+        Error::config(format!(
+            "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
+        ))
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
+    Ok((listener, address))
+}
+
+/// What goes on beside serving: the store is kept within its limits, and filled with what is to be in it.
+struct Background {
+    offline: bool,
+    max_size: u64,
+    max_age: Option<Duration>,
+    warm: prefetch::Warm,
+}
+
+impl Background {
+    /// As the settings say.
+    fn of(config: &Config) -> Self {
+        let mut settings = config.prefetch.clone();
+        if config.offline.enabled {
+            settings.lockfiles.clear();
+        }
+        Self {
+            offline: config.offline.enabled,
+            max_size: config.store.max_size.get(),
+            max_age: config.store.max_age.map(|age| *age),
+            warm: prefetch::Warm {
+                settings,
+                origins: config.origins().clone(),
+            },
+        }
+    }
+
+    /// Begins, until `stop` is cancelled.
+    fn start(self, mirror: &Mirror, stop: &CancellationToken) {
+        let Self {
+            offline,
+            max_size,
+            max_age,
+            warm,
+        } = self;
+        let keeper = mirror.clone();
+        let kept = async move { keeper.keep_within(max_size, max_age).await };
+        // Offline nothing can be fetched again, so nothing is removed unless somebody says so (`crate-mirror evict`).
+        if !offline {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
+        }
+        let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
     }
 }
 

@@ -32,12 +32,12 @@ const MOST: u32 = 16_384;
 #[derive(Clone, Debug)]
 pub struct Content {
     bytes: Bytes,
-    place: Place,
+    location: Location,
 }
 
 /// Where bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Location {
     /// Among others that change.
     Heap,
     /// In pages of their own that don't.
@@ -46,8 +46,8 @@ enum Place {
 
 impl From<Bytes> for Content {
     fn from(bytes: Bytes) -> Self {
-        let place = Place::Heap;
-        Self { bytes, place }
+        let location = Location::Heap;
+        Self { bytes, location }
     }
 }
 
@@ -75,7 +75,7 @@ impl Content {
         match bytes.as_ptr_range() == before {
             true => Self {
                 bytes,
-                place: self.place,
+                location: self.location,
             },
             false => bytes.into(),
         }
@@ -83,7 +83,7 @@ impl Content {
 
     /// Whether [`lend`](Self::lend) can be tried.
     pub fn can_be_lent(&self) -> bool {
-        self.place == Place::OwnPages && LENDS.load(Ordering::Relaxed)
+        self.location == Location::OwnPages && LENDS.load(Ordering::Relaxed)
     }
 
     /// Sends `head` to a socket that isn't waited for, and after it as much of `part` as it takes, which lies within these bytes. Gives how much that was in all.
@@ -132,19 +132,22 @@ impl PagePool {
         let taken = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        let turn = taken.ok().map(|_| Turn(self.0.clone()))?;
+        let permit = taken.ok().map(|_| PoolPermit(self.0.clone()))?;
         let pages = system::Pages::of(parts, length).ok()?;
         Some(Content {
-            bytes: Bytes::from_owner(Owned { pages, _turn: turn }),
-            place: Place::OwnPages,
+            bytes: Bytes::from_owner(Owned {
+                pages,
+                _permit: permit,
+            }),
+            location: Location::OwnPages,
         })
     }
 }
 
-/// One of the pool's number.
-struct Turn(Arc<AtomicU32>);
+/// A permit for one body's pages.
+struct PoolPermit(Arc<AtomicU32>);
 
-impl Drop for Turn {
+impl Drop for PoolPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -153,7 +156,7 @@ impl Drop for Turn {
 /// Pages as long as somebody has their bytes.
 struct Owned {
     pages: system::Pages,
-    _turn: Turn,
+    _permit: PoolPermit,
 }
 
 impl AsRef<[u8]> for Owned {

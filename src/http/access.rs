@@ -85,9 +85,7 @@ impl Access {
             in_flight,
         }
     }
-}
 
-impl Access {
     /// Whether there is memory for the request.
     pub(super) fn standing(&self) -> Standing {
         self.in_flight.standing()

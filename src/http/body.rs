@@ -23,9 +23,9 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 pub(super) enum BodySource {
     /// There are none.
     Empty,
-    /// All of them at once; and again, as long as they can be lent and nobody has been told so.
+    /// All of them at once. They are here a second time as long as they can be lent and that hasn't been announced.
     Full(Bytes, Option<Content>),
-    /// Chunk by chunk; an error cuts the client off.
+    /// Chunk by chunk. An error cuts the client off.
     Chunks {
         chunks: Chunks,
         /// What has come and isn't handed over yet.

@@ -177,3 +177,41 @@ fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
     answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn dl(scheme: Scheme) -> String {
+        let request = Request::get("/index/config.json").header("host", "crates.local:1");
+        let head = request.body(()).expect("a request").into_parts().0;
+        let answer = answered(None, &head, scheme, None).expect("an answer");
+        match answer.body {
+            BodySource::Full(body, _) => String::from_utf8(body.to_vec()).expect("JSON"),
+            BodySource::Empty | BodySource::Chunks { .. } => panic!("another body"),
+        }
+    }
+
+    /// What was said last is said again only to who came the same way.
+    #[test]
+    fn a_client_is_sent_back_the_way_it_came() {
+        for (scheme, expected) in [
+            (
+                Scheme::Http,
+                "{\"dl\":\"http://crates.local:1/api/v1/crates\"}",
+            ),
+            (
+                Scheme::Https,
+                "{\"dl\":\"https://crates.local:1/api/v1/crates\"}",
+            ),
+            (
+                Scheme::Http,
+                "{\"dl\":\"http://crates.local:1/api/v1/crates\"}",
+            ),
+        ] {
+            assert_eq!(dl(scheme), expected);
+        }
+    }
+}

@@ -16,17 +16,17 @@ use crate::{
     transport::ClientMemory,
 };
 
-/// How long one page of metrics may do for all who ask.
+/// How long one page of metrics is good for all who ask.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
-/// A page larger than this is leased: what is made for each who asks may have to be kept for each. What a request is reckoned to take has room for less.
+/// A page larger than this, in bytes, is leased: it may have to be kept for each client that asks. A smaller one is in what a request is reckoned to take.
 const SMALL: usize = 1 << 10;
 
 /// The page of metrics that was made last, and when.
 #[derive(Default)]
 pub(super) struct LastMetrics(Mutex<Option<(SystemTime, Bytes)>>);
 
-/// A page made for who asks, if there is room for it.
+/// A page made for one client, if there is memory for it.
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there isn't.
@@ -50,11 +50,11 @@ pub(super) fn health() -> Answer {
     page("ok\n")
 }
 
-/// It can serve: an answer from here is one from the same threads that answer everything else, and upstream isn't needed for that. What is known
-/// of the upstreams and of a failing store is said, but doesn't make it less ready.
+/// The process can serve. This comes from the threads that answer everything else, so that it comes at all is the proof. It also says which upstreams fail,
+/// and whether the store does. That makes the process no less ready: it serves without them.
 ///
 /// # Errors
-/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
 pub(super) fn ready(mirror: &Mirror, memory: &ClientMemory) -> Result<Answer> {
     let mut text = String::from("ready\n");
     let metrics = mirror.metrics();
@@ -75,7 +75,8 @@ pub(super) fn ready(mirror: &Mirror, memory: &ClientMemory) -> Result<Answer> {
     own_page(memory, text)
 }
 
-/// All counters. Who asks while somebody still has the page of the same second gets that one: it has 16 KB, and thousands may ask and not take it.
+/// All counters. A client that asks while another still has the page of the same second gets that one: a page has 16 KB, and thousands of clients may ask for
+/// it and not take it.
 pub(super) fn metrics(mirror: &Mirror, last: &LastMetrics, now: SystemTime) -> Answer {
     let mut last = last.0.lock().unwrap_or_else(PoisonError::into_inner);
     let is_new = |made: &SystemTime| now.duration_since(*made).is_ok_and(|age| age < A_MOMENT);
@@ -93,7 +94,7 @@ pub(super) fn metrics(mirror: &Mirror, last: &LastMetrics, now: SystemTime) -> A
 /// What this is and how to use it from where the asker is.
 ///
 /// # Errors
-/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no room for it.
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
 pub(super) fn status(mirror: &Mirror, memory: &ClientMemory, base: &str) -> Result<Answer> {
     let text = format!(
         "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\nPages: /healthz, /readyz, /metrics\n",

@@ -20,6 +20,14 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// To be checked with us before each use: freshness is what we are for.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
+/// What a client is told for whose request there is no memory.
+pub(super) fn no_memory() -> Error {
+    Error::new(
+        Kind::Overloaded,
+        "this mirror has as many requests under way as its memory has room for; try again in a moment",
+    )
+}
+
 /// An answer before it is bound to its request.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -98,14 +106,6 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
-}
-
-/// What a client is told for whose request there is no memory.
-pub(super) fn no_memory() -> Error {
-    Error::new(
-        Kind::Overloaded,
-        "this mirror has as many requests under way as its memory has room for; try again in a moment",
-    )
 }
 
 /// What each kind of error is in HTTP. Never 410 or 451: cargo 1.96 and later take those for hard errors.

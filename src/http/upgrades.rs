@@ -1,7 +1,7 @@
 //! [`Upgrades`]: who is let go on in HTTP/2 when it asks for it on a plain connection.
 //!
-//! Two kinds of clients had better not be. Some can't do it (see [`Agent`] and [`WINDOW_OF_OLD_LIBCURL`]). And a proxy that passes the offer and our 101 on has no say in what
-//! follows: what it would have refused, or asked a token for, comes through its tunnel unseen.
+//! Two kinds of clients had better stay with HTTP/1.1. Some can't do the upgrade (see [`Agent`] and [`WINDOW_OF_OLD_LIBCURL`]). Others come through a proxy
+//! that passes the offer and our 101 on. It has no say in what follows: what it would have refused, or asked a token for, comes through its tunnel unseen.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -22,11 +22,11 @@ pub(super) enum Upgrades {
     Always,
 }
 
-/// What libcurl before 8.1 offers as its window, in bytes; later ones offer 10 MiB and less. A cargo that a Linux distribution builds has the system's libcurl:
-/// Debian 12's cargo 1.85 and 1.96 have 7.88, and broke on the upgrade like cargo before 1.74.
+/// What libcurl before 8.1 offers as its window, in bytes. Later ones offer 10 MiB and less. A cargo that a Linux distribution builds has the system's
+/// libcurl: Debian 12's cargo 1.85 and 1.96 have 7.88, and broke on the upgrade like cargo before 1.74.
 const WINDOW_OF_OLD_LIBCURL: u32 = 32 << 20;
 
-/// What proxies and networks that deliver content say of whom they ask for, beside `X-Forwarded-*`.
+/// The headers in which proxies and content delivery networks say for whom they ask, beside `X-Forwarded-*`.
 const OF_PROXIES: [HeaderName; 8] = [
     header::VIA,
     header::FORWARDED,
@@ -39,7 +39,7 @@ const OF_PROXIES: [HeaderName; 8] = [
 ];
 
 impl Upgrades {
-    /// As the settings have it. A server that is found under another URL than its own has something in front of it.
+    /// As the settings say. A server with a public URL has something in front of it.
     pub(super) fn new(settings: &Server) -> Self {
         match (settings.h2c, &settings.public_url) {
             (H2c::Never, _) | (H2c::Auto, Some(_)) => Self::Never,
@@ -48,7 +48,7 @@ impl Upgrades {
         }
     }
 
-    /// Whether who makes this offer with these headers is upgraded.
+    /// Whether a client that makes this offer, with these headers, is upgraded.
     pub(super) fn include(self, headers: &HeaderMap, offer: &Offer) -> bool {
         match self {
             Self::Never => false,
