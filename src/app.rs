@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     http,
     metrics::Metrics,
-    mirror::{Mirror, Parts, Registry, Twins},
+    mirror::{GzipVariants, Mirror, Parts, Registry},
     prefetch,
     store::{FolderSettings, Store},
     transport::{self, Acceptor, ClientMemory, Scheme},
@@ -67,7 +67,7 @@ impl App {
             None => format!("{scheme}://{}", reachable(address)),
         };
         let background = Background::of(&config);
-        let mirror = mirror(config, store, metrics.clone(), Twins::Made)?;
+        let mirror = mirror(config, store, metrics.clone(), GzipVariants::Made)?;
         let keeps = mirror.clone();
         let memory = ClientMemory::new(move |bytes| keeps.make_room(bytes));
         let router = http::Router::new(mirror.clone(), &server, memory.clone());
@@ -275,7 +275,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when a registry can't be set up.
-pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins) -> Result<Mirror> {
+pub fn mirror(
+    config: Config,
+    store: Store,
+    metrics: Arc<Metrics>,
+    gzip: GzipVariants,
+) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let store = store.with_room(config.store.max_size.get());
     let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
@@ -286,7 +291,7 @@ pub fn mirror(config: Config, store: Store, metrics: Arc<Metrics>, twins: Twins)
         read_ahead: config.read_ahead,
         memory_budget,
         allowance,
-        twins,
+        gzip,
         store,
         registries,
         offline_index: config.offline.index,

@@ -77,9 +77,9 @@ impl From<Bytes> for BodySource {
 impl From<CrateBody> for BodySource {
     fn from(body: CrateBody) -> Self {
         let left = body.length();
-        match body {
-            CrateBody::Whole(whole) => whole.content.clone().into(),
-            CrateBody::Stored(_) | CrateBody::Arriving(..) => Self::chunks(chunks(body), left),
+        match body.whole() {
+            Some(whole) => whole.clone().into(),
+            None => Self::chunks(chunks(body), left),
         }
     }
 }
@@ -87,13 +87,13 @@ impl From<CrateBody> for BodySource {
 impl BodySource {
     /// A part of a file, whose last bytes leave only if the checksum of the whole holds.
     pub(super) fn part(body: CrateBody, part: Part) -> Self {
-        match body {
-            CrateBody::Whole(whole) => {
+        match body.whole() {
+            Some(whole) => {
                 // A file in memory is shorter than memory.
                 let range = part.first() as usize..part.end() as usize;
-                whole.content.slice(range).into()
+                whole.slice(range).into()
             }
-            CrateBody::Stored(_) | CrateBody::Arriving(..) => {
+            None => {
                 let left = Some(part.length());
                 Self::chunks(Box::pin(part_of(chunks(body), part)), left)
             }

@@ -1,6 +1,6 @@
 //! Index files as answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::Outcome,
-    mirror::{Form, Found, IndexEntry, Rendition},
+    mirror::{Found, IndexEntry, Rendition},
 };
 
 /// What is negotiated of an index file: which copy its client has, and which form it takes.
@@ -39,6 +39,21 @@ impl NegotiatedIndex {
     }
 }
 
+/// A form in which a rendition is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Its body.
+    Plain,
+    /// Its gzip variant.
+    Gzipped,
+    /// Word that the client's copy is still it.
+    NotModified,
+}
+
+/// The headers of each form of a rendition, once somebody has asked for it. They are kept with the rendition, so that a hit only copies them.
+#[derive(Default)]
+struct Heads([OnceLock<HeaderMap>; Form::NotModified as usize + 1]);
+
 /// The answer with this index file, in the form that was negotiated.
 pub(super) fn answer(negotiated: &NegotiatedIndex, found: Found<Arc<IndexEntry>>) -> Answer {
     let (entry, outcome) = (found.value, found.outcome);
@@ -50,11 +65,18 @@ pub(super) fn answer(negotiated: &NegotiatedIndex, found: Found<Arc<IndexEntry>>
     {
         true => (Form::NotModified, BodySource::Empty),
         false => match rendition.gzip().filter(|_| negotiated.gzip) {
-            Some(twin) => (Form::Gzipped, twin.clone().into()),
+            Some(variant) => (Form::Gzipped, variant.clone().into()),
             None => (Form::Plain, rendition.body.clone().into()),
         },
     };
-    let mut headers = rendition.head(form, || head(rendition, form)).clone();
+    let mut headers = match rendition.prepared(Heads::default) {
+        Some(Heads(heads)) => {
+            // A copy has no more room than it needs.
+            let made = heads[form as usize].get_or_init(|| head(rendition, form).clone());
+            made.clone()
+        }
+        None => head(rendition, form),
+    };
     if outcome != Outcome::Hit {
         headers.insert(X_CACHE, HeaderValue::from_static(outcome.as_str()));
     }
@@ -76,7 +98,7 @@ fn head(rendition: &Rendition, form: Form) -> HeaderMap {
     let date = rendition.modified.as_ref().map(|m| &m.date);
     let length = match form {
         Form::Plain => Some(rendition.body.len()),
-        Form::Gzipped => rendition.gzip().map(|twin| twin.len()),
+        Form::Gzipped => rendition.gzip().map(|variant| variant.len()),
         Form::NotModified => None,
     };
     let has_body = form != Form::NotModified;

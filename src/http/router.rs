@@ -114,7 +114,7 @@ impl Router {
                     false => mirror.crate_at_once(registry, &id),
                 };
                 match found {
-                    Some(found) => crates::answer(&negotiated, found),
+                    Some(found) => crates::answer(&negotiated, found?),
                     None => {
                         let negotiated = Box::new(negotiated.kept());
                         return Ok(Deferred::Download(registry.clone(), id, negotiated).into());

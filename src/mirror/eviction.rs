@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Mirror;
+use super::shared::MemoryCache;
 use crate::{
     domain::Key,
     error::{Error, Result},
@@ -221,55 +221,56 @@ fn minute(time: SystemTime) -> u64 {
     since.as_secs() / BUCKET
 }
 
-impl Mirror {
-    /// Keeps the store within `max_size` and `max_age`, for ever: looks at it a while after the start, when it may have grown noticeably, and now and
-    /// then. What is in memory counts as used now: a hit from there doesn't touch the disk.
-    pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
-        // Nothing is scanned at the start, when everybody is waiting.
-        let mut next_look = Instant::now() + FIRST_LOOK;
-        let mut written_before = 0;
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tick.tick().await;
-            let written = self.0.store.written();
-            let grown = written - written_before > max_size / GROWTH;
-            if !grown && Instant::now() < next_look {
-                continue;
-            }
-            next_look = Instant::now() + LOOK_EVERY;
-            written_before = written;
-            // What is on its way into the store takes of it already.
-            let target = Target {
-                size: max_size.saturating_sub(self.0.store.spooled()),
-                oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
-            };
-            match evict(&self.0.store, target, self.0.memory.paths()).await {
-                Ok(done) => self.note_evicted(&done),
-                Err(e) => tracing::warn!("evicting failed: {e}"),
-            }
+/// Keeps `store` within `max_size` and `max_age`, for ever: looks at it a while after the start, when it may have grown noticeably, and now and
+/// then. What is in `memory` counts as used now: a hit from there doesn't touch the disk.
+pub(super) async fn keep_within(
+    store: &Store,
+    memory: &MemoryCache,
+    max_size: u64,
+    max_age: Option<Duration>,
+) {
+    // Nothing is scanned at the start, when everybody is waiting.
+    let mut next_look = Instant::now() + FIRST_LOOK;
+    let mut written_before = 0;
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tick.tick().await;
+        let written = store.written();
+        let grown = written - written_before > max_size / GROWTH;
+        if !grown && Instant::now() < next_look {
+            continue;
+        }
+        next_look = Instant::now() + LOOK_EVERY;
+        written_before = written;
+        // What is on its way into the store takes of it already.
+        let target = Target {
+            size: max_size.saturating_sub(store.spooled()),
+            oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
+        };
+        match evict(store, target, memory.paths()).await {
+            Ok(done) => note_evicted(store, &done),
+            Err(e) => tracing::warn!("evicting failed: {e}"),
         }
     }
 }
 
-impl Mirror {
-    fn note_evicted(&self, done: &Evicted) {
-        let Evicted {
-            objects,
-            bytes,
-            left,
-            troubles,
-        } = done;
-        if let Some(first) = troubles.first.first() {
-            let count = troubles.count;
-            tracing::warn!(
-                count,
-                "the store can't be kept within its limits as a whole: {first}"
-            );
-            troubles.first.iter().for_each(|e| self.0.store.complain(e));
-        }
-        if *objects > 0 {
-            tracing::info!(objects, bytes, left, "evicted what was used least recently");
-        }
+fn note_evicted(store: &Store, done: &Evicted) {
+    let Evicted {
+        objects,
+        bytes,
+        left,
+        troubles,
+    } = done;
+    if let Some(first) = troubles.first.first() {
+        let count = troubles.count;
+        tracing::warn!(
+            count,
+            "the store can't be kept within its limits as a whole: {first}"
+        );
+        troubles.first.iter().for_each(|e| store.complain(e));
+    }
+    if *objects > 0 {
+        tracing::info!(objects, bytes, left, "evicted what was used least recently");
     }
 }
 

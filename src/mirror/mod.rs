@@ -1,50 +1,41 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
+//!
+//! A thin façade over two services: [`index`] for index files and [`crates`] for .crate files, which needs the index for their checksums. Both keep what they
+//! serve in the same memory ([`shared`], [`kept`]), and [`eviction`] keeps the store within its limits.
 
-mod crate_body;
 mod crates;
-mod decoding;
-mod download;
-mod entry;
-mod evict;
-mod fetch;
-mod flight;
+mod eviction;
 mod index;
-mod landing;
-mod memory;
-mod not_here;
-mod offline;
-mod parts;
-mod pile;
-mod read_ahead;
-mod reception;
-mod refresh;
+mod kept;
 mod registry;
-mod rendition;
-mod saves;
-mod twin;
-mod withdrawn;
+mod shared;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-pub use crate_body::{CrateBody, WholeCrate};
-pub use download::Reader as DownloadReader;
-pub use entry::IndexEntry;
-pub use evict::{Evicted, Target, Troubles, evict};
+pub use crates::CrateBody;
+pub use eviction::{Evicted, Target, Troubles, evict};
+pub use index::GzipVariants;
+pub use kept::{IndexEntry, Modified, Rendition};
 pub use registry::Registry;
-pub use rendition::{Form, Modified, Rendition};
-pub use twin::Twins;
+pub use shared::Found;
 
+use self::{
+    crates::CrateService,
+    index::{IndexService, IndexSettings, Trigger},
+    shared::{Background, MemoryCache, Shared},
+};
 use crate::{
     allowance::{Allowance, Lease},
     config::sections::{Freshness, OfflineIndex, ReadAhead},
-    domain::{CrateKey, IndexKey, Outcome, RegistryName},
+    domain::{CrateId, CrateName, RegistryName},
     error::{Error, Result},
     metrics::Metrics,
     store::Store,
     upstream::Circuit,
-    zero_copy::PagePool,
 };
 
 /// What a mirror is made of.
@@ -58,7 +49,7 @@ pub struct Parts {
     /// The memory that bodies may take, cached ones included.
     pub allowance: Allowance,
     /// Whether large index files are gzipped.
-    pub twins: Twins,
+    pub gzip: GzipVariants,
     /// Where objects are kept.
     pub store: Store,
     /// The registries.
@@ -76,81 +67,44 @@ pub struct Parts {
 pub struct Mirror(Arc<Inner>);
 
 struct Inner {
-    freshness: Freshness,
-    memory: memory::Memory,
-    allowance: Allowance,
-    pages: PagePool,
-    store: Store,
     registries: BTreeMap<RegistryName, Registry>,
-    offline_index: OfflineIndex,
-    gzip: Twins,
-    read_ahead: read_ahead::ReadAhead,
     default: RegistryName,
-    metrics: Arc<Metrics>,
-    /// Refreshes under way.
-    refreshes: flight::Flights<IndexKey, Found<Arc<IndexEntry>>>,
-    /// Crates being read from the store.
-    loads: flight::Flights<CrateKey, crates::Loaded>,
-    /// Crates being fetched from upstream.
-    downloads: download::Downloads,
-    /// Index records being written.
-    saves: saves::Saves,
-    /// Stored index files being made ready; bounded, because each keeps a core busy. Nobody waits for the store with such a turn in hand.
-    readying: tokio::sync::Semaphore,
-    /// Index files from upstream being made ready; bounded, because each keeps a core busy.
-    making: tokio::sync::Semaphore,
-    /// Gzip twins being made; bounded, because each keeps a core busy.
-    twins: tokio::sync::Semaphore,
-    /// Cancelled when it is time to stop: what nobody waits for isn't begun any more.
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    shared: Arc<Shared>,
+    index: Arc<IndexService>,
+    crates: CrateService,
 }
-
-/// Something found, and where.
-#[derive(Clone, Debug)]
-pub struct Found<T> {
-    /// What was found.
-    pub value: T,
-    /// Where it came from.
-    pub outcome: Outcome,
-}
-
-/// How many stored index files are made ready at once.
-const READYING: usize = 8;
 
 impl Mirror {
     /// A mirror made of `parts`. Nothing is contacted or scanned.
     pub fn new(parts: Parts) -> Self {
-        let registries = parts.registries.into_iter().map(|r| (r.name(), r));
-        let inner = Arc::new(Inner {
+        let shared = Arc::new(Shared {
             freshness: parts.freshness,
-            memory: memory::Memory::new(parts.memory_budget),
-            allowance: parts.allowance,
-            pages: PagePool::default(),
+            memory: MemoryCache::new(parts.memory_budget),
+            budget: parts.allowance,
             store: parts.store,
-            registries: registries.collect(),
-            offline_index: parts.offline_index,
-            gzip: parts.twins,
-            read_ahead: read_ahead::ReadAhead::new(parts.read_ahead),
-            default: parts.default,
             metrics: parts.metrics,
-            refreshes: flight::Flights::default(),
-            loads: flight::Flights::default(),
-            downloads: download::Downloads::default(),
-            saves: saves::Saves::default(),
-            readying: tokio::sync::Semaphore::new(READYING),
-            making: tokio::sync::Semaphore::new(reception::MAKING),
-            twins: tokio::sync::Semaphore::new(twin::TWINS_AT_ONCE),
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            background: Background::default(),
         });
-        let keeper = Arc::downgrade(&inner);
-        inner.allowance.on_shortage(move |missing| {
+        let keeper = Arc::downgrade(&shared);
+        shared.budget.on_shortage(move |missing| {
             if let Some(keeper) = keeper.upgrade() {
                 keeper.memory.make_way(missing);
             }
         });
-        Self(inner)
+        let settings = IndexSettings {
+            read_ahead: parts.read_ahead,
+            gzip: parts.gzip,
+            offline: parts.offline_index,
+        };
+        let index = Arc::new(IndexService::new(shared.clone(), settings));
+        let registries = parts.registries.into_iter().map(|r| (r.name(), r));
+        Self(Arc::new(Inner {
+            registries: registries.collect(),
+            default: parts.default,
+            crates: CrateService::new(shared.clone(), index.clone()),
+            index,
+            shared,
+        }))
     }
 
     /// The registry of that name, or the default one; the name comes back in a form that is known to be served.
@@ -178,28 +132,105 @@ impl Mirror {
         self.0.default
     }
 
+    /// The index file of `name`, as fresh as it has to be.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
+    /// and [`Kind::Corrupt`] when there is no upstream to ask.
+    ///
+    /// [`Kind::Absent`]: crate::error::Kind::Absent
+    /// [`Kind::Offline`]: crate::error::Kind::Offline
+    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    pub fn index(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
+        self.0.index.get(registry, name, now, Trigger::Client)
+    }
+
+    /// The same for who knows already what else it needs: no dependency is read ahead.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index).
+    pub fn index_alone(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
+        self.0.index.get(registry, name, now, Trigger::NoReadAhead)
+    }
+
+    /// The same as [`index`](Self::index) if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn index_at_once(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Option<Result<Found<Arc<IndexEntry>>>> {
+        self.0.index.get_at_once(registry, name, now)
+    }
+
+    /// The file of exactly this crate and version.
+    ///
+    /// The checksum comes from the index file, whatever its age, as long as the file is here: content under a checksum doesn't go stale. Only
+    /// when upstream has to be asked anyway does the index have to be current first.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when there is no such crate or version, with the canonical name if there is one; one of the upstream kinds when upstream
+    /// fails and the file isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
+    ///
+    /// [`Kind::Absent`]: crate::error::Kind::Absent
+    /// [`Kind::Offline`]: crate::error::Kind::Offline
+    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    pub fn crate_file(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Found<CrateBody>>> {
+        self.0.crates.get(registry, id, now)
+    }
+
+    /// The same if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn crate_at_once(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+    ) -> Option<Result<Found<CrateBody>>> {
+        self.0.crates.get_at_once(registry, id)
+    }
+
+    /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on
+    /// for a while, and whatever clients may hold of this file unchecked must be how this file begins. Nothing of `body` is read.
+    pub fn divisible(&self, body: &mut CrateBody) -> impl Future<Output = Option<u64>> {
+        self.0.crates.divisible(body)
+    }
+
     /// Where its objects are kept.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.0.shared.store
     }
 
     /// A lease on so many bytes of what memory is for, if there are as many; what was used least recently makes way for them.
     pub fn make_room(&self, bytes: u64) -> Option<Lease> {
-        let Inner {
-            allowance, memory, ..
-        } = &*self.0;
-        allowance.try_take(bytes).or_else(|| {
+        let Shared { budget, memory, .. } = &*self.0.shared;
+        budget.try_take(bytes).or_else(|| {
             memory.make_way(bytes);
-            allowance.try_take(bytes)
+            budget.try_take(bytes)
         })
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.
     pub fn metrics(&self) -> &Metrics {
-        let usage = self.0.memory.usage();
-        self.0.metrics.memory_entries.set(usage.entries);
-        self.0.metrics.memory_bytes.set(usage.bytes);
-        let metrics = &self.0.metrics;
+        let Shared {
+            memory, metrics, ..
+        } = &*self.0.shared;
+        let usage = memory.usage();
+        metrics.memory_entries.set(usage.entries);
+        metrics.memory_bytes.set(usage.bytes);
         let unasked = metrics.read_ahead_fetched.get()
             - metrics
                 .read_ahead_useful
@@ -211,7 +242,7 @@ impl Mirror {
         let circuits: Vec<_> = self.circuits().collect();
         let circuits = circuits.iter();
         metrics.circuits(circuits.map(|(name, host, open)| (name.as_str(), host.as_str(), *open)));
-        &self.0.metrics
+        metrics
     }
 
     /// Every upstream host asked so far, by registry, and whether it is left alone at the moment because it keeps failing.
@@ -225,23 +256,14 @@ impl Mirror {
         })
     }
 
+    /// Keeps the store within `max_size` bytes and `max_age`, for ever. What is in memory counts as used now: a hit from there doesn't touch the disk.
+    pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
+        let Shared { store, memory, .. } = &*self.0.shared;
+        eviction::keep_within(store, memory, max_size, max_age).await;
+    }
+
     /// Waits until what is being fetched and written is in the store, at most `grace`.
     pub async fn close(&self, grace: Duration) {
-        self.0.stopping.cancel();
-        self.0.tasks.close();
-        if tokio::time::timeout(grace, self.0.tasks.wait())
-            .await
-            .is_err()
-        {
-            let left = self.0.tasks.len();
-            tracing::warn!("{left} fetches or writes were not finished in time and are dropped");
-        }
-    }
-}
-
-impl Inner {
-    /// Runs `work` to its end, whatever becomes of who asked for it.
-    fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(work);
+        self.0.shared.background.close(grace).await;
     }
 }

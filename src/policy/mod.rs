@@ -1,5 +1,7 @@
 //! Policy: which versions may be picked, and what an index file looks like to those who mustn't pick the others. Pure: facts in, answers out.
 
 mod render;
+mod validity;
 
 pub use render::render;
+pub use validity::{RulesVersion, Validity};

@@ -207,9 +207,10 @@ impl Prefetcher {
         if self.look == Look::Glance && self.is_stored(key).await {
             return Ok(Got::Here(Some(key)));
         }
-        let body = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
-        self.drain(body.value).await?;
-        Ok(match body.outcome {
+        let found = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
+        let outcome = found.outcome;
+        self.drain(found).await?;
+        Ok(match outcome {
             Outcome::Miss => Got::Fetched(Some(key)),
             Outcome::Hit
             | Outcome::Revalidated
@@ -232,14 +233,14 @@ impl Prefetcher {
     }
 
     /// Reads to the end, which is where the checksum is checked.
-    async fn drain(&self, body: CrateBody) -> Result<()> {
-        match body {
-            CrateBody::Whole(_) => {}
-            CrateBody::Stored(mut reader) => while reader.next().await.transpose()?.is_some() {},
-            CrateBody::Arriving(mut reader, _) => {
-                while let Some(bytes) = reader.next().await.transpose()? {
-                    self.count(bytes.len());
-                }
+    async fn drain(&self, found: Found<CrateBody>) -> Result<()> {
+        let (mut body, outcome) = (found.value, found.outcome);
+        if body.whole().is_some() {
+            return Ok(());
+        }
+        while let Some(bytes) = body.next().await.transpose()? {
+            if outcome == Outcome::Miss {
+                self.count(bytes.len());
             }
         }
         Ok(())

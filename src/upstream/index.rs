@@ -87,8 +87,13 @@ impl Upstream {
         }
     }
 
+    /// What to say of an index file that has come, and has nothing in it.
+    pub fn empty_body(&self, path: IndexPath) -> Error {
+        self.empty(StatusCode::OK, path)
+    }
+
     /// What to say of an answer with nothing in it where an index file was asked for.
-    pub fn empty(&self, status: StatusCode, path: IndexPath) -> Error {
+    fn empty(&self, status: StatusCode, path: IndexPath) -> Error {
         let said = format!(
             "{} answered {status} with an empty body when asked for the index file {path}",
             self.host(&self.index)

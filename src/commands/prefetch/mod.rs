@@ -26,7 +26,7 @@ use crate::{
     },
     error::{Error, Result},
     metrics::Metrics,
-    mirror::{Mirror, Twins},
+    mirror::{GzipVariants, Mirror},
     prefetch::{
         List, Missing, Prefetcher, Report, Selection, lockfile, readiness::Look, stored_index_files,
     },
@@ -169,7 +169,7 @@ impl Run {
             let app = App::start_with(served, store.clone(), metrics).await?;
             (app.mirror().clone(), Some(app))
         } else {
-            let mirror = app::mirror(served, store.clone(), metrics, Twins::Never)?;
+            let mirror = app::mirror(served, store.clone(), metrics, GzipVariants::Never)?;
             (mirror, None)
         };
         let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);

@@ -26,27 +26,27 @@ pub(super) const BLOCK: u64 = 64 << 10;
 #[derive(Default)]
 pub(super) struct Downloads(Mutex<HashMap<CrateKey, Arc<Download>>>);
 
-/// One download. Written by one task, read by any number of [`Reader`]s.
+/// One download. Written by one task, read by any number of [`DownloadReader`]s.
 pub(super) struct Download {
     key: CrateKey,
     buffer: Mutex<Buffer>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<DownloadProgress>,
 }
 
 /// How far a download is.
 #[derive(Clone, Default)]
-struct Progress {
+struct DownloadProgress {
     /// The whole file's size, once upstream has said it.
     length: Option<u64>,
     /// How many bytes may be read.
     readable: u64,
     /// How it ended.
-    end: Option<Result<End>>,
+    end: Option<Result<Ending>>,
 }
 
 /// How a download ends that doesn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum Ending {
     /// All of it is here.
     Landed,
     /// It was in the store already.
@@ -55,7 +55,7 @@ enum End {
 
 /// What a client has waited for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Begun {
+pub(super) enum Arrival {
     /// There is something to read, of a file of that size, if that is known.
     Arriving(Option<u64>),
     /// The file is in the store: another download has brought it meanwhile.
@@ -73,9 +73,9 @@ enum Buffer {
 }
 
 /// One client's place in a download.
-pub struct Reader {
+pub(super) struct DownloadReader {
     download: Arc<Download>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<DownloadProgress>,
     offset: u64,
     /// Of what is in a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
     hasher: Hasher,
@@ -83,15 +83,15 @@ pub struct Reader {
     hashed: u64,
 }
 
-/// Where bytes were read from.
-enum Piece {
+/// Bytes that were read, by where from.
+enum ReadBlock {
     Memory(Bytes),
     File(Bytes, SpoolReader),
 }
 
 impl Downloads {
     /// The download of `key`; `start` is called with a new one if there is none.
-    pub(super) fn join(&self, key: CrateKey, start: impl FnOnce(Arc<Download>)) -> Reader {
+    pub(super) fn join(&self, key: CrateKey, start: impl FnOnce(Arc<Download>)) -> DownloadReader {
         let mut downloads = self.lock();
         if let Some(download) = downloads.get(&key) {
             return download.reader();
@@ -143,8 +143,8 @@ impl Downloads {
 }
 
 impl Download {
-    fn reader(self: &Arc<Self>) -> Reader {
-        Reader {
+    fn reader(self: &Arc<Self>) -> DownloadReader {
+        DownloadReader {
             progress: self.progress.subscribe(),
             download: self.clone(),
             offset: 0,
@@ -232,13 +232,14 @@ impl Download {
         self.progress.send_modify(|p| {
             p.length = Some(length);
             p.readable = length;
-            p.end = Some(Ok(End::Landed));
+            p.end = Some(Ok(Ending::Landed));
         });
     }
 
     /// The file is in the store, too large to be had from here.
     pub(super) fn is_stored(&self) {
-        self.progress.send_modify(|p| p.end = Some(Ok(End::Stored)));
+        self.progress
+            .send_modify(|p| p.end = Some(Ok(Ending::Stored)));
     }
 
     /// The file can't be had; every reader is cut off. A download that has ended stays as it ended.
@@ -253,21 +254,21 @@ impl Download {
     }
 }
 
-impl Reader {
+impl DownloadReader {
     /// Which file it is.
-    pub fn key(&self) -> &CrateKey {
+    pub(super) fn key(&self) -> &CrateKey {
         &self.download.key
     }
 
     /// The same download, to be read from its beginning.
-    pub fn again(&self) -> Self {
+    pub(super) fn again(&self) -> Self {
         self.download.reader()
     }
 
     /// How long the file is: waits until that is known, which may be when it is all here. `None` when it won't be.
-    pub async fn length(&self) -> Option<u64> {
+    pub(super) async fn length(&self) -> Option<u64> {
         let mut progress = self.progress.clone();
-        let known = |p: &Progress| p.length.is_some() || p.end.is_some();
+        let known = |p: &DownloadProgress| p.length.is_some() || p.end.is_some();
         let progress = progress.wait_for(known).await;
         progress.ok()?.length
     }
@@ -276,13 +277,13 @@ impl Reader {
     ///
     /// # Errors
     /// What made the download fail, if it failed before anything became readable.
-    pub(super) async fn begun(&mut self) -> Result<Begun> {
+    pub(super) async fn begun(&mut self) -> Result<Arrival> {
         let progress = self.wait().await?;
         match progress.end {
             // Although there is something to read: none of it has been sent, and an error says more than a cut.
             Some(Err(e)) => Err(e),
-            Some(Ok(End::Stored)) => Ok(Begun::Stored),
-            Some(Ok(End::Landed)) | None => Ok(Begun::Arriving(progress.length)),
+            Some(Ok(Ending::Stored)) => Ok(Arrival::Stored),
+            Some(Ok(Ending::Landed)) | None => Ok(Arrival::Arriving(progress.length)),
         }
     }
 
@@ -290,19 +291,19 @@ impl Reader {
     ///
     /// # Errors
     /// What made the download fail; nothing comes after it.
-    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes>> {
         let read = async {
             let progress = self.wait().await?;
             if progress.readable > self.offset {
                 return match self.read(progress.readable).await? {
-                    Piece::Memory(bytes) => Ok(Some(bytes)),
-                    Piece::File(bytes, spool) => {
+                    ReadBlock::Memory(bytes) => Ok(Some(bytes)),
+                    ReadBlock::File(bytes, spool) => {
                         self.catch_up(&spool).await?;
                         self.checked(bytes, &progress).map(Some)
                     }
                 };
             }
-            progress.end.unwrap_or(Ok(End::Landed)).map(|_| None)
+            progress.end.unwrap_or(Ok(Ending::Landed)).map(|_| None)
         };
         match read.await.transpose()? {
             Ok(bytes) => {
@@ -325,12 +326,12 @@ impl Reader {
     }
 
     /// Lets the last bytes of a file pass only if all that is in it up to them is what it should be.
-    fn checked(&mut self, bytes: Bytes, progress: &Progress) -> Result<Bytes> {
+    fn checked(&mut self, bytes: Bytes, progress: &DownloadProgress) -> Result<Bytes> {
         self.hasher.update(&bytes);
         self.hashed += bytes.len() as u64;
         let is_last = self.offset + bytes.len() as u64 == progress.readable;
         // What isn't all here yet has no last byte.
-        let ended = matches!(progress.end, Some(Ok(End::Landed)));
+        let ended = matches!(progress.end, Some(Ok(Ending::Landed)));
         if is_last && ended && self.hasher.clone().finish() != self.download.key.sha256 {
             return Err(Error::store(format!(
                 "the file of {} was written to while it was read; ask again",
@@ -341,9 +342,9 @@ impl Reader {
     }
 
     /// Waits until there is more to read or nothing more to come.
-    async fn wait(&mut self) -> Result<Progress> {
+    async fn wait(&mut self) -> Result<DownloadProgress> {
         let offset = self.offset;
-        let more = |p: &Progress| p.readable > offset || p.end.is_some();
+        let more = |p: &DownloadProgress| p.readable > offset || p.end.is_some();
         let progress = self.progress.wait_for(more).await;
         // The sender lives as long as we hold the download.
         progress
@@ -352,7 +353,7 @@ impl Reader {
     }
 
     /// Bytes from our offset on, none beyond `readable`.
-    async fn read(&self, readable: u64) -> Result<Piece> {
+    async fn read(&self, readable: u64) -> Result<ReadBlock> {
         let offset = self.offset;
         let spool = match &*self.download.buffer() {
             Buffer::Chunks(chunks) => {
@@ -360,10 +361,10 @@ impl Reader {
                 let (end, chunk) = &chunks[at];
                 let from = chunk.len() - (end - offset) as usize;
                 let until = chunk.len() - end.saturating_sub(readable) as usize;
-                return Ok(Piece::Memory(chunk.slice(from..until)));
+                return Ok(ReadBlock::Memory(chunk.slice(from..until)));
             }
             Buffer::Whole(bytes) => {
-                return Ok(Piece::Memory(
+                return Ok(ReadBlock::Memory(
                     bytes.slice(offset as usize..readable as usize),
                 ));
             }
@@ -371,6 +372,6 @@ impl Reader {
         };
         let most = BLOCK.min(readable - offset);
         let bytes = spool.read_at(offset, most as usize).await?;
-        Ok(Piece::File(bytes, spool))
+        Ok(ReadBlock::File(bytes, spool))
     }
 }

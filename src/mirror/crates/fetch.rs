@@ -5,14 +5,18 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    CrateBody, Inner, WholeCrate,
-    download::{BLOCK, Download},
+    download::{BLOCK, Download, Downloads},
+    file::CrateFile,
     landing::{Chunk, Landing, spooled},
-    memory::Resident,
+    loads::Loads,
 };
 use crate::{
     domain::{CrateKey, Hasher, Sha256},
     error::{Error, Kind, Result},
+    mirror::{
+        kept::WholeCrate,
+        shared::{Resident, Shared},
+    },
     store::Doubt,
     upstream::{CrateStream, Resume, Upstream},
 };
@@ -22,7 +26,9 @@ const UNWANTED: u64 = 32 << 20;
 
 /// The task that brings one .crate file from upstream.
 pub(super) struct Fetch {
-    pub(super) inner: Arc<Inner>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) loads: Arc<Loads>,
+    pub(super) downloads: Arc<Downloads>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) key: CrateKey,
     pub(super) download: Arc<Download>,
@@ -31,10 +37,10 @@ pub(super) struct Fetch {
 impl Fetch {
     pub(super) async fn run(self, now: SystemTime) {
         // Also when this panics: nobody may wait for a download that no task works on.
-        let _ended = Ended(&self);
+        let _ended = EndOfFetch(&self);
         if let Err(error) = self.fetch(now).await {
             if error.kind() == Kind::Absent {
-                self.inner
+                self.shared
                     .memory
                     .keep_crate(&self.key, Resident::Absent(now));
             }
@@ -47,7 +53,7 @@ impl Fetch {
                 }
                 _ => tracing::warn!(id = %self.key.id, "a download failed: {error}"),
             }
-            self.inner.downloads.forget(&self.key, &self.download);
+            self.downloads.forget(&self.key, &self.download);
             self.download.fail(error);
         }
     }
@@ -57,28 +63,28 @@ impl Fetch {
         if self.is_here(now).await? {
             return Ok(());
         }
-        // In the line for upstream a download nobody waits for is given up; once begun it goes on for the store.
-        let place = tokio::select! {
-            place = self.upstream.permit() => place,
-            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
+        // Waiting for a permit, a download nobody waits for is given up; once begun it goes on for the store.
+        let permit = tokio::select! {
+            permit = self.upstream.permit() => permit,
+            () = self.downloads.abandoned(&self.key, &self.download) => {
                 return Err(Error::cancelled("nobody waits for this download any more"));
             }
         };
         let (landing, length) = self.receive().await?;
         // All has come; what a slow disk takes is no reason to let the network wait.
-        drop(place);
+        drop(permit);
         self.land(landing, length).await;
         Ok(())
     }
 
     /// Whether the file is in memory or in the store by now; if so, whoever waits for this download is told.
     async fn is_here(&self, now: SystemTime) -> Result<bool> {
-        match self.inner.memory.crate_file(&self.key) {
+        match self.shared.memory.crate_file(&self.key) {
             Some(Resident::Crate(whole)) => {
                 self.is_whole(whole.content.bytes().clone());
                 return Ok(true);
             }
-            Some(Resident::Absent(since)) if self.inner.still_absent(since, now) => {
+            Some(Resident::Absent(since)) if self.shared.still_absent(since, now) => {
                 return Err(Error::absent(format!(
                     "{} has no file for {}, although its index lists this version",
                     self.key.registry, self.key.id
@@ -86,10 +92,10 @@ impl Fetch {
             }
             Some(Resident::Absent(_) | Resident::Index(_)) | None => {}
         }
-        match self.inner.crate_if_stored(&self.key, now).await {
-            Some(CrateBody::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
-            Some(CrateBody::Stored(_)) => self.download.is_stored(),
-            Some(CrateBody::Arriving(..)) | None => return Ok(false),
+        match self.loads.if_stored(&self.key, now).await {
+            Some(CrateFile::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
+            Some(CrateFile::Stored(_)) => self.download.is_stored(),
+            Some(CrateFile::Arriving(..)) | None => return Ok(false),
         }
         Ok(true)
     }
@@ -113,7 +119,7 @@ impl Fetch {
         if let Some(doubt) = arrived.doubt()
             && received.is_err()
         {
-            self.inner.store.doubt(self.key, doubt);
+            self.shared.store.doubt(self.key, doubt);
         }
         received.map(|length| (arrived.landing, length))
     }
@@ -184,7 +190,7 @@ impl Fetch {
                 announced: arrived.announced(),
             };
             let landing = std::mem::replace(&mut arrived.landing, Landing::Memory);
-            arrived.landing = landing.add(chunk, &self.inner, key, download).await?;
+            arrived.landing = landing.add(chunk, &self.shared, key, download).await?;
             // Only what has landed has arrived.
             arrived.so_far.offset = end;
             arrived.hasher = hasher;
@@ -203,7 +209,7 @@ impl Fetch {
         }
         tokio::select! {
             next = next => next,
-            () = self.inner.downloads.abandoned(&self.key, &self.download) => {
+            () = self.downloads.abandoned(&self.key, &self.download) => {
                 Err(Error::cancelled("nobody waits for this download any more, and it is large"))
             }
         }
@@ -213,7 +219,7 @@ impl Fetch {
     fn check_size(&self, size: u64) -> Result<()> {
         let limits = [
             (self.upstream.max_crate_size(), "upstream.max_crate_size"),
-            (self.inner.store.room(), "store.max_size"),
+            (self.shared.store.room(), "store.max_size"),
         ];
         match limits.into_iter().find(|(limit, _)| size > *limit) {
             None => Ok(()),
@@ -228,7 +234,7 @@ impl Fetch {
     async fn land(&self, landing: Landing, length: u64) {
         self.download.land(length);
         let saved = match landing {
-            Landing::File(spool) => self.inner.store.commit(&self.key, spool).await,
+            Landing::File(spool) => self.shared.store.commit(&self.key, spool).await,
             Landing::Memory | Landing::OnlyMemory(_) => self.save(length).await,
         };
         if saved.is_err() {
@@ -238,24 +244,23 @@ impl Fetch {
 
     /// Keeps a file that has come into memory if it is small and there is room for it in one piece, and puts it into the store.
     async fn save(&self, length: u64) -> Result<()> {
-        let Inner {
+        let Shared {
             memory,
-            allowance,
-            pages,
+            budget,
             store,
             ..
-        } = &*self.inner;
+        } = &*self.shared;
         let small = Some(length).filter(|l| *l <= memory.largest());
-        match small.and_then(|length| allowance.try_take(length)) {
+        match small.and_then(|length| budget.try_take(length)) {
             Some(lease) => {
-                let whole = self.download.consolidate(pages, lease);
+                let whole = self.download.consolidate(self.loads.pages(), lease);
                 let bytes = whole.bytes().clone();
                 let resident = Resident::Crate(WholeCrate::new(&self.key, whole));
                 memory.keep_crate(&self.key, resident);
                 store.save_crate(&self.key, bytes).await
             }
             None => {
-                let spool = spooled(&self.inner, &self.download).await?;
+                let spool = spooled(&self.shared, &self.download).await?;
                 store.commit(&self.key, spool).await
             }
         }
@@ -301,11 +306,11 @@ impl Arrived {
 }
 
 /// The end of a [`Fetch`], however it comes.
-struct Ended<'a>(&'a Fetch);
+struct EndOfFetch<'a>(&'a Fetch);
 
-impl Drop for Ended<'_> {
+impl Drop for EndOfFetch<'_> {
     fn drop(&mut self) {
-        self.0.inner.downloads.forget(&self.0.key, &self.0.download);
+        self.0.downloads.forget(&self.0.key, &self.0.download);
         self.0.download.fail(Error::internal(format!(
             "the download of {} ended early; see the mirror's log",
             self.0.key.id

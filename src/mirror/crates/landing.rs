@@ -1,13 +1,14 @@
-//! [`Landing`]: where the bytes of a download go, each under a lease as it comes: into memory, as long as the file is small and there is room; else into a
+//! [`Landing`]: where the bytes of a download land, each under a lease as it comes: into memory, as long as the file is small and there is room; else into a
 //! file; and if there can be no file, into memory again as long as that lasts. Then it fails: nobody waits for memory while he holds some.
 
 use bytes::Bytes;
 
-use super::{Inner, download::Download};
+use super::download::Download;
 use crate::{
     allowance::{Allowance, Lease},
     domain::CrateKey,
     error::{Error, Kind, Result},
+    mirror::shared::Shared,
     store::Spool,
 };
 
@@ -47,40 +48,40 @@ impl Landing {
     pub(super) async fn add(
         self,
         chunk: Chunk,
-        inner: &Inner,
+        shared: &Shared,
         key: &CrateKey,
         download: &Download,
     ) -> Result<Self> {
         match self {
             Self::Memory => {
                 let expected = chunk.announced.unwrap_or(0).max(chunk.end());
-                if expected <= inner.memory.largest()
-                    && let Some(held) = hold(&inner.allowance, &chunk.bytes)
+                if expected <= shared.memory.largest()
+                    && let Some(held) = hold(&shared.budget, &chunk.bytes)
                 {
                     download.push(chunk.end(), held);
                     return Ok(Self::Memory);
                 }
-                let next = into_file(&chunk, inner, download).await?;
-                Box::pin(next.add(chunk, inner, key, download)).await
+                let next = into_file(&chunk, shared, download).await?;
+                Box::pin(next.add(chunk, shared, key, download)).await
             }
             Self::File(spool) => match spool.append(chunk.bytes.clone()).await {
                 Ok(spool) => Ok(Self::File(spool)),
                 Err(e) if e.kind() == Kind::Overloaded => Err(e),
                 Err(e) => {
-                    inner.store.complain(&e);
+                    shared.store.complain(&e);
                     tracing::debug!(id = %key.id, "the disk fails: a download is held in memory while it arrives");
-                    let hold = |bytes| hold(&inner.allowance, &bytes).ok_or_else(|| no_room(key));
+                    let hold = |bytes| hold(&shared.budget, &bytes).ok_or_else(|| no_room(key));
                     download.unspool(chunk.start, hold).await?;
-                    let next = Self::OnlyMemory(inner.allowance.nothing());
-                    Box::pin(next.add(chunk, inner, key, download)).await
+                    let next = Self::OnlyMemory(shared.budget.nothing());
+                    Box::pin(next.add(chunk, shared, key, download)).await
                 }
             },
             Self::OnlyMemory(mut leased) => {
                 // What can't fit in the end is refused before a client is sent the first half.
-                let fits = charge(chunk.announced.unwrap_or(0)) <= inner.allowance.most();
+                let fits = charge(chunk.announced.unwrap_or(0)) <= shared.budget.most();
                 let lease = match leased.split(charge(chunk.bytes.len() as u64)) {
                     Some(lease) => Some(lease.hold(Bytes::copy_from_slice(&chunk.bytes))),
-                    None => hold(&inner.allowance, &chunk.bytes),
+                    None => hold(&shared.budget, &chunk.bytes),
                 };
                 let held = lease.filter(|_| fits).ok_or_else(|| no_room(key))?;
                 download.push(chunk.end(), held);
@@ -91,26 +92,26 @@ impl Landing {
 }
 
 /// A copy of a chunk under a lease: the chunk itself may be a small part of what it keeps in memory.
-fn hold(allowance: &Allowance, chunk: &Bytes) -> Option<Bytes> {
-    let lease = allowance.try_take(charge(chunk.len() as u64))?;
+fn hold(budget: &Allowance, chunk: &Bytes) -> Option<Bytes> {
+    let lease = budget.try_take(charge(chunk.len() as u64))?;
     Some(lease.hold(Bytes::copy_from_slice(chunk)))
 }
 
 /// Moves what has come so far from memory into a file, before `next` is added.
-async fn into_file(next: &Chunk, inner: &Inner, download: &Download) -> Result<Landing> {
-    match spooled(inner, download).await {
+async fn into_file(next: &Chunk, shared: &Shared, download: &Download) -> Result<Landing> {
+    match spooled(shared, download).await {
         Ok(spool) => {
             download.spooled(spool.reader()?);
             Ok(Landing::File(spool))
         }
         Err(e) if e.kind() == Kind::Overloaded => Err(e),
         Err(e) => {
-            inner.store.complain(&e);
+            shared.store.complain(&e);
             // Who has nothing yet may wait for memory; how much of it is upstream's word, but no more than for a small file.
-            let small = next.announced.filter(|l| *l <= inner.memory.largest());
+            let small = next.announced.filter(|l| *l <= shared.memory.largest());
             let lease = match small.filter(|_| next.start == 0) {
-                Some(length) => inner.allowance.take(charge(length)).await?,
-                None => inner.allowance.nothing(),
+                Some(length) => shared.budget.take(charge(length)).await?,
+                None => shared.budget.nothing(),
             };
             Ok(Landing::OnlyMemory(lease))
         }
@@ -118,8 +119,8 @@ async fn into_file(next: &Chunk, inner: &Inner, download: &Download) -> Result<L
 }
 
 /// A file with all that has come so far into memory.
-pub(super) async fn spooled(inner: &Inner, download: &Download) -> Result<Spool> {
-    let mut spool = inner.store.spool().await?;
+pub(super) async fn spooled(shared: &Shared, download: &Download) -> Result<Spool> {
+    let mut spool = shared.store.spool().await?;
     for chunk in download.chunks() {
         spool = spool.append(chunk).await?;
     }

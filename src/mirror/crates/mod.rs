@@ -1,43 +1,82 @@
-//! .crate files: from memory, from the store, or from upstream by one shared download, and never without their checksum.
+//! [`CrateService`]: .crate files, from memory, from the store, or from upstream by one shared download, and never without their checksum.
+
+mod door;
+mod download;
+mod fetch;
+mod file;
+mod from_store;
+mod from_upstream;
+mod landing;
+mod listing;
+mod loads;
+mod parts;
+mod source;
+mod withdrawn;
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+pub use door::CrateBody;
+
+use self::{
+    door::{Listing, let_out},
+    download::Downloads,
+    file::CrateFile,
+    from_store::CrateFromStore,
+    from_upstream::CrateFromUpstream,
+    listing::listed,
+    loads::Loads,
+    source::CrateSource,
+    withdrawn::withdrawn,
+};
 use super::{
-    CrateBody, Found, IndexEntry, Inner, Mirror, Registry, WholeCrate,
-    download::Begun,
-    fetch::Fetch,
-    memory::Resident,
-    not_here::{not_here, unreadable},
+    index::IndexService,
+    kept::IndexEntry,
+    registry::Registry,
+    shared::{Found, Resident, Shared},
 };
 use crate::{
-    allowance::Lease,
-    domain::{CrateId, CrateKey, IndexKey, Outcome, RegistryName},
+    domain::{CrateId, IndexKey, Outcome, RegistryName},
     error::{Error, Kind, Result},
-    store::StoredCrate,
-    upstream::{ANSWER_WITHIN, Upstream},
+    upstream::ANSWER_WITHIN,
 };
 
 /// How much longer than for upstream to wait before the store is to blame.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long the store may take over a .crate file before upstream is asked for it: a third of what a client waits.
-const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 3);
-
-/// What became of looking into the store.
-#[derive(Clone)]
-pub(super) enum Loaded {
-    Whole(Arc<WholeCrate>),
-    /// There, but too large to be shared in memory: every client reads it for itself.
-    Large,
-    Missing,
+/// The .crate files of all registries.
+pub(super) struct CrateService {
+    shared: Arc<Shared>,
+    /// Who knows their checksums.
+    index: Arc<IndexService>,
+    /// Crates being read from the store.
+    loads: Arc<Loads>,
+    /// Crates being fetched from upstream.
+    downloads: Arc<Downloads>,
 }
 
-impl Mirror {
+/// A file that is there for who asked, and not yet through the [`door`].
+struct Obtained {
+    file: CrateFile,
+    outcome: Outcome,
+    /// The index entry that lists it; none if it is withdrawn.
+    entry: Option<Arc<IndexEntry>>,
+}
+
+impl CrateService {
+    pub(super) fn new(shared: Arc<Shared>, index: Arc<IndexService>) -> Self {
+        Self {
+            loads: Arc::new(Loads::new(shared.clone())),
+            downloads: Arc::default(),
+            shared,
+            index,
+        }
+    }
+
     /// The file of exactly this crate and version.
     ///
     /// The checksum comes from the index file, whatever its age, as long as the file is here: content under a checksum doesn't go stale. Only
@@ -46,280 +85,137 @@ impl Mirror {
     /// # Errors
     /// [`Kind::Absent`] when there is no such crate or version, with the canonical name if there is one; one of the upstream kinds when upstream
     /// fails and the file isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
-    pub async fn crate_file(
+    pub(super) async fn get(
         &self,
         registry: &Registry,
         id: &CrateId,
         now: SystemTime,
     ) -> Result<Found<CrateBody>> {
-        if let Some(found) = self.crate_at_once(registry, id) {
-            return Ok(found);
+        if let Some(found) = self.get_at_once(registry, id) {
+            return found;
         }
-        let index = IndexKey::new(registry.name(), id.name);
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        let found = async {
+        let (name, deadline) = (registry.name(), Instant::now() + ANSWER_WITHIN);
+        let (shared, index, loads) = (&self.shared, &*self.index, &self.loads);
+        let obtained = async {
             match registry {
                 Registry::Online(upstream) => {
-                    self.crate_beyond_memory(upstream, id, now, deadline).await
+                    let source = CrateFromUpstream {
+                        shared,
+                        index,
+                        loads,
+                        downloads: &self.downloads,
+                        upstream,
+                        now,
+                        deadline,
+                    };
+                    self.obtained(&source, name, id, now).await
                 }
-                Registry::Offline(_) => self.0.offline_crate(&index, id, now).await,
+                Registry::Offline(_) => {
+                    let source = CrateFromStore {
+                        shared,
+                        index,
+                        loads,
+                        registry: name,
+                        now,
+                        deadline,
+                    };
+                    self.obtained(&source, name, id, now).await
+                }
             }
         };
-        timeout_at(deadline + GRACE, found)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    Kind::Overloaded,
-                    format!("{id} couldn't be read from this mirror's store in time; try again"),
-                ))
-            })
+        let obtained = timeout_at(deadline + GRACE, obtained).await;
+        let Obtained {
+            file,
+            outcome,
+            entry,
+        } = obtained.unwrap_or_else(|_| {
+            Err(Error::new(
+                Kind::Overloaded,
+                format!("{id} couldn't be read from this mirror's store in time; try again"),
+            ))
+        })?;
+        let line = entry.as_ref().and_then(|entry| entry.file().find(id));
+        let_out(
+            file,
+            line.map_or(Listing::Withdrawn, Listing::Listed),
+            outcome,
+        )
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
-    pub fn crate_at_once(&self, registry: &Registry, id: &CrateId) -> Option<Found<CrateBody>> {
+    pub(super) fn get_at_once(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+    ) -> Option<Result<Found<CrateBody>>> {
         let index = IndexKey::new(registry.name(), id.name);
-        let Resident::Index(entry) = self.0.memory.index(&index)? else {
-            return None;
-        };
-        let key = key_in(&entry, index.registry, id)?;
-        match self.0.memory.crate_file(&key)? {
-            Resident::Crate(whole) => Some(found(CrateBody::Whole(whole), Outcome::Hit)),
+        let entry = self.index.in_memory(&index)?;
+        let (line, key) = listed(&entry, index.registry, id)?;
+        match self.shared.memory.crate_file(&key)? {
+            Resident::Crate(whole) => {
+                let (file, listing) = (CrateFile::Whole(whole), Listing::Listed(line));
+                Some(let_out(file, listing, Outcome::Hit))
+            }
             Resident::Absent(_) | Resident::Index(_) => None,
         }
     }
 
-    async fn crate_beyond_memory(
+    /// The length of a file of which a client asks for a part, if it can be given one.
+    pub(super) async fn divisible(&self, body: &mut CrateBody) -> Option<u64> {
+        parts::divisible(&self.shared.store, body.file()).await
+    }
+
+    /// The file, from the store if the index at hand says which one it is; else what the source comes to.
+    async fn obtained<S: CrateSource>(
         &self,
-        upstream: &Arc<Upstream>,
+        source: &S,
+        registry: RegistryName,
         id: &CrateId,
         now: SystemTime,
-        deadline: Instant,
-    ) -> Result<Found<CrateBody>> {
-        let index = IndexKey::new(upstream.registry(), id.name);
-        let known = match self.0.known_index(&index, now).await {
-            // Even if it is gone from upstream's index: what was served once is served again.
-            Ok(Some(Resident::Index(entry))) => Some(entry),
-            // A store that can't be read is one that has nothing.
-            Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => None,
-        };
-        let old_key = known
-            .as_deref()
-            .and_then(|entry| key_in(entry, index.registry, id));
-        if let Some(key) = old_key
-            && let Some(body) = self.0.crate_if_stored(&key, now).await
+    ) -> Result<Obtained> {
+        let at_hand = source.at_hand(id).await?;
+        let known = at_hand.as_deref();
+        let known = known.and_then(|entry| listed(entry, registry, id));
+        let known = known.map(|(_, key)| key);
+        if let Some(key) = known
+            && let Some(file) = source.stored(&key).await?
         {
-            return Ok(found(body, Outcome::Hit));
+            return Ok(Obtained::stored(file, at_hand));
         }
-        // A stale copy may do, but not for what was published since.
-        let has_it = |entry: &IndexEntry| key_in(entry, index.registry, id).is_some();
-        let refreshed = self.refreshed(upstream, index, now, deadline, has_it).await;
-        let listed = refreshed.map(|found| (key_in(&found.value, index.registry, id), found));
-        let key = match listed {
-            Ok((Some(key), _)) => key,
-            Ok((None, listing)) => {
-                let entry = listing.value;
-                let stored = self.0.withdrawn_crate(&index, id, Some(&entry), now).await;
-                return stored.ok_or_else(|| match listing.outcome {
-                    Outcome::Stale => not_known_yet(upstream, id),
-                    Outcome::Hit
-                    | Outcome::Revalidated
-                    | Outcome::Miss
-                    | Outcome::Absent
-                    | Outcome::Offline => unknown_version(&entry, index.registry, id),
-                });
-            }
-            Err(e) => {
-                let known = known.as_deref();
-                return match (
-                    self.0.withdrawn_crate(&index, id, known, now).await,
-                    e.kind(),
-                ) {
-                    (Some(stored), _) => Ok(stored),
-                    (None, Kind::Absent) => {
-                        Err(self.unknown_crate(upstream, id, now, deadline).await)
-                    }
-                    (None, _) => Err(e),
-                };
-            }
+        let current = source.current(id, at_hand.as_ref()).await;
+        let entry = current.as_ref().ok().map(|found| found.value.clone());
+        let key = entry.as_deref();
+        let key = key.and_then(|entry| listed(entry, registry, id));
+        let Some((_, key)) = key else {
+            let index = IndexKey::new(registry, id.name);
+            let entry = entry.or(at_hand);
+            let entry = entry.as_deref();
+            let stored = withdrawn(&self.shared, &self.loads, &index, id, entry, now).await;
+            return match stored {
+                Some(file) => Ok(Obtained::stored(file, None)),
+                None => Err(source.unlisted(id, current).await),
+            };
         };
-        if old_key != Some(key)
-            && let Some(body) = self.0.crate_if_stored(&key, now).await
+        if known != Some(key)
+            && let Some(file) = source.stored(&key).await?
         {
-            return Ok(found(body, Outcome::Hit));
+            return Ok(Obtained::stored(file, entry));
         }
-        match self.download(upstream, key, now, deadline).await {
-            Ok(found) => Ok(found),
-            // Is it here, and the store doesn't give it? A file that it was stuck with a moment ago it isn't asked for again.
-            Err(e) => match timeout(STORE_WITHIN, self.0.stored_crate(&key, now)).await {
-                Ok(Err(store)) if store.kind() == Kind::Store => {
-                    Err(unreadable(&key.id.to_string(), &e, &store))
-                }
-                Ok(_) | Err(_) => Err(e),
-            },
-        }
-    }
-
-    /// Joins or starts the download of `key` and waits until its first bytes may be sent.
-    async fn download(
-        &self,
-        upstream: &Arc<Upstream>,
-        key: CrateKey,
-        now: SystemTime,
-        deadline: Instant,
-    ) -> Result<Found<CrateBody>> {
-        loop {
-            let mut reader = self.0.downloads.join(key, |download| {
-                let fetch = Fetch {
-                    inner: self.0.clone(),
-                    upstream: upstream.clone(),
-                    key,
-                    download,
-                };
-                self.0.detach(fetch.run(now));
-            });
-            let begun = timeout_at(deadline, reader.begun()).await;
-            let begun = begun.map_err(|_| {
-                Error::upstream_timeout(format!(
-                    "{} didn't arrive from {} in time; try again, it may be here by then",
-                    key.id, key.registry
-                ))
-            })?;
-            match begun.map_err(|e| not_here(&key.id.to_string(), &e))? {
-                Begun::Arriving(length) => {
-                    return Ok(found(CrateBody::Arriving(reader, length), Outcome::Miss));
-                }
-                Begun::Stored => {
-                    if let Some(body) = self.0.crate_if_stored(&key, now).await {
-                        return Ok(found(body, Outcome::Hit));
-                    }
-                    // It was there a moment ago, and is evicted or found to be corrupt by now.
-                }
-            }
-        }
-    }
-
-    /// What to say to who asks for a crate that isn't in the index under that name. Cargo asks for names as the index has them; what comes here
-    /// was written by hand or generated.
-    async fn unknown_crate(
-        &self,
-        upstream: &Arc<Upstream>,
-        id: &CrateId,
-        now: SystemTime,
-        deadline: Instant,
-    ) -> Error {
-        let registry = upstream.registry();
-        for variant in id.name.separator_variants() {
-            let key = IndexKey::new(registry, variant);
-            if let Ok(found) = self.refreshed(upstream, key, now, deadline, |_| true).await {
-                let canonical = found.value.file().name();
-                return Error::absent(format!(
-                    "{registry} has no crate {}; its name is {canonical}",
-                    id.name
-                ));
-            }
-        }
-        Error::absent(format!("{registry} has no crate {}", id.name))
-    }
-}
-
-/// The key of the file that the index names for `id`.
-pub(super) fn key_in(entry: &IndexEntry, registry: RegistryName, id: &CrateId) -> Option<CrateKey> {
-    let version = entry.file().find(id)?;
-    Some(CrateKey {
-        registry,
-        id: *id,
-        sha256: version.sha256,
-    })
-}
-
-/// A copy of the index that is due for a check can't know what was published since; "absent" would be final for cargo.
-fn not_known_yet(upstream: &Upstream, id: &CrateId) -> Error {
-    Error::upstream_unavailable(format!(
-        "the copy of the index here has no {id}, and {} didn't say in time whether it has it now; try again",
-        upstream.registry()
-    ))
-}
-
-fn unknown_version(entry: &IndexEntry, registry: RegistryName, id: &CrateId) -> Error {
-    let canonical = entry.file().name();
-    Error::absent(match canonical == id.name {
-        true => format!("{registry} has no version {} of {canonical}", id.version),
-        false => format!(
-            "{registry} has no crate {}; its name is {canonical}",
-            id.name
-        ),
-    })
-}
-
-pub(super) fn found(value: CrateBody, outcome: Outcome) -> Found<CrateBody> {
-    Found { value, outcome }
-}
-
-impl Inner {
-    /// What the store has under `key`, read once for all who ask.
-    ///
-    /// # Errors
-    /// [`Kind::Store`] when the store can't be read, [`Kind::Corrupt`] when what it has fails its check.
-    pub(super) async fn stored_crate(
-        self: &Arc<Self>,
-        key: &CrateKey,
-        now: SystemTime,
-    ) -> Result<Option<CrateBody>> {
-        let load = self.loads.join(*key, &self.tasks, |_| {
-            let (inner, key) = (self.clone(), *key);
-            async move { inner.load_crate(&key, now).await }
-        });
-        Ok(match load.result.await? {
-            Loaded::Whole(whole) => Some(CrateBody::Whole(whole)),
-            Loaded::Missing => None,
-            Loaded::Large => {
-                let stored = self.store.load_crate(key, now, |_| None::<Lease>).await?;
-                stored.map(|stored| match stored {
-                    StoredCrate::Whole(bytes, _) => {
-                        CrateBody::Whole(WholeCrate::new(key, bytes.into()))
-                    }
-                    StoredCrate::Large(reader) => CrateBody::Stored(reader),
-                })
-            }
+        let Found { value, outcome } = source.obtain(&key).await?;
+        Ok(Obtained {
+            file: value,
+            outcome,
+            entry,
         })
     }
+}
 
-    /// The same when upstream can still be asked: a store that can't be read is one that has nothing.
-    pub(super) async fn crate_if_stored(
-        self: &Arc<Self>,
-        key: &CrateKey,
-        now: SystemTime,
-    ) -> Option<CrateBody> {
-        let stored = timeout(STORE_WITHIN, self.stored_crate(key, now)).await;
-        let stored = stored.unwrap_or_else(|_| Err(Error::store("it took too long")));
-        stored.unwrap_or_else(|e| {
-            tracing::debug!(id = %key.id, "not loaded: {e}");
-            None
-        })
-    }
-
-    /// Looks into the store; what is there and not too large goes into memory.
-    async fn load_crate(self: Arc<Self>, key: &CrateKey, now: SystemTime) -> Result<Loaded> {
-        if let Some(Resident::Crate(whole)) = self.memory.crate_file(key) {
-            return Ok(Loaded::Whole(whole));
+impl Obtained {
+    fn stored(file: CrateFile, entry: Option<Arc<IndexEntry>>) -> Self {
+        Self {
+            file,
+            outcome: Outcome::Hit,
+            entry,
         }
-        let (allowance, largest) = (self.allowance.clone(), self.memory.largest());
-        let admit = move |size| match size <= largest {
-            // For a moment it is there twice: as it was read, and in pages of its own.
-            true => allowance.try_take(2 * size),
-            false => None,
-        };
-        Ok(match self.store.load_crate(key, now, admit).await? {
-            None => Loaded::Missing,
-            Some(StoredCrate::Large(_)) => Loaded::Large,
-            Some(StoredCrate::Whole(bytes, mut lease)) => {
-                let content = self.pages.content([&bytes[..]].into_iter());
-                let content = content.unwrap_or_else(|| bytes.into());
-                lease.shrink_to(content.bytes().len() as u64);
-                let whole = WholeCrate::new(key, content.map(|bytes| lease.hold(bytes)));
-                self.memory.keep_crate(key, Resident::Crate(whole.clone()));
-                Loaded::Whole(whole)
-            }
-        })
     }
 }

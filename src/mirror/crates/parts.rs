@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::{task::consume_budget, time::timeout};
 
-use super::{CrateBody, Mirror};
+use super::file::CrateFile;
 use crate::{
     domain::{Hasher, Sha256},
-    store::Doubt,
+    store::{Doubt, Store},
 };
 
 /// How long to look into it. Who waits for a part isn't cargo, and has more patience.
@@ -24,46 +24,31 @@ struct Beginning {
     sha256: Sha256,
 }
 
-impl Mirror {
-    /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on
-    /// for a while, and whatever clients may hold of this file unchecked must be how this file begins. Nothing of `body` is read.
-    pub async fn divisible(&self, body: &mut CrateBody) -> Option<u64> {
-        timeout(WITHIN, self.looked_into(body)).await.ok().flatten()
-    }
-
-    async fn looked_into(&self, body: &mut CrateBody) -> Option<u64> {
-        if let CrateBody::Arriving(reader, length @ None) = body {
-            *length = reader.length().await;
-        }
-        let length = body.length()?;
-        let mut beginnings = Vec::new();
-        for doubt in &*self.0.store.doubts(body.key()) {
-            match *doubt {
-                Doubt::Beginning { length, sha256 } => {
-                    beginnings.push(Beginning { length, sha256 })
-                }
-                Doubt::Wrong => return None,
-            }
-        }
-        begins_with(body.again(), beginnings)
-            .await
-            .then_some(length)
-    }
+/// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on
+/// for a while, and whatever clients may hold of this file unchecked must be how this file begins. Nothing of `file` is read.
+pub(super) async fn divisible(store: &Store, file: &mut CrateFile) -> Option<u64> {
+    timeout(WITHIN, looked_into(store, file)).await.ok()?
 }
 
-impl CrateBody {
-    /// The same file from its beginning.
-    fn again(&self) -> Self {
-        match self {
-            Self::Whole(whole) => Self::Whole(whole.clone()),
-            Self::Stored(reader) => Self::Stored(Box::new(reader.again())),
-            Self::Arriving(reader, length) => Self::Arriving(reader.again(), *length),
+async fn looked_into(store: &Store, file: &mut CrateFile) -> Option<u64> {
+    if let CrateFile::Arriving(reader, length @ None) = file {
+        *length = reader.length().await;
+    }
+    let length = file.length()?;
+    let mut beginnings = Vec::new();
+    for doubt in &*store.doubts(file.key()) {
+        match *doubt {
+            Doubt::Beginning { length, sha256 } => beginnings.push(Beginning { length, sha256 }),
+            Doubt::Wrong => return None,
         }
     }
+    begins_with(file.again(), beginnings)
+        .await
+        .then_some(length)
 }
 
 /// Whether the file begins with each of these.
-async fn begins_with(mut file: CrateBody, mut beginnings: Vec<Beginning>) -> bool {
+async fn begins_with(mut file: CrateFile, mut beginnings: Vec<Beginning>) -> bool {
     const STEP: usize = 64 << 10;
     beginnings.sort_by_key(|beginning| beginning.length);
     let mut left = beginnings.into_iter().peekable();

@@ -9,15 +9,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    entry::{Content, Shown, content},
-    pile::Pile,
-    rendition::COMPRESS_AT_ONCE,
-};
+use super::{pile::Pile, view::view};
 use crate::{
     allowance::Lease,
     domain::{IndexFile, IndexPath, Measure, Sha256},
     error::{Error, Result},
+    mirror::kept::{GZIP_AT_ONCE, IndexContent, Rendition, keep, overhead},
+    policy::RulesVersion,
     store::{Pulse, Spool},
     upstream::{Encoding, IndexStream, gunzip, inflate},
 };
@@ -27,12 +25,14 @@ const START: usize = 1 << 10;
 
 /// What the index file will be.
 #[derive(Clone)]
-pub(super) struct Wanted {
+pub(super) struct Expected {
     pub(super) path: IndexPath,
     /// What there is already.
     pub(super) known: Option<Bytes>,
     /// When it changed.
     pub(super) modified: SystemTime,
+    /// What decides what is shown of it.
+    pub(super) rules: RulesVersion,
 }
 
 /// What an index file comes to.
@@ -42,7 +42,7 @@ pub(super) enum Ready {
     /// There is nothing in it.
     Empty,
     /// It is new.
-    New(Arc<Content>),
+    New(Arc<IndexContent>, Arc<Rendition>),
 }
 
 /// What a first look found.
@@ -60,7 +60,7 @@ pub(super) struct Needs {
     pub(super) bytes: u64,
 }
 
-/// A body, and its gzip twin if it came as one that can be passed on.
+/// A body, and its gzip variant if it came as one that can be passed on.
 pub(super) struct Decoded {
     body: Bytes,
     gzip: Option<Bytes>,
@@ -105,22 +105,26 @@ impl Wire for (&Spool, &Pulse) {
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no index file, or not encoded as it is said to be.
-pub(super) fn measure(wire: &impl Wire, encoding: Encoding, wanted: &Wanted) -> Result<Measured> {
+pub(super) fn measure(
+    wire: &impl Wire,
+    encoding: Encoding,
+    expected: &Expected,
+) -> Result<Measured> {
     let mut measure = Measure::default();
     let mut start = Vec::new();
     // What follows of the known body, as long as there is no difference.
-    let mut same = wanted.known.as_deref();
-    let see = |piece: &[u8]| {
-        measure.add(piece);
+    let mut same = expected.known.as_deref();
+    let see = |chunk: &[u8]| {
+        measure.add(chunk);
         let room = START - start.len();
-        start.extend_from_slice(&piece[..room.min(piece.len())]);
-        same = same.and_then(|rest| rest.strip_prefix(piece));
+        start.extend_from_slice(&chunk[..room.min(chunk.len())]);
+        same = same.and_then(|rest| rest.strip_prefix(chunk));
         wire.beat();
     };
     let is_plain = match encoding {
         Encoding::Gzip => inflate(wire.reader()?, IndexStream::MAX_SIZE, see)?,
         Encoding::Identity => {
-            each_piece(wire.reader()?, see)?;
+            each_chunk(wire.reader()?, see)?;
             false
         }
     };
@@ -133,13 +137,13 @@ pub(super) fn measure(wire: &impl Wire, encoding: Encoding, wanted: &Wanted) -> 
     }
     if !measure.has_entries() {
         // Its start says well enough what it is instead.
-        IndexFile::parse(wanted.path, start.into())?;
+        IndexFile::parse(expected.path, start.into())?;
     }
-    let twin = match is_plain {
+    let gzip = match is_plain {
         true => wire.length(),
-        false => length.min(COMPRESS_AT_ONCE),
+        false => length.min(GZIP_AT_ONCE),
     };
-    let bytes = (measure.needs() + twin + size_of::<Content>()) as u64;
+    let bytes = (measure.needs() + gzip + overhead()) as u64;
     Ok(Measured::Needs(Needs { length, bytes }))
 }
 
@@ -156,12 +160,12 @@ pub(super) fn decode(wire: &impl Wire, encoding: Encoding, needs: Needs) -> Resu
         Encoding::Gzip => {
             let decoded = gunzip(wire.reader()?, needs.length)?;
             wire.beat();
-            let twin = decoded
+            let gzip = decoded
                 .is_plain
                 .then(|| read_all(wire.reader()?, wire.length()));
             Ok(Decoded {
                 body: decoded.body,
-                gzip: twin.transpose()?,
+                gzip: gzip.transpose()?,
             })
         }
     }
@@ -171,22 +175,22 @@ pub(super) fn decode(wire: &impl Wire, encoding: Encoding, needs: Needs) -> Resu
 ///
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no index file of that crate.
-pub(super) fn finish(decoded: Decoded, wanted: &Wanted, lease: Lease) -> Result<Ready> {
-    let file = IndexFile::parse(wanted.path, decoded.body)?;
+pub(super) fn finish(decoded: Decoded, expected: &Expected, lease: Lease) -> Result<Ready> {
+    let file = IndexFile::parse(expected.path, decoded.body)?;
     let sha256 = Sha256::of(file.body());
-    let shown = Shown::AsIs(decoded.gzip);
-    let content = content(file, sha256, wanted.modified, shown, lease);
-    Ok(Ready::New(content))
+    let (shown, validity) = view(expected.rules, decoded.gzip);
+    let (content, rendition) = keep(file, sha256, expected.modified, shown, validity, lease);
+    Ok(Ready::New(content, rendition))
 }
 
-fn each_piece(mut wire: impl BufRead, mut see: impl FnMut(&[u8])) -> Result<()> {
+fn each_chunk(mut wire: impl BufRead, mut see: impl FnMut(&[u8])) -> Result<()> {
     loop {
-        let piece = wire.fill_buf().map_err(|e| unreadable(&e))?;
-        if piece.is_empty() {
+        let chunk = wire.fill_buf().map_err(|e| unreadable(&e))?;
+        if chunk.is_empty() {
             return Ok(());
         }
-        see(piece);
-        let length = piece.len();
+        see(chunk);
+        let length = chunk.len();
         wire.consume(length);
     }
 }

@@ -1,221 +1,205 @@
-//! Offline: what is stored, shown so that a resolver picks only what can be downloaded, and what was asked for in vain.
+//! [`IndexFromStore`]: offline, index files are shown as what is stored allows, so that a resolver picks only what can be downloaded.
 //!
 //! What stands in for asking upstream is a look into the store. It is taken again when an import has announced a change, which is looked for every
 //! ten milliseconds at most, and otherwise after `freshness.fresh_for`, for whoever copies files in by hand.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::{Instant, timeout_at};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::{
-    CrateBody, Found, Inner,
-    crates::{found, key_in},
-    entry::{Ahead, Due, IndexEntry, Shown, content},
-    index::{Answer, make, shown},
-    memory::Resident,
+    blocking::make,
+    gzip_variants::GzipMaker,
+    records::StoredRecords,
+    shown::{IndexFound, IndexWaiters},
+    source::IndexSource,
+    view::view,
 };
 use crate::{
     allowance::Lease,
     config::sections::OfflineIndex,
-    domain::{CrateId, CrateKey, CrateName, IndexFile, IndexKey, MissedRequest, Outcome, Version},
+    domain::{CrateId, CrateKey, IndexFile, IndexKey, MissedRequest, Version},
     error::{Error, Kind, Result},
+    mirror::{
+        kept::{Due, IndexEntry, ReadAheadMark, Shown, keep},
+        shared::{Found, Resident, Shared, not_in_store, unreadable_offline},
+    },
     policy::render,
     store::{IndexRecord, Mark},
-    upstream::ANSWER_WITHIN,
 };
 
-impl Inner {
-    /// The index file under `key`, from what is stored alone.
-    pub(super) async fn offline_index(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
-        match self.looked_up(key, now).await {
-            Ok(Found { value, outcome }) => shown(&key, value, outcome),
-            Err(e) if e.kind() == Kind::Offline => {
-                let missed = MissedRequest {
-                    registry: key.registry,
-                    name: key.name(),
-                    version: None,
-                };
-                self.note_missed(missed, now);
-                Err(e)
-            }
-            Err(e) => Err(e),
-        }
-    }
+/// The store, looked into in upstream's place. There is nothing in here to ask an upstream with.
+pub(super) struct IndexFromStore(pub(super) Arc<Lookup>);
 
-    /// The .crate file of `id`, whose index file is under `index`, from what is stored alone.
-    pub(super) async fn offline_crate(
-        self: &Arc<Self>,
-        index: &IndexKey,
-        id: &CrateId,
-        now: SystemTime,
-    ) -> Result<Found<CrateBody>> {
-        let entry = match self.looked_up(*index, now).await {
-            Ok(found) => Some(found.value),
-            Err(e) if e.kind() == Kind::Offline => None,
-            Err(e) => return Err(e),
-        };
-        let canonical = entry.as_ref().map(|entry| entry.file().name());
-        if let Some(canonical) = canonical.filter(|name| *name != id.name) {
-            return Err(other_spelling(index, id, canonical));
-        }
-        // Also of a crate that upstream has withdrawn: what was served once is served again.
-        let listed = entry.as_deref();
-        let body = match listed.and_then(|entry| key_in(entry, index.registry, id)) {
-            Some(key) => {
-                let stored = self.stored_crate(&key, now).await;
-                stored.map_err(|e| told(id, &e))?
-            }
-            None => {
-                let stored = self.withdrawn_crate(index, id, listed, now).await;
-                stored.map(|found| found.value)
-            }
-        };
-        if let Some(body) = body {
-            return Ok(found(body, Outcome::Hit));
-        }
-        self.store.require().await.map_err(|e| told(id, &e))?;
-        let missed = MissedRequest {
-            registry: index.registry,
-            name: id.name,
-            version: Some(id.version),
-        };
-        self.note_missed(missed, now);
-        Err(not_in_store(&missed))
-    }
+/// Who looks into the store.
+pub(super) struct Lookup {
+    shared: Arc<Shared>,
+    records: Arc<StoredRecords>,
+    gzip: Arc<GzipMaker>,
+    setting: OfflineIndex,
+}
 
-    /// The answer that what is in memory allows, if the store is known to be as it was when it was looked into.
-    pub(super) fn offline_answer(
+impl IndexSource for IndexFromStore {
+    /// A look that began before may have missed what has been imported since.
+    const SERVES_LATECOMERS: bool = false;
+
+    fn permits(
         &self,
-        key: &IndexKey,
+        _key: &IndexKey,
         known: Resident,
         now: SystemTime,
-    ) -> Option<Answer> {
-        let entry = self.unchanged(known, self.store.change_mark_at_once()?, now)?;
-        Some(shown(key, entry, Outcome::Hit))
+    ) -> Option<Result<IndexFound>> {
+        let mark = self.0.shared.store.change_mark_at_once()?;
+        let entry = self.0.unchanged(known, mark, now)?;
+        Some(Ok(Found::here(entry)))
     }
 
+    async fn remembered(&self, key: &IndexKey, now: SystemTime) -> Option<Result<IndexFound>> {
+        let Shared { store, memory, .. } = &*self.0.shared;
+        let mark = store.change_mark().await;
+        let entry = self.0.unchanged(memory.index(key)?, mark, now)?;
+        Some(Ok(Found::here(entry)))
+    }
+
+    fn obtain(
+        &self,
+        key: IndexKey,
+        now: SystemTime,
+        _waiters: IndexWaiters,
+    ) -> BoxFuture<'static, Result<IndexFound>> {
+        let lookup = self.0.clone();
+        Box::pin(async move { lookup.look_up(key, now).await })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    fn meanwhile(&self, _key: &IndexKey, _now: SystemTime) -> Option<Arc<IndexEntry>> {
+        None
+    }
+
+    fn late(&self, _key: &IndexKey) -> Error {
+        Error::store("it took too long")
+    }
+
+    /// Whatever its age, what is in memory is served when the store fails.
+    fn failed(&self, key: &IndexKey, error: Error) -> Result<IndexFound> {
+        let failed = !matches!(error.kind(), Kind::Offline | Kind::Corrupt);
+        match self.0.shared.memory.index(key) {
+            Some(Resident::Index(entry)) if failed => {
+                tracing::warn!(name = %key.name(), "served from memory, because the store fails: {error}");
+                Ok(Found::here(entry))
+            }
+            Some(Resident::Index(_) | Resident::Absent(_) | Resident::Crate(_)) | None => {
+                Err(unreadable_offline(&key.name(), &error))
+            }
+        }
+    }
+}
+
+impl Lookup {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        records: Arc<StoredRecords>,
+        gzip: Arc<GzipMaker>,
+        setting: OfflineIndex,
+    ) -> Self {
+        Self {
+            shared,
+            records,
+            gzip,
+            setting,
+        }
+    }
+
+    /// What is in memory, if the store is known to be as it was when it was looked into, and the rules show the same of it.
     fn unchanged(&self, known: Resident, mark: Mark, now: SystemTime) -> Option<Arc<IndexEntry>> {
         let Resident::Index(entry) = known else {
             return None;
         };
-        let is_due = !matches!(entry.due(&self.freshness, now), Due::Nothing);
-        (!is_due && entry.seen == Some(mark)).then_some(entry)
-    }
-
-    /// The entry under `key`, from memory as long as the store is as it was when it was looked into; whatever its age when the store fails.
-    async fn looked_up(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        let looked = timeout_at(deadline, self.look_up_now(key, now)).await;
-        let looked = looked.unwrap_or_else(|_| Err(Error::store("it took too long")));
-        let failed = |e: &Error| !matches!(e.kind(), Kind::Offline | Kind::Corrupt);
-        match (looked, self.memory.index(&key)) {
-            (Err(e), Some(Resident::Index(entry))) if failed(&e) => {
-                tracing::warn!(name = %key.name(), "served from memory, because the store fails: {e}");
-                Ok(hit(entry))
-            }
-            (Err(e), _) => Err(told(&key.name(), &e)),
-            (Ok(found), _) => Ok(found),
-        }
-    }
-
-    async fn look_up_now(self: &Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
-        let came = Instant::now();
-        loop {
-            let mark = self.store.change_mark().await;
-            let known = self.memory.index(&key);
-            if let Some(entry) = known.and_then(|known| self.unchanged(known, mark, now)) {
-                return Ok(hit(entry));
-            }
-            let flight = self.refreshes.join(key, &self.tasks, |_| {
-                let inner = self.clone();
-                async move { inner.look_up(key, now).await }
-            });
-            let began = flight.started;
-            let looked = flight.result.await;
-            // A look that began before may have missed what has been imported since.
-            if began >= came {
-                return looked;
-            }
-        }
+        let is_due = !matches!(entry.due(&self.shared.freshness, now), Due::Nothing);
+        let is_valid = entry.rendition().is_valid(self.shared.rules(), now);
+        (!is_due && is_valid && entry.seen == Some(mark)).then_some(entry)
     }
 
     /// Looks into the store and keeps in memory what is to be shown of it.
-    async fn look_up(self: Arc<Self>, key: IndexKey, now: SystemTime) -> Answer {
+    async fn look_up(&self, key: IndexKey, now: SystemTime) -> Result<IndexFound> {
+        let Shared { store, memory, .. } = &*self.shared;
         // Before looking: what changes meanwhile is looked at again.
-        let seen = Some(self.store.change_mark().await);
-        let Some(leased) = self.leased_record(&key, now, 1).await? else {
-            self.store.require().await?;
+        let seen = Some(store.change_mark().await);
+        let Some(leased) = self.records.leased(&key, now, 1).await? else {
+            store.require().await?;
             return Err(not_in_store(&MissedRequest {
                 registry: key.registry,
                 name: key.name(),
                 version: None,
             }));
         };
-        let stored = match self.offline_index {
-            OfflineIndex::Stored => Some(self.store.crates_of(&key).await?),
+        let stored = match self.setting {
+            OfflineIndex::Stored => Some(store.crates_of(&key).await?),
             OfflineIndex::Full => None,
         };
         let entry = self.entry_of(key, leased, stored, now).await?;
         let entry = Arc::new(IndexEntry { seen, ..entry });
-        self.memory.keep_index(&key, Resident::Index(entry.clone()));
-        Ok(hit(entry))
+        memory.keep_index(&key, Resident::Index(entry.clone()));
+        Ok(Found::here(entry))
     }
 
     /// Makes an entry of a record; with a list of what is `stored`, every other version is shown as yanked.
     async fn entry_of(
-        self: &Arc<Self>,
+        &self,
         key: IndexKey,
         (record, lease): (IndexRecord, Lease),
         stored: Option<Vec<CrateKey>>,
         now: SystemTime,
     ) -> Result<IndexEntry> {
-        let _turn = self.readying.acquire().await;
-        let IndexRecord {
-            body,
-            sha256,
-            validators,
-            modified_at,
-            gone,
-            ..
-        } = record;
+        let rules = self.shared.rules();
+        let _permit = self.records.permit().await;
         let made = make(move || {
+            let IndexRecord {
+                body,
+                sha256,
+                validators,
+                modified_at,
+                gone,
+                ..
+            } = record;
             let file = IndexFile::parse(key.path, body)?;
-            let shown = stored.and_then(|stored| only_stored(&file, &key, &stored));
-            let shown = shown.map_or(Shown::AsIs(None), Shown::Other);
-            Ok(content(file, sha256, modified_at, shown, lease))
+            let (shown, validity) = view(rules, None);
+            let stored = stored.and_then(|stored| only_stored(&file, &key, &stored));
+            let shown = stored.map_or(shown, Shown::Other);
+            let (content, rendition) = keep(file, sha256, modified_at, shown, validity, lease);
+            Ok(IndexEntry {
+                content,
+                rendition,
+                validators,
+                modified_at,
+                checked_at: now,
+                recorded_at: now,
+                failed_at: None,
+                gone,
+                seen: None,
+                read_ahead: ReadAheadMark::default(),
+            })
         });
         // What the store checked and can't be an index file was stored as one by somebody else.
-        let content = made.await.map_err(|e| match e.kind() {
+        let entry = made.await.map_err(|e| match e.kind() {
             Kind::UpstreamFault => Error::corrupt(e.message()),
             _ => e,
         })?;
-        self.make_twin(key, &content);
-        Ok(IndexEntry {
-            content,
-            validators,
-            fetched_at: modified_at,
-            checked_at: now,
-            recorded_at: now,
-            failed_at: None,
-            gone,
-            seen: None,
-            ahead: Ahead::default(),
-        })
-    }
-
-    /// Remembers what was asked for in vain, beside the answer.
-    fn note_missed(self: &Arc<Self>, missed: MissedRequest, now: SystemTime) {
-        tracing::info!(wanted = %missed, "asked for and not here");
-        let inner = self.clone();
-        self.detach(async move {
-            // Who can't write it down (a store on a read-only disk) still serves.
-            let _ = inner.store.note_missed(missed, now).await;
-        });
+        self.gzip.make(key, &entry.rendition);
+        Ok(entry)
     }
 }
 
 /// `file` with every version yanked whose .crate file isn't among `stored`; nothing when all are there.
-fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<bytes::Bytes> {
+fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<Bytes> {
     let stored: HashSet<String> = stored.iter().map(CrateKey::path).collect();
     let (registry, name) = (key.registry, file.name());
     let missing = |version: &Version| {
@@ -232,49 +216,4 @@ fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<
         !stored.contains(&key.path())
     };
     render(file, missing)
-}
-
-fn hit(entry: Arc<IndexEntry>) -> Found<Arc<IndexEntry>> {
-    Found {
-        value: entry,
-        outcome: Outcome::Hit,
-    }
-}
-
-/// What to say to who asks for what isn't here: that nobody will fetch it, and who can bring it.
-fn not_in_store(missed: &MissedRequest) -> Error {
-    let MissedRequest { registry, name, .. } = missed;
-    let what = match missed.version {
-        Some(version) => format!("{name} {version}"),
-        None => format!("crate {name}"),
-    };
-    Error::offline(format!(
-        "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {missed}` and \
-         `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
-    ))
-}
-
-/// What to say of `what` when nobody can fetch it again: that it isn't here, that it is corrupt, or that it can't be read at the moment. The causes
-/// are for the log.
-fn told(what: &dyn std::fmt::Display, error: &Error) -> Error {
-    match error.kind() {
-        Kind::Offline => error.clone(),
-        Kind::Corrupt => Error::corrupt(format!(
-            "what this mirror has stored of {what} is corrupt, and it is offline and can't fetch it again; import it anew"
-        )),
-        _ => {
-            tracing::warn!("{what} can't be served: {error}");
-            let sentence = format!(
-                "what this mirror has stored of {what} can't be read at the moment; try again"
-            );
-            Error::new(Kind::Overloaded, sentence)
-        }
-    }
-}
-
-fn other_spelling(index: &IndexKey, id: &CrateId, canonical: CrateName) -> Error {
-    Error::absent(format!(
-        "{} has no crate {}; its name is {canonical}",
-        index.registry, id.name
-    ))
 }

@@ -1,61 +1,77 @@
-//! Gzip twins of large index files, made beside the answers that go out without them meanwhile, so that nobody waits for one.
+//! [`GzipMaker`]: gzip variants of large index files, made beside the answers that go out without them meanwhile, so that nobody waits for one.
 
 use std::sync::{Arc, Weak};
 
-use super::{Inner, entry::Content};
-use crate::domain::IndexKey;
+use tokio::sync::Semaphore;
 
-/// How many twins are made at once: they cost computing that requests want too.
-pub(super) const TWINS_AT_ONCE: usize = 1;
+use crate::{
+    domain::IndexKey,
+    mirror::{kept::Rendition, shared::Shared},
+};
 
-/// Whether large index files get a gzip twin.
+/// How many gzip variants are made at once: they cost computing that requests want too.
+const AT_ONCE: usize = 1;
+
+/// Whether large index files get a gzip variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twins {
+pub enum GzipVariants {
     /// They do: clients take them.
     Made,
     /// They don't: nobody is served.
     Never,
 }
 
-impl Inner {
-    /// Has the twin of `content` made if there is none yet, nobody is at it and somebody may want it.
-    pub(super) fn make_twin(self: &Arc<Self>, key: IndexKey, content: &Arc<Content>) {
-        if self.gzip == Twins::Never || !content.rendition.claim_twin() {
-            return;
+/// Who makes gzip variants.
+pub(super) struct GzipMaker {
+    shared: Arc<Shared>,
+    wanted: GzipVariants,
+    permits: Semaphore,
+}
+
+impl GzipMaker {
+    pub(super) fn new(shared: Arc<Shared>, wanted: GzipVariants) -> Self {
+        Self {
+            shared,
+            wanted,
+            permits: Semaphore::new(AT_ONCE),
         }
-        let (inner, content) = (self.clone(), Arc::downgrade(content));
-        let work = self.stopping.clone();
-        let work = work.run_until_cancelled_owned(async move { inner.twin(key, content).await });
-        self.detach(async move {
-            work.await;
-        });
     }
 
-    async fn twin(self: Arc<Self>, key: IndexKey, content: Weak<Content>) {
-        let _turn = self.twins.acquire().await;
-        // What was evicted meanwhile is not kept for its twin.
-        let Some(content) = content.upgrade() else {
+    /// Has the gzip variant of `rendition` made if there is none yet, nobody is at it and somebody may want it.
+    pub(super) fn make(self: &Arc<Self>, key: IndexKey, rendition: &Arc<Rendition>) {
+        if self.wanted == GzipVariants::Never || !rendition.claim_gzip() {
+            return;
+        }
+        let (this, rendition) = (self.clone(), Arc::downgrade(rendition));
+        let background = &self.shared.background;
+        background.run_until_stopped(async move { this.make_now(key, rendition).await });
+    }
+
+    async fn make_now(&self, key: IndexKey, rendition: Weak<Rendition>) {
+        let _permit = self.permits.acquire().await;
+        // What was evicted meanwhile is not kept for its gzip variant.
+        let Some(rendition) = rendition.upgrade() else {
             return;
         };
         let made = tokio::task::spawn_blocking({
-            let (content, allowance) = (content.clone(), self.allowance.clone());
-            move || content.rendition.make_twin(&allowance)
+            let (rendition, budget) = (rendition.clone(), self.shared.budget.clone());
+            move || rendition.make_gzip(&budget)
         });
         match made.await {
-            Ok(Ok(twin)) => {
-                content.rendition.set_twin(twin);
-                self.weigh_again(&key, &content);
+            Ok(Ok(variant)) => {
+                rendition.set_gzip(variant);
+                self.weigh_again(&key, &rendition);
             }
             // No memory to spare: the body goes out as it is, until the next time that it is put into memory.
-            Ok(Err(_)) => content.rendition.unclaim_twin(),
+            Ok(Err(_)) => rendition.unclaim_gzip(),
             Err(_) => {}
         }
     }
 
     /// Has memory notice that an entry has grown.
-    fn weigh_again(&self, key: &IndexKey, content: &Arc<Content>) {
-        self.memory.change_index(key, |current| {
-            Arc::ptr_eq(&current.content, content).then(|| current.clone())
+    fn weigh_again(&self, key: &IndexKey, rendition: &Arc<Rendition>) {
+        self.shared.memory.change_index(key, |current| {
+            Arc::ptr_eq(&current.rendition, rendition).then(|| current.clone())
         });
     }
 }

@@ -1,333 +1,386 @@
-//! Index files: from memory, from the store, or refreshed upstream by one shared request.
+//! [`IndexService`]: index files, from memory, else from what stands behind it, obtained once for all who ask.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+mod blocking;
+mod copies;
+mod decoding;
+mod from_store;
+mod from_upstream;
+mod gzip_variants;
+mod pile;
+mod read_ahead;
+mod reception;
+mod records;
+mod refresh;
+mod shown;
+mod source;
+mod view;
+mod write_behind;
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+
+pub use gzip_variants::GzipVariants;
+
+pub(in crate::mirror) use from_upstream::Trigger;
+pub(in crate::mirror) use shown::IndexFound;
+
+use self::{
+    from_store::{IndexFromStore, Lookup},
+    from_upstream::IndexFromUpstream,
+    gzip_variants::GzipMaker,
+    read_ahead::ReadAhead,
+    records::StoredRecords,
+    refresh::Refresher,
+    shown::shown,
+    source::IndexSource,
 };
-
-use tokio::time::{Instant, timeout, timeout_at};
-
 use super::{
-    Found, Inner, Mirror, Registry,
-    entry::{Ahead, Content, Due, IndexEntry, Shown, content},
-    memory::Resident,
-    refresh::{Asker, Interested},
-    rendition::COMPRESS_AT_ONCE,
+    kept::IndexEntry,
+    registry::Registry,
+    shared::{Flight, Found, Resident, Shared, SingleFlight, note_missed},
 };
 use crate::{
-    allowance::Lease,
-    domain::{CrateName, IndexFile, IndexKey, Measure, Outcome},
-    error::{Error, Kind, Result},
-    store::{IndexRecord, StoredIndex},
+    config::sections::{OfflineIndex, ReadAhead as ReadAheadSettings},
+    domain::{CrateName, IndexKey, MissedRequest, Outcome},
+    error::{Kind, Result},
     upstream::{ANSWER_WITHIN, Upstream},
 };
 
-/// How long the store may take altogether before upstream is asked as if nothing were stored: the other half is upstream's.
-const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 2);
+/// How index files are served.
+pub(super) struct IndexSettings {
+    pub(super) read_ahead: ReadAheadSettings,
+    pub(super) gzip: GzipVariants,
+    pub(super) offline: OfflineIndex,
+}
 
-/// An index file for who asked for it.
-pub(super) type Answer = Result<Found<Arc<IndexEntry>>>;
+/// The index files of all registries.
+pub(super) struct IndexService {
+    shared: Arc<Shared>,
+    records: Arc<StoredRecords>,
+    refresher: Arc<Refresher>,
+    read_ahead: Arc<ReadAhead>,
+    from_store: IndexFromStore,
+    /// What is being obtained.
+    flights: SingleFlight<IndexKey, IndexFound>,
+}
 
-impl Mirror {
+impl IndexService {
+    pub(super) fn new(shared: Arc<Shared>, settings: IndexSettings) -> Self {
+        let flights = SingleFlight::default();
+        let gzip = Arc::new(GzipMaker::new(shared.clone(), settings.gzip));
+        let records = Arc::new(StoredRecords::new(shared.clone(), gzip.clone()));
+        let refresher = Refresher::new(shared.clone(), records.clone(), gzip.clone());
+        let refresher = Arc::new(refresher);
+        let read_ahead = ReadAhead::new(
+            settings.read_ahead,
+            shared.clone(),
+            records.clone(),
+            refresher.clone(),
+            flights.clone(),
+        );
+        let lookup = Lookup::new(shared.clone(), records.clone(), gzip, settings.offline);
+        Self {
+            shared,
+            records,
+            refresher,
+            read_ahead: Arc::new(read_ahead),
+            from_store: IndexFromStore(Arc::new(lookup)),
+            flights,
+        }
+    }
+
     /// The index file of `name`, as fresh as it has to be.
     ///
     /// # Errors
     /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
     /// and [`Kind::Corrupt`] when there is no upstream to ask.
-    pub fn index(
+    pub(super) async fn get(
         &self,
         registry: &Registry,
         name: CrateName,
         now: SystemTime,
-    ) -> impl Future<Output = Answer> {
-        self.index_for(registry, name, now, Asker::Client)
-    }
-
-    /// The same for who knows already what else it needs: no dependency is read ahead.
-    ///
-    /// # Errors
-    /// Those of [`index`](Self::index).
-    pub fn index_alone(
-        &self,
-        registry: &Registry,
-        name: CrateName,
-        now: SystemTime,
-    ) -> impl Future<Output = Answer> {
-        self.index_for(registry, name, now, Asker::Alone)
-    }
-
-    async fn index_for(
-        &self,
-        registry: &Registry,
-        name: CrateName,
-        now: SystemTime,
-        asker: fn(Interested) -> Asker,
-    ) -> Answer {
-        if let Some(answer) = self.index_at_once(registry, name, now) {
-            return answer;
+        trigger: Trigger,
+    ) -> Result<IndexFound> {
+        if let Some(found) = self.get_at_once(registry, name, now) {
+            return found;
         }
         let key = IndexKey::new(registry.name(), name);
-        let upstream = match registry {
-            Registry::Online(upstream) => upstream,
-            // Boxed for the others, who are many more and would keep room for it.
-            Registry::Offline(_) => return Box::pin(self.0.offline_index(key, now)).await,
-        };
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let answer = self
-            .refreshed_for(asker, upstream, key, now, deadline, |_| true)
-            .await;
-        self.0.note_asked(&answer);
-        answer
+        let found = match registry {
+            Registry::Online(upstream) => {
+                let source = self.from_upstream(upstream, trigger);
+                self.obtained(&source, key, now, deadline, |_| true).await
+            }
+            Registry::Offline(_) => {
+                let found = self.looked_up(key, now, deadline).await;
+                found.inspect_err(|e| {
+                    if e.kind() == Kind::Offline {
+                        self.note_missed(&key, now);
+                    }
+                })
+            }
+        };
+        self.given(&key, found)
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
-    pub fn index_at_once(
+    pub(super) fn get_at_once(
         &self,
         registry: &Registry,
         name: CrateName,
         now: SystemTime,
-    ) -> Option<Answer> {
+    ) -> Option<Result<IndexFound>> {
         let key = IndexKey::new(registry.name(), name);
-        let known = self.0.memory.index(&key)?;
-        let answer = match registry {
-            Registry::Online(_) => self.0.answer(&key, known, now)?,
-            Registry::Offline(_) => self.0.offline_answer(&key, known, now)?,
-        };
-        self.0.note_asked(&answer);
-        Some(answer)
-    }
-
-    /// The index file after a refresh, or the stale copy if that takes longer than a client has patience for and `will_do` accepts the copy.
-    pub(super) async fn refreshed(
-        &self,
-        upstream: &Arc<Upstream>,
-        key: IndexKey,
-        now: SystemTime,
-        deadline: Instant,
-        will_do: impl Fn(&IndexEntry) -> bool,
-    ) -> Answer {
-        self.refreshed_for(Asker::Client, upstream, key, now, deadline, will_do)
-            .await
-    }
-
-    async fn refreshed_for(
-        &self,
-        asker: fn(Interested) -> Asker,
-        upstream: &Arc<Upstream>,
-        key: IndexKey,
-        now: SystemTime,
-        deadline: Instant,
-        will_do: impl Fn(&IndexEntry) -> bool,
-    ) -> Answer {
-        let flight = self.0.refreshes.join(key, &self.0.tasks, |interest| {
-            let (inner, upstream) = (self.0.clone(), upstream.clone());
-            async move { inner.refresh(&upstream, key, now, asker(interest)).await }
-        });
-        let patience_ends = flight.started + *self.0.freshness.patience;
-        if let Ok(result) = timeout_at(patience_ends.min(deadline), flight.result.clone()).await {
-            return result;
-        }
-        // The flight puts the copy it found in the store into memory before it asks upstream.
-        if let Some(Resident::Index(entry)) = self.0.memory.index(&key)
-            && !matches!(entry.due(&self.0.freshness, now), Due::Replace)
-            && will_do(&entry)
-        {
-            self.0.refreshes.leave_running(&key, flight);
-            return shown(&key, entry, Outcome::Stale);
-        }
-        timeout_at(deadline, flight.result)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::upstream_timeout(format!(
-                    "the index file of {} didn't arrive from {} in time; try again",
-                    key.name(),
-                    key.registry
-                )))
-            })
-    }
-}
-
-impl Inner {
-    /// Notes that what was fetched ahead was worth it.
-    fn note_asked(&self, answer: &Answer) {
-        if let Ok(found) = answer
-            && found.value.was_ahead()
-        {
-            self.metrics.read_ahead_useful.inc();
-        }
-    }
-
-    /// The answer that what is in memory allows without asking upstream, if it does.
-    pub(super) fn answer(
-        &self,
-        key: &IndexKey,
-        known: Resident,
-        now: SystemTime,
-    ) -> Option<Answer> {
-        match known {
-            Resident::Index(entry) => match entry.due(&self.freshness, now) {
-                Due::Nothing => Some(shown(key, entry, Outcome::Hit)),
-                Due::NotYet => Some(shown(key, entry, Outcome::Stale)),
-                Due::Refresh | Due::Replace => None,
-            },
-            Resident::Absent(since) if self.still_absent(since, now) => {
-                Some(Err(no_such_crate(key)))
+        let known = self.shared.memory.index(&key)?;
+        let found = match registry {
+            Registry::Online(upstream) => {
+                let source = self.from_upstream(upstream, Trigger::Client);
+                source.permits(&key, known, now)?
             }
+            Registry::Offline(_) => self.from_store.permits(&key, known, now)?,
+        };
+        Some(self.given(&key, found))
+    }
+
+    /// What memory, else the store, has of an index file, whatever its age, also when the crate is gone from upstream's index. A store that can't be read
+    /// is one that has nothing.
+    pub(super) async fn at_hand(&self, key: &IndexKey, now: SystemTime) -> Option<Arc<IndexEntry>> {
+        match self.records.known(key, now).await {
+            Ok(Some(Resident::Index(entry))) => Some(entry),
+            Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => None,
+        }
+    }
+
+    /// What memory alone has of an index file, whatever its age.
+    pub(super) fn in_memory(&self, key: &IndexKey) -> Option<Arc<IndexEntry>> {
+        match self.shared.memory.index(key)? {
+            Resident::Index(entry) => Some(entry),
             Resident::Absent(_) | Resident::Crate(_) => None,
         }
     }
 
-    pub(super) fn still_absent(&self, since: SystemTime, now: SystemTime) -> bool {
-        now.duration_since(since)
-            .is_ok_and(|age| age < self.freshness.absent_for())
-    }
-
-    /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
+    /// The index file after a revalidation, or the stale copy if that takes longer than a client has patience for and `will_do` accepts the copy.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, or not in time: it may have a copy all the same.
-    pub(super) async fn known_index(
-        self: &Arc<Self>,
-        key: &IndexKey,
-        now: SystemTime,
-    ) -> Result<Option<Resident>> {
-        if let Some(resident) = self.memory.index(key) {
-            return Ok(Some(resident));
-        }
-        let stored = timeout(STORE_WITHIN, self.stored_index(key, now)).await;
-        let stored = stored.unwrap_or_else(|_| {
-            let path = key.path();
-            Err(Error::store(format!("reading {path} took too long")))
-        })?;
-        // A refresh may have brought a newer one meanwhile.
-        Ok(stored.map(|entry| {
-            let entry = Resident::Index(entry);
-            self.memory.keep_index_unless_known(key, entry)
-        }))
-    }
-
-    /// The index record under `key`, with a lease that it had before it was read, on all that is made of it and on `copies` of its body.
-    ///
-    /// # Errors
-    /// Those of [`load_index`](crate::store::Store::load_index), and [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
-    pub(super) async fn leased_record(
+    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
+    /// and [`Kind::Corrupt`] when there is no upstream to ask.
+    pub(super) async fn revalidated(
         &self,
-        key: &IndexKey,
+        upstream: &Arc<Upstream>,
+        key: IndexKey,
         now: SystemTime,
-        copies: usize,
-    ) -> Result<Option<(IndexRecord, Lease)>> {
-        let mut waited_for = None;
-        // Once as it may be, once with memory for its size, once with memory for what was found in it; and it may be replaced at any moment.
-        for _ in 0..3 {
-            let (allowance, lease) = (self.allowance.clone(), waited_for.take());
-            let admit = move |size| match lease {
-                Some(lease) => Some(lease).filter(|lease: &Lease| lease.bytes() >= size),
-                None => allowance.try_take_needed(size),
-            };
-            let needs = match self.store.load_index(key, now, admit).await? {
-                None => return Ok(None),
-                Some(StoredIndex::Large(size)) => size,
-                Some(StoredIndex::Whole(record, lease)) => {
-                    match make(move || Ok(with_room(record, lease, copies))).await? {
-                        Room::Enough(record, lease) => return Ok(Some((record, lease))),
-                        Room::Short(needs) => needs,
-                    }
+        deadline: Instant,
+        will_do: impl Fn(&IndexEntry) -> bool,
+    ) -> Result<IndexFound> {
+        let source = self.from_upstream(upstream, Trigger::Client);
+        let found = self.obtained(&source, key, now, deadline, will_do).await;
+        shown(&key, found?)
+    }
+
+    /// The index file as the store has it, also when the crate is gone from upstream's index.
+    ///
+    /// # Errors
+    /// [`Kind::Offline`] when it isn't there, [`Kind::Corrupt`] when it isn't whole, [`Kind::Overloaded`] when it can't be read.
+    pub(super) async fn looked_up(
+        &self,
+        key: IndexKey,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<IndexFound> {
+        let found = self.obtained(&self.from_store, key, now, deadline, |_| true);
+        found.await
+    }
+
+    fn from_upstream<'a>(
+        &'a self,
+        upstream: &'a Arc<Upstream>,
+        trigger: Trigger,
+    ) -> IndexFromUpstream<'a> {
+        IndexFromUpstream {
+            shared: &self.shared,
+            refresher: &self.refresher,
+            read_ahead: &self.read_ahead,
+            upstream,
+            trigger,
+        }
+    }
+
+    /// What memory allows, or else what the source comes to, which is asked once for all who wait.
+    async fn obtained<S: IndexSource>(
+        &self,
+        source: &S,
+        key: IndexKey,
+        now: SystemTime,
+        deadline: Instant,
+        will_do: impl Fn(&IndexEntry) -> bool,
+    ) -> Result<IndexFound> {
+        let came = Instant::now();
+        loop {
+            if let Some(found) = source.remembered(&key, now).await {
+                return found;
+            }
+            let tasks = self.shared.background.tasks();
+            let flight = self
+                .flights
+                .join(key, tasks, |waiters| source.obtain(key, now, waiters));
+            let is_mine = S::SERVES_LATECOMERS || flight.started >= came;
+            let landed = self.landed(source, key, flight, now, deadline, &will_do);
+            let found = landed.await;
+            if is_mine || Instant::now() >= deadline {
+                return found;
+            }
+        }
+    }
+
+    /// What a flight comes to, or the copy that will do meanwhile.
+    async fn landed<S: IndexSource>(
+        &self,
+        source: &S,
+        key: IndexKey,
+        flight: Flight<IndexFound>,
+        now: SystemTime,
+        deadline: Instant,
+        will_do: &impl Fn(&IndexEntry) -> bool,
+    ) -> Result<IndexFound> {
+        let patience = source.patience().map(|patience| flight.started + patience);
+        let patience_ends = patience.unwrap_or(deadline).min(deadline);
+        let landed = match timeout_at(patience_ends, flight.result.clone()).await {
+            Ok(landed) => landed,
+            Err(_) => {
+                if let Some(entry) = source.meanwhile(&key, now).filter(|entry| will_do(entry)) {
+                    self.flights.leave_running(&key, flight);
+                    return Ok(Found {
+                        value: entry,
+                        outcome: Outcome::Stale,
+                    });
                 }
-            };
-            // What was read of it is given back before.
-            waited_for = Some(self.allowance.take(needs).await?);
-        }
-        let sentence = "this mirror's memory is taken up by other requests; try again in a moment";
-        Err(Error::new(Kind::Overloaded, sentence))
-    }
-
-    /// What the store has of an index file.
-    async fn stored_index(
-        self: &Arc<Self>,
-        key: &IndexKey,
-        now: SystemTime,
-    ) -> Result<Option<Arc<IndexEntry>>> {
-        let (record, lease) = match self.leased_record(key, now, 0).await {
-            Ok(Some(leased)) => leased,
-            Ok(None) => return Ok(None),
-            // Without memory for a copy there is none; what is corrupt is dropped by now.
-            Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
-            Err(e) => return Err(e),
+                let landed = timeout_at(deadline, flight.result).await;
+                landed.unwrap_or_else(|_| Err(source.late(&key)))
+            }
         };
-        let (path, times) = (key.path, (record.modified_at, record.checked_at));
-        let gone = record.gone;
-        let _turn = self.readying.acquire().await;
-        let made = make(move || {
-            let file = IndexFile::parse(path, record.body)?;
-            Ok((
-                content(file, record.sha256, times.0, Shown::AsIs(None), lease),
-                record.validators,
-            ))
-        });
-        match made.await {
-            Ok((content, validators)) => {
-                self.make_twin(*key, &content);
-                Ok(Some(Arc::new(IndexEntry {
-                    content,
-                    validators,
-                    fetched_at: times.0,
-                    checked_at: times.1,
-                    recorded_at: times.1,
-                    failed_at: None,
-                    gone,
-                    seen: None,
-                    ahead: Ahead::default(),
-                })))
-            }
-            Err(e) => {
-                tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
-                Ok(None)
-            }
+        landed.or_else(|e| source.failed(&key, e))
+    }
+
+    /// What is shown of what was found. If it was read ahead, that was worth it.
+    fn given(&self, key: &IndexKey, found: Result<IndexFound>) -> Result<IndexFound> {
+        let found = shown(key, found?)?;
+        if found.value.was_ahead() {
+            self.shared.metrics.read_ahead_useful.inc();
         }
+        Ok(found)
+    }
+
+    fn note_missed(&self, key: &IndexKey, now: SystemTime) {
+        let missed = MissedRequest {
+            registry: key.registry,
+            name: key.name(),
+            version: None,
+        };
+        let Shared {
+            store, background, ..
+        } = &*self.shared;
+        note_missed(store, background, missed, now);
     }
 }
 
-/// Whether there is memory for all that is made of a stored index file.
-enum Room {
-    Enough(IndexRecord, Lease),
-    /// There isn't for so many bytes; what there was is given back.
-    Short(u64),
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-/// Has the lease grow to all that is made of a record, with `copies` of its body. It stays with the record: who waits for this may be gone before it ends.
-fn with_room(record: IndexRecord, mut lease: Lease, copies: usize) -> Room {
-    let body = &record.body;
-    let mut measure = Measure::default();
-    measure.add(body);
-    let twin = body.len().min(COMPRESS_AT_ONCE);
-    let needs = measure.needs() + copies * body.len() + twin + size_of::<Content>();
-    let more = (needs as u64).saturating_sub(lease.bytes());
-    match lease.try_grow_needed(more) {
-        true => Room::Enough(record, lease),
-        false => Room::Short(needs as u64),
+    use super::*;
+    use crate::{
+        allowance::Allowance,
+        config::sections::{self, Freshness},
+        domain::{IndexFile, RegistryName, Sha256, Validators},
+        metrics::Metrics,
+        mirror::{
+            kept::{ReadAheadMark, Shown, keep},
+            shared::{Background, MemoryCache},
+        },
+        policy::Validity,
+        store::Store,
+    };
+
+    const MIB: u64 = 1 << 20;
+
+    fn service() -> IndexService {
+        let metrics = Arc::new(Metrics::new());
+        let shared = Arc::new(Shared {
+            freshness: Freshness::default(),
+            memory: MemoryCache::new(MIB),
+            budget: Allowance::new(MIB, 0),
+            store: Store::in_memory(metrics.clone()),
+            metrics,
+            background: Background::default(),
+        });
+        let settings = IndexSettings {
+            read_ahead: ReadAheadSettings::default(),
+            gzip: GzipVariants::Made,
+            offline: OfflineIndex::default(),
+        };
+        IndexService::new(shared, settings)
     }
-}
 
-/// Runs work that takes milliseconds of computing where it holds nobody up.
-pub(super) async fn make<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::internal(format!("making an index file ready ended early: {e}")))?
-}
-
-/// What an entry comes to for who asked for the file.
-pub(super) fn shown(key: &IndexKey, entry: Arc<IndexEntry>, outcome: Outcome) -> Answer {
-    match entry.gone {
-        true => Err(no_such_crate(key)),
-        false => Ok(Found {
-            value: entry,
-            outcome,
-        }),
+    /// An entry confirmed just now, what is shown of which holds as long as `validity` says.
+    fn entry(service: &IndexService, key: &IndexKey, validity: Validity, now: SystemTime) {
+        let body = format!(
+            r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false}}"#,
+            "0".repeat(64)
+        );
+        let body = Bytes::from(body.repeat(20).replace("}{", "}\n{"));
+        let sha256 = Sha256::of(&body);
+        let file = IndexFile::parse(key.path, body).expect("an index file");
+        let lease = service.shared.budget.try_take(100_000).expect("memory");
+        let (content, rendition) = keep(file, sha256, now, Shown::AsIs(None), validity, lease);
+        let entry = IndexEntry {
+            content,
+            rendition,
+            validators: Validators::default(),
+            modified_at: now,
+            checked_at: now,
+            recorded_at: now,
+            failed_at: None,
+            gone: false,
+            seen: None,
+            read_ahead: ReadAheadMark::default(),
+        };
+        let resident = Resident::Index(Arc::new(entry));
+        service.shared.memory.keep_index(key, resident);
     }
-}
 
-pub(super) fn no_such_crate(key: &IndexKey) -> Error {
-    Error::absent(format!("{} has no crate {}", key.registry, key.name()))
+    /// A version that ripens does so without upstream's doing, also when upstream is down.
+    #[tokio::test]
+    async fn what_is_shown_is_made_anew_of_what_is_kept_when_its_time_has_come() {
+        let (service, now) = (service(), SystemTime::now());
+        let name = RegistryName::parse("nobody").expect("a name");
+        let url = "http://127.0.0.1:9/".parse().expect("a URL");
+        let settings = sections::Upstream::default();
+        let upstream = Upstream::new(name, url, settings, service.shared.metrics.clone());
+        let registry = Registry::Online(Arc::new(upstream.expect("an upstream")));
+        let tiny = CrateName::parse("tiny").expect("a name");
+        let key = IndexKey::new(name, tiny);
+        let until = Some(now + std::time::Duration::from_secs(10));
+        let rules = service.shared.rules();
+        entry(&service, &key, Validity { rules, until }, now);
+        let before = service.get_at_once(&registry, tiny, now).expect("a hit");
+        let before = before.expect("an entry").value;
+
+        let then = now + std::time::Duration::from_secs(10);
+        assert!(
+            service.get_at_once(&registry, tiny, then).is_none(),
+            "it is to be made anew"
+        );
+        let after = service.get(&registry, tiny, then, Trigger::Client).await;
+        let after = after.expect("an entry");
+        assert_eq!(after.outcome, Outcome::Hit, "upstream wasn't asked");
+        assert!(after.value.rendition().is_valid(rules, then));
+        assert!(!before.rendition().is_valid(rules, then));
+        let [before, after] = [&before, &after.value].map(|entry| entry.rendition());
+        assert_eq!(before.index_file, after.index_file);
+        assert_eq!(before.body.as_ptr(), after.body.as_ptr(), "the same bytes");
+        assert_eq!(before.gzip(), after.gzip());
+        let again = service.get_at_once(&registry, tiny, then);
+        assert!(again.is_some(), "kept in memory");
+    }
 }

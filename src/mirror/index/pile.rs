@@ -44,9 +44,9 @@ impl Pile {
         if let Some(last) = self.blocks.last_mut() {
             last.extend_from_slice(first);
         }
-        for piece in rest.chunks(size) {
+        for chunk in rest.chunks(size) {
             let mut block = Vec::with_capacity(size);
-            block.extend_from_slice(piece);
+            block.extend_from_slice(chunk);
             self.blocks.push(block);
         }
         self.length += bytes.len();
@@ -60,7 +60,7 @@ impl Pile {
 
     /// The bytes from the start on.
     pub(super) fn reader(&self) -> impl BufRead {
-        Reader {
+        PileReader {
             rest: &self.blocks,
             at: 0,
         }
@@ -72,13 +72,13 @@ impl Pile {
     }
 }
 
-struct Reader<'a> {
+struct PileReader<'a> {
     rest: &'a [Vec<u8>],
     /// So much of the first block has been read.
     at: usize,
 }
 
-impl Read for Reader<'_> {
+impl Read for PileReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         let read = self.fill_buf()?.read(into)?;
         self.consume(read);
@@ -86,7 +86,7 @@ impl Read for Reader<'_> {
     }
 }
 
-impl BufRead for Reader<'_> {
+impl BufRead for PileReader<'_> {
     fn fill_buf(&mut self) -> Result<&[u8]> {
         while let Some((first, rest)) = self.rest.split_first() {
             if self.at < first.len() {

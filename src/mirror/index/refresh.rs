@@ -1,45 +1,50 @@
-//! Refreshes: upstream asked whether an index file is current, and what it says kept.
+//! [`Refresher`]: upstream asked whether an index file is current, and what it says kept.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Found, Inner,
-    decoding::{Ready, Wanted},
-    entry::{Ahead, Due, IndexEntry},
-    flight::Interest,
-    index::{Answer, no_such_crate, shown},
-    memory::Resident,
-    not_here::{not_here, too_old, unreadable},
-    reception::Received,
+    copies::Copies,
+    decoding::{Expected, Ready},
+    gzip_variants::GzipMaker,
+    reception::{Received, Reception},
+    records::StoredRecords,
+    shown::{IndexFound, permitted},
+    view::shown_again,
 };
 use crate::{
-    domain::{IndexFile, IndexKey, Outcome, Validators},
-    error::{Error, Kind, Result},
+    domain::{IndexKey, Validators},
+    error::{Error, Result},
+    mirror::{
+        kept::{IndexEntry, ReadAheadMark},
+        shared::{Resident, Shared, unreadable},
+    },
     upstream::{Fetched, Permit, Upstream},
 };
 
-/// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
-/// let a restart during an outage take a copy for older than it is by more than this.
-const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+/// Who revalidates index files.
+pub(super) struct Refresher {
+    shared: Arc<Shared>,
+    records: Arc<StoredRecords>,
+    reception: Reception,
+    copies: Copies,
+}
 
-/// Whether anybody still waits for an index file.
-pub(super) type Interested = Interest<IndexKey, Found<Arc<IndexEntry>>>;
+/// What there is to do about an index file that somebody waits for.
+pub(super) enum Decision {
+    /// Nothing: it was done a moment ago, or upstream needn't be asked.
+    Permitted(Result<IndexFound>),
+    /// Upstream is asked about this.
+    Ask(LocalCopy),
+}
 
-/// On whose behalf upstream is asked.
-pub(super) enum Asker {
-    /// Clients, as long as they wait.
-    Client(Interested),
-    /// Somebody who wants nothing else, as long as it waits.
-    Alone(Interested),
-    /// Nobody yet, in a place that no client waited for.
-    Ahead(Permit),
+/// The copy of an index file, if there is one.
+pub(super) struct LocalCopy {
+    pub(super) entry: Option<Arc<IndexEntry>>,
+    /// Why it couldn't be read, if the store may have one.
+    unread: Option<Error>,
 }
 
 /// What came of asking upstream for an index file.
@@ -63,115 +68,131 @@ enum Readied {
     Empty,
 }
 
-impl Inner {
-    /// One refresh, shared by all who wait for it.
-    pub(super) async fn refresh(
-        self: Arc<Self>,
-        upstream: &Arc<Upstream>,
-        key: IndexKey,
-        now: SystemTime,
-        asker: Asker,
-    ) -> Answer {
-        let (known, unread) = match self.known_index(&key, now).await {
+impl Refresher {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        records: Arc<StoredRecords>,
+        gzip: Arc<GzipMaker>,
+    ) -> Self {
+        Self {
+            reception: Reception::new(shared.clone()),
+            copies: Copies::new(shared.clone(), gzip),
+            records,
+            shared,
+        }
+    }
+
+    /// Looks at what is here before upstream is asked. What is shown of it holds then.
+    pub(super) async fn begin(&self, key: &IndexKey, now: SystemTime) -> Decision {
+        let (known, unread) = match self.records.known(key, now).await {
             Ok(known) => (known, None),
             Err(e) => (None, Some(e)),
         };
-        if let Some(known) = &known
-            && let Some(answer) = self.answer(&key, known.clone(), now)
-        {
-            return answer;
-        }
-        let known = match known {
-            Some(Resident::Index(entry)) => Some(entry),
-            Some(Resident::Absent(_) | Resident::Crate(_)) | None => None,
+        let Some(known) = known else {
+            let entry = None;
+            return Decision::Ask(LocalCopy { entry, unread });
         };
-        let wants_more = matches!(asker, Asker::Client(_));
-        let (place, ahead) = match asker {
-            Asker::Ahead(place) => (place, true),
-            Asker::Client(interest) | Asker::Alone(interest) => {
-                if wants_more && let Some(entry) = &known {
-                    self.read_ahead(upstream, entry, now);
-                }
-                // In the line for upstream a refresh nobody waits for is given up; once asked, what comes is kept.
-                tokio::select! {
-                    place = upstream.permit() => (place, false),
-                    () = interest.lost() => return Err(Error::cancelled("nobody waits for this index file any more")),
-                }
-            }
+        let known = match self.valid(key, known, now).await {
+            Ok(known) => known,
+            Err(e) => return Decision::Permitted(Err(e)),
         };
-        let answer = self.ask(upstream, key, known, place, now).await;
-        let answer = answer.map_err(|e| match &unread {
-            Some(store) => unreadable(&format!("the index file of {}", key.name()), &e, store),
-            None => e,
-        });
-        if let Ok(found) = &answer
-            && matches!(found.outcome, Outcome::Miss | Outcome::Revalidated)
-        {
-            match ahead {
-                true => {
-                    self.metrics.read_ahead_fetched.inc();
-                    found.value.came_ahead();
-                }
-                false if wants_more => self.read_ahead(upstream, &found.value, now),
-                false => {}
-            }
+        if let Some(permitted) = permitted(&self.shared, key, known.clone(), now) {
+            return Decision::Permitted(permitted);
         }
-        answer
+        let entry = match known {
+            Resident::Index(entry) => Some(entry),
+            Resident::Absent(_) | Resident::Crate(_) => None,
+        };
+        Decision::Ask(LocalCopy { entry, unread })
     }
 
-    /// Asks upstream whether what is `known` is current, and keeps what it says.
-    async fn ask(
-        self: &Arc<Self>,
+    /// What is `known`, with what is shown of it made anew if it doesn't hold any more.
+    async fn valid(&self, key: &IndexKey, known: Resident, now: SystemTime) -> Result<Resident> {
+        let Resident::Index(entry) = known else {
+            return Ok(known);
+        };
+        if entry.rendition().is_valid(self.shared.rules(), now) {
+            return Ok(Resident::Index(entry));
+        }
+        let again = Arc::new(shown_again(&self.shared, &entry, now).await?);
+        let replaced = |current: &Arc<IndexEntry>| Arc::ptr_eq(current, &entry);
+        self.shared
+            .memory
+            .change_index(key, |current| replaced(current).then(|| again.clone()));
+        Ok(Resident::Index(again))
+    }
+
+    /// Asks upstream whether the copy is current, and keeps what it says.
+    ///
+    /// # Errors
+    /// One of the upstream kinds when it fails and there is no copy that may be served; [`Kind::Absent`](crate::error::Kind::Absent) when there is no
+    /// such crate.
+    pub(super) async fn ask(
+        &self,
+        upstream: &Upstream,
+        key: IndexKey,
+        copy: LocalCopy,
+        permit: Permit,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        let LocalCopy { entry, unread } = copy;
+        let found = self.ask_about(upstream, key, entry, permit, now).await;
+        found.map_err(|e| match &unread {
+            Some(store) => unreadable(&format!("the index file of {}", key.name()), &e, store),
+            None => e,
+        })
+    }
+
+    async fn ask_about(
+        &self,
         upstream: &Upstream,
         key: IndexKey,
         known: Option<Arc<IndexEntry>>,
-        place: Permit,
+        permit: Permit,
         now: SystemTime,
-    ) -> Answer {
+    ) -> Result<IndexFound> {
         let nothing = Validators::default();
         let validators = known.as_ref().map_or(&nothing, |entry| &entry.validators);
         let asked = Instant::now();
-        let fetched = self.fetch_index(upstream, key, validators).await;
+        let fetched = self.fetch(upstream, key, validators).await;
         // All has come; making it ready is no reason to let the network wait.
-        drop(place);
+        drop(permit);
         // It may have taken long; what is learnt is from now.
         let now = now + asked.elapsed();
-        match (fetched, known) {
-            (Ok(Brought::New(received, validators)), known) => {
-                let body = known.as_ref().map(|entry| entry.file().body().clone());
-                let before = known.as_ref().map(|entry| entry.fetched_at);
-                let modified = validators.modified(before, now);
-                let told = validators.clone();
-                let ready = self.ready(key, received, body, told, modified, now);
-                match (ready.await, known) {
-                    (Ok(Readied::New(entry)), known) => self.replace(key, known, *entry).await,
-                    (Ok(Readied::Unchanged), Some(entry)) => {
-                        self.confirm(key, &entry, validators, now).await
-                    }
-                    (Ok(Readied::Unchanged), None) => {
-                        Err(Error::internal("nothing is the same as nothing"))
-                    }
-                    (Ok(Readied::Empty), known) => {
-                        let said = upstream.empty(StatusCode::OK, key.path);
-                        self.take_empty(key, known, said, now).await
-                    }
-                    (Err(e), known) => self.fall_back(key, known, e, now).await,
-                }
-            }
+        let copies = &self.copies;
+        let (received, validators, known) = match (fetched, known) {
+            (Ok(Brought::New(received, validators)), known) => (received, validators, known),
             (Ok(Brought::NotModified(validators)), Some(entry)) => {
-                self.confirm(key, &entry, validators, now).await
+                return Ok(copies.confirm(key, &entry, validators, now));
             }
-            (Ok(Brought::NotModified(_)), None) => Err(Error::upstream_fault(
-                "upstream answered 304 to a request without conditions",
-            )),
-            (Ok(Brought::Absent), known) => self.withdraw(key, known, now).await,
-            (Ok(Brought::Empty(said)), known) => self.take_empty(key, known, said, now).await,
-            (Err(e), known) => self.fall_back(key, known, e, now).await,
+            (Ok(Brought::NotModified(_)), None) => {
+                return Err(Error::upstream_fault(
+                    "upstream answered 304 to a request without conditions",
+                ));
+            }
+            (Ok(Brought::Absent), known) => return copies.withdraw(key, known, now),
+            (Ok(Brought::Empty(said)), known) => return copies.take_empty(key, known, said, now),
+            (Err(e), known) => return copies.fall_back(key, known, e, now),
+        };
+        let ready = self.ready(key, received, known.as_deref(), validators.clone(), now);
+        match (ready.await, known) {
+            (Ok(Readied::New(entry)), known) => Ok(copies.replace(key, known, *entry)),
+            (Ok(Readied::Unchanged), Some(entry)) => {
+                Ok(copies.confirm(key, &entry, validators, now))
+            }
+            (Ok(Readied::Unchanged), None) => {
+                Err(Error::internal("nothing is the same as nothing"))
+            }
+            (Ok(Readied::Empty), known) => {
+                let said = upstream.empty_body(key.path);
+                copies.take_empty(key, known, said, now)
+            }
+            (Err(e), known) => copies.fall_back(key, known, e, now),
         }
     }
 
     /// Asks upstream for an index file and receives all of it, repeating what fails.
-    async fn fetch_index(
+    async fn fetch(
         &self,
         upstream: &Upstream,
         key: IndexKey,
@@ -182,7 +203,7 @@ impl Inner {
             let attempt = async {
                 Ok(match upstream.fetch_index(key.path, known).await? {
                     Fetched::New(mut stream) => {
-                        let received = self.receive(upstream, &mut stream).await?;
+                        let received = self.reception.receive(upstream, &mut stream).await?;
                         Brought::New(received, stream.validators().clone())
                     }
                     Fetched::NotModified { validators } => Brought::NotModified(validators),
@@ -199,23 +220,25 @@ impl Inner {
 
     /// Makes an entry of what came from upstream just now.
     async fn ready(
-        self: &Arc<Self>,
+        &self,
         key: IndexKey,
         received: Received,
-        known: Option<Bytes>,
+        known: Option<&IndexEntry>,
         validators: Validators,
-        modified: SystemTime,
         now: SystemTime,
     ) -> Result<Readied> {
-        let wanted = Wanted {
+        let body: Option<Bytes> = known.map(|entry| entry.file().body().clone());
+        let modified = validators.modified(known.map(|entry| entry.modified_at), now);
+        let expected = Expected {
             path: key.path,
-            known,
+            known: body,
             modified,
+            rules: self.shared.rules(),
         };
-        let content = match self.make_ready(wanted, received).await? {
+        let (content, rendition) = match self.reception.make_ready(expected, received).await? {
             Ready::Unchanged => return Ok(Readied::Unchanged),
             Ready::Empty => return Ok(Readied::Empty),
-            Ready::New(content) => content,
+            Ready::New(content, rendition) => (content, rendition),
         };
         if content.file.unreadable() > 0 {
             let lines = content.file.unreadable();
@@ -223,156 +246,15 @@ impl Inner {
         }
         Ok(Readied::New(Box::new(IndexEntry {
             content,
+            rendition,
             validators,
-            fetched_at: modified,
+            modified_at: modified,
             checked_at: now,
             recorded_at: now,
             failed_at: None,
             gone: false,
             seen: None,
-            ahead: Ahead::default(),
+            read_ahead: ReadAheadMark::default(),
         })))
-    }
-
-    /// Upstream sent nothing: to who has no copy that says that there is no such crate.
-    async fn take_empty(
-        self: &Arc<Self>,
-        key: IndexKey,
-        known: Option<Arc<IndexEntry>>,
-        said: Error,
-        now: SystemTime,
-    ) -> Answer {
-        match known {
-            None => self.withdraw(key, None, now).await,
-            // Too weak a word to take back what it had before.
-            Some(_) => self.fall_back(key, known, said, now).await,
-        }
-    }
-
-    /// Upstream said, or its identical body shows, that `entry` is current.
-    async fn confirm(
-        self: &Arc<Self>,
-        key: IndexKey,
-        entry: &IndexEntry,
-        validators: Validators,
-        now: SystemTime,
-    ) -> Answer {
-        let confirmed = IndexEntry {
-            validators,
-            checked_at: now,
-            failed_at: None,
-            gone: false,
-            ..entry.clone()
-        };
-        let confirmed = self.keep(key, Some(entry), confirmed).await;
-        shown(&key, confirmed, Outcome::Revalidated)
-    }
-
-    /// A new body takes the place of what there was.
-    async fn replace(
-        self: &Arc<Self>,
-        key: IndexKey,
-        before: Option<Arc<IndexEntry>>,
-        entry: IndexEntry,
-    ) -> Answer {
-        if let Some(before) = before {
-            self.warn_of_changes(&key, before.file(), entry.file());
-        }
-        let entry = self.keep(key, None, entry).await;
-        shown(&key, entry, Outcome::Miss)
-    }
-
-    /// Upstream said that there is no such crate. What it had before is kept, marked as gone, so that neither an outage nor a restart brings it back.
-    async fn withdraw(
-        self: &Arc<Self>,
-        key: IndexKey,
-        known: Option<Arc<IndexEntry>>,
-        now: SystemTime,
-    ) -> Answer {
-        match known {
-            None => self.memory.keep_index(&key, Resident::Absent(now)),
-            Some(entry) => {
-                let gone = IndexEntry {
-                    checked_at: now,
-                    failed_at: None,
-                    gone: true,
-                    ..(*entry).clone()
-                };
-                self.keep(key, Some(&entry), gone).await;
-            }
-        }
-        Err(no_such_crate(&key))
-    }
-
-    /// Puts an entry into memory and, unless it differs from `before` only by a recent check, into the store.
-    async fn keep(
-        self: &Arc<Self>,
-        key: IndexKey,
-        before: Option<&IndexEntry>,
-        mut entry: IndexEntry,
-    ) -> Arc<IndexEntry> {
-        let recorded = before.is_some_and(|before| {
-            let age = entry.checked_at.duration_since(before.recorded_at);
-            age.unwrap_or_default() < CONFIRMATION_GRAIN
-                && entry.validators == before.validators
-                && entry.gone == before.gone
-        });
-        if !recorded {
-            entry.recorded_at = entry.checked_at;
-        }
-        let entry = Arc::new(entry);
-        self.make_twin(key, &entry.content);
-        self.memory.keep_index(&key, Resident::Index(entry.clone()));
-        if !recorded {
-            self.save_index(key, entry.clone());
-        }
-        entry
-    }
-
-    /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
-    fn warn_of_changes(&self, key: &IndexKey, before: &IndexFile, now: &IndexFile) {
-        let (registry, name) = (key.registry.as_str(), key.name());
-        let changes = now.changes_since(before);
-        for (change, versions) in [
-            ("vanished", &changes.vanished),
-            ("checksum", &changes.replaced),
-        ] {
-            if !versions.is_empty() {
-                self.metrics.index_changes(registry, change, versions.len());
-                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream");
-            }
-        }
-    }
-
-    /// Upstream failed: the copy we have, unless it is too old.
-    async fn fall_back(
-        self: &Arc<Self>,
-        key: IndexKey,
-        known: Option<Arc<IndexEntry>>,
-        error: Error,
-        now: SystemTime,
-    ) -> Answer {
-        let what = format!("the index file of {}", key.name());
-        let Some(entry) = known else {
-            tracing::warn!(name = %key.name(), "no index file to serve: {error}");
-            return Err(not_here(&what, &error));
-        };
-        if matches!(entry.due(&self.freshness, now), Due::Replace) {
-            tracing::warn!(name = %key.name(), "no index file young enough to serve: {error}");
-            let error = match error.kind() {
-                Kind::UpstreamUnavailable { .. }
-                | Kind::CircuitOpen { .. }
-                | Kind::UpstreamRefused => error,
-                _ => error.of_kind(Kind::UpstreamUnavailable { retry_after: None }),
-            };
-            return Err(too_old(&what, &error));
-        }
-        tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
-        let stale = Arc::new(IndexEntry {
-            failed_at: Some(now),
-            ..(*entry).clone()
-        });
-        self.memory.keep_index(&key, Resident::Index(stale.clone()));
-        shown(&key, stale, Outcome::Stale)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Saves`]: index entries on their way into the store, beside what their askers wait for: a slow disk slows nobody down.
+//! [`WriteBehind`]: index entries on their way into the store, written beside what requests wait for: a slow disk slows nobody down.
 //!
 //! Of one file, one write is under way at a time and the newest entry is written last. Two writes side by side could end in the wrong order, and the
 //! older one would be what a restart finds.
@@ -9,14 +9,41 @@ use std::{
     time::SystemTime,
 };
 
-use super::{IndexEntry, Inner};
-use crate::domain::IndexKey;
+use crate::{
+    domain::IndexKey,
+    mirror::{kept::IndexEntry, shared::Shared},
+};
 
-/// The files being written, each with the newer entry that is to be written next, if one has come meanwhile.
-#[derive(Default)]
-pub(super) struct Saves(Mutex<HashMap<IndexKey, Option<Arc<IndexEntry>>>>);
+/// The queue of what is to be written.
+pub(super) struct WriteBehind {
+    shared: Arc<Shared>,
+    /// The files being written, each with the newer entry that is to be written next, if one has come meanwhile.
+    queue: Mutex<HashMap<IndexKey, Option<Arc<IndexEntry>>>>,
+}
 
-impl Saves {
+impl WriteBehind {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let queue = Mutex::default();
+        Self { shared, queue }
+    }
+
+    /// Has an entry written to the store.
+    pub(super) fn write(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
+        if !self.add(key, entry) {
+            return;
+        }
+        let this = self.clone();
+        self.shared.background.run(async move {
+            while let Some(entry) = this.next(&key) {
+                let record = entry.record();
+                let saved = this.shared.store.save_index(&key, &record).await;
+                if saved.is_err() {
+                    this.note_unsaved(&key, &entry);
+                }
+            }
+        });
+    }
+
     /// Notes an entry to be written; true when nobody is writing that file.
     fn add(&self, key: IndexKey, entry: Arc<IndexEntry>) -> bool {
         self.lock().insert(key, Some(entry)).is_none()
@@ -24,24 +51,18 @@ impl Saves {
 
     /// What is to be written next; with nothing left, writing that file is over.
     fn next(&self, key: &IndexKey) -> Option<Arc<IndexEntry>> {
-        let mut saves = self.lock();
-        let next = saves.get_mut(key).and_then(Option::take);
+        let mut queue = self.lock();
+        let next = queue.get_mut(key).and_then(Option::take);
         if next.is_none() {
-            saves.remove(key);
+            queue.remove(key);
         }
         next
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IndexKey, Option<Arc<IndexEntry>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
     /// Has the next confirmation of an entry that couldn't be written try again.
     fn note_unsaved(&self, key: &IndexKey, entry: &Arc<IndexEntry>) {
         tracing::debug!(name = %key.name(), "not stored; it will be tried again");
-        self.memory.change_index(key, |current| {
+        self.shared.memory.change_index(key, |current| {
             let unsaved = IndexEntry {
                 recorded_at: SystemTime::UNIX_EPOCH,
                 ..(**entry).clone()
@@ -50,18 +71,7 @@ impl Inner {
         });
     }
 
-    /// Has an entry written to the store.
-    pub(super) fn save_index(self: &Arc<Self>, key: IndexKey, entry: Arc<IndexEntry>) {
-        if !self.saves.add(key, entry) {
-            return;
-        }
-        let inner = self.clone();
-        self.detach(async move {
-            while let Some(entry) = inner.saves.next(&key) {
-                if inner.store.save_index(&key, &entry.record()).await.is_err() {
-                    inner.note_unsaved(&key, &entry);
-                }
-            }
-        });
+    fn lock(&self) -> MutexGuard<'_, HashMap<IndexKey, Option<Arc<IndexEntry>>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
-//! [`Rendition`]: an index file as it is served: its bytes, their gzip twin, and the validators we give out for them.
+//! [`Rendition`]: an index file as it is served: its bytes, their gzip variant, and the validators we give out for them.
 
 use std::{
-    io::{self, Write},
+    any::Any,
+    io,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -10,31 +11,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
-use http::HeaderMap;
 
+use super::gzip;
 use crate::{
-    allowance::{Allowance, Lease},
+    allowance::Allowance,
     domain::Sha256,
+    policy::{RulesVersion, Validity},
 };
 
-/// Bodies up to this size are sent as they are: gzip's own bytes and the client's work outweigh the gain.
-const COMPRESS_ABOVE: usize = 1 << 10;
-/// Bodies up to this size get their twin at once, which takes less than a millisecond; larger ones are served without it until it is made.
-pub(super) const COMPRESS_AT_ONCE: usize = 32 << 10;
-/// Within 3 % of the best ratio on index files at a fifth of its time.
-const LEVEL: Compression = Compression::new(5);
-
-/// About how many bytes the headers of the forms take that somebody asks for, and the texts in them.
-const HEADS: usize = 2 << 10;
+/// About how many bytes is what others prepare of a rendition, once all of it has been asked for: see [`Rendition::prepared`].
+const PREPARED: usize = 2 << 10;
 
 /// What cargo gets to see of an index file. Texts are kept as bytes that can be shared, so that serving them allocates nothing.
 #[derive(Debug)]
 pub struct Rendition {
     /// The body.
     pub body: Bytes,
+    /// The hash of the index file that this was made of.
+    pub index_file: Sha256,
+    /// By which rules it was made of that, and until when they make the same.
+    validity: Validity,
     /// The body gzipped, if that makes it smaller and it is worth it; not set while that isn't known yet.
-    twin: OnceLock<Option<Bytes>>,
+    gzip: OnceLock<Option<Bytes>>,
     /// Whether somebody is at making it.
     claimed: AtomicBool,
     /// Our own weak ETag: a hash of the body as served, so that it changes when and only when the body does. Weak, because the gzipped body
@@ -42,19 +40,8 @@ pub struct Rendition {
     pub etag: Bytes,
     /// When the body last changed, if that is known.
     pub modified: Option<Modified>,
-    /// The headers of each form, once somebody has asked for it.
-    heads: [OnceLock<HeaderMap>; Form::COUNT],
-}
-
-/// A form in which a rendition is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Its body.
-    Plain,
-    /// Its gzip twin.
-    Gzipped,
-    /// Word that the client's copy is still it.
-    NotModified,
+    /// What whoever serves this has prepared of it.
+    prepared: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// When a body last changed.
@@ -66,90 +53,107 @@ pub struct Modified {
     pub date: Bytes,
 }
 
-impl Form {
-    const COUNT: usize = Self::NotModified as usize + 1;
-}
-
 impl Rendition {
-    /// Makes the rendition of `body`, with its gzip `twin` if that is at hand, which hashes to `sha256` and last changed at `modified`, if that is known. A small body has its twin then.
+    /// An index file shown as it is, whatever the time: a `body`, with its gzip variant if that is at hand, which hashes to `sha256` and last changed at
+    /// `modified`, if that is known. A small body has its gzip variant then.
     pub fn new(
         body: Bytes,
-        twin: Option<Bytes>,
+        variant: Option<Bytes>,
         sha256: &Sha256,
         modified: Option<SystemTime>,
     ) -> Self {
         let hash = sha256.to_string();
-        let twin = match body.len() {
-            length if length <= COMPRESS_ABOVE => OnceLock::from(None),
-            length if twin.as_ref().is_some_and(|twin| twin.len() < length) => OnceLock::from(twin),
-            length if length <= COMPRESS_AT_ONCE => OnceLock::from(gzip(&body)),
+        let gzip = match body.len() {
+            length if length <= gzip::ABOVE => OnceLock::from(None),
+            length if variant.as_ref().is_some_and(|v| v.len() < length) => OnceLock::from(variant),
+            length if length <= gzip::AT_ONCE => OnceLock::from(gzip::gzip(&body)),
             _ => OnceLock::new(),
         };
         Self {
             body,
-            twin,
+            index_file: *sha256,
+            validity: Validity::default(),
+            gzip,
             claimed: AtomicBool::new(false),
             etag: format!("W/\"{}\"", &hash[..32]).into(),
             modified: modified.map(Modified::new),
-            heads: Default::default(),
+            prepared: OnceLock::new(),
         }
     }
 
-    /// The headers of a form: what `make` makes of it the first time, and who copies that is spared the making.
-    pub fn head(&self, form: Form, make: impl FnOnce() -> HeaderMap) -> &HeaderMap {
-        // A copy has no more room than it needs.
-        self.heads[form as usize].get_or_init(|| make().clone())
+    /// The same as what is made of the index file that hashes to `index_file`, for as long as `validity` says.
+    pub(super) fn made_of(self, index_file: Sha256, validity: Validity) -> Self {
+        Self {
+            index_file,
+            validity,
+            ..self
+        }
     }
 
-    /// The body gzipped, if there is such a twin by now.
+    /// The same bytes for as long as `validity` says.
+    pub(super) fn under(&self, validity: Validity) -> Self {
+        Self {
+            body: self.body.clone(),
+            index_file: self.index_file,
+            validity,
+            gzip: self.gzip.clone(),
+            claimed: AtomicBool::new(false),
+            etag: self.etag.clone(),
+            modified: self.modified.clone(),
+            prepared: OnceLock::new(),
+        }
+    }
+
+    /// Whether this is still what `rules` make of its index file at `now`. Asked at every hit; a nanosecond.
+    pub fn is_valid(&self, rules: RulesVersion, now: SystemTime) -> bool {
+        self.validity.holds(rules, now)
+    }
+
+    /// What whoever serves this makes of it once, to be found again at each hit: headers, say. One type has the place, the first that comes; `None` to
+    /// others.
+    pub fn prepared<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.prepared
+            .get_or_init(|| Box::new(make()))
+            .downcast_ref()
+    }
+
+    /// The body gzipped, if there is such a variant by now.
     pub fn gzip(&self) -> Option<&Bytes> {
-        self.twin.get().and_then(Option::as_ref)
+        self.gzip.get().and_then(Option::as_ref)
     }
 
-    /// Whether the twin is still to be made, by the caller: nobody else is told so from now on.
-    pub(super) fn claim_twin(&self) -> bool {
-        self.twin.get().is_none() && !self.claimed.swap(true, Ordering::AcqRel)
+    /// Whether the gzip variant is still to be made, by the caller: nobody else is told so from now on.
+    pub(in crate::mirror) fn claim_gzip(&self) -> bool {
+        self.gzip.get().is_none() && !self.claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// The twin couldn't be kept; it may be made at another time.
-    pub(super) fn unclaim_twin(&self) {
+    /// The gzip variant couldn't be kept; it may be made at another time.
+    pub(in crate::mirror) fn unclaim_gzip(&self) {
         self.claimed.store(false, Ordering::Release);
     }
 
-    /// Makes the twin of a large body, under a lease as it grows. Takes milliseconds to tenths of a second.
+    /// Makes the gzip variant of a large body, under a lease as it grows. Takes milliseconds to tenths of a second.
     ///
     /// # Errors
     /// An [`io::ErrorKind::OutOfMemory`] when there is no memory to spare for it.
-    pub(super) fn make_twin(&self, allowance: &Allowance) -> io::Result<Option<Bytes>> {
-        let leased = Leased {
-            bytes: Vec::new(),
-            lease: allowance.nothing(),
-        };
-        let mut encoder = GzEncoder::new(leased, LEVEL);
-        encoder.write_all(&self.body)?;
-        let Leased {
-            mut bytes,
-            mut lease,
-        } = encoder.finish()?;
-        bytes.shrink_to_fit();
-        lease.shrink_to(bytes.len() as u64);
-        Ok((bytes.len() < self.body.len()).then(|| lease.hold(bytes.into())))
+    pub(in crate::mirror) fn make_gzip(&self, budget: &Allowance) -> io::Result<Option<Bytes>> {
+        gzip::gzip_leased(&self.body, budget)
     }
 
-    /// From now on the body goes out as `twin` to who takes gzip.
-    pub(super) fn set_twin(&self, twin: Option<Bytes>) {
+    /// From now on the body goes out as `variant` to who takes gzip.
+    pub(in crate::mirror) fn set_gzip(&self, variant: Option<Bytes>) {
         // Two that were made of the same body are the same.
-        let _ = self.twin.set(twin);
+        let _ = self.gzip.set(variant);
     }
 
-    /// The twin for a moment when nobody else knows this rendition yet.
-    pub(super) fn twin_mut(&mut self) -> Option<&mut Bytes> {
-        self.twin.get_mut().and_then(Option::as_mut)
+    /// The gzip variant for a moment when nobody else knows this rendition yet.
+    pub(super) fn gzip_mut(&mut self) -> Option<&mut Bytes> {
+        self.gzip.get_mut().and_then(Option::as_mut)
     }
 
     /// About how many bytes of memory this takes.
     pub fn size(&self) -> usize {
-        self.body.len() + self.gzip().map_or(0, Bytes::len) + size_of::<Self>() + HEADS
+        self.body.len() + self.gzip().map_or(0, Bytes::len) + size_of::<Self>() + PREPARED
     }
 }
 
@@ -165,43 +169,6 @@ impl Modified {
     }
 }
 
-/// Bytes that are written, within a lease.
-struct Leased {
-    bytes: Vec<u8>,
-    lease: Lease,
-}
-
-impl Write for Leased {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let room = self.bytes.capacity() - self.bytes.len();
-        if room < piece.len() {
-            let more = self.bytes.capacity().max(COMPRESS_AT_ONCE).max(piece.len());
-            // What grows may be there twice for a moment.
-            if !self.lease.try_grow((self.bytes.capacity() + more) as u64) {
-                return Err(io::ErrorKind::OutOfMemory.into());
-            }
-            self.bytes.reserve_exact(more);
-            self.lease.shrink_to(self.bytes.capacity() as u64);
-        }
-        self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn gzip(body: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 6), LEVEL);
-    let mut twin = encoder
-        .write_all(body)
-        .and_then(|()| encoder.finish())
-        .ok()?;
-    twin.shrink_to_fit();
-    (twin.len() < body.len()).then(|| twin.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,22 +181,26 @@ mod tests {
 
     /// gzip takes tenths of a second for the largest, for which the first answer would have to wait.
     #[test]
-    fn a_large_body_goes_out_as_it_is_until_its_twin_is_made_by_one() {
-        let large = of_length(COMPRESS_AT_ONCE + 1);
+    fn a_large_body_goes_out_as_it_is_until_its_gzip_variant_is_made_by_one() {
+        let large = of_length(gzip::AT_ONCE + 1);
         assert_eq!(large.gzip(), None);
-        assert!(large.claim_twin());
-        assert!(!large.claim_twin(), "somebody is at it");
-        let none = large.make_twin(&Allowance::new(1000, 0));
+        assert!(large.claim_gzip());
+        assert!(!large.claim_gzip(), "somebody is at it");
+        let none = large.make_gzip(&Allowance::new(1000, 0));
         assert!(none.is_err(), "there is no memory for it");
-        let allowance = Allowance::new(1 << 20, 0);
-        large.set_twin(large.make_twin(&allowance).expect("there is memory"));
-        assert!(
-            large
-                .gzip()
-                .is_some_and(|twin| twin.len() < large.body.len())
-        );
-        assert!(!large.claim_twin(), "it is made");
-        let small = of_length(COMPRESS_ABOVE + 1);
-        assert!(small.gzip().is_some() && !small.claim_twin());
+        let budget = Allowance::new(1 << 20, 0);
+        large.set_gzip(large.make_gzip(&budget).expect("there is memory"));
+        assert!(large.gzip().is_some_and(|v| v.len() < large.body.len()));
+        assert!(!large.claim_gzip(), "it is made");
+        let small = of_length(gzip::ABOVE + 1);
+        assert!(small.gzip().is_some() && !small.claim_gzip());
+    }
+
+    #[test]
+    fn what_is_prepared_is_made_once_and_for_one_type() {
+        let rendition = of_length(1);
+        assert_eq!(rendition.prepared(|| 7_u8), Some(&7));
+        assert_eq!(rendition.prepared(|| 8_u8), Some(&7));
+        assert_eq!(rendition.prepared(|| "another"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! [`Memory`]: what can be served without touching the disk, within a budget of bytes.
+//! [`MemoryCache`]: what can be served without touching the disk, within a budget of bytes.
 
 use std::{
     collections::HashSet,
@@ -8,15 +8,17 @@ use std::{
 
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::{IndexEntry, WholeCrate};
-use crate::domain::{CrateKey, IndexKey, Key};
+use crate::{
+    domain::{CrateKey, IndexKey, Key},
+    mirror::kept::{IndexEntry, WholeCrate},
+};
 
 /// What an entry takes beside its bodies: key, cache node and allocations, rounded up.
 const OVERHEAD: usize = 1 << 10;
 
 /// A stored object, ready to be served.
 #[derive(Clone)]
-pub(super) enum Resident {
+pub(in crate::mirror) enum Resident {
     /// An index file and its renditions.
     Index(Arc<IndexEntry>),
     /// A .crate file, checked.
@@ -28,22 +30,22 @@ pub(super) enum Resident {
 /// The part of the budget that makes way at once.
 const WAY: u64 = 32;
 
-/// What an entry is found under.
+/// Where an object is in the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(
     clippy::large_enum_variant,
     reason = "boxed, a key would cost each hit an allocation"
 )]
-enum Place {
+enum CacheSlot {
     /// That object.
     Of(Key),
-    /// None: see [`Memory::make_way`].
+    /// None: see [`MemoryCache::make_way`].
     Gap,
 }
 
-/// What is in a place.
+/// What is in a slot.
 #[derive(Clone)]
-enum Kept {
+enum Occupant {
     /// An object.
     Object(Resident),
     /// Nothing, as if it were so many bytes.
@@ -51,26 +53,26 @@ enum Kept {
 }
 
 /// The objects used last. Least-recently-used, because moka's default policy admits hardly any new entry into a full warm cache.
-pub(super) struct Memory {
-    cache: Cache<Place, Kept>,
+pub(in crate::mirror) struct MemoryCache {
+    cache: Cache<CacheSlot, Occupant>,
     budget: u64,
     /// Held while an index entry is changed, never while one is read.
     changes: Mutex<()>,
 }
 
 /// How much is in memory.
-pub(super) struct Usage {
-    pub(super) entries: i64,
-    pub(super) bytes: i64,
+pub(in crate::mirror) struct Usage {
+    pub(in crate::mirror) entries: i64,
+    pub(in crate::mirror) bytes: i64,
 }
 
-impl Memory {
-    pub(super) fn new(budget: u64) -> Self {
+impl MemoryCache {
+    pub(in crate::mirror) fn new(budget: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(budget)
-            .weigher(|_, kept: &Kept| match kept {
-                Kept::Object(resident) => weigh(resident),
-                Kept::Nothing(bytes) => *bytes,
+            .weigher(|_, kept: &Occupant| match kept {
+                Occupant::Object(resident) => weigh(resident),
+                Occupant::Nothing(bytes) => *bytes,
             })
             .eviction_policy(EvictionPolicy::lru())
             .build();
@@ -81,32 +83,36 @@ impl Memory {
         }
     }
 
-    pub(super) fn index(&self, key: &IndexKey) -> Option<Resident> {
+    pub(in crate::mirror) fn index(&self, key: &IndexKey) -> Option<Resident> {
         self.get(Key::Index(*key))
     }
 
-    pub(super) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
+    pub(in crate::mirror) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
         self.get(Key::Crate(*key))
     }
 
     fn get(&self, key: Key) -> Option<Resident> {
-        match self.cache.get(&Place::Of(key))? {
-            Kept::Object(resident) => Some(resident),
-            Kept::Nothing(_) => None,
+        match self.cache.get(&CacheSlot::Of(key))? {
+            Occupant::Object(resident) => Some(resident),
+            Occupant::Nothing(_) => None,
         }
     }
 
-    pub(super) fn keep_index(&self, key: &IndexKey, resident: Resident) {
+    pub(in crate::mirror) fn keep_index(&self, key: &IndexKey, resident: Resident) {
         let _one_at_a_time = self.lock();
         self.keep(Key::Index(*key), resident);
     }
 
-    pub(super) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
+    pub(in crate::mirror) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
         self.keep(Key::Crate(*key), resident);
     }
 
     /// Puts it in only if nothing is there; gives what is there then.
-    pub(super) fn keep_index_unless_known(&self, key: &IndexKey, resident: Resident) -> Resident {
+    pub(in crate::mirror) fn keep_index_unless_known(
+        &self,
+        key: &IndexKey,
+        resident: Resident,
+    ) -> Resident {
         let _one_at_a_time = self.lock();
         if let Some(known) = self.index(key) {
             return known;
@@ -116,7 +122,7 @@ impl Memory {
     }
 
     /// Puts what `change` makes of an entry into its place, in one step: looked at and put back apart, it could undo what came between.
-    pub(super) fn change_index(
+    pub(in crate::mirror) fn change_index(
         &self,
         key: &IndexKey,
         change: impl FnOnce(&Arc<IndexEntry>) -> Option<Arc<IndexEntry>>,
@@ -134,14 +140,15 @@ impl Memory {
     }
 
     fn keep(&self, key: Key, resident: Resident) {
-        self.cache.insert(Place::Of(key), Kept::Object(resident));
+        self.cache
+            .insert(CacheSlot::Of(key), Occupant::Object(resident));
         // moka evicts in batches; with large objects a batch would overshoot the budget by gigabytes.
         self.cache.run_pending_tasks();
     }
 
     /// Lets go of what was used least recently, as much as there is beyond the budget less `bytes`, and more at once, so that not each of many has to.
     /// What somebody still reads is gone when they have.
-    pub(super) fn make_way(&self, bytes: u64) {
+    pub(in crate::mirror) fn make_way(&self, bytes: u64) {
         let _one_at_a_time = self.lock();
         let used = self.cache.weighted_size();
         if used == 0 {
@@ -151,31 +158,31 @@ impl Memory {
         let free = self.budget.saturating_sub(used);
         let bytes = bytes.max(self.budget / WAY);
         let gap = u32::try_from((free + bytes).min(self.budget)).unwrap_or(u32::MAX);
-        self.cache.insert(Place::Gap, Kept::Nothing(gap));
+        self.cache.insert(CacheSlot::Gap, Occupant::Nothing(gap));
         self.cache.run_pending_tasks();
-        self.cache.invalidate(&Place::Gap);
+        self.cache.invalidate(&CacheSlot::Gap);
         self.cache.run_pending_tasks();
     }
 
     /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
-    pub(super) fn largest(&self) -> u64 {
+    pub(in crate::mirror) fn largest(&self) -> u64 {
         (self.budget / 16).clamp(64 << 10, 16 << 20)
     }
 
     /// The stored paths of everything in memory.
-    pub(super) fn paths(&self) -> HashSet<String> {
-        let path = |(place, kept): (Arc<Place>, Kept)| match (*place, kept) {
-            (Place::Of(key), Kept::Object(Resident::Index(_) | Resident::Crate(_))) => {
+    pub(in crate::mirror) fn paths(&self) -> HashSet<String> {
+        let path = |(place, kept): (Arc<CacheSlot>, Occupant)| match (*place, kept) {
+            (CacheSlot::Of(key), Occupant::Object(Resident::Index(_) | Resident::Crate(_))) => {
                 Some(key.path())
             }
-            (Place::Of(_), Kept::Object(Resident::Absent(_)))
-            | (_, Kept::Nothing(_))
-            | (Place::Gap, _) => None,
+            (CacheSlot::Of(_), Occupant::Object(Resident::Absent(_)))
+            | (_, Occupant::Nothing(_))
+            | (CacheSlot::Gap, _) => None,
         };
         self.cache.iter().filter_map(path).collect()
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(in crate::mirror) fn usage(&self) -> Usage {
         self.cache.run_pending_tasks();
         Usage {
             entries: i64::try_from(self.cache.entry_count()).unwrap_or(i64::MAX),

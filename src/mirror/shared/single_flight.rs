@@ -1,6 +1,6 @@
-//! [`Flights`]: one piece of work shared by everybody who asks for it meanwhile.
+//! [`SingleFlight`]: one piece of work shared by everybody who asks for it meanwhile.
 //!
-//! The work runs in a task of its own, so it goes on when the first asker goes away.
+//! The work runs in a task of its own, so it goes on when the first waiter goes away.
 
 use std::{
     collections::HashMap,
@@ -18,53 +18,59 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
 
-/// Work under way, by key. Work must check first whether it was done a moment ago: an asker may have looked before the last flight landed
+/// Work under way, by key. Clones list the same work. Work must check first whether it was done a moment ago: a waiter may have looked before the last flight landed
 /// and joined after.
-pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, Listed<V>>>>);
+pub(in crate::mirror) struct SingleFlight<K, V>(Arc<Mutex<HashMap<K, ListedFlight<V>>>>);
 
-/// One asker's part in a piece of work; every part resolves to the same result.
+/// One waiter's handle on a piece of work; every handle resolves to the same result.
 #[derive(Clone)]
-pub(super) struct Flight<V> {
-    pub(super) result: Outcome<V>,
-    pub(super) started: Instant,
-    interest: watch::Receiver<()>,
-    askers: Arc<watch::Sender<()>>,
+pub(in crate::mirror) struct Flight<V> {
+    pub(in crate::mirror) result: Landed<V>,
+    pub(in crate::mirror) started: Instant,
+    waiter: watch::Receiver<()>,
+    waiting: Arc<watch::Sender<()>>,
 }
 
 /// What a flight comes to.
-type Outcome<V> = Shared<BoxFuture<'static, Result<V>>>;
+type Landed<V> = Shared<BoxFuture<'static, Result<V>>>;
 
-/// A flight as it is listed; listing it is no interest in it.
-struct Listed<V> {
-    result: Outcome<V>,
+/// A flight as it is listed. The list doesn't count as a waiter.
+struct ListedFlight<V> {
+    result: Landed<V>,
     started: Instant,
-    askers: Arc<watch::Sender<()>>,
-    /// The part of an asker that went away content.
+    waiting: Arc<watch::Sender<()>>,
+    /// Counts as a waiter for one that was given something else and went away content.
     kept: Option<watch::Receiver<()>>,
 }
 
-impl<K, V> Default for Flights<K, V> {
+impl<K, V> Clone for SingleFlight<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<K, V> Flights<K, V>
+impl<K, V> SingleFlight<K, V>
 where
     K: Copy + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
     /// Joins the flight for `key` if there is one.
-    pub(super) fn join_existing(&self, key: &K) -> Option<Flight<V>> {
-        lock(&self.0).get(key).map(Listed::join)
+    pub(in crate::mirror) fn join_existing(&self, key: &K) -> Option<Flight<V>> {
+        lock(&self.0).get(key).map(ListedFlight::join)
     }
 
     /// Joins the flight for `key`, or starts `work` as one; `work` is told who still waits for it.
-    pub(super) fn join<F>(
+    pub(in crate::mirror) fn join<F>(
         &self,
         key: K,
         tasks: &TaskTracker,
-        work: impl FnOnce(Interest<K, V>) -> F,
+        work: impl FnOnce(Waiters<K, V>) -> F,
     ) -> Flight<V>
     where
         F: Future<Output = Result<V>> + Send + 'static,
@@ -76,28 +82,28 @@ where
         let (land, landed) = oneshot::channel();
         let crashed =
             |_| Error::internal("the work for this request ended early; see the mirror's log");
-        let listed = Listed {
+        let listed = ListedFlight {
             result: landed
                 .map_err(crashed)
                 .map(|r| r.flatten())
                 .boxed()
                 .shared(),
             started: Instant::now(),
-            askers: Arc::new(watch::Sender::new(())),
+            waiting: Arc::new(watch::Sender::new(())),
             kept: None,
         };
         let flight = listed.join();
-        let interest = Interest {
+        let waiters = Waiters {
             flights: self.0.clone(),
             key,
-            askers: listed.askers.clone(),
+            waiting: listed.waiting.clone(),
         };
-        let entry = interest.clone();
+        let entry = waiters.clone();
         flights.insert(key, listed);
         drop(flights);
-        let work = work(interest);
+        let work = work(waiters);
         tasks.spawn(async move {
-            let entry = Entry(entry);
+            let entry = ListEntry(entry);
             let result = work.await;
             // Off the list before anybody hears of the result, so that who asks after that starts anew.
             drop(entry);
@@ -107,52 +113,52 @@ where
     }
 }
 
-impl<K: Eq + Hash, V> Flights<K, V> {
-    /// Leaves a flight that is to go on although its asker has been given something else: it hasn't given up.
-    pub(super) fn leave_running(&self, key: &K, flight: Flight<V>) {
+impl<K: Eq + Hash, V> SingleFlight<K, V> {
+    /// Leaves a flight that is to go on although its waiter has been given something else: that one hasn't given up.
+    pub(in crate::mirror) fn leave_running(&self, key: &K, flight: Flight<V>) {
         if let Some(listed) = lock(&self.0).get_mut(key)
-            && Arc::ptr_eq(&listed.askers, &flight.askers)
+            && Arc::ptr_eq(&listed.waiting, &flight.waiting)
         {
-            listed.kept = Some(flight.interest);
+            listed.kept = Some(flight.waiter);
         }
     }
 }
 
-impl<V> Listed<V> {
+impl<V> ListedFlight<V> {
     fn join(&self) -> Flight<V> {
         Flight {
             result: self.result.clone(),
             started: self.started,
-            interest: self.askers.subscribe(),
-            askers: self.askers.clone(),
+            waiter: self.waiting.subscribe(),
+            waiting: self.waiting.clone(),
         }
     }
 }
 
 /// Whether anybody still waits for a flight.
-pub(super) struct Interest<K, V> {
-    flights: Arc<Mutex<HashMap<K, Listed<V>>>>,
+pub(in crate::mirror) struct Waiters<K, V> {
+    flights: Arc<Mutex<HashMap<K, ListedFlight<V>>>>,
     key: K,
-    askers: Arc<watch::Sender<()>>,
+    waiting: Arc<watch::Sender<()>>,
 }
 
-impl<K: Copy, V> Clone for Interest<K, V> {
+impl<K: Copy, V> Clone for Waiters<K, V> {
     fn clone(&self) -> Self {
         Self {
             flights: self.flights.clone(),
             key: self.key,
-            askers: self.askers.clone(),
+            waiting: self.waiting.clone(),
         }
     }
 }
 
-impl<K: Eq + Hash, V> Interest<K, V> {
-    /// Returns when the last asker has gone away; the flight is off the list then, so that nobody joins what is being given up.
-    pub(super) async fn lost(&self) {
+impl<K: Eq + Hash, V> Waiters<K, V> {
+    /// Returns when the last waiter has gone away; the flight is off the list then, so that nobody joins what is being given up.
+    pub(in crate::mirror) async fn gone(&self) {
         loop {
-            self.askers.closed().await;
+            self.waiting.closed().await;
             let mut flights = lock(&self.flights);
-            if self.askers.receiver_count() == 0 {
+            if self.waiting.receiver_count() == 0 {
                 self.delist(&mut flights);
                 return;
             }
@@ -160,18 +166,18 @@ impl<K: Eq + Hash, V> Interest<K, V> {
     }
 
     /// Removes this flight, and no later one under the same key.
-    fn delist(&self, flights: &mut HashMap<K, Listed<V>>) {
+    fn delist(&self, flights: &mut HashMap<K, ListedFlight<V>>) {
         let listed = flights.get(&self.key);
-        if listed.is_some_and(|listed| Arc::ptr_eq(&listed.askers, &self.askers)) {
+        if listed.is_some_and(|listed| Arc::ptr_eq(&listed.waiting, &self.waiting)) {
             flights.remove(&self.key);
         }
     }
 }
 
 /// A flight's place on the list, given up also when its work panics.
-struct Entry<K: Eq + Hash, V>(Interest<K, V>);
+struct ListEntry<K: Eq + Hash, V>(Waiters<K, V>);
 
-impl<K: Eq + Hash, V> Drop for Entry<K, V> {
+impl<K: Eq + Hash, V> Drop for ListEntry<K, V> {
     fn drop(&mut self) {
         self.0.delist(&mut lock(&self.0.flights));
     }
@@ -188,20 +194,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_work_goes_on_when_the_first_asker_goes_away() {
-        let (flights, tasks) = (Flights::<u8, u8>::default(), TaskTracker::new());
+    async fn the_work_goes_on_when_the_first_waiter_goes_away() {
+        let (flights, tasks) = (SingleFlight::<u8, u8>::default(), TaskTracker::new());
         let (open, gate) = oneshot::channel::<()>();
         drop(flights.join(1, &tasks, |_| async {
             gate.await.map(|()| 7).map_err(|_| Error::internal(""))
         }));
         let second = flights.join(1, &tasks, |_| async { Ok(8) });
-        open.send(()).expect("the first asker's work is waiting");
+        open.send(()).expect("the first waiter's work is waiting");
         assert_eq!(second.result.await.expect("a result"), 7);
     }
 
     #[tokio::test]
-    async fn a_panic_reaches_the_askers_as_an_error_and_the_next_one_starts_anew() {
-        let (flights, tasks) = (Flights::<u8, u8>::default(), TaskTracker::new());
+    async fn a_panic_reaches_the_waiters_as_an_error_and_the_next_one_starts_anew() {
+        let (flights, tasks) = (SingleFlight::<u8, u8>::default(), TaskTracker::new());
         let first = flights.join(1, &tasks, |_| async { panic!("on purpose") });
         assert!(first.result.await.is_err());
         let second = flights.join(1, &tasks, |_| async { Ok(8) });
@@ -209,10 +215,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hundred_askers_share_one_flight() {
-        let (flights, tasks) = (Flights::<u8, u32>::default(), TaskTracker::new());
+    async fn a_hundred_waiters_share_one_flight() {
+        let (flights, tasks) = (SingleFlight::<u8, u32>::default(), TaskTracker::new());
         let runs = Arc::new(AtomicU32::new(0));
-        let askers: Vec<_> = (0..100)
+        let waiters: Vec<_> = (0..100)
             .map(|_| {
                 let runs = runs.clone();
                 flights.join(1, &tasks, |_| async move {
@@ -220,18 +226,18 @@ mod tests {
                 })
             })
             .collect();
-        for asker in askers {
-            assert_eq!(asker.result.await.expect("a result"), 0);
+        for waiter in waiters {
+            assert_eq!(waiter.result.await.expect("a result"), 0);
         }
     }
 
     /// A client that had given up used to keep its place in the line for upstream.
     #[tokio::test]
     async fn work_that_nobody_waits_for_any_more_can_tell() {
-        let (flights, tasks) = (Flights::<u8, u8>::default(), TaskTracker::new());
+        let (flights, tasks) = (SingleFlight::<u8, u8>::default(), TaskTracker::new());
         let (told, heard) = oneshot::channel();
-        let work = |interest: Interest<u8, u8>| async move {
-            interest.lost().await;
+        let work = |waiters: Waiters<u8, u8>| async move {
+            waiters.gone().await;
             let _ = told.send(());
             Err(Error::internal("given up"))
         };
@@ -239,7 +245,7 @@ mod tests {
         let second = flights.join(1, &tasks, |_| async { Ok(8) });
         drop(first);
         tokio::task::yield_now().await;
-        assert_eq!(tasks.len(), 1, "the second asker still waits");
+        assert_eq!(tasks.len(), 1, "the second waiter still waits");
         drop(second);
         heard.await.expect("the work was told");
         let third = flights.join(1, &tasks, |_| async { Ok(9) });

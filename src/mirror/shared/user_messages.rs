@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::error::{Class, Error, Kind, Outlook};
 
 /// The failure of upstream in the words of who asked for `what`. The causes below it are for the log.
-pub(super) fn not_here(what: &str, error: &Error) -> Error {
+pub(in crate::mirror) fn not_here(what: &str, error: &Error) -> Error {
     worded(error, |why| {
         format!("{what} isn't in this mirror yet, and {why}")
     })
 }
 
 /// The same where there is a copy that may not be served any more.
-pub(super) fn too_old(what: &str, error: &Error) -> Error {
+pub(in crate::mirror) fn too_old(what: &str, error: &Error) -> Error {
     worded(error, |why| {
         format!(
             "the copy of {what} in this mirror is older than `freshness.max_stale` allows, and {why}"
@@ -21,7 +21,7 @@ pub(super) fn too_old(what: &str, error: &Error) -> Error {
 }
 
 /// The same where the store, which may have it, doesn't give it.
-pub(super) fn unreadable(what: &str, error: &Error, store: &Error) -> Error {
+pub(in crate::mirror) fn unreadable(what: &str, error: &Error, store: &Error) -> Error {
     if error.kind().class() != Class::Upstream(Outlook::Passing) {
         return error.clone();
     }

@@ -4,253 +4,155 @@
 //! round trips to upstream as its graph is deep. The mirror is nearer and may know more: a stale copy, which is most often still right, names all the
 //! levels below it at once. So when a client's request has to go upstream, its dependencies are followed from here, breadth first.
 //!
-//! One task follows for everybody. It never takes a place in the line for upstream that a client waits for, joins what clients have asked for and is
-//! joined by them, and gives up where upstream fails.
+//! One task follows for everybody. It never takes a permit of upstream's that a client waits for, joins what clients have asked for and is joined by them,
+//! and gives up where upstream fails.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+mod queue;
+mod step;
+
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
-use super::{IndexEntry, Inner, entry::Due, memory::Resident, refresh::Asker};
+use self::{
+    queue::{Following, StepQueue},
+    step::{Followed, Step},
+};
+use super::{
+    records::StoredRecords,
+    refresh::{Decision, Refresher},
+    shown::IndexFound,
+};
 use crate::{
     config::sections,
-    domain::{CrateVersion, Dependency, IndexKey, RegistryName},
+    domain::{IndexKey, Outcome, RegistryName},
     error::{Kind, Result},
-    upstream::Upstream,
+    mirror::{
+        kept::{Due, IndexEntry},
+        shared::{Resident, Shared, SingleFlight},
+    },
+    upstream::{Permit, Upstream},
 };
 
-/// So many dependencies wait to be followed, at most; no known graph is a tenth as large.
-const MOST_WAITING: usize = 20_000;
-
-/// What there is to follow, for all clients.
+/// Who reads ahead.
 pub(super) struct ReadAhead {
     settings: sections::ReadAhead,
-    waiting: Mutex<Waiting>,
-    /// Told when there is more to follow.
-    more: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    steps: VecDeque<Step>,
-    /// Whether a task is following.
-    followed: bool,
-}
-
-/// One dependency to follow.
-#[derive(Clone)]
-struct Step {
-    upstream: Arc<Upstream>,
-    want: Dependency,
-    depth: u32,
-    /// How many more files may be asked for because of the client's request that this goes back to.
-    files_left: Arc<AtomicU32>,
-}
-
-/// What was followed already: the same version with the same features has the same dependencies.
-struct Followed {
-    steps: HashSet<(RegistryName, Dependency, CrateVersion)>,
-    since: SystemTime,
+    shared: Arc<Shared>,
+    records: Arc<StoredRecords>,
+    refresher: Arc<Refresher>,
+    /// Shared with those who ask for themselves.
+    flights: SingleFlight<IndexKey, IndexFound>,
+    queue: StepQueue,
 }
 
 /// Steps whose index files have been asked for, each with what came.
 type UnderWay = FuturesUnordered<BoxFuture<'static, (Step, Result<Arc<IndexEntry>>)>>;
 
-/// Whether all steps could be begun.
+/// Whether more steps can be begun.
 #[derive(PartialEq, Eq)]
-enum Begun {
-    All,
-    /// All places in the line for this registry are taken.
-    NoPlace(RegistryName),
-}
-
-impl Followed {
-    /// What is followed once is followed again after a while: index files are due for a check then.
-    const FOR: Duration = Duration::from_secs(10);
-
-    fn new(now: SystemTime) -> Self {
-        Self {
-            steps: HashSet::new(),
-            since: now,
-        }
-    }
-
-    fn forget_old(&mut self, now: SystemTime) {
-        if now
-            .duration_since(self.since)
-            .is_ok_and(|age| age < Self::FOR)
-        {
-            return;
-        }
-        *self = Self::new(now);
-    }
-
-    /// Notes a step; false if it was followed already.
-    fn add(&mut self, step: (RegistryName, Dependency, CrateVersion)) -> bool {
-        self.steps.len() < MOST_WAITING && self.steps.insert(step)
-    }
+enum Capacity {
+    Left,
+    /// Upstream has no permit to spare for this registry.
+    NoPermit(RegistryName),
 }
 
 impl ReadAhead {
-    pub(super) fn new(settings: sections::ReadAhead) -> Self {
+    pub(super) fn new(
+        settings: sections::ReadAhead,
+        shared: Arc<Shared>,
+        records: Arc<StoredRecords>,
+        refresher: Arc<Refresher>,
+        flights: SingleFlight<IndexKey, IndexFound>,
+    ) -> Self {
         Self {
             settings,
-            waiting: Mutex::default(),
-            more: Notify::new(),
+            shared,
+            records,
+            refresher,
+            flights,
+            queue: StepQueue::default(),
         }
     }
 
-    /// Adds steps; true when nobody follows yet, so that the caller has to.
-    fn add(&self, steps: impl IntoIterator<Item = Step>) -> bool {
-        let mut waiting = self.waiting();
-        let room = MOST_WAITING.saturating_sub(waiting.steps.len());
-        waiting.steps.extend(steps.into_iter().take(room));
-        self.more.notify_one();
-        !std::mem::replace(&mut waiting.followed, true)
-    }
-
-    fn next(&self) -> Option<Step> {
-        self.waiting().steps.pop_front()
-    }
-
-    fn put_back(&self, step: Step) {
-        self.waiting().steps.push_front(step);
-    }
-
-    /// Whether there is nothing left; if so, whoever adds something has to follow it.
-    fn is_over(&self) -> bool {
-        let mut waiting = self.waiting();
-        waiting.followed = !waiting.steps.is_empty();
-        !waiting.followed
-    }
-
-    /// Leaves what waits for this registry to cargo.
-    fn give_up(&self, registry: RegistryName) {
-        let mut waiting = self.waiting();
-        waiting
-            .steps
-            .retain(|step| step.upstream.registry() != registry);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
     /// Follows the dependencies of what a client has asked for, beside its answer.
-    pub(super) fn read_ahead(
+    pub(super) fn follow(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         entry: &IndexEntry,
         now: SystemTime,
     ) {
-        let settings = &self.read_ahead.settings;
-        if !settings.enabled || entry.gone {
+        if !self.settings.enabled || entry.gone {
             return;
         }
-        let root = Step {
-            upstream: upstream.clone(),
-            want: Dependency::any(entry.file().name()),
-            depth: 0,
-            files_left: Arc::new(AtomicU32::new(settings.max_files.get())),
-        };
-        let steps = root.next(entry, &mut Followed::new(now), settings);
-        if self.read_ahead.add(steps) {
-            let inner = self.clone();
-            let work = self.stopping.clone();
-            let work = work.run_until_cancelled_owned(async move { inner.follow(now).await });
-            self.detach(async move {
-                work.await;
-            });
+        let steps = Step::from(upstream, entry, now, &self.settings);
+        if self.queue.add(steps) {
+            let this = self.clone();
+            let background = &self.shared.background;
+            background.run_until_stopped(async move { this.follow_all(now).await });
         }
     }
 
     /// Follows until there is nothing left to follow.
-    async fn follow(self: Arc<Self>, began: SystemTime) {
-        let (ahead, started) = (&self.read_ahead, Instant::now());
-        let mut following = Following(Some(ahead));
+    async fn follow_all(self: Arc<Self>, began: SystemTime) {
+        let (queue, started) = (&self.queue, Instant::now());
+        let following = Following::new(queue);
         let (mut followed, mut under_way) = (Followed::new(began), UnderWay::new());
         loop {
             let now = began + started.elapsed();
             followed.forget_old(now);
-            let begun = self.begin_steps(&mut followed, &mut under_way, now).await;
+            let capacity = self.begin_steps(&mut followed, &mut under_way, now).await;
             if under_way.is_empty() {
-                if let Begun::NoPlace(registry) = begun {
-                    // They are taken by clients, who come first; cargo asks for the rest itself.
-                    ahead.give_up(registry);
+                if let Capacity::NoPermit(registry) = capacity {
+                    // Clients have them all, who come first; cargo asks for the rest itself.
+                    queue.give_up(registry);
                 }
-                if ahead.is_over() {
-                    following.0 = None;
-                    return;
+                if queue.is_over() {
+                    return following.is_done();
                 }
                 continue;
             }
             tokio::select! {
                 Some((step, came)) = under_way.next() => match came {
                     Ok(entry) => {
-                        ahead.add(step.next(&entry, &mut followed, &ahead.settings));
+                        queue.add(step.next(&entry, &mut followed, &self.settings));
                     }
                     // It isn't asked at all at the moment.
                     Err(e) if matches!(e.kind(), Kind::CircuitOpen { .. }) => {
-                        ahead.give_up(step.upstream.registry());
+                        queue.give_up(step.upstream.registry());
                     }
                     Err(_) => {}
                 },
-                () = ahead.more.notified(), if begun == Begun::All => {}
+                () = queue.more.notified(), if capacity == Capacity::Left => {}
             }
         }
     }
 
-    /// Takes the steps that wait, one after the other, until there are none or no place for another request.
+    /// Takes the steps that wait, one after the other, until there are none or no permit for another request.
     async fn begin_steps(
         self: &Arc<Self>,
         followed: &mut Followed,
         under_way: &mut UnderWay,
         now: SystemTime,
-    ) -> Begun {
-        let ahead = &self.read_ahead;
-        while let Some(step) = ahead.next() {
-            let key = IndexKey::new(step.upstream.registry(), step.want.name);
-            match self.known_index(&key, now).await {
-                Ok(Some(Resident::Index(entry))) => {
-                    // A stale copy, too: most often it is still right, and then all levels below are asked for at once.
-                    ahead.add(step.next(&entry, followed, &ahead.settings));
-                    match entry.due(&self.freshness, now) {
-                        Due::Nothing | Due::NotYet => continue,
-                        Due::Refresh | Due::Replace => {}
-                    }
-                }
-                Ok(Some(Resident::Absent(since))) if self.still_absent(since, now) => continue,
-                Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => {}
-            }
-            if !step.has_files_left() {
+    ) -> Capacity {
+        while let Some(step) = self.queue.next() {
+            let key = step.key();
+            if self.is_current(&step, &key, followed, now).await || !step.has_files_left() {
                 continue;
             }
-            let flight = match self.refreshes.join_existing(&key) {
+            let flight = match self.flights.join_existing(&key) {
                 Some(flight) => flight,
                 None => {
-                    let Some(place) = step.upstream.spare_permit() else {
+                    let Some(permit) = step.upstream.spare_permit() else {
                         let registry = step.upstream.registry();
-                        ahead.put_back(step);
-                        return Begun::NoPlace(registry);
+                        self.queue.put_back(step);
+                        return Capacity::NoPermit(registry);
                     };
-                    self.refreshes.join(key, &self.tasks, |_| {
-                        step.files_left.fetch_sub(1, Ordering::Relaxed);
-                        let (inner, upstream) = (self.clone(), step.upstream.clone());
-                        async move {
-                            inner
-                                .refresh(&upstream, key, now, Asker::Ahead(place))
-                                .await
-                        }
+                    let tasks = self.shared.background.tasks();
+                    self.flights.join(key, tasks, |_| {
+                        step.take_file();
+                        let (this, upstream) = (self.clone(), step.upstream.clone());
+                        async move { this.bring(&upstream, key, permit, now).await }
                     })
                 }
             };
@@ -259,52 +161,48 @@ impl Inner {
                 (step, found.map(|found| found.value))
             }));
         }
-        Begun::All
+        Capacity::Left
     }
-}
 
-/// The one who follows. Should that end early, whoever adds something next follows.
-struct Following<'a>(Option<&'a ReadAhead>);
-
-impl Drop for Following<'_> {
-    fn drop(&mut self) {
-        if let Some(ahead) = self.0 {
-            let mut waiting = ahead.waiting();
-            waiting.steps.clear();
-            waiting.followed = false;
-        }
-    }
-}
-
-impl Step {
-    /// The steps that follow this one: the dependencies of the version that a resolver would pick of `entry`.
-    fn next(
+    /// Whether what is here of a step's index file needn't be asked for. What there is is followed in any case.
+    async fn is_current(
         &self,
-        entry: &IndexEntry,
+        step: &Step,
+        key: &IndexKey,
         followed: &mut Followed,
-        settings: &sections::ReadAhead,
-    ) -> Vec<Self> {
-        let Some(version) = self.want.resolve(entry.file()) else {
-            return Vec::new();
-        };
-        let step = (
-            self.upstream.registry(),
-            self.want.clone(),
-            *version.version(),
-        );
-        if self.depth >= settings.depth.get() || entry.gone || !followed.add(step) {
-            return Vec::new();
+        now: SystemTime,
+    ) -> bool {
+        match self.records.known(key, now).await {
+            Ok(Some(Resident::Index(entry))) => {
+                // A stale copy, too: most often it is still right, and then all levels below are asked for at once.
+                self.queue.add(step.next(&entry, followed, &self.settings));
+                match entry.due(&self.shared.freshness, now) {
+                    Due::Nothing | Due::NotYet => true,
+                    Due::Refresh | Due::Replace => false,
+                }
+            }
+            Ok(Some(Resident::Absent(since))) => self.shared.still_absent(since, now),
+            Ok(Some(Resident::Crate(_)) | None) | Err(_) => false,
         }
-        let wants = self.want.next(entry.file(), version).into_iter();
-        let step = |want| Self {
-            want,
-            depth: self.depth + 1,
-            ..self.clone()
-        };
-        wants.map(step).collect()
     }
 
-    fn has_files_left(&self) -> bool {
-        self.files_left.load(Ordering::Relaxed) > 0
+    /// Brings an index file that nobody has asked for yet, with a permit that no client waited for.
+    async fn bring(
+        &self,
+        upstream: &Upstream,
+        key: IndexKey,
+        permit: Permit,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        let copy = match self.refresher.begin(&key, now).await {
+            Decision::Permitted(found) => return found,
+            Decision::Ask(copy) => copy,
+        };
+        let found = self.refresher.ask(upstream, key, copy, permit, now).await?;
+        if matches!(found.outcome, Outcome::Miss | Outcome::Revalidated) && !found.value.gone {
+            self.shared.metrics.read_ahead_fetched.inc();
+            found.value.came_ahead();
+        }
+        Ok(found)
     }
 }

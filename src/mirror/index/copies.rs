@@ -1,0 +1,203 @@
+//! [`Copies`]: what becomes of the copy of an index file by what upstream says of it: confirmed, replaced, withdrawn, or served although it is stale.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    gzip_variants::GzipMaker,
+    shown::{IndexFound, no_such_crate},
+    write_behind::WriteBehind,
+};
+use crate::{
+    domain::{IndexFile, IndexKey, Outcome, Validators},
+    error::{Error, Kind, Result},
+    mirror::{
+        kept::{Due, IndexEntry},
+        shared::{Found, Resident, Shared, not_here, too_old},
+    },
+};
+
+/// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
+/// let a restart during an outage take a copy for older than it is by more than this.
+const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+
+/// The copies of index files, in memory and in the store.
+pub(super) struct Copies {
+    shared: Arc<Shared>,
+    gzip: Arc<GzipMaker>,
+    writes: Arc<WriteBehind>,
+}
+
+impl Copies {
+    pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>) -> Self {
+        Self {
+            writes: Arc::new(WriteBehind::new(shared.clone())),
+            gzip,
+            shared,
+        }
+    }
+
+    /// Upstream said, or its identical body shows, that `entry` is current.
+    pub(super) fn confirm(
+        &self,
+        key: IndexKey,
+        entry: &IndexEntry,
+        validators: Validators,
+        now: SystemTime,
+    ) -> IndexFound {
+        let confirmed = IndexEntry {
+            validators,
+            checked_at: now,
+            failed_at: None,
+            gone: false,
+            ..entry.clone()
+        };
+        Found {
+            value: self.keep(key, Some(entry), confirmed),
+            outcome: Outcome::Revalidated,
+        }
+    }
+
+    /// A new body takes the place of what there was.
+    pub(super) fn replace(
+        &self,
+        key: IndexKey,
+        before: Option<Arc<IndexEntry>>,
+        entry: IndexEntry,
+    ) -> IndexFound {
+        if let Some(before) = before {
+            self.warn_of_changes(&key, before.file(), entry.file());
+        }
+        Found {
+            value: self.keep(key, None, entry),
+            outcome: Outcome::Miss,
+        }
+    }
+
+    /// Upstream said that there is no such crate. What it had before is kept, marked as gone, so that neither an outage nor a restart brings it back.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when there was nothing before.
+    pub(super) fn withdraw(
+        &self,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        let Some(entry) = known else {
+            self.shared.memory.keep_index(&key, Resident::Absent(now));
+            return Err(no_such_crate(&key));
+        };
+        let gone = IndexEntry {
+            checked_at: now,
+            failed_at: None,
+            gone: true,
+            ..(*entry).clone()
+        };
+        Ok(Found {
+            value: self.keep(key, Some(&entry), gone),
+            outcome: Outcome::Revalidated,
+        })
+    }
+
+    /// Upstream sent nothing: to who has no copy that says that there is no such crate.
+    ///
+    /// # Errors
+    /// Those of [`withdraw`](Self::withdraw) and [`fall_back`](Self::fall_back).
+    pub(super) fn take_empty(
+        &self,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        said: Error,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        match known {
+            None => self.withdraw(key, None, now),
+            // Too weak a word to take back what it had before.
+            Some(_) => self.fall_back(key, known, said, now),
+        }
+    }
+
+    /// Upstream failed: the copy we have (`stale-if-error`), unless it is too old.
+    ///
+    /// # Errors
+    /// `error` in the words of who asked, when there is no copy that may be served.
+    pub(super) fn fall_back(
+        &self,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        error: Error,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        let what = format!("the index file of {}", key.name());
+        let Some(entry) = known else {
+            tracing::warn!(name = %key.name(), "no index file to serve: {error}");
+            return Err(not_here(&what, &error));
+        };
+        if matches!(entry.due(&self.shared.freshness, now), Due::Replace) {
+            tracing::warn!(name = %key.name(), "no index file young enough to serve: {error}");
+            let error = match error.kind() {
+                Kind::UpstreamUnavailable { .. }
+                | Kind::CircuitOpen { .. }
+                | Kind::UpstreamRefused => error,
+                _ => error.of_kind(Kind::UpstreamUnavailable { retry_after: None }),
+            };
+            return Err(too_old(&what, &error));
+        }
+        tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
+        let stale = Arc::new(IndexEntry {
+            failed_at: Some(now),
+            ..(*entry).clone()
+        });
+        let resident = Resident::Index(stale.clone());
+        self.shared.memory.keep_index(&key, resident);
+        Ok(Found {
+            value: stale,
+            outcome: Outcome::Stale,
+        })
+    }
+
+    /// Puts an entry into memory and, unless it differs from `before` only by a recent check, into the store.
+    fn keep(
+        &self,
+        key: IndexKey,
+        before: Option<&IndexEntry>,
+        mut entry: IndexEntry,
+    ) -> Arc<IndexEntry> {
+        let recorded = before.is_some_and(|before| {
+            let age = entry.checked_at.duration_since(before.recorded_at);
+            age.unwrap_or_default() < CONFIRMATION_GRAIN
+                && entry.validators == before.validators
+                && entry.gone == before.gone
+        });
+        if !recorded {
+            entry.recorded_at = entry.checked_at;
+        }
+        let entry = Arc::new(entry);
+        self.gzip.make(key, &entry.rendition);
+        let resident = Resident::Index(entry.clone());
+        self.shared.memory.keep_index(&key, resident);
+        if !recorded {
+            self.writes.write(key, entry.clone());
+        }
+        entry
+    }
+
+    /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
+    fn warn_of_changes(&self, key: &IndexKey, before: &IndexFile, now: &IndexFile) {
+        let (registry, name) = (key.registry.as_str(), key.name());
+        let changes = now.changes_since(before);
+        for (change, versions) in [
+            ("vanished", &changes.vanished),
+            ("checksum", &changes.replaced),
+        ] {
+            if !versions.is_empty() {
+                let metrics = &self.shared.metrics;
+                metrics.index_changes(registry, change, versions.len());
+                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream");
+            }
+        }
+    }
+}

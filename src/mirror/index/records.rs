@@ -1,0 +1,179 @@
+//! [`StoredRecords`]: index files as the store has them, read under a lease on all the memory that is made of them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use super::{blocking::make, gzip_variants::GzipMaker, view::view};
+use crate::{
+    allowance::Lease,
+    domain::{IndexFile, IndexKey, Measure},
+    error::{Error, Kind, Result},
+    mirror::{
+        kept::{GZIP_AT_ONCE, IndexEntry, ReadAheadMark, keep, overhead},
+        shared::{Resident, Shared},
+    },
+    store::{IndexRecord, StoredIndex},
+    upstream::ANSWER_WITHIN,
+};
+
+/// How many stored index files are made ready at once, because each keeps a core busy. Nobody waits for the store with such a permit in hand.
+const READYING: usize = 8;
+
+/// How long the store may take altogether before upstream is asked as if nothing were stored: the other half is upstream's.
+const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 2);
+
+/// The stored index files.
+pub(super) struct StoredRecords {
+    shared: Arc<Shared>,
+    gzip: Arc<GzipMaker>,
+    permits: Semaphore,
+}
+
+impl StoredRecords {
+    pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>) -> Self {
+        Self {
+            shared,
+            gzip,
+            permits: Semaphore::new(READYING),
+        }
+    }
+
+    /// A permit to make a stored index file ready.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed; without one, all the same, nobody is kept waiting.
+        self.permits.acquire().await.ok()
+    }
+
+    /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read, or not in time: it may have a copy all the same.
+    pub(super) async fn known(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Resident>> {
+        let memory = &self.shared.memory;
+        if let Some(resident) = memory.index(key) {
+            return Ok(Some(resident));
+        }
+        let stored = timeout(STORE_WITHIN, self.stored(key, now)).await;
+        let stored = stored.unwrap_or_else(|_| {
+            let path = key.path();
+            Err(Error::store(format!("reading {path} took too long")))
+        })?;
+        // A revalidation may have brought a newer one meanwhile.
+        Ok(stored.map(|entry| {
+            let entry = Resident::Index(entry);
+            memory.keep_index_unless_known(key, entry)
+        }))
+    }
+
+    /// The index record under `key`, with a lease that it had before it was read, on all that is made of it and on `copies` of its body.
+    ///
+    /// # Errors
+    /// Those of [`load_index`](crate::store::Store::load_index), and [`Kind::Overloaded`] when there is no memory for it.
+    pub(super) async fn leased(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        copies: usize,
+    ) -> Result<Option<(IndexRecord, Lease)>> {
+        let Shared { budget, store, .. } = &*self.shared;
+        let mut waited_for = None;
+        // Once as it may be, once with memory for its size, once with memory for what was found in it; and it may be replaced at any moment.
+        for _ in 0..3 {
+            let (budget, lease) = (budget.clone(), waited_for.take());
+            let admit = move |size| match lease {
+                Some(lease) => Some(lease).filter(|lease: &Lease| lease.bytes() >= size),
+                None => budget.try_take_needed(size),
+            };
+            let needs = match store.load_index(key, now, admit).await? {
+                None => return Ok(None),
+                Some(StoredIndex::Large(size)) => size,
+                Some(StoredIndex::Whole(record, lease)) => {
+                    match make(move || Ok(grown(record, lease, copies))).await? {
+                        Grown::Enough(record, lease) => return Ok(Some((record, lease))),
+                        Grown::Short(needs) => needs,
+                    }
+                }
+            };
+            // What was read of it is given back before.
+            waited_for = Some(self.shared.budget.take(needs).await?);
+        }
+        let sentence = "this mirror's memory is taken up by other requests; try again in a moment";
+        Err(Error::new(Kind::Overloaded, sentence))
+    }
+
+    /// What the store has of an index file.
+    async fn stored(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Arc<IndexEntry>>> {
+        let (record, lease) = match self.leased(key, now, 0).await {
+            Ok(Some(leased)) => leased,
+            Ok(None) => return Ok(None),
+            // Without memory for a copy there is none; what is corrupt is dropped by now.
+            Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let (path, rules) = (key.path, self.shared.rules());
+        let _permit = self.permit().await;
+        let made = make(move || {
+            let IndexRecord {
+                body,
+                sha256,
+                validators,
+                modified_at,
+                checked_at,
+                gone,
+            } = record;
+            let file = IndexFile::parse(path, body)?;
+            let (shown, validity) = view(rules, None);
+            let (content, rendition) = keep(file, sha256, modified_at, shown, validity, lease);
+            Ok(IndexEntry {
+                content,
+                rendition,
+                validators,
+                modified_at,
+                checked_at,
+                recorded_at: checked_at,
+                failed_at: None,
+                gone,
+                seen: None,
+                read_ahead: ReadAheadMark::default(),
+            })
+        });
+        match made.await {
+            Ok(entry) => {
+                self.gzip.make(*key, &entry.rendition);
+                Ok(Some(Arc::new(entry)))
+            }
+            Err(e) => {
+                tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether there is memory for all that is made of a stored index file.
+enum Grown {
+    Enough(IndexRecord, Lease),
+    /// There isn't for so many bytes; what there was is given back.
+    Short(u64),
+}
+
+/// Has the lease grow to all that is made of a record, with `copies` of its body. It stays with the record: who waits for this may be gone before it ends.
+fn grown(record: IndexRecord, mut lease: Lease, copies: usize) -> Grown {
+    let body = &record.body;
+    let mut measure = Measure::default();
+    measure.add(body);
+    let gzip = body.len().min(GZIP_AT_ONCE);
+    let needs = measure.needs() + copies * body.len() + gzip + overhead();
+    let more = (needs as u64).saturating_sub(lease.bytes());
+    match lease.try_grow_needed(more) {
+        true => Grown::Enough(record, lease),
+        false => Grown::Short(needs as u64),
+    }
+}

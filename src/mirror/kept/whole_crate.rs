@@ -1,0 +1,40 @@
+//! [`WholeCrate`]: a .crate file in memory, and the entity tag that .crate files go out with.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    domain::{CrateKey, Sha256},
+    zero_copy::Content,
+};
+
+/// All of a .crate file, checked. Its bytes and its tag can be shared, so that serving it allocates nothing.
+#[derive(Debug)]
+pub(in crate::mirror) struct WholeCrate {
+    /// Which file it is.
+    pub(in crate::mirror) key: CrateKey,
+    /// Its bytes.
+    pub(in crate::mirror) content: Content,
+    /// The entity tag for them.
+    pub(in crate::mirror) etag: Bytes,
+}
+
+impl WholeCrate {
+    /// The file `key`, which has been checked to be `content`.
+    pub(in crate::mirror) fn new(key: &CrateKey, content: Content) -> Arc<Self> {
+        let etag = etag(&key.sha256);
+        let key = *key;
+        Arc::new(Self { key, content, etag })
+    }
+
+    /// About how many bytes of memory this takes.
+    pub(in crate::mirror) fn size(&self) -> usize {
+        self.content.bytes().len() + self.etag.len() + size_of::<Self>()
+    }
+}
+
+/// The strong entity tag of a file (RFC 9110, section 8.8.3): its checksum, which no other file has.
+pub(in crate::mirror) fn etag(sha256: &Sha256) -> Bytes {
+    format!("\"{sha256}\"").into()
+}

@@ -1,0 +1,55 @@
+//! What the services of the mirror have in common: memory, store, and where work goes on beside requests.
+
+mod background;
+mod found;
+mod memory;
+mod missed;
+mod single_flight;
+mod user_messages;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+pub use found::Found;
+
+pub(in crate::mirror) use background::Background;
+pub(in crate::mirror) use memory::{MemoryCache, Resident};
+pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
+pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
+pub(in crate::mirror) use user_messages::{not_here, too_old, unreadable};
+
+use crate::{
+    allowance::Allowance, config::sections::Freshness, metrics::Metrics, policy::RulesVersion,
+    store::Store,
+};
+
+/// What both services use.
+pub(in crate::mirror) struct Shared {
+    /// How long copies are good for.
+    pub(in crate::mirror) freshness: Freshness,
+    /// What is served without touching the disk.
+    pub(in crate::mirror) memory: MemoryCache,
+    /// The memory budget: what bodies may take, cached ones included, is leased from it.
+    pub(in crate::mirror) budget: Allowance,
+    /// Where objects are kept.
+    pub(in crate::mirror) store: Store,
+    /// Where to count.
+    pub(in crate::mirror) metrics: Arc<Metrics>,
+    /// Where work goes on that nobody waits for.
+    pub(in crate::mirror) background: Background,
+}
+
+impl Shared {
+    /// The rules in force. There are none yet, and so never others.
+    pub(in crate::mirror) fn rules(&self) -> RulesVersion {
+        RulesVersion::default()
+    }
+
+    /// Whether "there is no such thing", said at that time, is still believed.
+    pub(in crate::mirror) fn still_absent(&self, since: SystemTime, now: SystemTime) -> bool {
+        now.duration_since(since)
+            .is_ok_and(|age: Duration| age < self.freshness.absent_for())
+    }
+}
