@@ -109,7 +109,7 @@ impl IndexService {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let found = match registry {
             Registry::Online(upstream) => {
-                let source = self.from_upstream(upstream, trigger);
+                let source = self.upstream_source(upstream, trigger);
                 self.obtained(&source, key, now, deadline, |_| true).await
             }
             Registry::Offline(_) => {
@@ -135,7 +135,7 @@ impl IndexService {
         let known = self.shared.memory.index(&key)?;
         let found = match registry {
             Registry::Online(upstream) => {
-                let source = self.from_upstream(upstream, Trigger::Client);
+                let source = self.upstream_source(upstream, Trigger::Client);
                 source.permits(&key, known, now)?
             }
             Registry::Offline(_) => self.from_store.permits(&key, known, now)?,
@@ -173,7 +173,7 @@ impl IndexService {
         deadline: Instant,
         will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Result<IndexFound> {
-        let source = self.from_upstream(upstream, Trigger::Client);
+        let source = self.upstream_source(upstream, Trigger::Client);
         let found = self.obtained(&source, key, now, deadline, will_do).await;
         shown(&key, found?)
     }
@@ -192,7 +192,7 @@ impl IndexService {
         found.await
     }
 
-    fn from_upstream<'a>(
+    fn upstream_source<'a>(
         &'a self,
         upstream: &'a Arc<Upstream>,
         trigger: Trigger,

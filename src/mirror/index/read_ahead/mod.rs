@@ -108,7 +108,7 @@ impl ReadAhead {
                     queue.give_up(registry);
                 }
                 if queue.is_over() {
-                    return following.is_done();
+                    return following.finish();
                 }
                 continue;
             }

@@ -72,7 +72,7 @@ impl<'a> Following<'a> {
     }
 
     /// All was followed.
-    pub(super) fn is_done(mut self) {
+    pub(super) fn finish(mut self) {
         self.0 = None;
     }
 }
