@@ -4,7 +4,7 @@ mod content;
 mod entry;
 mod gzip;
 mod rendition;
-mod whole_crate;
+mod whole;
 
 pub use entry::IndexEntry;
 pub use rendition::{Modified, Rendition};
@@ -12,4 +12,4 @@ pub use rendition::{Modified, Rendition};
 pub(in crate::mirror) use content::{IndexContent, Shown, keep, overhead, shown_anew};
 pub(in crate::mirror) use entry::{Due, ReadAheadMark};
 pub(in crate::mirror) use gzip::AT_ONCE as GZIP_AT_ONCE;
-pub(in crate::mirror) use whole_crate::{WholeCrate, etag};
+pub(in crate::mirror) use whole::{WholeCrate, etag};
