@@ -1,7 +1,7 @@
 //! [`Mirror`]: the application; the one place where store and upstream meet. Knows nothing of HTTP.
 //!
-//! A thin façade over two services: [`index`] for index files and [`crates`] for .crate files, which needs the index for their checksums. Both keep what they
-//! serve in the same memory ([`shared`], [`kept`]), and [`eviction`] keeps the store within its limits.
+//! A thin façade over two services: `index` for index files and `crates` for .crate files, which needs the index for their checksums. Both keep what they
+//! serve in the same memory (`shared`, `kept`), and `eviction` keeps the store within its limits.
 
 mod crates;
 mod eviction;
