@@ -5,6 +5,8 @@
 //!
 //! Inputs of more than one part are lines of text, so that seeds can be read and written by hand.
 
+#[path = "access.rs"]
+mod access_checks;
 #[path = "bundle.rs"]
 mod bundle_checks;
 #[path = "connection.rs"]
@@ -34,6 +36,7 @@ use crate_mirror::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::io::{AsyncRead, ReadBuf};
 
+pub use access_checks::{accepted, authorization, jwt};
 pub use bundle_checks::{bundle, manifest, stored_of};
 pub use connection_checks::connection;
 

@@ -4,12 +4,14 @@
 //! cache with conditional requests. The layers, lowest first; imports go downward only:
 //!
 //! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`policy`] (pure too), [`store`] and [`upstream`] (bytes in and out),
-//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
+//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`access`] and [`audit`] (who may ask, who got what), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
+pub mod access;
 pub mod allowance;
 pub mod app;
+pub mod audit;
 pub mod bundle;
 pub mod cli;
 pub mod commands;
@@ -21,6 +23,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod policy;
 pub mod prefetch;
+pub mod secret;
 pub mod store;
 pub mod transport;
 pub mod upstream;

@@ -135,6 +135,12 @@ pub struct Metrics {
     pub read_ahead_useful: IntCounter,
     /// Those that no client has asked for yet, and so may turn out to be wasted; set when the metrics are read.
     pub read_ahead_unasked: IntGauge,
+    /// Files that say who may ask, and that can't be read or understood as they are now.
+    pub access_files_unreadable: IntGauge,
+    /// Lines of the audit log that were lost.
+    pub audit_lost: IntCounter,
+    /// Whether the last write into the audit log failed.
+    pub audit_unwritable: IntGauge,
 }
 
 impl Metrics {
@@ -248,6 +254,18 @@ impl Metrics {
             read_ahead_unasked: gauge(
                 "crate_mirror_read_ahead_unasked",
                 "Index files asked for ahead that no client has asked for: wasted, unless one does yet",
+            )?,
+            access_files_unreadable: gauge(
+                "crate_mirror_access_files_unreadable",
+                "Files that say who may ask and can't be read or understood; what they said before is in force",
+            )?,
+            audit_lost: counter(
+                "crate_mirror_audit_lost_total",
+                "Lines of the audit log that were lost",
+            )?,
+            audit_unwritable: gauge(
+                "crate_mirror_audit_unwritable",
+                "Whether the last write into the audit log failed",
             )?,
             registry,
         })

@@ -1,5 +1,6 @@
 //! [`Config`]: what the operator wrote, typed. Defaults, then mirror.toml, then the environment, then flags; unknown keys are errors.
 
+pub mod access;
 mod load;
 mod origins;
 mod registries;

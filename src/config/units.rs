@@ -236,7 +236,7 @@ impl<'de> Deserialize<'de> for Folder {
 /// What is expected, in words, and the function that makes it of what was written.
 struct Expecting<'a, F>(&'a str, F);
 
-fn parse_with<'de, D: Deserializer<'de>, T>(
+pub(super) fn parse_with<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     expected: &str,
     parse: impl Fn(&str) -> Option<T>,

@@ -8,11 +8,12 @@ const LAYERS: &[&[&str]] = &[
     &["commands"],
     &["app"],
     &["http"],
+    &["access", "audit"],
     &["prefetch", "bundle"],
     &["mirror", "transport"],
     &["policy", "store", "upstream"],
     &["config"],
-    &["metrics", "allowance", "zero_copy"],
+    &["metrics", "allowance", "zero_copy", "secret"],
     &["domain"],
     &["error"],
 ];

@@ -103,6 +103,25 @@ fn a_manifest_alone_stores_nothing() {
 }
 
 #[test]
+fn what_carries_a_token_is_a_token_or_refused_and_never_logged() {
+    all_pass("authorization", checks::authorization);
+}
+
+#[test]
+fn a_web_token_is_accepted_only_as_it_was_signed() {
+    all_pass("jwt", checks::jwt);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/jwt");
+    for (seed, accepted) in [("right", 2), ("wrong", 0)] {
+        let seed = fs::read(folder.join(seed)).expect("a seed");
+        assert_eq!(
+            checks::accepted(&seed),
+            accepted,
+            "the check gets as far as it should"
+        );
+    }
+}
+
+#[test]
 fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
     all_pass("connection", checks::connection);
 }

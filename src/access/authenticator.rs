@@ -1,0 +1,360 @@
+//! [`Authenticator`]: who asks, and whether they may.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use moka::{policy::EvictionPolicy, sync::Cache};
+
+use super::{
+    authorization::{Malformed, Presented},
+    jwt::{self, Awaited, Issuer, Judged, Verified},
+    tokens::{TokenTable, Tokens},
+    wrong_tokens::WrongTokens,
+};
+use crate::domain::{Principal, RegistryName, Sha256};
+
+/// So many JSON web tokens that were found to be good are remembered, by their SHA-256.
+const REMEMBERED: u64 = 10_000;
+
+/// Whoever knows who may ask.
+pub struct Authenticator {
+    tokens: ArcSwap<TokenTable>,
+    issuers: Vec<Issuer>,
+    /// Checking a signature takes longer than answering.
+    verified: Cache<Sha256, Arc<Verified>>,
+    wrong: WrongTokens,
+    /// What may be read without a token.
+    anonymous: Vec<RegistryName>,
+}
+
+/// Whether somebody may ask.
+pub enum Verdict {
+    /// Yes, and this is who it is.
+    Known(Principal),
+    /// A token is needed, and there is none.
+    Missing,
+    /// There is one, and it is no good here.
+    Wrong(Fault),
+    /// The same, and there were so many from this address that more aren't looked into before this time has passed.
+    TooMany(Duration),
+    /// It can't be said before an issuer's keys are here; to be asked again then.
+    Later(Awaited),
+    /// It can't be said, because the keys of the issuer of this table can't be fetched.
+    NoKeys(String),
+}
+
+/// Why a token is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What carries it can't carry one.
+    Malformed(Malformed),
+    /// Nobody has it, or nobody any more.
+    Unknown,
+    /// It has expired.
+    Expired,
+    /// It is for other registries.
+    Elsewhere,
+    /// It is a JSON web token, and something is wrong with it.
+    Jwt(jwt::Fault),
+}
+
+impl Fault {
+    /// What is wrong, as the beginning of a sentence.
+    pub fn sentence(self) -> String {
+        match self {
+            Self::Malformed(why) => format!("the Authorization header {}", why.as_str()),
+            Self::Unknown => "this mirror doesn't know the token that was sent".to_owned(),
+            Self::Expired => "the token that was sent has expired".to_owned(),
+            Self::Elsewhere => "the token that was sent is for other registries".to_owned(),
+            Self::Jwt(why) => format!("the token that was sent {}", why.as_str()),
+        }
+    }
+
+    /// Whether it may be a guess. Somebody whose own token has expired, or is for something else, guesses nothing.
+    fn is_guess(self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::Unknown => true,
+            Self::Expired | Self::Elsewhere => false,
+            Self::Jwt(why) => why != jwt::Fault::Expired,
+        }
+    }
+}
+
+impl Authenticator {
+    /// One who knows these tokens and issuers, and lets anybody read what belongs to `anonymous`.
+    pub fn new(tokens: Tokens, issuers: Vec<Issuer>, anonymous: Vec<RegistryName>) -> Self {
+        let verified = Cache::builder().max_capacity(REMEMBERED);
+        Self {
+            tokens: ArcSwap::from_pointee(TokenTable::new(tokens)),
+            issuers,
+            verified: verified.eviction_policy(EvictionPolicy::lru()).build(),
+            wrong: WrongTokens::new(),
+            anonymous,
+        }
+    }
+
+    /// Puts these tokens in place of those there are: what is no longer among them ends at once.
+    pub fn replace(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(TokenTable::new(tokens)));
+    }
+
+    /// Whether what belongs to `registry` may be read without a token.
+    pub fn is_anonymous(&self, registry: Option<RegistryName>) -> bool {
+        registry.is_some_and(|registry| self.anonymous.contains(&registry))
+    }
+
+    /// Who shows `presented` from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no token isn't refused for a
+    /// wrong one, and waits for nothing.
+    pub fn judge(
+        &self,
+        presented: Result<Option<Presented<'_>>, Malformed>,
+        registry: Option<RegistryName>,
+        address: IpAddr,
+        now: SystemTime,
+    ) -> Verdict {
+        let verdict = match presented {
+            Ok(None) => Verdict::Missing,
+            Ok(Some(token)) => self.look_up(token.expose(), registry, now),
+            Err(why) => Verdict::Wrong(Fault::Malformed(why)),
+        };
+        match verdict {
+            Verdict::Missing | Verdict::Wrong(_) | Verdict::Later(_) | Verdict::NoKeys(_)
+                if self.is_anonymous(registry) =>
+            {
+                Verdict::Known(Principal::Anonymous)
+            }
+            Verdict::Wrong(fault) if fault.is_guess() => match self.wrong.count(address) {
+                Ok(()) => Verdict::Wrong(fault),
+                Err(wait) => Verdict::TooMany(wait),
+            },
+            verdict @ (Verdict::Known(_)
+            | Verdict::Missing
+            | Verdict::Wrong(_)
+            | Verdict::TooMany(_)
+            | Verdict::Later(_)
+            | Verdict::NoKeys(_)) => verdict,
+        }
+    }
+
+    fn look_up(&self, token: &str, registry: Option<RegistryName>, now: SystemTime) -> Verdict {
+        if let Some(entry) = self.tokens.load().find(token) {
+            return match (entry.grant.is_expired(now), entry.grant.includes(registry)) {
+                (true, _) => Verdict::Wrong(Fault::Expired),
+                (false, false) => Verdict::Wrong(Fault::Elsewhere),
+                (false, true) => Verdict::Known(entry.principal.clone()),
+            };
+        }
+        match !self.issuers.is_empty() && jwt::looks_like_one(token) {
+            true => self.verify(token, now),
+            false => Verdict::Wrong(Fault::Unknown),
+        }
+    }
+
+    fn verify(&self, token: &str, now: SystemTime) -> Verdict {
+        let digest = Sha256::of(token.as_bytes());
+        let known = self.verified.get(&digest);
+        if let Some(verified) = known.filter(|verified| verified.holds(now)) {
+            return Verdict::Known(verified.principal.clone());
+        }
+        match jwt::judge(&self.issuers, token, now) {
+            Judged::Right(verified) => {
+                let principal = verified.principal.clone();
+                self.verified.insert(digest, Arc::new(verified));
+                Verdict::Known(principal)
+            }
+            Judged::Wrong(why) => Verdict::Wrong(Fault::Jwt(why)),
+            Judged::Later(awaited) => Verdict::Later(awaited),
+            Judged::NoKeys(table) => Verdict::NoKeys(table),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{hint::black_box, time::Instant};
+
+    use http::{HeaderMap, HeaderValue, header};
+    use serde_json::json;
+
+    use super::*;
+    use crate::access::{
+        digest::TokenDigest,
+        jwt::test_kit::{Signer, at, claims, of_keys, signed},
+        tokens::{Grant, TokenName},
+    };
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn registry(name: &str) -> RegistryName {
+        RegistryName::parse(name).expect("a name")
+    }
+
+    fn tokens(all: &[(&str, Option<u64>, &[&str])]) -> Tokens {
+        let grant = |(token, expires, registries): &(&str, Option<u64>, &[&str])| {
+            let grant = Grant {
+                sha256: TokenDigest::of(token),
+                expires: expires.map(at),
+                registries: registries.iter().map(|name| registry(name)).collect(),
+            };
+            (
+                TokenName::parse(&format!("of-{token}")).expect("a name"),
+                grant,
+            )
+        };
+        Tokens {
+            tokens: all.iter().map(grant).collect(),
+        }
+    }
+
+    fn said(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Known(who) => who.to_string(),
+            Verdict::Missing => "missing".to_owned(),
+            Verdict::Wrong(fault) => format!("{fault:?}"),
+            Verdict::TooMany(_) => "too many".to_owned(),
+            Verdict::Later(_) => "later".to_owned(),
+            Verdict::NoKeys(_) => "no keys".to_owned(),
+        }
+    }
+
+    fn judged(all: &Authenticator, token: Option<&str>, of: Option<&str>, now: u64) -> String {
+        let presented = Ok(token.map(Presented::AsIs));
+        said(&all.judge(presented, of.map(registry), HERE, at(now)))
+    }
+
+    #[test]
+    fn who_may_is_known_and_who_may_not_is_told_why() {
+        let grants: [(&str, Option<u64>, &[&str]); 3] = [
+            ("all", None, &[]),
+            ("short", Some(100), &[]),
+            ("inner", None, &["inner"]),
+        ];
+        let open = vec![registry("open")];
+        let all = Authenticator::new(tokens(&grants), Vec::new(), open);
+        for (token, of, now, expected) in [
+            (Some("all"), Some("inner"), 0, "of-all"),
+            (Some("all"), None, 0, "of-all"),
+            (Some("short"), None, 99, "of-short"),
+            (Some("short"), None, 100, "Expired"),
+            (Some("inner"), Some("inner"), 0, "of-inner"),
+            (Some("inner"), Some("crates-io"), 0, "Elsewhere"),
+            (Some("inner"), None, 0, "of-inner"),
+            (Some("wrong"), Some("inner"), 0, "Unknown"),
+            (Some("al"), None, 0, "Unknown"),
+            (Some("a.b.c"), None, 0, "Unknown"),
+            (None, Some("inner"), 0, "missing"),
+            (None, None, 0, "missing"),
+            // Who needs none is let in with any.
+            (None, Some("open"), 0, "anonymous"),
+            (Some("wrong"), Some("open"), 0, "anonymous"),
+            (Some("inner"), Some("open"), 0, "anonymous"),
+            (Some("all"), Some("open"), 0, "of-all"),
+        ] {
+            assert_eq!(judged(&all, token, of, now), expected, "{token:?} {of:?}");
+        }
+        all.replace(tokens(&[("new", None, &[])]));
+        assert_eq!(judged(&all, Some("all"), None, 0), "Unknown");
+        assert_eq!(judged(&all, Some("new"), None, 0), "of-new");
+    }
+
+    #[test]
+    fn wrong_tokens_hold_up_wrong_ones_only() {
+        let all = Authenticator::new(
+            tokens(&[("right", None, &[]), ("old", Some(1), &[])]),
+            Vec::new(),
+            Vec::new(),
+        );
+        for _ in 0..100 {
+            assert_eq!(judged(&all, None, None, 9), "missing");
+            assert_eq!(judged(&all, Some("old"), None, 9), "Expired");
+        }
+        for n in 0..40 {
+            let expected = if n < 30 { "Unknown" } else { "too many" };
+            assert_eq!(judged(&all, Some("wrong"), None, 9), expected);
+            assert_eq!(judged(&all, Some("right"), None, 9), "of-right");
+            assert_eq!(judged(&all, None, None, 9), "missing");
+        }
+        let doubled = all.judge(Err(Malformed::Doubled), None, HERE, at(9));
+        assert_eq!(said(&doubled), "too many");
+    }
+
+    #[test]
+    fn a_web_token_is_checked_once_and_ends_when_it_expires() {
+        let signer = Signer::p256();
+        let all = Authenticator::new(
+            Tokens::default(),
+            vec![of_keys(&[signer.jwk("k")])],
+            Vec::new(),
+        );
+        let token = signed(&signer, &json!({"alg": "ES256", "kid": "k"}), &claims());
+        for _ in 0..3 {
+            assert_eq!(
+                judged(&all, Some(&token), None, 1_000),
+                "jwt:ci:repo:acme/app"
+            );
+        }
+        all.verified.run_pending_tasks();
+        assert_eq!(all.verified.entry_count(), 1);
+        assert_eq!(judged(&all, Some(&token), None, 2_061), "Jwt(Expired)");
+        let cut = &token[..token.len() - 2];
+        assert!(judged(&all, Some(cut), None, 1_000).starts_with("Jwt("));
+        assert_eq!(judged(&all, Some("cm_1"), None, 1_000), "Unknown");
+    }
+
+    /// How long it takes for a hit, printed: `cargo test --release --lib a_token_costs -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn a_token_costs_little() {
+        let names: Vec<_> = (0..1_000).map(|n| format!("token-{n}")).collect();
+        let grants: Vec<(&str, Option<u64>, &[&str])> =
+            names.iter().map(|name| (&**name, None, &[][..])).collect();
+        let token = "cm_0123456789abcdef0123456789abcdef0123456789abcdef";
+        let mut tokens = tokens(&grants);
+        let grant = Grant {
+            sha256: TokenDigest::of(token),
+            expires: Some(at(1 << 40)),
+            registries: vec![registry("crates-io")],
+        };
+        tokens
+            .tokens
+            .insert(TokenName::parse("ci").expect("a name"), grant);
+        let signer = Signer::p256();
+        let all = Authenticator::new(tokens, vec![of_keys(&[signer.jwk("k")])], Vec::new());
+        let mut long = claims();
+        long["more"] = json!("x".repeat(600));
+        let web_token = signed(&signer, &json!({"alg": "ES256", "kid": "k"}), &long);
+        let basic = format!(
+            "Basic {}",
+            base64::Engine::encode(
+                &base64::engine::general_purpose::STANDARD,
+                format!("u:{token}")
+            )
+        );
+        for (kind, value) in [("raw", token), ("basic", &basic), ("jwt", &web_token)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                header::AUTHORIZATION,
+                HeaderValue::from_str(value).expect("a value"),
+            );
+            let ask = || {
+                let presented = Presented::of(black_box(&headers));
+                matches!(
+                    all.judge(presented, Some(RegistryName::crates_io()), HERE, at(1_000)),
+                    Verdict::Known(_)
+                )
+            };
+            assert!(ask());
+            const ROUNDS: u32 = 1_000_000;
+            let started = Instant::now();
+            for _ in 0..ROUNDS {
+                assert!(black_box(ask()));
+            }
+            let took = started.elapsed() / ROUNDS;
+            println!("{kind}, {} bytes: {took:?} a request", value.len());
+        }
+    }
+}

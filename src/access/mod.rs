@@ -1,0 +1,24 @@
+//! Access: who asks, shown by a token or a JSON web token, and whether they may.
+//!
+//! The way of a request: [`TrustedProxies`] say where it comes from, [`Presented`] is the token it carries, and [`Authenticator`] gives a [`Verdict`]. What
+//! that is in HTTP is the business of the layer above.
+
+mod authenticator;
+mod authorization;
+mod digest;
+mod follow;
+mod forwarded;
+pub mod jwt;
+mod open;
+pub mod token_file;
+mod tokens;
+mod wrong_tokens;
+
+pub use authenticator::{Authenticator, Fault, Verdict};
+pub use authorization::{Malformed, Presented, loggable, token_in_path};
+pub use digest::{TokenDigest, new_token};
+pub use follow::{Followed, LOOK_EVERY, Look};
+pub use forwarded::{Forwarded, Scheme, TrustedProxies};
+pub use open::{Follower, open};
+pub use tokens::{Grant, TokenName, TokenTable, Tokens, storable};
+pub use wrong_tokens::WrongTokens;

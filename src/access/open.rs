@@ -1,0 +1,164 @@
+//! [`open`]: what the settings say of who may ask, made ready; and [`Follower`], which keeps it so while its files change.
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use url::Url;
+
+use super::{
+    authenticator::Authenticator,
+    follow::{Followed, LOOK_EVERY, Look},
+    jwt::{Fetch, Issuer, KEYS_LARGEST, KeySet, KeySource},
+    token_file,
+    tokens::Tokens,
+};
+use crate::{
+    config::access::{self as settings, KeysAt},
+    error::{Error, Result},
+    metrics::Metrics,
+};
+
+/// Reads the files that the settings name. `fetch` makes what fetches the keys under a URL.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when a file can't be understood. A file of tokens that isn't there is no error: there are none yet.
+pub fn open(
+    settings: &settings::Access,
+    fetch: impl Fn(&Url) -> Result<Fetch>,
+    metrics: Arc<Metrics>,
+    now: SystemTime,
+) -> Result<(Arc<Authenticator>, Follower)> {
+    let mut files = Vec::new();
+    let mut issuers = Vec::new();
+    for (name, issuer) in &settings.jwt {
+        let name = name.as_str();
+        let keys = match &issuer.keys {
+            KeysAt::Url(url) => Arc::new(KeySource::fetched(name, fetch(url)?)),
+            KeysAt::File(path) => {
+                let file = Followed::new(path, now);
+                let keys = Arc::new(KeySource::known(read_keys(name, path)?));
+                files.push(KeyFile {
+                    name: name.to_owned(),
+                    file,
+                    keys: keys.clone(),
+                });
+                keys
+            }
+        };
+        issuers.push(Issuer {
+            name: name.to_owned(),
+            issuer: issuer.issuer.0.clone(),
+            audience: issuer.audience.0.clone(),
+            subjects: issuer.subjects.0.clone(),
+            keys,
+        });
+    }
+    let path = settings.tokens.as_ref().map(|path| path.0.as_path());
+    let followed = path.map(|path| Followed::new(path, now));
+    let tokens = path.map(first_tokens).transpose()?.unwrap_or_default();
+    let authenticator = Authenticator::new(tokens, issuers, settings.anonymous.clone());
+    let authenticator = Arc::new(authenticator);
+    let follower = Follower {
+        authenticator: authenticator.clone(),
+        tokens: followed,
+        keys: files,
+        metrics,
+    };
+    Ok((authenticator, follower))
+}
+
+/// The tokens there are when a mirror starts.
+fn first_tokens(path: &Path) -> Result<Tokens> {
+    let tokens = token_file::read(path)?;
+    if tokens.is_none() {
+        tracing::warn!(
+            "there is no {} yet, so that nobody has a token; `crate-mirror token new NAME` makes one",
+            path.display()
+        );
+    }
+    Ok(tokens.unwrap_or_default())
+}
+
+fn read_tokens(path: &Path) -> Result<Tokens> {
+    let gone = || {
+        let path = path.display();
+        Error::config(format!("`access.tokens`: {path} is gone"))
+    };
+    token_file::read(path)?.ok_or_else(gone)
+}
+
+/// Reads the keys of the table `[access.jwt.NAME]`.
+fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
+    let read = token_file::read_bounded(path, KEYS_LARGEST as u64);
+    let read = read.map_err(|e| e.to_string());
+    let keys = read.and_then(|json| KeySet::parse(&json).map_err(|e| e.to_string()));
+    keys.map_err(|why| {
+        let path = path.display();
+        Error::config(format!("`access.jwt.{name}.keys`: {path}: {why}"))
+    })
+}
+
+/// The files that say who may ask, looked at again and again.
+pub struct Follower {
+    authenticator: Arc<Authenticator>,
+    tokens: Option<Followed>,
+    keys: Vec<KeyFile>,
+    metrics: Arc<Metrics>,
+}
+
+struct KeyFile {
+    name: String,
+    file: Followed,
+    keys: Arc<KeySource>,
+}
+
+impl Follower {
+    /// Follows the files until it is dropped. What can't be read or understood leaves what was there in force.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                self.look(SystemTime::now());
+                self
+            });
+            match looked.await {
+                Ok(follower) => self = follower,
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn look(&mut self, now: SystemTime) {
+        if let Some(file) = &mut self.tokens {
+            match file.look(now, read_tokens) {
+                Look::Same => {}
+                Look::Changed(tokens) => {
+                    let (count, path) = (tokens.tokens.len(), file.path().display());
+                    tracing::info!("{path} has changed: {count} tokens are in force");
+                    self.authenticator.replace(tokens);
+                }
+                Look::Broken(e) => complain(&e),
+            }
+        }
+        for KeyFile { name, file, keys } in &mut self.keys {
+            match file.look(now, |path| read_keys(name, path)) {
+                Look::Same => {}
+                Look::Changed(changed) => {
+                    tracing::info!("the keys of `access.jwt.{name}` have changed");
+                    keys.replace(changed);
+                }
+                Look::Broken(e) => complain(&e),
+            }
+        }
+        let files = self
+            .tokens
+            .iter()
+            .chain(self.keys.iter().map(|key| &key.file));
+        let broken = files.filter(|file| file.is_broken()).count();
+        self.metrics.access_files_unreadable.set(broken as i64);
+    }
+}
+
+fn complain(why: &Error) {
+    tracing::error!("{why}; what it said before stays in force");
+}
