@@ -8,10 +8,13 @@ use std::{
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
+    access,
     allowance::Allowance,
-    config::Config,
+    audit::{Duty, Recorder, Rotation},
+    config::{Config, sections},
     error::{Error, Result},
     http,
     metrics::Metrics,
@@ -19,7 +22,7 @@ use crate::{
     prefetch,
     store::{FolderSettings, Store},
     transport::{self, Acceptor, ClientMemory, Scheme},
-    upstream::Upstream,
+    upstream::{Document, Upstream},
 };
 
 /// What bodies may take beside what is kept in memory: downloads in progress, and answers whose clients are slow. The rest of the 100 MB that
@@ -39,7 +42,9 @@ pub struct App {
     mirror: Mirror,
     grace: Duration,
     stop: CancellationToken,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
+    admin: Option<SocketAddr>,
+    guards: http::Guards,
 }
 
 impl App {
@@ -58,10 +63,15 @@ impl App {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound or a registry can't be set up.
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
-        let acceptor = Acceptor::Plain;
-        let scheme = acceptor.scheme();
+        let scheme = Acceptor::Plain.scheme();
         let server = config.server.clone();
-        let (listener, address) = listen(server.listen.0)?;
+        let (listener, address) = listen("server.listen", server.listen.0)?;
+        let admin = server
+            .admin_listen
+            .map(|at| listen("server.admin_listen", at.0));
+        let admin = admin.transpose()?;
+        let stop = CancellationToken::new();
+        let guards = guards(&config, &metrics, &stop)?;
         let base_url = match &server.public_url {
             Some(url) => url.without_slash().to_owned(),
             None => format!("{scheme}://{}", reachable(address)),
@@ -70,19 +80,22 @@ impl App {
         let mirror = mirror(config, store, metrics.clone(), GzipVariants::Made)?;
         let keeps = mirror.clone();
         let memory = ClientMemory::new(move |bytes| keeps.make_room(bytes));
-        let router = http::Router::new(mirror.clone(), &server, memory.clone());
-        let settings = transport::Settings {
-            acceptor,
-            max_connections: server.max_connections.get() as usize,
-            idle_timeout: *server.idle_timeout,
-            memory,
-            metrics,
-        };
         let grace = *server.shutdown_grace;
-        let stop = CancellationToken::new();
         background.start(&mirror, &stop);
-        let stopped = stop.clone().cancelled_owned();
-        let serving = transport::serve(listener, router, settings, stopped, grace);
+        let serve = |listener, side| {
+            let (guards, memory) = (guards.clone(), memory.clone());
+            let router = http::Router::new(mirror.clone(), side, &server, guards, memory.clone());
+            let settings = connections(&server, memory, metrics.clone());
+            let stopped = stop.clone().cancelled_owned();
+            tokio::spawn(transport::serve(listener, router, settings, stopped, grace))
+        };
+        let (admin, servers) = match admin {
+            None => (None, vec![serve(listener, http::Side::Both)]),
+            Some((admin, at)) => {
+                let clients = serve(listener, http::Side::Clients);
+                (Some(at), vec![clients, serve(admin, http::Side::Admin)])
+            }
+        };
         Ok(Self {
             address,
             scheme,
@@ -90,7 +103,9 @@ impl App {
             mirror,
             grace,
             stop,
-            server: tokio::spawn(serving),
+            servers,
+            admin,
+            guards,
         })
     }
 
@@ -109,6 +124,16 @@ impl App {
         &self.base_url
     }
 
+    /// Where its pages are, with the real port, when that is a port of their own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Who may ask.
+    pub fn authentication(&self) -> &http::Authentication {
+        &self.guards.authentication
+    }
+
     /// The mirror that is served.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
@@ -118,27 +143,98 @@ impl App {
     pub async fn stop(self) {
         let end = Instant::now() + self.grace;
         self.stop.cancel();
-        if let Err(e) = self.server.await {
-            tracing::error!("the server ended badly: {e}");
+        for server in self.servers {
+            if let Err(e) = server.await {
+                tracing::error!("the server ended badly: {e}");
+            }
         }
         let left = end.saturating_duration_since(Instant::now());
         self.mirror.close(left.max(STORE_WITHIN)).await;
+        if let Some(recorder) = self.guards.recorder {
+            recorder.close(STORE_WITHIN).await;
+        }
     }
 }
 
-/// The socket that listens on `wanted`, and where that is, with the real port.
+/// How connections to a listener are served.
+fn connections(
+    settings: &sections::Server,
+    memory: Arc<ClientMemory>,
+    metrics: Arc<Metrics>,
+) -> transport::Settings {
+    transport::Settings {
+        acceptor: Acceptor::Plain,
+        max_connections: settings.max_connections.get() as usize,
+        idle_timeout: *settings.idle_timeout,
+        memory,
+        metrics,
+    }
+}
+
+/// Who may ask, and where it is written down who got what, as the settings say. The files that say who may ask are followed until `stop` is cancelled.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when a file can't be read, understood or written.
+fn guards(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> Result<http::Guards> {
+    let settings = &config.access;
+    let authentication = match settings.is_restricted() {
+        false => http::Authentication::default(),
+        true => {
+            let keys = |url: &Url| keys_at(url, config);
+            let opened = access::open(settings, keys, metrics.clone(), SystemTime::now());
+            let (authenticator, follower) = opened?;
+            tokio::spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+            http::Authentication::by(authenticator, settings)
+        }
+    };
+    let audit = &config.audit;
+    let rotation = Rotation {
+        max_size: audit.max_size.get(),
+        keep: audit.keep.get(),
+    };
+    let duty = match audit.required {
+        true => Duty::Required,
+        false => Duty::BestEffort,
+    };
+    let path = audit.path.as_ref();
+    let recorder = path.map(|path| Recorder::start(&path.0, rotation, duty, metrics.clone()));
+    Ok(http::Guards {
+        authentication,
+        recorder: recorder.transpose()?.map(Arc::new),
+    })
+}
+
+/// What fetches the keys of an issuer of tokens.
+fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::Fetch> {
+    if config.offline.enabled {
+        return Err(Error::config(format!(
+            "a mirror that is offline can't fetch keys from {url}; name a file in `keys` of that table of `access.jwt`"
+        )));
+    }
+    let document = Arc::new(Document::new(url, &config.upstream)?);
+    Ok(Arc::new(move || {
+        let document = document.clone();
+        Box::pin(async move { document.fetch(access::jwt::KEYS_LARGEST).await })
+    }))
+}
+
+/// The socket that listens on `wanted`, which the setting `key` says, and where that is, with the real port.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound.
-fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+fn listen(key: &str, wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener = transport::listen(wanted).map_err(|e| {
         Error::config(format!(
-            "`server.listen`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
+            "`{key}`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
         ))
     })?;
     let address = listener
         .local_addr()
-        .map_err(|e| Error::config(format!("`server.listen`: {wanted} has no address: {e}")))?;
+        .map_err(|e| Error::config(format!("`{key}`: {wanted} has no address: {e}")))?;
     Ok((listener, address))
 }
 

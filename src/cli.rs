@@ -47,6 +47,10 @@ enum Command {
     },
     /// Print what clients of an offline mirror asked for and didn't find, as a list for `prefetch`.
     Wanted(commands::wanted::WantedOptions),
+    /// Make, list and end the tokens of those who may ask; also beside a running mirror.
+    Token(commands::token::TokenOptions),
+    /// Ask the audit log who got what.
+    Audit(commands::audit::AuditOptions),
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -137,6 +141,8 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Prefetch(options) => commands::prefetch::run(&flags, options).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
             Command::Wanted(options) => commands::wanted::run(&flags, options).await,
+            Command::Token(options) => commands::token::run(&flags, options),
+            Command::Audit(options) => commands::audit::run(&flags, options).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
             Command::Export(options) => commands::export::run(&flags, options).await,
             Command::Import(options) => commands::import::run(&flags, options).await,

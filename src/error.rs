@@ -18,6 +18,8 @@ pub enum Kind {
     UrlTooLong,
     /// The request's headers are larger than this server reads.
     HeadersTooLarge,
+    /// Who asks hasn't shown that it may.
+    Unauthorized,
     /// The path exists, but only for reading.
     MethodNotAllowed,
     /// This program has no room for it at the moment.
@@ -97,6 +99,7 @@ impl Kind {
             Self::BadRequest
             | Self::UrlTooLong
             | Self::HeadersTooLarge
+            | Self::Unauthorized
             | Self::MethodNotAllowed
             | Self::NotFound => (Refused, OTHER, None),
             Self::TooManyRequests { retry_after } => (Refused, OTHER, Some(retry_after)),

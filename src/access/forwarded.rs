@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header, uri::Authority};
 use ipnet::IpNet;
 
+use crate::transport::Scheme;
+
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -15,15 +17,6 @@ const MOST: usize = 32;
 /// The proxies whose word counts.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
-
-/// How a client reached the first proxy, or this server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
 
 /// Who asks, by which URL, as far as trusted proxies say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub use authenticator::{Authenticator, Fault, Verdict};
 pub use authorization::{Malformed, Presented, loggable, token_in_path};
 pub use digest::{TokenDigest, new_token};
 pub use follow::{Followed, LOOK_EVERY, Look};
-pub use forwarded::{Forwarded, Scheme, TrustedProxies};
+pub use forwarded::{Forwarded, TrustedProxies};
 pub use open::{Follower, open};
 pub use tokens::{Grant, TokenName, TokenTable, Tokens, storable};
 pub use wrong_tokens::WrongTokens;

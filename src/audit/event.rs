@@ -23,6 +23,10 @@ pub struct Event {
 
 /// What was done with a request for a crate.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed, each crate that is handed out would cost an allocation"
+)]
 pub enum Delivery {
     /// There was an answer about this crate.
     Answered {

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub mod audit;
 mod bar;
 pub mod check;
 pub mod evict;
@@ -9,5 +10,6 @@ mod interrupt;
 pub mod prefetch;
 pub(crate) mod say;
 pub mod serve;
+pub mod token;
 pub mod verify;
 pub mod wanted;

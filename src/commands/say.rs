@@ -19,6 +19,11 @@ impl Lines {
         self.lost = self.lost.take().or(lost);
     }
 
+    /// Whether somebody reads them still.
+    pub(super) fn are_read(&self) -> bool {
+        self.lost.is_none()
+    }
+
     /// The exit code: `otherwise`, unless something was lost. Why is said, unless it is that the reader has gone.
     pub(super) fn end(self, otherwise: ExitCode) -> ExitCode {
         match self.lost.or_else(|| io::stdout().flush().err()) {

@@ -24,15 +24,18 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     allow_files(config.server.max_connections.get());
     let app = App::start(config).await?;
+    let pages = app.admin_address().map_or(String::new(), |address| {
+        format!("Its pages are on http://{address}\n")
+    });
     // Whoever started it may have stopped reading; that is no reason not to serve.
     let _ = writeln!(
         std::io::stdout(),
-        "crate-mirror {} listens on {}://{}\n{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
+        "crate-mirror {} listens on {}://{}\n{pages}{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
         env!("CARGO_PKG_VERSION"),
         app.scheme(),
         app.address(),
         store.display(),
-        snippet(app.mirror(), app.base_url())
+        snippet(app.mirror(), app.base_url(), app.authentication())
     );
     signals.next().await;
     tracing::info!("stopping: requests in flight may finish");

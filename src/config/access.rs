@@ -37,7 +37,7 @@ impl Access {
     ///
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when it doesn't.
-    pub fn check(&self, has: impl Fn(&RegistryName) -> bool) -> Result<()> {
+    pub(super) fn check(&self, has: impl Fn(&RegistryName) -> bool) -> Result<()> {
         if let Some(unknown) = self.anonymous.iter().find(|name| !has(name)) {
             return Err(Error::config(format!(
                 "`access.anonymous` names {unknown}, and there is no such registry; allowed are those of `[registries]`"
@@ -168,8 +168,11 @@ impl<'de> Deserialize<'de> for KeysAt {
     }
 }
 
-/// Whoever could change the keys on their way could make tokens.
+/// Whoever could change the keys on their way could make tokens. A password would be in logs.
 fn is_safe(url: &Url) -> bool {
+    if !url.username().is_empty() || url.password().is_some() {
+        return false;
+    }
     let is_here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -230,7 +233,7 @@ impl Audit {
     ///
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when it doesn't.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         match (self.required, &self.path) {
             (true, None) => Err(Error::config(
                 "`audit.required` is true, and there is no `audit.path` to write to",

@@ -51,7 +51,7 @@ pub fn load(flags: &Flags) -> Result<Config> {
         figment = figment.merge(Serialized::global("offline.enabled", true));
     }
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
-    Ok(config.complete())
+    config.complete()
 }
 
 /// Reads settings from the text of a mirror.toml, and nothing else: for programs that start a mirror of their own.
@@ -61,7 +61,7 @@ pub fn load(flags: &Flags) -> Result<Config> {
 pub fn parse(text: &str) -> Result<Config> {
     let figment = Figment::from(Toml::string(text));
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
-    Ok(config.complete())
+    config.complete()
 }
 
 /// The file that [`load`] reads: the named one, which must be readable, or the usual one if it is there.

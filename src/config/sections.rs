@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::units::{BaseUrl, Count, Folder, Listen, Origin, Size, Span};
+use super::units::{BaseUrl, Count, Folder, Listen, Network, Origin, Size, Span};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -27,6 +27,10 @@ pub struct Server {
     pub idle_timeout: Span<{ SECOND }, { DAY }>,
     /// How many requests a second one client address may make; 0 is without limit.
     pub max_requests_per_second: Count<0, 1_000_000>,
+    /// The proxies in front, by address or network: what they say of a client counts, and nobody else's word does.
+    pub trusted_proxies: Vec<Network>,
+    /// Where `/metrics`, `/readyz` and the pages are answered, and only there, without a token. Everywhere when not set.
+    pub admin_listen: Option<Listen>,
 }
 
 impl Default for Server {
@@ -39,6 +43,8 @@ impl Default for Server {
             max_connections: Count::new(10_000),
             idle_timeout: Span::millis(120 * SECOND),
             max_requests_per_second: Count::new(0),
+            trusted_proxies: Vec::new(),
+            admin_listen: None,
         }
     }
 }

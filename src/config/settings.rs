@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
+    access::{Access, Audit},
     origins::Origins,
     registries::{self, Registry},
     sections,
@@ -34,6 +35,10 @@ pub struct Config {
     pub offline: sections::Offline,
     /// What is kept here although nobody asks.
     pub prefetch: sections::Prefetch,
+    /// Who may ask.
+    pub access: Access,
+    /// What is written down of who got what.
+    pub audit: Audit,
     /// The registries to mirror, by name, exactly one of them the default one; crates.io is there without being written, and those that are disabled
     /// aren't.
     #[serde(
@@ -63,8 +68,14 @@ impl Config {
     }
 
     /// The settings as they were read, with what follows from them.
-    pub(super) fn complete(self) -> Self {
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when parts of them contradict one another.
+    pub(super) fn complete(self) -> Result<Self> {
+        let has = |name: &RegistryName| self.registries.contains_key(name);
+        self.access.check(has)?;
+        self.audit.check()?;
         let origins = Origins::of(&self.server, &self.registries);
-        Self { origins, ..self }
+        Ok(Self { origins, ..self })
     }
 }

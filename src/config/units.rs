@@ -2,8 +2,14 @@
 //!
 //! Not by the crate humantime-serde: it reads a bare `Duration`, which has no limits, and its message says "a duration" and not what is allowed.
 
-use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
@@ -217,6 +223,20 @@ impl<'de> Deserialize<'de> for Origin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "an origin such as \"https://cdn.example\": http or https, a host, perhaps a port, and nothing after that";
         parse_with(deserializer, expected, Self::parse)
+    }
+}
+
+/// An address or a network of addresses, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an address such as \"192.0.2.1\", or a network such as \"10.0.0.0/8\"";
+        parse_with(deserializer, expected, |text| {
+            let address = text.parse::<IpAddr>().map(IpNet::from);
+            address.or_else(|_| text.parse()).ok().map(Self)
+        })
     }
 }
 

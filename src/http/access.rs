@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{StatusCode, header, request};
 
 use crate::{
-    domain::Outcome,
+    access::loggable,
+    domain::{Outcome, Principal},
     metrics::RouteLabel,
     transport::{InFlight, Standing, UnsentChunk},
     zero_copy::Content,
@@ -19,6 +20,8 @@ pub(super) const TARGET: &str = "access";
 pub(super) struct Access {
     /// What its log line says of it, if there is to be one.
     line: Option<LogLine>,
+    /// Who asks, where that has to be shown.
+    pub(super) who: Option<Principal>,
     started: Instant,
     pub(super) route: RouteLabel,
     pub(super) status: StatusCode,
@@ -48,14 +51,17 @@ const AGENT: usize = 256;
 impl LogLine {
     fn of(request: &request::Parts, client: IpAddr) -> Self {
         let method = beginning(request.method.as_str(), METHOD);
-        let path = beginning(request.uri.path(), PATH);
+        let (prefix, path) = loggable(request.uri.path());
+        let path = beginning(path, PATH);
         let agent = request.headers.get(header::USER_AGENT);
         let agent = agent.map_or("-".into(), |v| String::from_utf8_lossy(v.as_bytes()));
         Self {
             client,
-            text: [method, path, beginning(&agent, AGENT)].concat().into(),
+            text: [method, prefix, path, beginning(&agent, AGENT)]
+                .concat()
+                .into(),
             path: method.len(),
-            agent: method.len() + path.len(),
+            agent: method.len() + prefix.len() + path.len(),
         }
     }
 }
@@ -75,6 +81,7 @@ impl Access {
         let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
         Self {
             line: is_logged.then(|| LogLine::of(request, client)),
+            who: None,
             started: Instant::now(),
             route: RouteLabel::Unknown,
             status: StatusCode::OK,
@@ -113,6 +120,7 @@ impl Drop for Access {
         tracing::info!(
             target: TARGET,
             client = %line.client,
+            who = self.who.as_ref().map(Principal::as_str),
             method = &line.text[..line.path],
             path = &line.text[line.path..line.agent],
             status = self.status.as_u16(),

@@ -6,10 +6,11 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header, request, uri::Authority};
+use http::{HeaderMap, StatusCode, header, uri::Authority};
 use serde::Serialize;
 
 use super::{
+    asked::Asked,
     body::BodySource,
     respond::{Answer, JSON, NO_CACHE},
 };
@@ -41,23 +42,20 @@ impl Display for Base<'_> {
 ///
 /// # Errors
 /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when the request doesn't say, or says what can't stand in a URL.
-pub(super) fn base_url<'a>(
-    public: Option<&'a BaseUrl>,
-    request: &request::Parts,
-    scheme: Scheme,
-) -> Result<Base<'a>> {
+pub(super) fn base_url<'a>(public: Option<&'a BaseUrl>, asked: &Asked<'_>) -> Result<Base<'a>> {
     if let Some(url) = public {
         return Ok(Base::Public(url));
     }
-    let asked = match request.uri.authority() {
-        Some(authority) => Some(authority.clone()),
-        None => request
+    let request = asked.head;
+    let named = match (asked.host, request.uri.authority()) {
+        (Some(authority), _) | (None, Some(authority)) => Some(authority.clone()),
+        (None, None) => request
             .headers
             .get(header::HOST)
             .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
     };
-    match asked.filter(is_usable) {
-        Some(authority) => Ok(Base::Asked(scheme, authority)),
+    match named.filter(is_usable) {
+        Some(authority) => Ok(Base::Asked(asked.scheme, authority)),
         None => Err(Error::bad_request(
             "the request has no usable Host header, and this mirror has no server.public_url to tell instead",
         )),
@@ -81,17 +79,43 @@ fn is_usable(authority: &Authority) -> bool {
 #[derive(Serialize)]
 struct ConfigJson<'a> {
     dl: fmt::Arguments<'a>,
+    /// Whether cargo has to send its token with whatever it asks for.
+    #[serde(rename = "auth-required", skip_serializing_if = "std::ops::Not::not")]
+    auth_required: bool,
 }
 
 /// Where all that is a registry's begins.
-struct Root<'a>(&'a Base<'a>, Option<RegistryName>);
+pub(super) struct Root<'a> {
+    base: &'a Base<'a>,
+    /// What stands in the path, where a token does.
+    token: Option<&'a str>,
+    registry: Option<RegistryName>,
+}
+
+impl<'a> Root<'a> {
+    /// That of the default registry (`None`) or a named one.
+    pub(super) fn of(
+        base: &'a Base<'a>,
+        token: Option<&'a str>,
+        registry: Option<RegistryName>,
+    ) -> Self {
+        Self {
+            base,
+            token,
+            registry,
+        }
+    }
+}
 
 impl Display for Root<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(base, registry) = self;
-        match registry {
-            Some(name) => write!(f, "{base}/registries/{name}"),
-            None => write!(f, "{base}"),
+        write!(f, "{}", self.base)?;
+        if let Some(token) = self.token {
+            write!(f, "/t/{token}")?;
+        }
+        match self.registry {
+            Some(name) => write!(f, "/registries/{name}"),
+            None => Ok(()),
         }
     }
 }
@@ -101,6 +125,7 @@ struct Last {
     scheme: Scheme,
     host: Box<[u8]>,
     registry: Option<RegistryName>,
+    auth_required: bool,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -116,20 +141,32 @@ thread_local! {
 /// See [`base_url`].
 pub(super) fn answered(
     public: Option<&BaseUrl>,
-    request: &request::Parts,
-    scheme: Scheme,
+    asked: &Asked<'_>,
     registry: Option<RegistryName>,
+    auth_required: bool,
 ) -> Result<Answer> {
-    let host = match request.uri.authority() {
-        Some(authority) => Some(authority.as_str().as_bytes()),
-        None => request.headers.get(header::HOST).map(|h| h.as_bytes()),
+    let own = || -> Result<Answer> {
+        let base = base_url(public, asked)?;
+        let root = Root::of(&base, asked.token, registry);
+        // A token in the path goes along by itself.
+        Ok(answer(&root, auth_required && asked.token.is_none()))
     };
-    let (None, Some(host)) = (public, host) else {
-        return Ok(answer(&base_url(public, request, scheme)?, registry));
+    let request = asked.head;
+    let host = match (asked.host, request.uri.authority()) {
+        (Some(authority), _) | (None, Some(authority)) => Some(authority.as_str().as_bytes()),
+        (None, None) => request.headers.get(header::HOST).map(|h| h.as_bytes()),
     };
+    // What has somebody's token in it is kept for nobody.
+    let (None, Some(host), None) = (public, host, asked.token) else {
+        return own();
+    };
+    let scheme = asked.scheme;
     LAST.with_borrow_mut(|last| {
         let is_same = |last: &&Last| {
-            *last.host == *host && last.scheme == scheme && last.registry == registry
+            *last.host == *host
+                && last.scheme == scheme
+                && last.registry == registry
+                && last.auth_required == auth_required
         };
         if let Some(last) = last.as_ref().filter(is_same) {
             return Ok(Answer {
@@ -139,7 +176,7 @@ pub(super) fn answered(
                 body: last.body.clone().into(),
             });
         }
-        let mut answer = answer(&base_url(public, request, scheme)?, registry);
+        let mut answer = own()?;
         if let BodySource::Full(body, _) = &answer.body {
             answer
                 .headers
@@ -148,6 +185,7 @@ pub(super) fn answered(
                 scheme,
                 host: host.into(),
                 registry,
+                auth_required,
                 // A copy has no more room than it needs.
                 headers: answer.headers.clone(),
                 body: body.clone(),
@@ -160,17 +198,18 @@ pub(super) fn answered(
 /// About how long it is, so that its memory is asked for once.
 const LENGTH: usize = 128;
 
-/// The config.json of the default registry (`None`) or a named one.
+/// The config.json of the registry whose paths begin there.
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
 /// There is no `api`: cargo takes that for a web API, and this mirror has none. Without it cargo says itself what a registry like this can't do.
-fn answer(base: &Base<'_>, registry: Option<RegistryName>) -> Answer {
-    let (root, mut body) = (Root(base, registry), BytesMut::with_capacity(LENGTH));
+fn answer(root: &Root<'_>, auth_required: bool) -> Answer {
+    let mut body = BytesMut::with_capacity(LENGTH);
     // Texts into memory: nothing that could fail.
     let _ = serde_json::to_writer(
         (&mut body).writer(),
         &ConfigJson {
             dl: format_args!("{root}/api/v1/crates"),
+            auth_required,
         },
     );
     let mut answer = Answer::ok(Outcome::Hit, JSON, body.freeze().into());
@@ -184,10 +223,18 @@ mod tests {
 
     use super::*;
 
-    fn dl(scheme: Scheme) -> String {
+    fn said(scheme: Scheme, token: Option<&str>, auth_required: bool) -> String {
         let request = Request::get("/index/config.json").header("host", "crates.local:1");
         let head = request.body(()).expect("a request").into_parts().0;
-        let answer = answered(None, &head, scheme, None).expect("an answer");
+        let asked = Asked {
+            head: &head,
+            path: "/index/config.json",
+            token,
+            client: [127, 0, 0, 1].into(),
+            scheme,
+            host: None,
+        };
+        let answer = answered(None, &asked, None, auth_required).expect("an answer");
         match answer.body {
             BodySource::Full(body, _) => String::from_utf8(body.to_vec()).expect("JSON"),
             BodySource::Empty | BodySource::Chunks { .. } => panic!("another body"),
@@ -211,7 +258,25 @@ mod tests {
                 "{\"dl\":\"http://crates.local:1/api/v1/crates\"}",
             ),
         ] {
-            assert_eq!(dl(scheme), expected);
+            assert_eq!(said(scheme, None, false), expected);
+        }
+    }
+
+    /// What has a token in it is for who sent it alone, and cargo is to show one where one is needed.
+    #[test]
+    fn what_is_said_to_one_client_is_said_to_no_other() {
+        let with_token = "{\"dl\":\"http://crates.local:1/t/cm_1/api/v1/crates\"}";
+        let needing = "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"auth-required\":true}";
+        let plain = "{\"dl\":\"http://crates.local:1/api/v1/crates\"}";
+        for (token, auth_required, expected) in [
+            (None, true, needing),
+            (Some("cm_1"), true, with_token),
+            (None, true, needing),
+            (None, false, plain),
+            (Some("cm_1"), false, with_token),
+            (None, false, plain),
+        ] {
+            assert_eq!(said(Scheme::Http, token, auth_required), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     body::BodySource,
     conditional::Preconditions,
     range::{ByteRange, Extent, IfRange},
-    respond::{Answer, NO_CACHE, TEXT},
+    respond::{Answer, IMMUTABLE, NO_CACHE, TEXT},
     route::Verb,
 };
 use crate::mirror::{CrateBody, Found};
@@ -97,8 +97,6 @@ pub(super) fn part(negotiated: &NegotiatedCrate, found: Found<CrateBody>, length
 
 const GZIP: HeaderValue = HeaderValue::from_static("application/gzip");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
-/// What crates.io says of its own files: a version's content never changes.
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 fn say_range(answer: &mut Answer, range: String) {
     if let Ok(range) = HeaderValue::try_from(range) {

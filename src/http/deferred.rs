@@ -10,6 +10,7 @@ use super::{
     crates::{self, NegotiatedCrate},
     exchange::Exchange,
     index::{self, NegotiatedIndex},
+    receipt::{Receipt, signed},
     respond::Answer,
 };
 use crate::{
@@ -23,7 +24,14 @@ pub(super) enum Deferred {
     /// For an index file.
     Index(Registry, CrateName, NegotiatedIndex),
     /// For a .crate file.
-    Download(Registry, CrateId, Box<NegotiatedCrate>),
+    Download(Registry, CrateId, Box<RequestedCrate>),
+}
+
+/// What has to be known of a request for a .crate file while it waits.
+pub(super) struct RequestedCrate {
+    pub(super) negotiated: NegotiatedCrate,
+    /// What is written down of it, if that is to be.
+    pub(super) receipt: Option<Receipt>,
 }
 
 impl Deferred {
@@ -42,8 +50,8 @@ impl Deferred {
                 let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
             }),
-            Self::Download(registry, id, negotiated) => Box::pin(async move {
-                let found = survived(download(&mirror, &registry, &id, &negotiated, now)).await;
+            Self::Download(registry, id, requested) => Box::pin(async move {
+                let found = survived(download(&mirror, &registry, &id, *requested, now)).await;
                 exchange.finish(found, id)
             }),
         }
@@ -55,16 +63,22 @@ async fn download(
     mirror: &Mirror,
     registry: &Registry,
     id: &CrateId,
-    negotiated: &NegotiatedCrate,
+    requested: RequestedCrate,
     now: SystemTime,
 ) -> Result<Answer> {
+    let RequestedCrate {
+        negotiated,
+        receipt,
+    } = requested;
     let mut found = mirror.crate_file(registry, id, now).await?;
     let divisible = match negotiated.is_part_of(&found.value) {
         true => mirror.divisible(&mut found.value).await,
         false => None,
     };
-    Ok(match divisible {
-        Some(length) => crates::part(negotiated, found, length),
-        None => crates::answer(negotiated, found),
-    })
+    let (key, outcome) = (*found.value.key(), found.outcome);
+    let answer = match divisible {
+        Some(length) => crates::part(&negotiated, found, length),
+        None => crates::answer(&negotiated, found),
+    };
+    signed(answer, receipt, &key, outcome)
 }

@@ -10,7 +10,7 @@ use super::{
     respond::{Answer, ErrorForm},
     route::Verb,
 };
-use crate::error::Result;
+use crate::{domain::Principal, error::Result};
 
 /// What has to be known of a request when its answer is ready.
 pub(super) struct Exchange {
@@ -29,6 +29,10 @@ impl Exchange {
             }
             Answer::error(&e, self.form)
         });
+        let answer = match self.access.who {
+            Some(Principal::Named(_)) => answer.for_one_client(),
+            Some(Principal::Anonymous) | None => answer,
+        };
         answer.finish(self.verb, self.access)
     }
 }

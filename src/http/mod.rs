@@ -5,6 +5,8 @@
 mod access;
 mod agent;
 mod answering;
+mod asked;
+mod authentication;
 mod body;
 mod conditional;
 mod config_json;
@@ -19,14 +21,16 @@ mod pages;
 mod part;
 mod range;
 mod rate_limit;
+mod receipt;
 mod respond;
 mod route;
 mod router;
 mod upgrades;
 
+pub use authentication::Authentication;
 pub use pages::snippet;
 pub use route::Route;
-pub use router::Router;
+pub use router::{Guards, Router, Side};
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {

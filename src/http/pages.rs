@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
-use super::respond::{Answer, NO_CACHE, TEXT, no_memory};
+use super::{
+    authentication::Authentication,
+    respond::{Answer, NO_CACHE, TEXT, no_memory},
+};
 use crate::{
     domain::{Outcome, RegistryName},
     error::Result,
@@ -95,20 +98,39 @@ pub(super) fn metrics(mirror: &Mirror, last: &LastMetrics, now: SystemTime) -> A
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
-pub(super) fn status(mirror: &Mirror, memory: &ClientMemory, base: &str) -> Result<Answer> {
+pub(super) fn status(
+    mirror: &Mirror,
+    memory: &ClientMemory,
+    base: &str,
+    authentication: &Authentication,
+    pages: &str,
+) -> Result<Answer> {
+    let token = authentication.help().map_or(String::new(), |help| {
+        format!(
+            "\nIt wants a token; {help}. Cargo takes it from the variable CARGO_REGISTRIES_MIRROR_TOKEN, or from `cargo login --registry mirror`; other registries have a variable of their own.\n"
+        )
+    });
     let text = format!(
-        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}\nPages: /healthz, /readyz, /metrics\n",
+        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}{token}\nPages: {pages}\n",
         env!("CARGO_PKG_VERSION"),
-        snippet(mirror, base),
+        snippet(mirror, base, authentication),
     );
     own_page(memory, text)
+}
+
+/// What this is, where it isn't used as a registry.
+pub(super) fn admin() -> Answer {
+    page(format!(
+        "crate-mirror {}\n\nPages: /healthz, /readyz, /metrics\n",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.
 ///
 /// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code. What
 /// replaces it is a registry with a name, which `cargo info`, `search` and `publish` know and which a token can be given for; a mere source is neither.
-pub fn snippet(mirror: &Mirror, base: &str) -> String {
+pub fn snippet(mirror: &Mirror, base: &str, authentication: &Authentication) -> String {
     let crates_io = RegistryName::crates_io();
     let index = |name: RegistryName| match name == mirror.default_registry() {
         true => format!("sparse+{base}/index/"),
@@ -119,14 +141,21 @@ pub fn snippet(mirror: &Mirror, base: &str) -> String {
         .filter(|name| *name != crates_io)
         .collect();
     let in_place = free_name(&others);
+    // Without it cargo refuses to send a token at all.
+    let provider = |name| match authentication.is_needed(name) {
+        true => "credential-provider = [\"cargo:token\"]\n",
+        false => "",
+    };
     let mut text = format!(
-        "[source.crates-io]\nreplace-with = \"{in_place}\"\n\n[registries.{in_place}]\nindex = \"{}\"\n",
-        index(crates_io)
+        "[source.crates-io]\nreplace-with = \"{in_place}\"\n\n[registries.{in_place}]\nindex = \"{}\"\n{}",
+        index(crates_io),
+        provider(crates_io)
     );
     for name in others {
         text.push_str(&format!(
-            "\n[registries.{name}]\nindex = \"{}\"\n",
-            index(name)
+            "\n[registries.{name}]\nindex = \"{}\"\n{}",
+            index(name),
+            provider(name)
         ));
     }
     text

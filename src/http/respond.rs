@@ -17,6 +17,12 @@ use crate::{
 pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What crates.io says of its own files: a version's content never changes.
+pub(super) const IMMUTABLE: HeaderValue =
+    HeaderValue::from_static("public, max-age=31536000, immutable");
+/// The same of what was given for a token, which no cache may give to anybody else (RFC 9111, section 3.5).
+const IMMUTABLE_FOR_ONE: HeaderValue =
+    HeaderValue::from_static("private, max-age=31536000, immutable");
 /// To be checked with us before each use: freshness is what we are for.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -86,6 +92,18 @@ impl Answer {
         answer
     }
 
+    /// The same for one client alone: no cache that others ask too may keep it.
+    pub(super) fn for_one_client(mut self) -> Self {
+        match self.headers.get(header::CACHE_CONTROL) {
+            Some(policy) if *policy == IMMUTABLE => {
+                self.headers
+                    .insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+            }
+            Some(_) | None => {}
+        }
+        self
+    }
+
     /// The answer to the request that `access` is about; `HEAD` gets the headers that `GET` would.
     pub(super) fn finish(mut self, verb: Verb, mut access: Access) -> Response<Body> {
         access.status = self.status;
@@ -112,6 +130,8 @@ impl Answer {
 fn status_of(kind: Kind) -> (StatusCode, Outcome) {
     match kind {
         Kind::BadRequest => (StatusCode::BAD_REQUEST, Outcome::Absent),
+        // Never 403: cargo shows its token only after this.
+        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, Outcome::Absent),
         Kind::UrlTooLong => (StatusCode::URI_TOO_LONG, Outcome::Absent),
         Kind::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Outcome::Absent),
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),

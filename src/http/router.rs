@@ -7,36 +7,69 @@ use http::{HeaderMap, request::Parts as Head};
 use super::{
     access::Access,
     answering::Answering,
+    asked::Asked,
+    authentication::{Authentication, Entry, Shown, challenge},
     body::Body,
     config_json,
     contained::contained,
     crates::{self, NegotiatedCrate},
-    deferred::Deferred,
+    deferred::{Deferred, RequestedCrate},
     exchange::Exchange,
     head,
     index::{self, NegotiatedIndex},
     pages::{self, LastMetrics},
     rate_limit::RateLimit,
+    receipt::{Ledger, signed},
     respond::{Answer, ErrorForm, no_memory},
     route::{Route, Verb},
     upgrades::Upgrades,
 };
 use crate::{
+    access::{Forwarded, TrustedProxies, jwt::Awaited, loggable},
+    audit::Recorder,
     config::{BaseUrl, sections::Server},
-    error::{Error, Result},
+    domain::{Principal, RegistryName},
+    error::{Error, Kind, Result},
     metrics::RouteLabel,
     mirror::Mirror,
     transport::{self, ClientMemory, Offer, Request, Scheme, Standing},
 };
 
-/// Answers requests with what a mirror has.
-pub struct Router {
+/// Answers requests with what a mirror has. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
     mirror: Mirror,
+    side: Side,
     public_url: Option<BaseUrl>,
+    proxies: TrustedProxies,
+    authentication: Authentication,
+    ledger: Option<Ledger>,
     rate_limit: RateLimit,
     upgrades: Upgrades,
     memory: Arc<ClientMemory>,
     last_metrics: LastMetrics,
+}
+
+/// What is answered on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Everything.
+    Both,
+    /// What clients ask for; pages are answered elsewhere.
+    Clients,
+    /// The pages, for whoever runs the mirror, who needs no token there.
+    Admin,
+}
+
+/// Who may ask, and where it is written down who got what.
+#[derive(Clone, Default)]
+pub struct Guards {
+    /// Who may ask.
+    pub authentication: Authentication,
+    /// Where it is written down who got what, if it is.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// How far a request gets with nothing but memory.
@@ -45,19 +78,195 @@ enum AtOnce {
     Answer(Answer),
     /// To what takes longer.
     Deferred(Deferred),
+    /// Not even to the question who asks, before this is over.
+    Unknown(Awaited),
+}
+
+/// A request that has come in, and what is known of it.
+struct Incoming {
+    head: Head,
+    has_body: bool,
+    scheme: Scheme,
+    forwarded: Forwarded,
+    access: Access,
 }
 
 impl Router {
     /// Answers for `mirror` as the settings say. What is made for each who asks is leased from `memory`.
-    pub fn new(mirror: Mirror, settings: &Server, memory: Arc<ClientMemory>) -> Self {
-        Self {
+    pub fn new(
+        mirror: Mirror,
+        side: Side,
+        settings: &Server,
+        guards: Guards,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        let networks = settings.trusted_proxies.iter();
+        Self(Arc::new(Inner {
             mirror,
+            side,
             public_url: settings.public_url.clone(),
+            proxies: TrustedProxies::new(networks.map(|network| network.0).collect()),
+            authentication: match side {
+                Side::Both | Side::Clients => guards.authentication,
+                Side::Admin => Authentication::default(),
+            },
+            ledger: guards.recorder.map(Ledger::new),
             rate_limit: RateLimit::per_second(settings.max_requests_per_second.get()),
             upgrades: Upgrades::new(settings),
             memory,
             last_metrics: LastMetrics::default(),
+        }))
+    }
+
+    /// Every failure is an answer too, a panic included. What is in memory is answered at once, in a future that is small; only what takes longer gets one
+    /// that can.
+    fn respond(&self, incoming: Incoming) -> Answering {
+        let Incoming {
+            head,
+            has_body,
+            scheme,
+            forwarded,
+            mut access,
+        } = incoming;
+        let asked = self.0.understand(&head, scheme, &forwarded);
+        let route = Route::parse(asked.path);
+        let verb = Verb::parse(&head.method);
+        let form = match &route {
+            Ok(Route::WebApi { .. }) => ErrorForm::Json,
+            Ok(_) | Err(_) => ErrorForm::Text,
+        };
+        if let Ok(route) = &route {
+            access.route = route.label();
         }
+        let now = SystemTime::now();
+        let standing = access.standing();
+        let mut exchange = Exchange {
+            verb: *verb.as_ref().unwrap_or(&Verb::Get),
+            form,
+            access,
+        };
+        let who = &mut exchange.access.who;
+        let at_once = contained(|| {
+            match standing {
+                Standing::Admitted => {}
+                Standing::Refused => return Err(no_memory()),
+            }
+            head::bounded(&head)?;
+            head::one_host(&head)?;
+            match self.0.enter(&asked, &route, now) {
+                Entry::Admitted(principal) => *who = principal,
+                Entry::Refused(why) => return Ok(self.0.refuse(&asked, &route, &why, form, now)),
+                Entry::Later(awaited) => return Ok(AtOnce::Unknown(awaited)),
+            }
+            let (route, verb) = self.0.admit(route, verb, has_body, asked.client)?;
+            self.0.at_once(route, verb, &asked, who.as_ref(), now)
+        });
+        match at_once {
+            Ok(AtOnce::Answer(answer)) => Answering::now(exchange.finish(Ok(answer), "")),
+            Ok(AtOnce::Deferred(deferred)) => {
+                Answering::Later(deferred.answered(self.0.mirror.clone(), exchange, now))
+            }
+            Ok(AtOnce::Unknown(awaited)) => {
+                let access = exchange.access;
+                let router = self.clone();
+                Answering::Later(Box::pin(async move {
+                    awaited.done().await;
+                    let incoming = Incoming {
+                        head,
+                        has_body,
+                        scheme,
+                        forwarded,
+                        access,
+                    };
+                    router.respond(incoming).await
+                }))
+            }
+            Err(e) => {
+                let (prefix, path) = loggable(head.uri.path());
+                Answering::now(exchange.finish(Err(e), format_args!("{prefix}{path}")))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What is asked for by this request, as far as it can be said before anything is looked into.
+    fn understand<'a>(
+        &self,
+        head: &'a Head,
+        scheme: Scheme,
+        forwarded: &'a Forwarded,
+    ) -> Asked<'a> {
+        let (token, path) = self.authentication.split(head.uri.path());
+        Asked {
+            head,
+            path,
+            token,
+            client: forwarded.address,
+            scheme: forwarded.scheme.unwrap_or(scheme),
+            host: forwarded.host.as_ref(),
+        }
+    }
+
+    /// Whether who asks may come in.
+    fn enter(&self, asked: &Asked<'_>, route: &Result<Route>, now: SystemTime) -> Entry {
+        let needs_none = match route {
+            Ok(Route::Health | Route::Status) => true,
+            Ok(Route::Ready) => self.side == Side::Both,
+            Ok(
+                Route::ConfigJson { .. }
+                | Route::Index { .. }
+                | Route::Download { .. }
+                | Route::WebApi { .. }
+                | Route::Metrics,
+            )
+            | Err(_) => false,
+        };
+        if needs_none {
+            return Entry::Admitted(None);
+        }
+        let shown = Shown {
+            headers: &asked.head.headers,
+            in_path: asked.token,
+            address: asked.client,
+        };
+        self.authentication
+            .enter(&shown, self.registry_of(route), now)
+    }
+
+    /// The registry that a path belongs to, whether there is one of that name or not.
+    fn registry_of(&self, route: &Result<Route>) -> Option<RegistryName> {
+        match route {
+            Ok(
+                Route::ConfigJson { registry }
+                | Route::Index { registry, .. }
+                | Route::Download { registry, .. }
+                | Route::WebApi { registry },
+            ) => Some(registry.unwrap_or(self.mirror.default_registry())),
+            Ok(Route::Health | Route::Ready | Route::Metrics | Route::Status) | Err(_) => None,
+        }
+    }
+
+    /// The answer to who may not come in.
+    fn refuse(
+        &self,
+        asked: &Asked<'_>,
+        route: &Result<Route>,
+        why: &Error,
+        form: ErrorForm,
+        now: SystemTime,
+    ) -> AtOnce {
+        let is_refused = matches!(
+            why.kind(),
+            Kind::Unauthorized | Kind::TooManyRequests { .. }
+        );
+        if let (Some(ledger), Ok(Route::Download { .. }), true) = (&self.ledger, route, is_refused)
+        {
+            ledger.refused(asked.client, self.registry_of(route), now);
+        }
+        let base = config_json::base_url(self.public_url.as_ref(), asked);
+        let base = base.ok().map(|base| base.to_string());
+        AtOnce::Answer(challenge(why, form, base.as_deref(), &asked.head.headers))
     }
 
     /// What is asked for, if it is asked for in a way that can be answered.
@@ -65,12 +274,9 @@ impl Router {
         &self,
         route: Result<Route>,
         verb: Result<Verb>,
-        request: &Head,
         has_body: bool,
         client: IpAddr,
     ) -> Result<(Route, Verb)> {
-        head::bounded(request)?;
-        head::one_host(request)?;
         let (route, verb) = (route?, verb?);
         if has_body {
             return Err(Error::bad_request(
@@ -83,20 +289,52 @@ impl Router {
         Ok((route, verb))
     }
 
+    /// Whether a path is answered on this side.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when it isn't.
+    fn is_here(&self, route: &Route) -> Result<()> {
+        match (self.side, route) {
+            (Side::Both, _)
+            | (_, Route::Health | Route::Status)
+            | (Side::Admin, Route::Ready | Route::Metrics)
+            | (
+                Side::Clients,
+                Route::ConfigJson { .. }
+                | Route::Index { .. }
+                | Route::Download { .. }
+                | Route::WebApi { .. },
+            ) => Ok(()),
+            (Side::Clients, Route::Ready | Route::Metrics) => Err(Error::not_found(
+                "this is answered on `server.admin_listen` only",
+            )),
+            (
+                Side::Admin,
+                Route::ConfigJson { .. }
+                | Route::Index { .. }
+                | Route::Download { .. }
+                | Route::WebApi { .. },
+            ) => Err(Error::not_found(
+                "here are the pages only (`server.admin_listen`); ask for crates on `server.listen`",
+            )),
+        }
+    }
+
     /// The answer that needs nothing but memory, or what more there is to do.
     fn at_once(
         &self,
         route: Route,
         verb: Verb,
-        request: &Head,
-        scheme: Scheme,
+        asked: &Asked<'_>,
+        who: Option<&Principal>,
         now: SystemTime,
     ) -> Result<AtOnce> {
-        let mirror = &self.mirror;
+        self.is_here(&route)?;
+        let (mirror, headers) = (&self.mirror, &asked.head.headers);
         Ok(AtOnce::Answer(match route {
             Route::Index { registry, name } => {
                 let registry = mirror.registry(registry)?;
-                let negotiated = NegotiatedIndex::of(&request.headers);
+                let negotiated = NegotiatedIndex::of(headers);
                 match mirror.index_at_once(registry, name, now) {
                     Some(found) => index::answer(&negotiated, found?),
                     None => {
@@ -108,22 +346,31 @@ impl Router {
             }
             Route::Download { registry, id } => {
                 let registry = mirror.registry(registry)?;
-                let negotiated = NegotiatedCrate::of(&request.headers, verb);
+                let ledger = self.ledger.as_ref();
+                let receipt = ledger.and_then(|l| l.receipt(verb, who, asked.client, now));
+                let negotiated = NegotiatedCrate::of(headers, verb);
                 let found = match negotiated.is_maybe_part() {
                     true => None,
                     false => mirror.crate_at_once(registry, &id),
                 };
-                match found {
-                    Some(found) => crates::answer(&negotiated, found?),
-                    None => {
-                        let negotiated = Box::new(negotiated.kept());
-                        return Ok(Deferred::Download(registry.clone(), id, negotiated).into());
-                    }
-                }
+                let Some(found) = found else {
+                    let negotiated = negotiated.kept();
+                    let requested = Box::new(RequestedCrate {
+                        negotiated,
+                        receipt,
+                    });
+                    return Ok(Deferred::Download(registry.clone(), id, requested).into());
+                };
+                let found = found?;
+                let (key, outcome) = (*found.value.key(), found.outcome);
+                let answer = crates::answer(&negotiated, found);
+                signed(answer, receipt, &key, outcome)?
             }
             Route::ConfigJson { registry } => {
                 mirror.registry(registry)?;
-                config_json::answered(self.public_url.as_ref(), request, scheme, registry)?
+                let name = registry.unwrap_or(mirror.default_registry());
+                let auth_required = self.authentication.is_needed(name);
+                config_json::answered(self.public_url.as_ref(), asked, registry, auth_required)?
             }
             Route::WebApi { registry } => {
                 mirror.registry(registry)?;
@@ -134,11 +381,26 @@ impl Router {
             Route::Health => pages::health(),
             Route::Ready => pages::ready(mirror, &self.memory)?,
             Route::Metrics => pages::metrics(mirror, &self.last_metrics, now),
-            Route::Status => {
-                let base = config_json::base_url(self.public_url.as_ref(), request, scheme)?;
-                pages::status(mirror, &self.memory, &base.to_string())?
-            }
+            Route::Status => self.status(asked)?,
         }))
+    }
+
+    /// What this is and how to use it, with the pages that are answered on this side.
+    fn status(&self, asked: &Asked<'_>) -> Result<Answer> {
+        let pages = match self.side {
+            Side::Both => "/healthz, /readyz, /metrics",
+            Side::Clients => "/healthz",
+            Side::Admin => return Ok(pages::admin()),
+        };
+        let base = config_json::base_url(self.public_url.as_ref(), asked)?;
+        let root = config_json::Root::of(&base, asked.token, None).to_string();
+        pages::status(
+            &self.mirror,
+            &self.memory,
+            &root,
+            &self.authentication,
+            pages,
+        )
     }
 }
 
@@ -152,8 +414,6 @@ impl transport::Service for Router {
     type Body = Body;
     type Answer = Answering;
 
-    /// Every failure is an answer too, a panic included. What is in memory is answered at once, in a future that is small; only what takes longer gets one
-    /// that can.
     fn answer(&self, request: Request) -> Answering {
         let Request {
             head,
@@ -162,43 +422,18 @@ impl transport::Service for Router {
             scheme,
             in_flight,
         } = request;
-        let mut access = Access::new(&head, client, in_flight);
-        let route = Route::parse(head.uri.path());
-        let verb = Verb::parse(&head.method);
-        let form = match &route {
-            Ok(Route::WebApi { .. }) => ErrorForm::Json,
-            Ok(_) | Err(_) => ErrorForm::Text,
-        };
-        if let Ok(route) = &route {
-            access.route = route.label();
-        }
-        let exchange = Exchange {
-            verb: *verb.as_ref().unwrap_or(&Verb::Get),
-            form,
+        let forwarded = self.0.proxies.see(client, &head.headers);
+        let access = Access::new(&head, forwarded.address, in_flight);
+        self.respond(Incoming {
+            head,
+            has_body,
+            scheme,
+            forwarded,
             access,
-        };
-        let now = SystemTime::now();
-        let standing = exchange.access.standing();
-        let at_once = contained(|| {
-            match standing {
-                Standing::Admitted => {}
-                Standing::Refused => return Err(no_memory()),
-            }
-            let (route, verb) = self.admit(route, verb, &head, has_body, client)?;
-            self.at_once(route, verb, &head, scheme, now)
-        });
-        match at_once {
-            Ok(AtOnce::Answer(answer)) => {
-                Answering::now(exchange.finish(Ok(answer), head.uri.path()))
-            }
-            Ok(AtOnce::Deferred(deferred)) => {
-                Answering::Later(deferred.answered(self.mirror.clone(), exchange, now))
-            }
-            Err(e) => Answering::now(exchange.finish(Err(e), head.uri.path())),
-        }
+        })
     }
 
     fn accepts_upgrade(&self, headers: &HeaderMap, offer: &Offer) -> bool {
-        self.upgrades.include(headers, offer)
+        self.0.upgrades.include(headers, offer)
     }
 }

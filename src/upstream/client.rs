@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     config::sections,
-    domain::RegistryName,
     error::{Error, Result},
 };
 
@@ -39,12 +38,12 @@ pub(super) enum Authorities {
     None,
 }
 
-/// The client for the registry `name` at `index`.
+/// The client for `what` (`the registry NAME`), which is at `index`.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when there are no certificates of authorities, and `index` is one for which they are needed.
 pub(super) fn client(
-    name: RegistryName,
+    what: &str,
     index: &Url,
     settings: &sections::Upstream,
     proxies: &Proxies,
@@ -70,7 +69,7 @@ pub(super) fn client(
     };
     let why = flatten(&failed);
     if !why.contains("No CA certificates") {
-        let said = format!("the HTTP client for {name} can't be set up");
+        let said = format!("the HTTP client for {what} can't be set up");
         return Err(Error::config(said).because(why).with_source(failed));
     }
     match (
@@ -79,7 +78,7 @@ pub(super) fn client(
     ) {
         ("http", Ok(client)) => Ok((client, Authorities::None)),
         _ => Err(Error::config(format!(
-            "the registry {name} is at an https URL, and this machine has no CA certificates to check its server's with; {BRING_AUTHORITIES}{}",
+            "{what} is at an https URL, and this machine has no CA certificates to check its server's with; {BRING_AUTHORITIES}{}",
             named_file()
         ))),
     }

@@ -68,7 +68,9 @@ impl Upstream {
             proxies.hosts().collect(),
             patience,
         ));
-        let (http, authorities) = client::client(name, &index, &settings, &proxies, &surroundings)?;
+        let what = format!("the registry {name}");
+        let (http, authorities) =
+            client::client(&what, &index, &settings, &proxies, &surroundings)?;
         let permits = settings.max_concurrent.get() as usize;
         Ok(Self {
             registry: name,

@@ -114,18 +114,31 @@ async fn a_named_file_is_read_in_place_of_the_usual_one() {
 
 /// What the comments of mirror.toml turn into when their `#` is removed; the examples too, if they are wanted.
 fn uncommented(with_examples: bool) -> (String, usize) {
-    let (mut toml, mut keys, mut in_example) = (String::new(), 0, false);
+    let (mut toml, mut keys, mut in_example, mut section) = (String::new(), 0, false, "");
     for line in DOCUMENTED.lines() {
         let content = line.strip_prefix("# ").unwrap_or(line);
         let commented = content.len() < line.len();
-        in_example |= commented && content.starts_with('[');
+        if content.starts_with('[') {
+            in_example = commented;
+            section = content;
+        }
         let key = content.split_once(" = ").map(|(key, _)| key);
         let is_key = |key: &str| {
             key.bytes()
                 .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         };
         let is_setting = key.is_some_and(is_key) || content.starts_with('[');
-        let example = in_example || matches!(key, Some("public_url" | "max_age" | "lockfiles"));
+        let has_no_default = [
+            "public_url",
+            "max_age",
+            "lockfiles",
+            "admin_listen",
+            "tokens",
+            "help",
+        ];
+        let example = in_example
+            || key.is_some_and(|key| has_no_default.contains(&key))
+            || (section == "[audit]" && key == Some("path"));
         if commented && is_setting && (with_examples || !example) {
             keys += 1;
             toml.push_str(content);
@@ -185,6 +198,12 @@ fn mirror_toml_shows_every_key_there_is() {
     for line in toml.lines() {
         if let Some((name, _)) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             section = name;
+            // A table within a section is a key of it.
+            let mut parts = name.split('.');
+            if let (Some(outer), Some(inner), Some(_)) = (parts.next(), parts.next(), parts.next())
+            {
+                shown.entry(outer).or_default().insert(inner.to_owned());
+            }
         } else if let Some((key, _)) = line.split_once(" = ") {
             shown.entry(section).or_default().insert(key.to_owned());
         }

@@ -202,6 +202,7 @@ impl PublicKey {
 
 #[cfg(test)]
 pub(in crate::access) mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use ring::{
         rand::SystemRandom,
         rsa::{KeyPair as RsaPair, PublicKeyComponents},
@@ -218,11 +219,27 @@ pub(in crate::access) mod tests {
     }
 
     /// An RSA key of 2048 bits, made for these tests with openssl: ring makes none.
-    const RSA: &[u8] = include_bytes!("test_rsa_key.der");
+    const RSA: &str = "\
+        MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYwggSiAgEAAoIBAQC1N/SZfalN/LMgfZDngc7lw3iCGLnstMH+fbAOP3Fi7zpdm/pwdSY0v0+mwHsDEgNrwvnq\
+        UmER/h5mHYZ/Aoutbf0DZfqedASRoBjZpbNnBlCwc10VMVPUDY+6/rYN4UiH4B9BT7vvwD8zziW+Alny/WHK7Cjp1+UxTtu7kf2DoXn+pzNa090w5Rq5egUZ\
+        gaA73dDuKU7uPJFddReBgAeQPXYGeL25VGtmyRXfFUg5CQqGFKeRR+/ORmMnXKt33A8LOda3P1R6Ic8GHEkVbsfP4lRE91Jz2J+oLbNEk0Ca+XcfWwTg03aC\
+        HYxB22/KjuvyDRWgd9Li2iokODCPOYwxAgMBAAECgf9/8VHRYcVioovpihLbmRhsyCZFo2ZLqz6MqpwS0JFiuP/GSifEuf1Cf2HCDSE+Fuhpv/J3V8BDN9Rx\
+        UlDOebV/T9Xrs9xQ1ByKPkAQRWGoP84wAtFEZSR78OJbihn8uM9rR6FDY+ZliFaU9K5t4NueteaVWPfvZnjhIVD3d0jVpC2Zw5GjzFqufRUWWK6KNqQSs6HX\
+        2j6hH14Xe9fjrFaIM9oKsOpRxILhzzt43J4RMBlC51lOCjlLvYS8o+W3UGVQRJiyGl0DBhpveAggEDTrZ5unEQULeKAyDd0qJGhZqfxIDuqV8iQ18NERMuE7\
+        ks6AED1Qo033O/lb5kkNno0CgYEA2ALdp2sBs3tZoNOeIPNz5rv8lk1DlT3/NXtiMLV5PshUyR5UVt3xuNJ8VYzCti6bs4hPXeW4fu1iiCD1t1gnE5kvR0Vi\
+        25HutptEjcFRvOriAo5u/tR6VDJCbHSXiCzwtcfWk6IljpOdExq/ILfJnbd8zxf+gYf/aYuIPLYBnpUCgYEA1sQ1d/w0qonjPniOMvyDpYXek+GjzQx/ktRu\
+        A1UcemAkBk3rrwEtfF7X8hM0hnv9sa2RQP0nfL7hV4k5/AWe0y3KDR8dHukw9aZnIX7GGZU3ggIP1g8M+IpR3nLxZPD7XolTolmiTcHE+jCat6sCFj0yuuTH\
+        pTOrSw5qNd3+/C0CgYBBhzUIeaytbuj0od2hb1kkkLiCO/QZjRIjfkd+MT8TraAS1tGM/I08nRW8uhPDQoZXQy2YdXyvfIHce+sucF6CUoEGJOVlaHK7EIUO\
+        X6vVHIftcJn5Uim96vU9g20IkWGAM5xDcvfjtaH7zqxWV4qg/q2tAUFiuAfiU8LDcA8ztQKBgQCeWxBdxz4CHSfM0VFwcNaU/s9uVOrVb4jFeBMiK+iSpz8I\
+        0v2cDY8/bCNoIBcTrmsSTruSotcx2QEI7Wsu0+oXJmUcJbvwJdtu1eKnRPXGuUqzdte8a16SCFNzZWdumW2PeEyNoe/Vy7F1FM+P6+ze/wLf4X7/5chA0IEp\
+        9OVlhQKBgQC0BD+Ji0/6OtZZOzo60TdiGTfyOp7ouMiyjAcI+fs4z77vVdaPcMe3HVA8vHYKNZXl6FUgdlvlFnD6ebX26Rps6jKfD0SaTKj5DZT9ZIbaTqzP\
+        wSiFYWi+cuf9SnTfo7JJJ6+9N7HUJAhQa9BRERnyQCmSD7q6Ry0aZ4X6a+mz6g==\
+    ";
 
     impl Signer {
         pub(in crate::access) fn rsa() -> Self {
-            Self::Rsa(RsaPair::from_pkcs8(RSA).expect("a key"))
+            let key = STANDARD.decode(RSA).expect("base64");
+            Self::Rsa(RsaPair::from_pkcs8(&key).expect("a key"))
         }
 
         /// A new one.

@@ -19,7 +19,11 @@ use self::summary::Summary;
 use super::interrupt::{self, Signals};
 use crate::{
     app::{self, App},
-    config::{self, Config, Flags, units::Span},
+    config::{
+        self, Config, Flags,
+        access::{Access, Audit},
+        units::Span,
+    },
     domain::{
         Lockfile, Selected, SelectedFile,
         request::{Selector, parse_date},
@@ -163,6 +167,10 @@ impl Run {
         let mut served = config.clone();
         served.server.public_url = None;
         served.prefetch.lockfiles.clear();
+        // Nobody asks but this command and the cargo that it runs, on an address of this machine.
+        served.access = Access::default();
+        served.audit = Audit::default();
+        served.server.admin_listen = None;
         // cargo asks for what it depends on, file after file; who has a Cargo.lock knows already.
         served.read_ahead.enabled &= options.deps;
         let (mirror, app) = if options.deps {

@@ -14,6 +14,12 @@ impl Headers {
             .find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
     }
 
+    /// All values of that field, in their order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.iter().filter(move |(field, _)| *field == name);
+        values.map(|(_, value)| value)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()

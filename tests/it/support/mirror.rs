@@ -75,6 +75,11 @@ impl Mirror {
         self.app.address()
     }
 
+    /// Where its pages are, when that is a port of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.app.admin_address()
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         self.app.base_url()

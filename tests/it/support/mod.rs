@@ -40,6 +40,7 @@ pub mod requests;
 mod selftest;
 pub mod stored;
 pub mod tls;
+pub mod tokens;
 pub mod tools;
 pub mod upstream;
 
@@ -53,6 +54,7 @@ pub use package::{Package, index_path, sha256};
 pub use process::{Process, command, command_held_by_modes};
 pub use program::{Ended, Program, Running};
 pub use tls::{Certificate, Tls};
+pub use tokens::TokenFile;
 pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};
 
 /// Looks again and again whether something that can't be awaited has come about, such as a file on a disk; panics after 20 seconds.

@@ -1,0 +1,151 @@
+//! [`Authentication`]: who asks, as a request shows it; and what those are told who may not ask.
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::respond::{Answer, ErrorForm};
+use crate::{
+    access::{Authenticator, Fault, Presented, Verdict, jwt::Awaited, token_in_path},
+    config::access::Access as Settings,
+    domain::{Principal, RegistryName},
+    error::{Error, Kind},
+};
+
+/// Who may ask. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Authentication(Option<Arc<Inner>>);
+
+struct Inner {
+    authenticator: Arc<Authenticator>,
+    /// How to get a token, without a full stop.
+    help: String,
+    /// Whether one may stand in the path.
+    in_path: bool,
+}
+
+/// How to get a token, where the operator says nothing.
+const ASK: &str = "ask whoever runs this mirror for one";
+
+/// What becomes of a request.
+pub(super) enum Entry {
+    /// It is answered; none where everybody may ask.
+    Admitted(Option<Principal>),
+    /// It isn't, and this is why.
+    Refused(Error),
+    /// It can't be said yet.
+    Later(Awaited),
+}
+
+/// What a request shows of who asks.
+pub(super) struct Shown<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// The token in its path.
+    pub(super) in_path: Option<&'a str>,
+    pub(super) address: IpAddr,
+}
+
+impl Authentication {
+    /// Only those whom `authenticator` knows may ask.
+    pub fn by(authenticator: Arc<Authenticator>, settings: &Settings) -> Self {
+        let help = settings.help.as_ref().map_or(ASK, |help| &help.0);
+        Self(Some(Arc::new(Inner {
+            authenticator,
+            help: help.trim_end_matches('.').to_owned(),
+            in_path: settings.token_in_path,
+        })))
+    }
+
+    /// How to get a token, without a full stop; none where nobody needs one.
+    pub(super) fn help(&self) -> Option<&str> {
+        self.0.as_ref().map(|inner| inner.help.as_str())
+    }
+
+    /// Whether a token is needed for what belongs to `registry`.
+    pub fn is_needed(&self, registry: RegistryName) -> bool {
+        let inner = self.0.as_ref();
+        inner.is_some_and(|inner| !inner.authenticator.is_anonymous(Some(registry)))
+    }
+
+    /// The token in a path, if one may be there, and the path without it.
+    pub(super) fn split<'a>(&self, path: &'a str) -> (Option<&'a str>, &'a str) {
+        let allowed = self.0.as_ref().is_some_and(|inner| inner.in_path);
+        match token_in_path(path).filter(|_| allowed) {
+            Some((token, rest)) => (Some(token), rest),
+            None => (None, path),
+        }
+    }
+
+    /// Whether who shows this may ask for what belongs to `registry`, or to none.
+    pub(super) fn enter(
+        &self,
+        shown: &Shown<'_>,
+        registry: Option<RegistryName>,
+        now: SystemTime,
+    ) -> Entry {
+        let Some(inner) = &self.0 else {
+            return Entry::Admitted(None);
+        };
+        let presented = match shown.in_path {
+            Some(token) => Ok(Some(Presented::AsIs(token))),
+            None => Presented::of(shown.headers),
+        };
+        let authenticator = &inner.authenticator;
+        match authenticator.judge(presented, registry, shown.address, now) {
+            Verdict::Known(who) => Entry::Admitted(Some(who)),
+            Verdict::Missing => {
+                Entry::Refused(inner.refusal("this mirror wants a token, and the request has none"))
+            }
+            Verdict::Wrong(fault) => Entry::Refused(inner.wrong(fault)),
+            Verdict::TooMany(retry_after) => Entry::Refused(Error::new(
+                Kind::TooManyRequests { retry_after },
+                "too many wrong tokens came from your address within a minute; those that are right are accepted all the same",
+            )),
+            Verdict::Later(awaited) => Entry::Later(awaited),
+            Verdict::NoKeys(table) => Entry::Refused(Error::upstream_unavailable(format!(
+                "the token can't be checked, because the keys of its issuer (`access.jwt.{table}`) can't be fetched; try again in a moment"
+            ))),
+        }
+    }
+}
+
+impl Inner {
+    fn wrong(&self, fault: Fault) -> Error {
+        self.refusal(&fault.sentence())
+    }
+
+    fn refusal(&self, what: &str) -> Error {
+        Error::new(Kind::Unauthorized, format!("{what}; {}", self.help))
+    }
+}
+
+/// The answer to who may not ask. It names the ways to show who one is (RFC 9110, section 11.6.1): cargo prints its `login_url`, and asks again only after a 401.
+/// A browser asks its user for a password when it is offered `Basic`.
+pub(super) fn challenge(
+    error: &Error,
+    form: ErrorForm,
+    base: Option<&str>,
+    headers: &HeaderMap,
+) -> Answer {
+    let mut answer = Answer::error(error, form);
+    if error.kind() != Kind::Unauthorized {
+        return answer;
+    }
+    let cargo =
+        base.and_then(|base| HeaderValue::try_from(format!("Cargo login_url=\"{base}/\"")).ok());
+    let cargo = cargo.unwrap_or(HeaderValue::from_static("Cargo"));
+    answer.headers.append(header::WWW_AUTHENTICATE, cargo);
+    if is_browser(headers) {
+        let basic = HeaderValue::from_static("Basic realm=\"crate-mirror\", charset=\"UTF-8\"");
+        answer.headers.append(header::WWW_AUTHENTICATE, basic);
+    }
+    answer
+}
+
+/// Whether pages are wanted as HTML, before all else.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.trim_ascii_start().starts_with("text/html"))
+}

@@ -1,0 +1,66 @@
+//! [`Document`]: a small file under a URL that isn't a registry's, such as the keys of an issuer of tokens.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use reqwest::Client;
+use url::Url;
+
+use super::{client, proxies::Proxies, resolve::Surroundings, trouble::flatten};
+use crate::{
+    config::sections,
+    error::{Error, Result},
+};
+
+/// A file to be fetched, again and again.
+pub struct Document {
+    http: Client,
+    url: Url,
+}
+
+impl Document {
+    /// The one at `url`. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when the system's certificates or proxy settings can't be used.
+    pub fn new(url: &Url, settings: &sections::Upstream) -> Result<Self> {
+        let proxies = Proxies::from_environment()?;
+        let patience = settings.connect_timeout.mul_f64(0.9);
+        let hosts = proxies.hosts().collect();
+        let surroundings = Surroundings::of(url, std::iter::empty(), hosts, patience);
+        let what = format!("the file {url}");
+        let (http, _) = client::client(&what, url, settings, &proxies, &Arc::new(surroundings))?;
+        Ok(Self {
+            http,
+            url: url.clone(),
+        })
+    }
+
+    /// Fetches it, if it has at most `largest` bytes. There is no time limit: whoever asks has one.
+    ///
+    /// # Errors
+    /// [`Kind::UpstreamUnavailable`](crate::error::Kind::UpstreamUnavailable) when it doesn't come,
+    /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when something else does, a redirect included.
+    pub async fn fetch(&self, largest: usize) -> Result<Vec<u8>> {
+        let host = self.url.host_str().unwrap_or_default();
+        let failed = |e: reqwest::Error| {
+            Error::upstream_unavailable(format!("{host} doesn't answer")).because(flatten(&e))
+        };
+        let request = self.http.get(self.url.clone());
+        let request = request.header(header::ACCEPT, "application/json");
+        let mut reply = request.send().await.map_err(failed)?;
+        if reply.status() != StatusCode::OK {
+            let status = reply.status();
+            return Err(Error::upstream_fault(format!("{host} answered {status}")));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = reply.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > largest {
+                let why = format!("{host} sent more than {largest} bytes");
+                return Err(Error::upstream_fault(why));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,320 @@
+//! Who has a token is answered, and everybody else is told how to get one, whatever path is asked for.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::support::{
+    Connection, Frames, Mirror, MirrorBuilder, Package, Program, Reply, TokenFile, Upstream, client,
+};
+
+const INDEX: &str = "/index/1/a";
+const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
+
+async fn upstream() -> Upstream {
+    Upstream::new()
+        .publish(Package::new("a", "1.0.0"))
+        .start()
+        .await
+}
+
+/// A mirror that wants tokens of this file, with these lines more in `[access]`.
+fn guarded(upstream: &Upstream, tokens: &TokenFile, more: &str) -> MirrorBuilder {
+    Mirror::of(upstream).settings(&tokens.settings(more))
+}
+
+async fn get(mirror: &Mirror, path: &str, token: &str) -> Reply {
+    mirror.get_with(path, &[("authorization", token)]).await
+}
+
+/// 401 with the one challenge that cargo understands, and one sentence that has `why` in it.
+#[track_caller]
+fn assert_challenged(reply: &Reply, mirror: &Mirror, why: &str) {
+    let text = reply.text();
+    assert_eq!(reply.status, 401, "{text}");
+    let challenge = format!("Cargo login_url=\"{}/\"", mirror.url());
+    assert_eq!(reply.header("www-authenticate"), Some(&*challenge));
+    assert!(text.contains(why), "no {why:?} in {text}");
+    let is_sentence = text.ends_with(".\n") && text.lines().count() == 1;
+    assert!(is_sentence && !text.contains(".."), "{text}");
+    assert!(reply.header("x-cache").is_some());
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_answered_but_how_to_get_one() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = guarded(
+        &upstream,
+        &tokens,
+        "help = \"See https://wiki.example/crates.\"",
+    );
+    let mirror = mirror.start().await;
+    for path in [
+        "/index/config.json",
+        INDEX,
+        CRATE,
+        "/crates/a/a-1.0.0.crate",
+        "/api/v1/crates?q=a",
+        "/registries/crates-io/index/1/a",
+        "/registries/nothing/index/1/a",
+        "/metrics",
+        "/at/2026-11-01/index/1/a",
+        "/nothing",
+        "/index/not/canonical/a",
+        "/t/anything/index/1/a",
+    ] {
+        let reply = mirror.get(path).await;
+        let detail = reply.text().replace("{\"errors\":[{\"detail\":\"", "");
+        match path.starts_with("/api/v1/crates?") {
+            true => assert!(reply.status == 401 && detail.starts_with("this mirror wants a token")),
+            false => assert_challenged(&reply, &mirror, "; See https://wiki.example/crates.\n"),
+        }
+        assert!(upstream.requests().is_empty(), "{path} came through");
+    }
+    for path in ["/healthz", "/readyz", "/"] {
+        assert_eq!(mirror.get(path).await.status, 200, "{path}");
+    }
+    let page = mirror.get("/").await.text();
+    assert!(page.contains("https://wiki.example/crates"), "{page}");
+    assert!(
+        page.contains("credential-provider = [\"cargo:token\"]"),
+        "{page}"
+    );
+    for path in ["/index/config.json", INDEX, CRATE, "/metrics"] {
+        assert_eq!(get(&mirror, path, &token).await.status, 200, "{path}");
+    }
+    assert_eq!(get(&mirror, "/nothing", &token).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_token_comes_as_it_is_as_bearer_and_as_a_password() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let basic = |user: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{token}")));
+    for value in [
+        token.clone(),
+        format!("Bearer {token}"),
+        basic("ci"),
+        basic(""),
+    ] {
+        let reply = get(&mirror, INDEX, &value).await;
+        assert_eq!(reply.status, 200, "{value}: {}", reply.text());
+        assert!(reply.header("www-authenticate").is_none());
+    }
+    let cut = &token[..token.len() - 1];
+    let long = "x".repeat(10 << 10);
+    for (value, why) in [
+        (cut, "doesn't know the token"),
+        ("cm_wrong", "doesn't know the token"),
+        ("a.b.c", "doesn't know the token"),
+        (&format!("Digest {token}"), "neither a token"),
+        ("Bearer", "neither a token"),
+        ("Basic !", "neither a token"),
+        (&format!("t\u{f6}ken{token}"), "has characters in it"),
+        (&long, "longer than any token"),
+    ] {
+        assert_challenged(&get(&mirror, INDEX, value).await, &mirror, why);
+    }
+    let twice = [("authorization", &*token), ("authorization", &*token)];
+    let reply = mirror.get_with(INDEX, &twice).await;
+    assert_challenged(&reply, &mirror, "more than once");
+    let part = [("authorization", &*token), ("range", "bytes=0-3")];
+    assert_eq!(mirror.get_with(CRATE, &part).await.status, 206);
+}
+
+/// A browser can't send a token otherwise.
+#[tokio::test]
+async fn who_prefers_html_is_offered_a_password_too() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    let accept = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+    let reply = mirror.get_with("/metrics", &[accept]).await;
+    assert_eq!(reply.status, 401);
+    let offered: Vec<_> = reply.headers.all("www-authenticate").collect();
+    assert_eq!(offered.len(), 2, "{offered:?}");
+    assert!(offered[0].starts_with("Cargo login_url="), "{offered:?}");
+    assert!(offered[1].starts_with("Basic realm="), "{offered:?}");
+}
+
+#[tokio::test]
+async fn each_request_on_a_connection_is_looked_at() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    let mut connection = Connection::open(mirror.addr()).await;
+    for (header, status) in [(Some(&token), 200), (None, 401), (Some(&token), 200)] {
+        let headers: Vec<_> = header.iter().map(|t| ("authorization", &***t)).collect();
+        connection.ask("GET", INDEX, &headers).await.expect("sent");
+        assert_eq!(connection.reply().await.status, status);
+    }
+    // The upgrade itself needs none.
+    let mut frames = Frames::upgrade(mirror.addr(), INDEX).await;
+    let refused = frames.response(1).await.body;
+    let refused = String::from_utf8_lossy(&refused);
+    assert!(refused.contains("wants a token"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_token_for_one_registry_is_none_for_another_and_some_need_none() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (inner, all) = (tokens.grant("inner", None, &["inner"]), tokens.add("all"));
+    let tables = ["inner", "open"].map(|name| {
+        let index = upstream.index_url();
+        format!("[registries.{name}]\nindex = \"{index}\"\n")
+    });
+    let mirror = guarded(&upstream, &tokens, "anonymous = [\"open\"]");
+    let mirror = mirror.settings(&tables.concat()).start().await;
+    let config = |registry: &str| match registry {
+        "" => "/index/config.json".to_owned(),
+        name => format!("/registries/{name}/index/config.json"),
+    };
+    for (registry, token, status) in [
+        ("", &all, 200),
+        ("inner", &all, 200),
+        ("inner", &inner, 200),
+        ("", &inner, 401),
+        ("crates-io", &inner, 401),
+        ("open", &inner, 200),
+    ] {
+        let reply = get(&mirror, &config(registry), token).await;
+        assert_eq!(reply.status, status, "{registry}: {}", reply.text());
+        let asks = reply.text().contains("\"auth-required\":true");
+        assert_eq!(asks, status == 200 && registry != "open", "{registry}");
+    }
+    let path = |registry: &str| format!("/registries/{registry}{CRATE}");
+    assert_eq!(mirror.get(&path("open")).await.status, 200);
+    assert_eq!(mirror.get(&path("inner")).await.status, 401);
+    let open = mirror.get(&config("open")).await.text();
+    assert!(!open.contains("auth-required"), "{open}");
+    assert_eq!(get(&mirror, &path("open"), "cm_wrong").await.status, 200);
+}
+
+/// Whoever has no token gets nothing out of a cache in front either.
+#[tokio::test]
+async fn what_was_given_for_a_token_is_kept_by_no_shared_cache() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    for _ in 0..2 {
+        let reply = get(&mirror, CRATE, &token).await;
+        let policy = reply.header("cache-control").expect("a policy");
+        assert!(
+            policy.contains("private") && !policy.contains("public"),
+            "{policy}"
+        );
+    }
+    let open = Mirror::of(&upstream).start().await.get(CRATE).await;
+    assert!(
+        open.header("cache-control")
+            .is_some_and(|p| p.contains("public"))
+    );
+}
+
+#[tokio::test]
+async fn many_wrong_tokens_are_held_up_and_right_ones_are_not() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    for n in 0..100 {
+        let wrong = get(&mirror, INDEX, &format!("wrong-{n}")).await;
+        let expected = if n < 30 { 401 } else { 429 };
+        assert!(wrong.status == expected || n > 30, "{n}: {}", wrong.status);
+        if wrong.status == 429 {
+            assert!(wrong.header("retry-after").is_some());
+        }
+        assert_eq!(
+            mirror.get(INDEX).await.status,
+            401,
+            "no token is no wrong one"
+        );
+    }
+    assert_eq!(get(&mirror, INDEX, "wrong").await.status, 429);
+    assert_eq!(get(&mirror, INDEX, &token).await.status, 200);
+    // Who asks from elsewhere hasn't sent any.
+    let elsewhere: IpAddr = [127, 0, 0, 2].into();
+    let mut connection = Connection::open_from(elsewhere, mirror.addr()).await;
+    let asked = connection.ask("GET", INDEX, &[("authorization", "wrong")]);
+    asked.await.expect("sent");
+    assert_eq!(connection.reply().await.status, 401);
+}
+
+#[tokio::test]
+async fn a_running_mirror_follows_the_file_and_what_is_broken_changes_nothing() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let first = tokens.add("first");
+    let mut mirror = Program::serving(&upstream, &tokens.settings(""))
+        .start()
+        .await;
+    let addr = mirror.addr();
+    let status = async |token: &str| {
+        client::get(addr, INDEX, &[("authorization", token)])
+            .await
+            .status
+    };
+    assert_eq!(status(&first).await, 200);
+    let second = tokens.add("second");
+    tokens.revoke("first");
+    let started = std::time::Instant::now();
+    while status(&second).await != 200 || status(&first).await != 401 {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "it doesn't follow"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    tokens.write("broken");
+    mirror
+        .logged(|line| line.contains("ERROR") && line.contains("stays in force"))
+        .await;
+    assert_eq!(status(&second).await, 200);
+    std::fs::remove_file(tokens.path()).expect("removed");
+    mirror
+        .logged(|line| line.contains("ERROR") && line.contains("is gone"))
+        .await;
+    assert_eq!(status(&second).await, 200);
+    let third = tokens.add("third");
+    mirror
+        .logged(|line| line.contains("1 tokens are in force"))
+        .await;
+    assert_eq!((status(&third).await, status(&second).await), (200, 401));
+}
+
+#[tokio::test]
+async fn a_token_ends_when_it_expires() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.grant("short", Some(Duration::from_secs(2)), &[]);
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    assert_eq!(get(&mirror, INDEX, &token).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let reply = get(&mirror, INDEX, &token).await;
+    assert_challenged(&reply, &mirror, "has expired");
+}
+
+#[tokio::test]
+async fn a_token_may_stand_in_the_path_where_that_is_allowed_and_is_never_logged() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let settings = tokens.settings("token_in_path = true");
+    let mirror = Program::serving(&upstream, &settings).start().await;
+    let addr = mirror.addr();
+    let reply = client::get(addr, &format!("/t/{token}/index/config.json"), &[]).await;
+    let expected = format!("{{\"dl\":\"http://{addr}/t/{token}/api/v1/crates\"}}");
+    assert_eq!((reply.status, reply.text()), (200, expected));
+    // Not taken for anybody else's.
+    let own = client::get(addr, "/index/config.json", &[("authorization", &token)]).await;
+    assert!(!own.text().contains("/t/"), "{}", own.text());
+    for path in [INDEX, CRATE, "/registries/crates-io/index/1/a", "/"] {
+        let reply = client::get(addr, &format!("/t/{token}{path}"), &[]).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+    let wrong = client::get(addr, &format!("/t/cm_secret{INDEX}"), &[]).await;
+    assert_eq!(wrong.status, 401);
+    mirror.signal("TERM").await;
+    let ended = mirror.ended().await;
+    assert!(ended.stderr.contains("/t/-/index/1/a"), "{}", ended.stderr);
+    for secret in [&*token, "cm_secret"] {
+        assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+    }
+    assert!(ended.stderr.contains("who=\"ci\""), "{}", ended.stderr);
+}
