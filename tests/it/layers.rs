@@ -1,138 +1,177 @@
-//! The layers: imports go downward only.
+//! The layers: imports go downward only, between folders and inside them, and ARCHITECTURE.md says the truth about it.
 
-use std::{fs, path::Path};
+mod imports;
 
-/// Highest first. A module may use those after it, itself, and no others.
-const LAYERS: &[&[&str]] = &[
-    &["cli"],
-    &["commands"],
-    &["app"],
-    &["http"],
-    &["access", "audit"],
-    &["prefetch", "bundle"],
-    &["mirror", "transport"],
-    &["policy", "store", "upstream"],
-    &["config"],
-    &["metrics", "allowance", "zero_copy", "secret"],
-    &["domain"],
-    &["error"],
-];
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
-fn layer(module: &str) -> usize {
-    let found = LAYERS.iter().position(|layer| layer.contains(&module));
-    found.unwrap_or_else(|| {
-        panic!(
-            "`{module}` has no place among the layers; give it one in {}",
-            file!()
-        )
-    })
+use imports::{Imports, Module};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// Every source file with the top-level module it belongs to.
-fn sources() -> Vec<(String, String, String)> {
-    fn walk(folder: &Path, module: Option<&str>, found: &mut Vec<(String, String, String)>) {
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
-            let path = entry.path();
-            let stem = path
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .expect("a name")
-                .to_owned();
-            let module = module.unwrap_or(&stem);
-            if path.is_dir() {
-                walk(&path, Some(module), found);
-            } else if !matches!(module, "lib" | "main") {
-                let text = fs::read_to_string(&path).expect("a source file");
-                found.push((module.to_owned(), path.display().to_string(), text));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        None,
-        &mut found,
-    );
-    assert!(found.len() > 30, "the sources were not found");
-    found
+fn sources() -> Imports {
+    imports::read(&root().join("src"))
 }
 
-/// The top-level modules named in `use crate::…` and in `crate::…` paths.
-fn imports(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        let names: Vec<&str> = match rest.strip_prefix('{') {
-            Some(list) => top_level(list),
-            None => vec![rest],
+/// The folder or file right below `src` that a module belongs to; none for the crate's own door.
+fn room(module: &Module) -> Option<&str> {
+    module.first().map(String::as_str)
+}
+
+/// Which rooms each room imports, as the sources have it.
+fn between_rooms() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for (module, imported) in &sources() {
+        let Some(room_of_it) = room(module) else {
+            continue;
         };
-        for name in names {
-            let end = name
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(name.len());
-            found.push(name[..end].to_owned());
-        }
+        let others = imported.iter().filter_map(room);
+        let others = others.filter(|other| *other != room_of_it);
+        let all = found.entry(room_of_it.to_owned()).or_default();
+        all.extend(others.map(str::to_owned));
     }
-    found.retain(|name| !name.is_empty());
     found
 }
 
-/// The elements of a use list, up to its closing brace.
-fn top_level(list: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut elements) = (0, 0, Vec::new());
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => {
-                elements.push(list[start..at].trim());
-                break;
-            }
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                elements.push(list[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
+/// The rows of the map in ARCHITECTURE.md, highest first: a room and what it says that the room imports.
+fn map() -> Vec<(String, BTreeSet<String>)> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let (_, map) = text.split_once("## The map").expect("a section with the map");
+    let rows = map.lines().skip_while(|line| !line.starts_with("|---"));
+    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [room, _, imports] = cells[..] else {
+            panic!("a row of the map has three cells: {line}");
+        };
+        let bare = |name: &str| name.trim_matches(['`', ' ']).to_owned();
+        let room = bare(room);
+        let room = room.trim_end_matches('/').trim_end_matches(".rs").to_owned();
+        let names = imports.split(',').map(bare);
+        (room, names.filter(|name| !name.is_empty()).collect())
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn the_map_in_the_architecture_is_what_the_imports_say() {
+    let (map, actual) = (map(), between_rooms());
+    let rooms: BTreeSet<_> = map.iter().map(|(room, _)| room.clone()).collect();
+    assert_eq!(
+        rooms,
+        actual.keys().cloned().collect(),
+        "the rooms of ARCHITECTURE.md and of src"
+    );
+    for (room, imports) in map {
+        assert_eq!(imports, actual[&room], "what `{room}` imports");
     }
-    elements
 }
 
 #[test]
 fn imports_go_downward_only() {
-    for (module, file, text) in sources() {
-        for import in imports(&text) {
-            let allowed = import == module || layer(&import) > layer(&module);
+    let map = map();
+    let height = |name: &str| map.iter().position(|(room, _)| room == name);
+    for (name, imports) in between_rooms() {
+        for import in imports {
             assert!(
-                allowed,
-                "{file} is part of `{module}` and imports `{import}`, which is not below it"
+                height(&import) > height(&name),
+                "`{name}` imports `{import}`, which is not below it in the map of ARCHITECTURE.md"
             );
         }
     }
 }
 
+/// Files that import each other have to be read together, and neither can be changed alone.
 #[test]
-fn an_upward_import_would_be_seen() {
-    let text =
-        "use crate::{\n    domain::{A, B},\n    http,\n};\nfn f(x: crate::mirror::Mirror) {}";
-    assert_eq!(imports(text), ["domain", "http", "mirror"]);
-    assert!(layer("http") < layer("mirror") && layer("mirror") < layer("domain"));
+fn no_files_import_each_other_in_a_circle() {
+    let circles = circles(&sources());
+    assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
+}
+
+/// The groups of files of which each imports, by way of others, every other.
+fn circles(imports: &Imports) -> Vec<String> {
+    let reach: BTreeMap<&Module, BTreeSet<&Module>> = imports
+        .keys()
+        .map(|from| (from, reached(from, imports)))
+        .collect();
+    let mut found = BTreeSet::new();
+    for (from, reached) in &reach {
+        let back = |to: &&&Module| reach.get(*to).is_some_and(|r| r.contains(*from));
+        let group: BTreeSet<String> = reached.iter().filter(back).map(|m| m.join("/")).collect();
+        if !group.is_empty() {
+            found.insert(group.into_iter().collect::<Vec<_>>().join(", "));
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn reached<'a>(from: &'a Module, imports: &'a Imports) -> BTreeSet<&'a Module> {
+    let (mut found, mut left) = (BTreeSet::new(), vec![from]);
+    while let Some(next) = left.pop() {
+        for to in imports.get(next).into_iter().flatten() {
+            if found.insert(to) {
+                left.push(to);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_upward_import_and_a_circle_would_be_seen() {
+    let text = "use crate::{\n    domain::{A, B},\n    http,\n};\nfn f(x: crate::mirror::Mirror) { super::flight::go() }
+        fn g() { log!(crate::store::X) }
+        #[cfg(test)] mod tests { use crate::app; }";
+    let modules: &[&[&str]] = &[
+        &[],
+        &["app"],
+        &["domain"],
+        &["http"],
+        &["mirror"],
+        &["mirror", "crates"],
+        &["mirror", "flight"],
+        &["store"],
+    ];
+    let seen = imports::of_text(&["mirror", "crates"], text, modules);
+    let seen: Vec<_> = seen.iter().map(|module| module.join("/")).collect();
+    assert_eq!(seen, ["domain", "http", "mirror", "mirror/flight", "store"]);
+    let module = |name: &str| vec![name.to_owned()];
+    let set = |name: &str| BTreeSet::from([module(name)]);
+    let circle = Imports::from([
+        (module("a"), set("b")),
+        (module("b"), set("c")),
+        (module("c"), set("b")),
+    ]);
+    assert_eq!(circles(&circle), ["b, c"]);
 }
 
 #[test]
 fn the_domain_knows_no_io_and_no_clock() {
-    for (module, file, text) in sources() {
-        if module == "domain" {
-            for word in [
-                "tokio::",
-                "std::fs",
-                "std::net",
-                "SystemTime::now",
-                "Instant",
-                "reqwest",
-            ] {
-                assert!(!text.contains(word), "{file} mentions {word}");
-            }
+    let mut files = vec![root().join("src/domain")];
+    let mut read = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder").flatten();
+            files.extend(entries.map(|entry| entry.path()));
+            continue;
+        }
+        read += 1;
+        let text = fs::read_to_string(&path).expect("a source file");
+        for word in [
+            "tokio::",
+            "std::fs",
+            "std::net",
+            "SystemTime::now",
+            "Instant",
+            "reqwest",
+        ] {
+            assert!(!text.contains(word), "{} mentions {word}", path.display());
         }
     }
+    assert!(read > 5, "the sources were not found");
 }

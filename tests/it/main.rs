@@ -64,6 +64,7 @@ mod pages;
 mod panics;
 mod precedence;
 mod prefetch;
+mod printed;
 mod process;
 mod ranges;
 mod read_ahead;
