@@ -192,6 +192,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_path(self, path);
     }
 
+    /// `pub(in crate::…)` says who may see something, and imports nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     /// Inside a macro call there are only words: those that begin with `crate` or `super` are paths.
     fn visit_macro(&mut self, call: &'ast Macro) {
         let text = call.tokens.to_string().replace(" :: ", "::");
