@@ -77,9 +77,10 @@ impl App {
             None => format!("{scheme}://{}", reachable(address)),
         };
         let background = Background::of(&config);
+        let most = config.memory.budget.get() + IN_FLIGHT - RESERVE;
         let mirror = mirror(config, store, metrics.clone(), GzipVariants::Made)?;
         let keeps = mirror.clone();
-        let memory = ClientMemory::new(move |bytes| keeps.make_room(bytes));
+        let memory = ClientMemory::new(most, move |bytes| keeps.make_room(bytes));
         let grace = *server.shutdown_grace;
         background.start(&mirror, &stop);
         let serve = |listener, side| {

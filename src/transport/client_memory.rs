@@ -12,18 +12,29 @@ pub(super) const OWN: u64 = 24 << 20;
 pub struct ClientMemory {
     own: Allowance,
     more: Box<More>,
+    /// How many bytes there are at most.
+    most: u64,
 }
 
 /// Gives a lease on so many bytes, if there are as many.
 type More = dyn Fn(u64) -> Option<Lease> + Send + Sync;
 
 impl ClientMemory {
-    /// A budget of 24 MiB. When that is taken, `more` is asked for leases.
-    pub fn new(more: impl Fn(u64) -> Option<Lease> + Send + Sync + 'static) -> Arc<Self> {
+    /// A budget of 24 MiB. When that is taken, `more` is asked for leases, on `most_more` bytes in all.
+    pub fn new(
+        most_more: u64,
+        more: impl Fn(u64) -> Option<Lease> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             own: Allowance::new(OWN, 0),
             more: Box::new(more),
+            most: OWN + most_more,
         })
+    }
+
+    /// How many bytes there are at most, for all clients together.
+    pub(super) fn most(&self) -> u64 {
+        self.most
     }
 
     /// A lease on so many bytes, if there are as many.
@@ -41,7 +52,7 @@ mod tests {
     #[test]
     fn more_comes_from_elsewhere() {
         let other = Allowance::new(10 << 20, 0);
-        let memory = ClientMemory::new(move |bytes| other.try_take(bytes));
+        let memory = ClientMemory::new(10 << 20, move |bytes| other.try_take(bytes));
         let leases: Vec<_> = std::iter::from_fn(|| memory.take(1 << 20)).collect();
         assert_eq!(leases.len() as u64, (OWN >> 20) + 10);
     }

@@ -27,6 +27,11 @@ const FIRST: usize = CONNECTION + REQUEST;
 /// The step in which it leases from then on.
 const STEP: usize = 64 << 10;
 
+/// How many requests may be under way on all connections together within so many bytes.
+pub(super) fn requests_within(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX) / REQUEST
+}
+
 /// What one connection holds, and its leases for that.
 pub(super) struct ConnectionMemory {
     memory: Arc<ClientMemory>,
@@ -139,14 +144,14 @@ mod tests {
     impl ConnectionMemory {
         /// One that shares with nobody.
         pub(in super::super) fn of_its_own() -> Self {
-            let memory = ClientMemory::new(|_| None);
+            let memory = ClientMemory::new(0, |_| None);
             Self::open(&memory).expect("memory for one")
         }
     }
 
     #[test]
     fn a_connection_takes_as_it_grows_and_gives_back() {
-        let all = ClientMemory::new(|_| None);
+        let all = ClientMemory::new(0, |_| None);
         let memory = ConnectionMemory::open(&all).expect("memory for one");
         let one = memory.needed(1);
         for requests in 1..=1000 {
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_memory_a_connection_holds_no_more() {
-        let all = ClientMemory::new(|_| None);
+        let all = ClientMemory::new(0, |_| None);
         let memory = ConnectionMemory::open(&all).expect("memory for one");
         let rest = all.take(OWN as usize - FIRST - STEP);
         let most = (1..).find(|requests| !memory.covers(*requests));

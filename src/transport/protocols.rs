@@ -9,20 +9,21 @@ use super::inline::Inline;
 const MAX_HEAD: usize = 32 << 10;
 /// The largest request head over HTTP/2, decoded, in bytes.
 const MAX_HEADER_LIST: u32 = 32 << 10;
-/// How many requests may be under way on a connection over HTTP/2. Cargo multiplexes about 200.
-const MAX_STREAMS: u32 = 256;
-/// The same for a new connection when there are many: what HTTP/2 keeps ready for each request, some 400 bytes, isn't given back before the connection
-/// ends.
-const MAX_STREAMS_OF_MANY: u32 = 32;
-/// How many connections are many.
-const MANY: i64 = 1000;
+/// How many requests may be under way on a connection over HTTP/2: as many as cargo multiplexes, some 200, and fewer where there are more connections
+/// than the memory for clients has room for at that rate. What isn't under way waits with the client, which costs nothing here; a request for which there
+/// is no memory would have to be refused.
+const MAX_STREAMS: [u32; 4] = [256, 128, 64, 32];
+/// The part of that memory which all connections may fill if each had come last. Those that came earlier were given more.
+const LAST_SHARE: usize = 3;
 /// How much a client may send of a body before anybody has looked at its request, in bytes: as little as HTTP/2 allows, because no request has one.
 const WINDOW: u32 = 65_535;
 
 /// How hyper is to speak HTTP.
 pub(super) struct Protocols {
-    few: Builders,
-    many: Builders,
+    /// For how many requests at once on a connection, the most first.
+    levels: [(u32, Builders); MAX_STREAMS.len()],
+    /// How many requests the connections may have under way, all together, if each had come last.
+    requests: usize,
 }
 
 /// How it is to speak on one connection.
@@ -34,20 +35,22 @@ pub(super) struct Builders {
 }
 
 impl Protocols {
-    /// With this layer's limits.
-    pub(super) fn new() -> Self {
+    /// With this layer's limits, and memory for so many requests.
+    pub(super) fn new(requests: usize) -> Self {
         Self {
-            few: Builders::new(MAX_STREAMS),
-            many: Builders::new(MAX_STREAMS_OF_MANY),
+            levels: MAX_STREAMS.map(|streams| (streams, Builders::new(streams))),
+            requests: requests / LAST_SHARE,
         }
     }
 
     /// For one more connection, with so many open.
     pub(super) fn with(&self, connections: i64) -> &Builders {
-        match connections > MANY {
-            true => &self.many,
-            false => &self.few,
-        }
+        let connections = usize::try_from(connections).unwrap_or(0).max(1);
+        let share = self.requests / connections;
+        let fits = |(streams, _): &&(u32, Builders)| *streams as usize <= share;
+        let [.., (_, fewest)] = &self.levels;
+        let found = self.levels.iter().find(fits);
+        found.map_or(fewest, |(_, builders)| builders)
     }
 }
 

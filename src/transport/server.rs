@@ -6,8 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    client_memory::ClientMemory, permits::Permits, protocols::Protocols, settings::Settings,
-    stream::Acceptor,
+    client_memory::ClientMemory, connection_memory::requests_within, permits::Permits,
+    protocols::Protocols, settings::Settings, stream::Acceptor,
 };
 use crate::metrics::Metrics;
 
@@ -34,7 +34,7 @@ impl<S> Server<S> {
             service,
             acceptor: settings.acceptor,
             permits: Permits::new(settings.max_connections),
-            protocols: Protocols::new(),
+            protocols: Protocols::new(requests_within(settings.memory.most())),
             idle_timeout: settings.idle_timeout,
             memory: settings.memory,
             metrics: settings.metrics,

@@ -41,7 +41,9 @@ fn between_rooms() -> BTreeMap<String, BTreeSet<String>> {
 /// The rows of the map in ARCHITECTURE.md, highest first: a room and what it says that the room imports.
 fn map() -> Vec<(String, BTreeSet<String>)> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let (_, map) = text.split_once("## The map").expect("a section with the map");
+    let (_, map) = text
+        .split_once("## The map")
+        .expect("a section with the map");
     let rows = map.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
     let row = |line: &str| {
@@ -51,7 +53,10 @@ fn map() -> Vec<(String, BTreeSet<String>)> {
         };
         let bare = |name: &str| name.trim_matches(['`', ' ']).to_owned();
         let room = bare(room);
-        let room = room.trim_end_matches('/').trim_end_matches(".rs").to_owned();
+        let room = room
+            .trim_end_matches('/')
+            .trim_end_matches(".rs")
+            .to_owned();
         let names = imports.split(',').map(bare);
         (room, names.filter(|name| !name.is_empty()).collect())
     };

@@ -17,6 +17,7 @@ mod conformance;
 mod corrupt_crates;
 mod corrupt_index;
 mod crate_files;
+mod crowds;
 mod curl;
 mod dated_bundles;
 mod disk_errors;

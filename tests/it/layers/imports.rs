@@ -96,7 +96,9 @@ fn target(path: &Module, sources: &BTreeMap<Module, Source>, depth: usize) -> Mo
     let is_module = |length: &usize| sources.contains_key(&path[..*length]);
     let length = (0..=path.len()).rev().find(is_module).unwrap_or(0);
     let (module, rest) = path.split_at(length);
-    let door = rest.first().and_then(|name| sources[module].doors.get(name));
+    let door = rest
+        .first()
+        .and_then(|name| sources[module].doors.get(name));
     match door {
         Some(door) if depth < 8 => {
             let further: Module = door.iter().chain(&rest[1..]).cloned().collect();
