@@ -9,12 +9,17 @@ use super::inline::Inline;
 const MAX_HEAD: usize = 32 << 10;
 /// The largest request head over HTTP/2, decoded, in bytes.
 const MAX_HEADER_LIST: u32 = 32 << 10;
-/// How many requests may be under way on a connection over HTTP/2: as many as cargo multiplexes, some 200, and fewer where there are more connections
-/// than the memory for clients has room for at that rate. What isn't under way waits with the client, which costs nothing here; a request for which there
-/// is no memory would have to be refused.
-const MAX_STREAMS: [u32; 4] = [256, 128, 64, 32];
-/// The part of that memory which all connections may fill if each had come last. Those that came earlier were given more.
-const LAST_SHARE: usize = 3;
+/// How many requests may be under way on a connection over HTTP/2: as many as cargo multiplexes, some 200, and fewer where the memory for clients has no
+/// room for that many on each connection. What isn't under way waits with the client, which costs nothing here; a request for which there is no memory
+/// has to be refused. Not fewer than 100: libcurl and hyper send as many before they have been told.
+const MAX_STREAMS: [u32; 3] = [256, 128, 100];
+/// The same for a new connection when there are thousands: what HTTP/2 keeps ready for each request, some 400 bytes, isn't given back before the
+/// connection ends.
+const MAX_STREAMS_OF_MANY: u32 = 32;
+/// How many connections are that many.
+const MANY: i64 = 1000;
+/// The part of the memory for clients that the requests of all connections may fill if each had come last. Those that came earlier were given more.
+const LAST_SHARE: usize = 4;
 /// How much a client may send of a body before anybody has looked at its request, in bytes: as little as HTTP/2 allows, because no request has one.
 const WINDOW: u32 = 65_535;
 
@@ -22,6 +27,7 @@ const WINDOW: u32 = 65_535;
 pub(super) struct Protocols {
     /// For how many requests at once on a connection, the most first.
     levels: [(u32, Builders); MAX_STREAMS.len()],
+    many: Builders,
     /// How many requests the connections may have under way, all together, if each had come last.
     requests: usize,
 }
@@ -39,12 +45,16 @@ impl Protocols {
     pub(super) fn new(requests: usize) -> Self {
         Self {
             levels: MAX_STREAMS.map(|streams| (streams, Builders::new(streams))),
+            many: Builders::new(MAX_STREAMS_OF_MANY),
             requests: requests / LAST_SHARE,
         }
     }
 
     /// For one more connection, with so many open.
     pub(super) fn with(&self, connections: i64) -> &Builders {
+        if connections > MANY {
+            return &self.many;
+        }
         let connections = usize::try_from(connections).unwrap_or(0).max(1);
         let share = self.requests / connections;
         let fits = |(streams, _): &&(u32, Builders)| *streams as usize <= share;

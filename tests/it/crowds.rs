@@ -47,7 +47,7 @@ async fn crowd(server: SocketAddr, requests: usize) -> usize {
 /// refused with 503.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_over_http2_waits_at_its_own_end_and_nobody_is_refused() {
-    const CLIENTS: usize = 120;
+    const CLIENTS: usize = 100;
     const REQUESTS: usize = 200;
     let _alone = crate::support::memory_is_measured().await;
     let held = Package::new("held", "1.0.0");
