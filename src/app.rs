@@ -14,6 +14,7 @@ use crate::{
     access,
     allowance::Allowance,
     audit::{Duty, Recorder, Rotation},
+    block_budget::BlockBudget,
     config::{Config, sections},
     error::{Error, Result},
     http,
@@ -379,8 +380,10 @@ pub fn mirror(
     gzip: GzipVariants,
 ) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
-    let store = store.with_room(config.store.max_size.get());
     let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
+    let store = store
+        .with_room(config.store.max_size.get())
+        .with_block_budget(BlockBudget::of(allowance.clone()));
     let registries = registries(&config, &metrics)?;
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,

@@ -12,6 +12,7 @@ pub mod access;
 pub mod allowance;
 pub mod app;
 pub mod audit;
+pub mod block_budget;
 pub mod bundle;
 pub mod cli;
 pub mod commands;

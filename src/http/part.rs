@@ -17,9 +17,12 @@ struct Cut<C: Stream> {
     part: Part,
     /// Where the next chunk starts.
     offset: u64,
-    /// What is known to be the part's and isn't handed out yet.
+    /// The part's last bytes.
     held: Option<Bytes>,
 }
+
+/// So much of a part is held back, in bytes: who waits for the rest of the file holds next to nothing meanwhile.
+const HELD_BACK: usize = 1 << 10;
 
 /// The bytes of `part` from `chunks`, which are a whole file. The last of them are held back until all chunks have come, which they do only of a file
 /// whose checksum holds: a part is no more complete than a whole when the file is wrong, wherever in it that shows.
@@ -39,18 +42,20 @@ where
 impl<C: Stream<Item = Result<Bytes>> + Unpin> Cut<C> {
     async fn next(&mut self) -> Option<Result<Bytes>> {
         while let Some(chunk) = self.chunks.next().await {
-            let piece = match chunk {
+            let mut piece = match chunk {
                 Ok(chunk) => self.piece_of(chunk),
                 Err(e) => {
                     self.held = None;
                     return Some(Err(e));
                 }
             };
-            if piece.is_empty() {
-                continue;
+            if self.offset >= self.part.end() && !piece.is_empty() {
+                let last = piece.split_off(piece.len().saturating_sub(HELD_BACK));
+                // A copy, because those bytes may keep all of a chunk.
+                self.held = Some(Bytes::copy_from_slice(&last));
             }
-            if let Some(ready) = self.held.replace(piece) {
-                return Some(Ok(ready));
+            if !piece.is_empty() {
+                return Some(Ok(piece));
             }
         }
         self.held.take().map(Ok)

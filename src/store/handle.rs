@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     allowance::Allowance,
+    block_budget::BlockBudget,
     domain::CrateKey,
     error::{Error, Result},
     metrics::Metrics,
@@ -36,6 +37,8 @@ pub struct Store {
     pub(super) written: Arc<AtomicU64>,
     /// What downloads under way may take of the disk.
     pub(super) room: Allowance,
+    /// What blocks on their way to clients may take of memory.
+    pub(super) blocks: BlockBudget,
     pub(super) unreadable: Arc<Unreadable>,
     doubts: Doubts,
 }
@@ -51,6 +54,7 @@ impl Store {
             glance: Arc::default(),
             written: Arc::default(),
             room: Allowance::new(u64::MAX, 0),
+            blocks: BlockBudget::unlimited(),
             unreadable: Arc::default(),
             doubts: Doubts::default(),
         }
@@ -61,6 +65,12 @@ impl Store {
     pub fn with_room(self, bytes: u64) -> Self {
         let room = Allowance::new(bytes, 0);
         Self { room, ..self }
+    }
+
+    /// The same store with so much memory for what clients read block by block.
+    #[must_use]
+    pub fn with_block_budget(self, blocks: BlockBudget) -> Self {
+        Self { blocks, ..self }
     }
 
     /// How many bytes downloads under way may take of the disk, all together.

@@ -9,12 +9,10 @@ use bytes::Bytes;
 
 use super::{backend::LargeObject, doubts::Doubt, handle::Store, unreadable::PASSED_OVER};
 use crate::{
+    block_budget::Reading,
     domain::{CrateKey, Hasher, Key},
     error::{Error, Result},
 };
-
-/// Bytes a read asks for: large enough to make the trip to a blocking thread cheap, small enough for hundreds of readers.
-const BLOCK: u64 = 64 << 10;
 
 /// A stored .crate file on its way out. A corrupt one is cut off before its end, dropped from the store, and fetched when asked for
 /// again: a client never receives a complete wrong file. Neither does it of a file that is written into meanwhile.
@@ -22,6 +20,7 @@ pub struct CrateReader {
     store: Store,
     key: CrateKey,
     object: LargeObject,
+    reading: Reading,
     /// Of all bytes before `offset`, which have been handed out.
     hasher: Hasher,
     offset: u64,
@@ -59,6 +58,7 @@ enum ReadBlock {
 impl CrateReader {
     pub(super) fn new(store: Store, key: CrateKey, object: LargeObject) -> Self {
         Self {
+            reading: store.blocks.reading(),
             store,
             key,
             object,
@@ -132,13 +132,14 @@ impl CrateReader {
     /// The block at the offset.
     async fn read(&self) -> Result<ReadBlock> {
         let left = self.object.length.saturating_sub(self.offset);
-        let length = left.min(BLOCK) as usize;
+        let lease = self.reading.next(left).await;
+        let length = lease.size() as usize;
         // With the last block one more is asked for, which nobody should find.
-        let beyond = usize::from(left <= BLOCK);
+        let beyond = usize::from(left == lease.size());
         let read = self.object.blocks.read(self.offset, length + beyond);
         let block = read.await?;
         Ok(match block.len() == length {
-            true => ReadBlock::of(block, left),
+            true => ReadBlock::of(lease.hold(block), left),
             false => ReadBlock::Changed,
         })
     }

@@ -34,7 +34,8 @@ impl Store {
     pub async fn spool(&self) -> Result<Spool> {
         let file = self.backend.temporary().await;
         let file = self.note_written(file)?;
-        Ok(Spool::new(file, &self.room, &self.written))
+        let (room, blocks) = (self.room.nothing(), self.blocks.clone());
+        Ok(Spool::new(file, room, blocks, self.written.clone()))
     }
 
     /// Makes a spooled file the object under `key`. The caller has checked its bytes against the key's checksum.

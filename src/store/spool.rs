@@ -19,7 +19,8 @@ use super::{
     failed::{failed, failed_at},
 };
 use crate::{
-    allowance::{Allowance, Lease},
+    allowance::Lease,
+    block_budget::{BlockBudget, Reading},
     error::{Error, Kind, Result},
 };
 
@@ -31,6 +32,8 @@ pub struct Spool {
     file: OnDisk<NamedTempFile>,
     length: u64,
     room: SpoolRoom,
+    /// For what its readers read.
+    blocks: BlockBudget,
     /// Counts what is written.
     written: Arc<AtomicU64>,
 }
@@ -61,20 +64,23 @@ pub struct SpoolReader {
     /// A file that is dropped takes its room as long as somebody has it open.
     #[expect(dead_code, reason = "held for its drop")]
     room: SpoolRoom,
+    blocks: BlockBudget,
 }
 
 impl Spool {
-    /// In that file; what is put into it is of `room`, and added to what is `written`.
+    /// In that file; what is put into it is leased with `room`, and added to what is `written`. What is read of it is of `blocks`.
     pub(super) fn new(
         file: OnDisk<NamedTempFile>,
-        room: &Allowance,
-        written: &Arc<AtomicU64>,
+        room: Lease,
+        blocks: BlockBudget,
+        written: Arc<AtomicU64>,
     ) -> Self {
         Self {
             file,
             length: 0,
-            room: SpoolRoom(Arc::new(Mutex::new(room.nothing()))),
-            written: written.clone(),
+            room: SpoolRoom(Arc::new(Mutex::new(room))),
+            blocks,
+            written,
         }
     }
 
@@ -120,6 +126,7 @@ impl Spool {
         Ok(SpoolReader {
             file: Arc::new(OnDisk::new(file, name.to_owned(), disk)),
             room: self.room.clone(),
+            blocks: self.blocks.clone(),
         })
     }
 
@@ -168,6 +175,11 @@ impl Spool {
 }
 
 impl SpoolReader {
+    /// What a client needs to read it block by block.
+    pub fn reading(&self) -> Reading {
+        self.blocks.reading()
+    }
+
     /// Up to `most` bytes from `offset` on, where bytes are known to be.
     ///
     /// # Errors

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Connection, Frames, Gate, Package, Process, Upstream,
+    Connection, Frames, Gate, Package, Process, Upstream, client,
     frames::{CONTINUATION, DATA, HEADERS, PING, RST_STREAM, frame},
-    requests,
+    requests, until,
 };
 
 const HELD: &str = "/index/he/ld/held";
@@ -198,6 +198,88 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
         }
     }
     assert_eq!(mirror.get(HELD).await.status, 200, "there is room again");
+}
+
+/// A download of a crate that is too large for memory.
+const LARGE: &str = "/api/v1/crates/large/1.0.0/download";
+const LARGE_SIZE: usize = 3_000_000;
+
+/// What was read for 2,000 answers that nobody took was nobody's: 64 KB each, for as long as their clients liked. Who takes his gets it meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_stored_crates_that_nobody_takes_are_small_and_hold_up_nobody() {
+    let _alone = crate::support::memory_is_measured().await;
+    let (upstream, mirror, folder) = with_large_crate().await;
+    assert_eq!(mirror.get(LARGE).await.status, 200);
+    let stored = folder.path().join("crates-io/crates/la/rg/large");
+    let files = || std::fs::read_dir(&stored).is_ok_and(|files| files.count() > 0);
+    until("stored", files).await;
+    upstream.stop().await;
+    let clients = nobody_takes(&mirror).await;
+    let reply = mirror.get(LARGE).await;
+    assert!(reply.complete && reply.body == upstream.crate_file("large", "1.0.0"));
+    let part = [("range", "bytes=1000000-1999999")];
+    let reply = client::get(mirror.addr(), LARGE, &part).await;
+    assert_eq!((reply.status, reply.body.len()), (206, 1_000_000));
+    assert!(reply.complete, "a part is cut off");
+    drop(clients);
+}
+
+/// The same while it arrives, from the file that it is collected in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_arriving_crates_that_nobody_takes_are_small_and_hold_up_nobody() {
+    let _alone = crate::support::memory_is_measured().await;
+    let (upstream, mirror, _folder) = with_large_crate().await;
+    let path = upstream.crate_path("large", "1.0.0");
+    let gate = upstream.gate_after(&path, LARGE_SIZE - 100_000);
+    let mut first = Connection::open(mirror.addr()).await;
+    first.ask("GET", LARGE, &[]).await.expect("a request sent");
+    first.body_so_far(LARGE_SIZE - 300_000).await;
+    let clients = nobody_takes(&mirror).await;
+    gate.open();
+    let (first, second) = tokio::join!(first.reply(), mirror.get(LARGE));
+    let file = upstream.crate_file("large", "1.0.0");
+    assert!(first.complete && first.body == file);
+    assert!(second.complete && second.body == file);
+    drop(clients);
+}
+
+async fn with_large_crate() -> (Upstream, Process, tempfile::TempDir) {
+    let large = Package::new("large", "1.0.0").payload(LARGE_SIZE);
+    let upstream = Upstream::new().publish(large).start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = "[memory]\nbudget = \"1MiB\"";
+    let mirror = Process::start(&upstream, folder.path(), settings).await;
+    (upstream, mirror, folder)
+}
+
+/// Clients that ask for that crate over and over, and take one byte of each answer.
+async fn nobody_takes(mirror: &Process) -> Vec<Frames> {
+    const CONNECTIONS: u32 = 40;
+    const STREAMS: u32 = 50;
+    let before = mirror.peak_memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Frames::open(mirror.addr(), 1).await;
+        for stream in 0..STREAMS {
+            let request = requests::get(2 * stream + 1, LARGE, &[]);
+            client.send_bytes(&request).await;
+        }
+        let mut begun = 0;
+        while begun < STREAMS {
+            let frame = client.next().await.expect("a connection that is open");
+            assert_ne!(frame.kind, RST_STREAM);
+            begun += u32::from(frame.kind == DATA);
+        }
+        clients.push(client);
+    }
+    let peak = mirror.peak_memory();
+    let answers = u64::from(CONNECTIONS * STREAMS);
+    eprintln!("{answers} crates that nobody takes: {peak} bytes at the peak, {before} before");
+    assert!(
+        peak <= before + 32 * MB,
+        "{answers} crates that nobody takes: {peak} bytes at the peak, {before} before"
+    );
+    clients
 }
 
 /// Heads that aren't whole were nobody's: 44 KB a connection over HTTP/1.1, 78 KB over HTTP/2, and there for ever.

@@ -13,13 +13,14 @@ use tokio::sync::watch;
 
 use crate::{
     allowance::Lease,
+    block_budget::Reading,
     domain::{CrateKey, Hasher},
     error::{Error, Result},
     store::SpoolReader,
     zero_copy::{Content, PagePool},
 };
 
-/// What a client reads from a spooled file at once, and what is held back of a download, at the most.
+/// What is read back from a spooled file at once, and what is held back of a download, at the most.
 pub(super) const BLOCK: u64 = 64 << 10;
 
 /// The downloads under way, by what they bring.
@@ -77,16 +78,18 @@ pub(super) struct DownloadReader {
     download: Arc<Download>,
     progress: watch::Receiver<DownloadProgress>,
     offset: u64,
+    /// For a file; nothing as long as none was read.
+    reading: Option<Reading>,
     /// Of what is in a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
     hasher: Hasher,
     /// How much went into the hasher.
     hashed: u64,
 }
 
-/// Bytes that were read, by where from.
-enum ReadBlock {
+/// Where the next bytes are.
+enum NextBytes {
     Memory(Bytes),
-    File(Bytes, SpoolReader),
+    File(SpoolReader),
 }
 
 impl Downloads {
@@ -148,6 +151,7 @@ impl Download {
             progress: self.progress.subscribe(),
             download: self.clone(),
             offset: 0,
+            reading: None,
             hasher: Hasher::default(),
             hashed: 0,
         }
@@ -295,12 +299,9 @@ impl DownloadReader {
         let read = async {
             let progress = self.wait().await?;
             if progress.readable > self.offset {
-                return match self.read(progress.readable).await? {
-                    ReadBlock::Memory(bytes) => Ok(Some(bytes)),
-                    ReadBlock::File(bytes, spool) => {
-                        self.catch_up(&spool).await?;
-                        self.checked(bytes, &progress).map(Some)
-                    }
+                return match self.look(progress.readable) {
+                    NextBytes::Memory(bytes) => Ok(Some(bytes)),
+                    NextBytes::File(spool) => self.read(&spool, &progress).await.map(Some),
                 };
             }
             progress.end.unwrap_or(Ok(Ending::Landed)).map(|_| None)
@@ -314,15 +315,19 @@ impl DownloadReader {
         }
     }
 
-    /// Looks at what is in the file of what was read from memory, before it was moved there.
-    async fn catch_up(&mut self, spool: &SpoolReader) -> Result<()> {
+    /// The next bytes that may be read, from a file; it is looked at, too, at what is in it of what was read from memory, before it was moved there.
+    async fn read(&mut self, spool: &SpoolReader, progress: &DownloadProgress) -> Result<Bytes> {
+        let reading = self.reading.get_or_insert_with(|| spool.reading());
+        let lease = reading.next(progress.readable - self.hashed).await;
         while self.hashed < self.offset {
-            let most = BLOCK.min(self.offset - self.hashed);
+            let most = lease.size().min(self.offset - self.hashed);
             let bytes = spool.read_at(self.hashed, most as usize).await?;
             self.hasher.update(&bytes);
             self.hashed += bytes.len() as u64;
         }
-        Ok(())
+        let most = lease.size().min(progress.readable - self.offset);
+        let bytes = spool.read_at(self.offset, most as usize).await?;
+        self.checked(lease.hold(bytes), progress)
     }
 
     /// Lets the last bytes of a file pass only if all that is in it up to them is what it should be.
@@ -352,26 +357,19 @@ impl DownloadReader {
             .map_err(|_| Error::internal("a download vanished"))
     }
 
-    /// Bytes from our offset on, none beyond `readable`.
-    async fn read(&self, readable: u64) -> Result<ReadBlock> {
+    /// Where the bytes from our offset on are; of those in memory none beyond `readable`.
+    fn look(&self, readable: u64) -> NextBytes {
         let offset = self.offset;
-        let spool = match &*self.download.buffer() {
+        NextBytes::Memory(match &*self.download.buffer() {
             Buffer::Chunks(chunks) => {
                 let at = chunks.partition_point(|(end, _)| *end <= offset);
                 let (end, chunk) = &chunks[at];
                 let from = chunk.len() - (end - offset) as usize;
                 let until = chunk.len() - end.saturating_sub(readable) as usize;
-                return Ok(ReadBlock::Memory(chunk.slice(from..until)));
+                chunk.slice(from..until)
             }
-            Buffer::Whole(bytes) => {
-                return Ok(ReadBlock::Memory(
-                    bytes.slice(offset as usize..readable as usize),
-                ));
-            }
-            Buffer::Spooled(spool) => spool.clone(),
-        };
-        let most = BLOCK.min(readable - offset);
-        let bytes = spool.read_at(offset, most as usize).await?;
-        Ok(ReadBlock::File(bytes, spool))
+            Buffer::Whole(bytes) => bytes.slice(offset as usize..readable as usize),
+            Buffer::Spooled(spool) => return NextBytes::File(spool.clone()),
+        })
     }
 }
