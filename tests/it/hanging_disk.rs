@@ -38,6 +38,8 @@ struct Hang(Arc<(Mutex<State>, Condvar)>);
 #[derive(Default)]
 struct State {
     held: &'static [Touch],
+    /// So many that save something pass all the same.
+    saves: usize,
     stuck: usize,
 }
 
@@ -49,6 +51,10 @@ impl Hang {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.stuck += 1;
             while state.held.contains(&touch) {
+                if touch == Touch::Save && state.saves > 0 {
+                    state.saves -= 1;
+                    break;
+                }
                 state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.stuck -= 1;
@@ -60,6 +66,16 @@ impl Hang {
         let (state, changed) = &*self.0;
         state.lock().unwrap_or_else(PoisonError::into_inner).held = held;
         changed.notify_all();
+    }
+
+    /// The same with everything, but for the next one that saves something.
+    fn hold_all_but_one_save(&self) {
+        self.0
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saves = 1;
+        self.hold(ALL);
     }
 
     fn release(&self) {
@@ -210,16 +226,72 @@ async fn a_disk_that_hangs_in_the_middle_of_a_download_keeps_nobody_waiting() {
     gate.open();
     let reply = timeout(Duration::from_secs(20), client.reply()).await;
     assert!(!reply.expect("an end").complete, "by what?");
-    // Who comes while that download is on its way to its end shares it; asked again, as cargo does, the file is there.
-    loop {
-        let again = client::try_request(mirror.addr(), "GET", &path, &[]);
-        let again = timeout(Duration::from_secs(20), again).await;
-        if let Ok(reply) = again.expect("nobody is kept waiting")
-            && reply.complete
-        {
-            return assert_right(&reply, &upstream, "large");
-        }
+    // Whoever comes from now on has other bytes, also while that download is on its way to its end.
+    assert_had(&mirror, &upstream, "large").await;
+}
+
+/// A download that waits for upstream doesn't notice that its file can't be read any more. Everybody who joined it was cut off.
+#[tokio::test]
+async fn a_download_that_can_not_be_read_any_more_is_joined_by_nobody() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream, &hang).settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    let gate = upstream.gate_after(&upstream.crate_path("large", "1.0.0"), 400_000);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = Connection::open(mirror.addr()).await;
+        let asked = client.ask("GET", &download("large"), &[]).await;
+        asked.expect("a request sent");
+        assert!(client.body_so_far(300_000).await.len() >= 300_000);
+        clients.push(client);
+        hang.hold(ALL);
     }
+    gate.open();
+    for mut client in clients.drain(1..) {
+        assert_right(&client.reply().await, &upstream, "large");
+    }
+}
+
+/// All of a file is there, and the disk hangs when it is to get its name. As long as it did, whoever asked joined that download and was cut off.
+#[tokio::test]
+async fn a_disk_that_hangs_at_the_end_of_a_download_cuts_off_nobody_else() {
+    let hang = Hang::default();
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream, &hang).settings(LITTLE_MEMORY);
+    let mirror = mirror.start().await;
+    let file = upstream.crate_file("large", "1.0.0");
+    let gate = upstream.gate_after(&upstream.crate_path("large", "1.0.0"), file.len() - 1);
+    let mut client = Connection::open(mirror.addr()).await;
+    let asked = client.ask("GET", &download("large"), &[]).await;
+    asked.expect("a request sent");
+    let temporary = mirror.store().join(".tmp");
+    let is_there = |entry: std::io::Result<std::fs::DirEntry>| {
+        let meta = entry.and_then(|entry| entry.metadata());
+        meta.is_ok_and(|meta| meta.len() == file.len() as u64 - 1)
+    };
+    let has_come = || std::fs::read_dir(&temporary).is_ok_and(|mut all| all.any(is_there));
+    until("all but the last byte is written", has_come).await;
+    until("the index is written", || {
+        mirror.index_record("large").exists()
+    })
+    .await;
+    hang.hold_all_but_one_save();
+    gate.open();
+    let first = timeout(Duration::from_secs(20), client.try_reply()).await;
+    drop(first.expect("nobody is kept waiting"));
+    for _ in 0..3 {
+        assert_had(&mirror, &upstream, "large").await;
+    }
+}
+
+/// Asked for once, it comes whole and in time.
+async fn assert_had(mirror: &Mirror, upstream: &Upstream, name: &str) {
+    let path = download(name);
+    let asked = client::try_request(mirror.addr(), "GET", &path, &[]);
+    let reply = timeout(Duration::from_secs(20), asked).await;
+    let reply = reply.expect("nobody is kept waiting").expect("an answer");
+    assert_right(&reply, upstream, name);
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -30,8 +33,20 @@ pub(super) struct Downloads(Mutex<HashMap<CrateKey, Arc<Download>>>);
 /// One download. Written by one task, read by any number of [`DownloadReader`]s.
 pub(super) struct Download {
     key: CrateKey,
+    spooling: Spooling,
     buffer: Mutex<Buffer>,
     progress: watch::Sender<DownloadProgress>,
+    /// Whether the disk has failed somebody who read what is in the file. The next one begins anew, however long this download takes to end: it may wait
+    /// for the same disk.
+    unreadable: AtomicBool,
+}
+
+/// Whether a download may go through a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spooling {
+    Allowed,
+    /// The disk has failed one of the same crate a moment ago.
+    Avoided,
 }
 
 /// How far a download is.
@@ -78,6 +93,8 @@ pub(super) struct DownloadReader {
     download: Arc<Download>,
     progress: watch::Receiver<DownloadProgress>,
     offset: u64,
+    /// What was read ahead of the answer: see [`DownloadReader::begun`].
+    first: Option<Bytes>,
     /// For a file; nothing as long as none was read.
     reading: Option<Reading>,
     /// Of what is in a file. It was checked on its way into it, but once it has its place in the store anybody can write into it.
@@ -93,16 +110,26 @@ enum NextBytes {
 }
 
 impl Downloads {
-    /// The download of `key`; `start` is called with a new one if there is none.
-    pub(super) fn join(&self, key: CrateKey, start: impl FnOnce(Arc<Download>)) -> DownloadReader {
+    /// The download of `key`; `start` is called with a new one if there is none that can be read. The new one avoids files if that is asked for, and when it
+    /// takes the place of one whose file can't be read.
+    pub(super) fn join(
+        &self,
+        key: CrateKey,
+        spooling: Spooling,
+        start: impl FnOnce(Arc<Download>),
+    ) -> DownloadReader {
         let mut downloads = self.lock();
-        if let Some(download) = downloads.get(&key) {
-            return download.reader();
-        }
+        let spooling = match downloads.get(&key) {
+            Some(listed) if listed.unreadable.load(Ordering::Relaxed) => Spooling::Avoided,
+            Some(listed) => return listed.reader(),
+            None => spooling,
+        };
         let download = Arc::new(Download {
             key,
+            spooling,
             buffer: Mutex::new(Buffer::Chunks(Vec::new())),
             progress: watch::Sender::default(),
+            unreadable: AtomicBool::new(false),
         });
         downloads.insert(key, download.clone());
         drop(downloads);
@@ -151,6 +178,7 @@ impl Download {
             progress: self.progress.subscribe(),
             download: self.clone(),
             offset: 0,
+            first: None,
             reading: None,
             hasher: Hasher::default(),
             hashed: 0,
@@ -159,6 +187,11 @@ impl Download {
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it may go through a file.
+    pub(super) fn spooling(&self) -> Spooling {
+        self.spooling
     }
 
     /// Upstream has said how long the file is, or has begun to send without saying.
@@ -277,17 +310,22 @@ impl DownloadReader {
         progress.ok()?.length
     }
 
-    /// Waits until there is something to read, here or in the store.
+    /// Waits until there is something to read, here or in the store. What is here is read, to be given by [`next`](Self::next): as long as a client has
+    /// been sent nothing, it can be given the file by another download.
     ///
     /// # Errors
-    /// What made the download fail, if it failed before anything became readable.
+    /// What made the download fail, if it failed before anything became readable, and [`Kind::Store`](crate::error::Kind::Store) when that can't be read.
     pub(super) async fn begun(&mut self) -> Result<Arrival> {
         let progress = self.wait().await?;
         match progress.end {
             // Although there is something to read: none of it has been sent, and an error says more than a cut.
             Some(Err(e)) => Err(e),
             Some(Ok(Ending::Stored)) => Ok(Arrival::Stored),
-            Some(Ok(Ending::Landed)) | None => Ok(Arrival::Arriving(progress.length)),
+            Some(Ok(Ending::Landed)) | None => {
+                // Boxed: whoever waits for a download would have to hold all that it takes to read one.
+                self.first = Box::pin(self.next()).await.transpose()?;
+                Ok(Arrival::Arriving(progress.length))
+            }
         }
     }
 
@@ -296,12 +334,21 @@ impl DownloadReader {
     /// # Errors
     /// What made the download fail; nothing comes after it.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
         let read = async {
             let progress = self.wait().await?;
             if progress.readable > self.offset {
                 return match self.look(progress.readable) {
                     NextBytes::Memory(bytes) => Ok(Some(bytes)),
-                    NextBytes::File(spool) => self.read(&spool, &progress).await.map(Some),
+                    NextBytes::File(spool) => {
+                        let read = self.read(&spool, &progress).await;
+                        if read.is_err() {
+                            self.download.unreadable.store(true, Ordering::Relaxed);
+                        }
+                        read.map(Some)
+                    }
                 };
             }
             progress.end.unwrap_or(Ok(Ending::Landed)).map(|_| None)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    download::{BLOCK, Download, Downloads},
+    download::{BLOCK, Download, Downloads, Spooling},
     file::CrateFile,
     landing::{Chunk, Landing, spooled},
     loads::Loads,
@@ -110,7 +110,10 @@ impl Fetch {
     async fn receive(&self) -> Result<(Landing, u64)> {
         let mut arrived = Arrived {
             announced: None,
-            landing: Landing::Memory,
+            landing: match self.download.spooling() {
+                Spooling::Allowed => Landing::Memory,
+                Spooling::Avoided => Landing::OnlyMemory(self.shared.budget.nothing()),
+            },
             hasher: Hasher::default(),
             so_far: Resume::default(),
             released: (0, Hasher::default()),

@@ -19,7 +19,7 @@ pub(super) enum CrateFile {
     /// From the store, too large for memory; checked on the way.
     Stored(Box<CrateReader>),
     /// From upstream; checked on the way.
-    Arriving(DownloadReader, Option<u64>),
+    Arriving(Box<DownloadReader>, Option<u64>),
 }
 
 impl CrateFile {
@@ -70,7 +70,7 @@ impl CrateFile {
         match self {
             Self::Whole(whole) => Self::Whole(whole.clone()),
             Self::Stored(reader) => Self::Stored(Box::new(reader.again())),
-            Self::Arriving(reader, length) => Self::Arriving(reader.again(), *length),
+            Self::Arriving(reader, length) => Self::Arriving(Box::new(reader.again()), *length),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    download::{Arrival, Downloads},
+    download::{Arrival, DownloadReader, Downloads, Spooling},
     fetch::Fetch,
     file::CrateFile,
     listing::{listed, other_spelling, unknown_version},
@@ -22,6 +22,9 @@ use crate::{
     },
     upstream::Upstream,
 };
+
+/// How many downloads of a crate the disk may fail before its client is told so. The second one avoids the disk, and others may have theirs in between.
+const DISK_FAILURES: u32 = 2;
 
 /// Upstream, asked at `now` for one client.
 pub(super) struct CrateFromUpstream<'a> {
@@ -102,18 +105,9 @@ impl CrateFromUpstream<'_> {
     /// Joins or starts the download of `key` and waits until its first bytes may be sent.
     async fn download(&self, key: &CrateKey) -> Result<Found<CrateFile>> {
         let what = key.id.to_string();
+        let mut failures = 0;
         loop {
-            let mut reader = self.downloads.join(*key, |download| {
-                let fetch = Fetch {
-                    shared: self.shared.clone(),
-                    loads: self.loads.clone(),
-                    downloads: self.downloads.clone(),
-                    upstream: self.upstream.clone(),
-                    key: *key,
-                    download,
-                };
-                self.shared.background.run(fetch.run(self.now));
-            });
+            let mut reader = self.join(key, failures);
             let begun = timeout_at(self.deadline, reader.begun()).await;
             let begun = begun.map_err(|_| {
                 Error::upstream_timeout(format!(
@@ -121,21 +115,43 @@ impl CrateFromUpstream<'_> {
                     key.registry
                 ))
             })?;
-            match begun.map_err(|e| not_here(&what, &e))? {
-                Arrival::Arriving(length) => {
+            match begun {
+                Ok(Arrival::Arriving(length)) => {
                     return Ok(Found {
-                        value: CrateFile::Arriving(reader, length),
+                        value: CrateFile::Arriving(Box::new(reader), length),
                         outcome: Outcome::Miss,
                     });
                 }
-                Arrival::Stored => {
+                Ok(Arrival::Stored) => {
                     if let Some(file) = self.loads.if_stored(key, self.now).await {
                         return Ok(Found::here(file));
                     }
                     // It was there a moment ago, and is evicted or found to be corrupt by now.
                 }
+                // The disk has failed it; what upstream has can be had all the same.
+                Err(e) if e.kind() == Kind::Store && failures < DISK_FAILURES => failures += 1,
+                Err(e) => return Err(not_here(&what, &e)),
             }
         }
+    }
+
+    /// Joins the download of `key`, or starts one that avoids the disk if that has failed others.
+    fn join(&self, key: &CrateKey, failures: u32) -> DownloadReader {
+        let spooling = match failures {
+            0 => Spooling::Allowed,
+            _ => Spooling::Avoided,
+        };
+        self.downloads.join(*key, spooling, |download| {
+            let fetch = Fetch {
+                shared: self.shared.clone(),
+                loads: self.loads.clone(),
+                downloads: self.downloads.clone(),
+                upstream: self.upstream.clone(),
+                key: *key,
+                download,
+            };
+            self.shared.background.run(fetch.run(self.now));
+        })
     }
 
     /// What to say to who asks for a crate that isn't in the index under that name.
