@@ -6,7 +6,8 @@ use crate::allowance::{Allowance, Lease};
 
 /// Blocks double in size from the first one on.
 const FIRST_BLOCK: usize = 4 << 10;
-const LARGEST_BLOCK: usize = 64 << 10;
+/// Of a size that the allocator gives back to the system at once: see the settings in `main.rs`.
+const LARGEST_BLOCK: usize = 128 << 10;
 /// What a block takes beside its bytes.
 const OVERHEAD: usize = 64;
 
