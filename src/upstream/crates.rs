@@ -105,6 +105,11 @@ impl CrateStream {
         self.length
     }
 
+    /// All of the file has come, whatever becomes of the rest of the answer: that says nothing against the host.
+    pub fn is_whole(&mut self) {
+        self.answer.succeeded();
+    }
+
     /// What can prove later that a part asked for belongs to the same file: a strong ETag.
     pub fn validator(&self) -> Option<HeaderValue> {
         let etag = self.answer.headers().get(header::ETAG)?;

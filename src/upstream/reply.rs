@@ -20,6 +20,7 @@ pub(super) struct Reply {
     pass: Option<CircuitPass>,
     /// How many bytes have come that hadn't come with an earlier answer.
     new: i64,
+    broken_off: bool,
 }
 
 /// What became of the next piece of a body.
@@ -48,6 +49,7 @@ impl Reply {
             response,
             pass,
             new: 0,
+            broken_off: false,
         }
     }
 
@@ -72,11 +74,11 @@ impl Reply {
                 BodyRead::End
             }
             Ok(Err(e)) => {
-                self.failed();
+                self.broken_off = true;
                 BodyRead::BrokenOff(e)
             }
             Err(_) => {
-                self.failed();
+                self.broken_off = true;
                 BodyRead::Silence
             }
         }
@@ -86,7 +88,8 @@ impl Reply {
         u64::try_from(self.new).is_ok_and(|new| new >= PROGRESS)
     }
 
-    fn succeeded(&mut self) {
+    /// The host has done what it had to.
+    pub(super) fn succeeded(&mut self) {
         if let Some(pass) = self.pass.take() {
             pass.succeeded();
         }
@@ -112,8 +115,11 @@ impl Deref for Reply {
 }
 
 impl Drop for Reply {
-    /// Not read to its end, because it isn't what was asked for. The host has answered, and only that matters to its circuit.
+    /// If it wasn't read to its end, it isn't what was asked for. The host has answered, and only that matters to its circuit.
     fn drop(&mut self) {
-        self.succeeded();
+        match self.broken_off {
+            true => self.failed(),
+            false => self.succeeded(),
+        }
     }
 }

@@ -413,3 +413,23 @@ async fn a_large_download_that_gets_on_between_its_breaks_does_not_open_the_circ
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(gauge(&mirror, &upstream).await, 0.0);
 }
+
+/// All of each file had come; only the word that it was all hadn't.
+#[tokio::test]
+async fn crates_that_only_lose_their_end_do_not_open_the_circuit() {
+    let packages = OTHERS.into_iter().map(|name| Package::new(name, "1.0.0"));
+    let chunked = Upstream::new().chunked();
+    let upstream = packages.fold(chunked, |u, p| u.publish(p)).start().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for name in OTHERS {
+        assert_eq!(mirror.get(&index(name)).await.status, 200);
+    }
+    let losing = upstream.on_crate_files().lose_end();
+    for name in OTHERS {
+        let reply = mirror.get(&download(name)).await;
+        let file = upstream.crate_file(name, "1.0.0");
+        assert!(reply.complete && reply.body == file, "{name}");
+    }
+    assert_eq!(losing.hits(), FAILURES);
+    assert_eq!(gauge(&mirror, &upstream).await, 0.0);
+}

@@ -134,10 +134,6 @@ impl Fetch {
             let Err(error) = self.receive_rest(arrived).await else {
                 break;
             };
-            // Only the end of the answer is lost: a rest that isn't there can't be asked for.
-            if arrived.is_all_of(&self.key.sha256) {
-                break;
-            }
             if arrived.so_far.offset > before {
                 // A long download over a bad line may break off often, as long as it gets on.
                 attempts = self.upstream.attempts();
@@ -169,7 +165,17 @@ impl Fetch {
             arrived.announced = Some(Announced(stream.length()));
             arrived.so_far.validator = stream.validator();
         }
-        while let Some(bytes) = self.next(&mut stream, arrived).await? {
+        loop {
+            let bytes = match self.next(&mut stream, arrived).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(()),
+                // Only the end of the answer is lost: a rest that isn't there can't be asked for.
+                Err(_) if arrived.is_all_of(&key.sha256) => {
+                    stream.is_whole();
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            };
             let start = arrived.so_far.offset;
             let end = start + bytes.len() as u64;
             self.check_size(end)?;
@@ -200,7 +206,6 @@ impl Fetch {
             download.release(readable);
             arrived.released = released;
         }
-        Ok(())
     }
 
     /// The next bytes, unless nobody wants them any more.
