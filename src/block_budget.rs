@@ -1,7 +1,7 @@
 //! [`BlockBudget`]: the memory for files that are read block by block on their way to clients.
 //!
 //! A client takes a block when it likes, and thousands may take none. So each block is leased before it is read, and goes with its last byte. Who gets no
-//! lease waits for nobody: it reads on in [small](SMALL) blocks, one at a time. What a request is reckoned at covers one of those.
+//! lease waits for nobody: it reads on in blocks of 2 KiB, one at a time. What a request is reckoned at covers one of those.
 
 use std::sync::Arc;
 
