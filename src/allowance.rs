@@ -5,7 +5,7 @@
 //! wait for each other: a [`Lease`] can only [try to grow](Lease::try_grow), and [`Allowance::take`] is for who holds none.
 //!
 //! A lease lives as long as the last handle on the bytes it was taken for, so what caches, downloads in progress and slow clients hold together never
-//! exceeds the allowance, whatever is requested. The small blocks of files that are read on their way out come on top.
+//! exceeds the allowance, whatever is requested. Blocks of files on their way out have a share of it (`block_budget.rs`).
 
 use std::{
     sync::{

@@ -21,7 +21,8 @@ use crate::{
     upstream::{CrateStream, Resume, Upstream},
 };
 
-/// A download that is larger than this, or may be for all that upstream has said, is given up when its last client goes away; smaller ones go on for the store.
+/// A download of more bytes than this, by what upstream has announced or by what has come, is given up when its last client goes away. Others go on for the
+/// store.
 const UNWANTED: u64 = 32 << 20;
 
 /// The task that brings one .crate file from upstream.
