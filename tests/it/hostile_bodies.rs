@@ -301,10 +301,8 @@ async fn endless_crates_take_no_more_than_the_store_may_hold() {
         let what = format!("endless crates, clients stay: {stay}");
         eprintln!("{what}: {} MB on the disk", most / 1_000_000);
         assert_within(&mirror, 256 * MIB, &what);
-        assert!(
-            most <= 50 * MB as u64 + 100_000,
-            "{what}: {most} bytes on the disk"
-        );
+        // A look takes a moment, in which one file may go that was counted, and others grow that weren't yet.
+        assert!(most <= 52 * MB as u64, "{what}: {most} bytes on the disk");
     }
 }
 
