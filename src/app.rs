@@ -160,7 +160,7 @@ impl App {
 
 /// How connections to a listener are served.
 fn connections(
-    settings: &sections::Server,
+    settings: &sections::ServerSettings,
     memory: Arc<ClientMemory>,
     metrics: Arc<Metrics>,
 ) -> transport::Settings {
@@ -341,7 +341,7 @@ pub fn folder(config: &Config) -> FolderSettings {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
 pub fn upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Upstream>> {
-    let upstream = |(name, registry): (&_, &crate::config::Registry)| {
+    let upstream = |(name, registry): (&_, &crate::config::RegistrySettings)| {
         let index = registry.index.as_url().clone();
         let settings = config.upstream.clone();
         Upstream::new(*name, index, settings, metrics.clone())

@@ -12,7 +12,7 @@ use super::{
     tokens::Tokens,
 };
 use crate::{
-    config::access::{self as settings, KeysAt},
+    config::access::{AccessSettings, KeysAt},
     error::{Error, Result},
     metrics::Metrics,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when a file can't be understood. A file of tokens that isn't there is no error: there are none yet.
 pub fn open(
-    settings: &settings::Access,
+    settings: &AccessSettings,
     fetch: impl Fn(&Url) -> Result<Fetch>,
     metrics: Arc<Metrics>,
     now: SystemTime,

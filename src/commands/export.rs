@@ -410,7 +410,7 @@ fn part_size(text: &str) -> Result<u64> {
 
 /// Where the registries' indexes are, without what may only be known here.
 fn indexes(config: &Config) -> std::collections::BTreeMap<RegistryName, String> {
-    let index = |(name, registry): (&RegistryName, &crate::config::Registry)| {
+    let index = |(name, registry): (&RegistryName, &crate::config::RegistrySettings)| {
         let mut url = registry.index.as_url().clone();
         let _ = (url.set_password(None), url.set_username(""));
         (*name, url.to_string())

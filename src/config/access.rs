@@ -14,7 +14,7 @@ use crate::{
 /// `[access]`: who may ask. Everybody, when it names no tokens and no issuers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Access {
+pub struct AccessSettings {
     /// The file with the tokens, which `crate-mirror token` writes.
     pub tokens: Option<FilePath>,
     /// The registries that may be read without a token all the same.
@@ -24,10 +24,10 @@ pub struct Access {
     /// Whether a token may also stand in the path: `/t/TOKEN/index/`.
     pub token_in_path: bool,
     /// Whose JSON web tokens are accepted.
-    pub jwt: BTreeMap<IssuerName, Issuer>,
+    pub jwt: BTreeMap<IssuerName, IssuerSettings>,
 }
 
-impl Access {
+impl AccessSettings {
     /// Whether a token is needed at all.
     pub fn is_restricted(&self) -> bool {
         self.tokens.is_some() || !self.jwt.is_empty()
@@ -60,7 +60,7 @@ impl Access {
 /// `[access.jwt.NAME]`: whose JSON web tokens are accepted, and for whom. All of it has to be said.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Issuer {
+pub struct IssuerSettings {
     /// What a token's `iss` has to be.
     pub issuer: Text,
     /// What its `aud` has to be, or to have in it.
@@ -206,7 +206,7 @@ impl<'de> Deserialize<'de> for FilePath {
 /// `[audit]`: what is written down of who got what.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Audit {
+pub struct AuditSettings {
     /// The file that gets a JSON line for each crate handed out or refused; none when not set.
     pub path: Option<FilePath>,
     /// How large it may become before it is put aside.
@@ -217,7 +217,7 @@ pub struct Audit {
     pub required: bool,
 }
 
-impl Default for Audit {
+impl Default for AuditSettings {
     fn default() -> Self {
         Self {
             path: None,
@@ -228,7 +228,7 @@ impl Default for Audit {
     }
 }
 
-impl Audit {
+impl AuditSettings {
     /// Whether it makes sense as a whole.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ pub mod units;
 
 pub use load::{DEFAULT_FILE, Flags, file, load, parse};
 pub use origins::Origins;
-pub use registries::Registry;
+pub use registries::RegistrySettings;
 pub use settings::Config;
 pub use units::{BaseUrl, Origin};
 

@@ -7,7 +7,7 @@ use std::{
 
 use url::Url;
 
-use super::{registries::Registry, sections::Server, units::BaseUrl};
+use super::{registries::RegistrySettings, sections::ServerSettings, units::BaseUrl};
 use crate::domain::{RegistryName, lockfile::PackageSource};
 
 /// Every URL by which a Cargo.lock may name one of the registries: the one it is fetched from, and those under which this mirror serves it, which is
@@ -17,7 +17,10 @@ pub struct Origins(Vec<(RegistryName, Url)>);
 
 impl Origins {
     /// Those of `registries`, served as `server` says.
-    pub(super) fn of(server: &Server, registries: &BTreeMap<RegistryName, Registry>) -> Self {
+    pub(super) fn of(
+        server: &ServerSettings,
+        registries: &BTreeMap<RegistryName, RegistrySettings>,
+    ) -> Self {
         let mut all: Vec<_> = registries
             .iter()
             .map(|(name, registry)| (*name, registry.index.as_url().clone()))
@@ -43,7 +46,7 @@ impl Origins {
 }
 
 /// The URLs by which this mirror may be called, without a final slash: the public one, the address, and the names of this machine if it listens there.
-fn own_urls(server: &Server) -> Vec<String> {
+fn own_urls(server: &ServerSettings) -> Vec<String> {
     let address = server.listen.0;
     let (ip, port) = (address.ip(), address.port());
     let loopbacks: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

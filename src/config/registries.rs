@@ -1,4 +1,4 @@
-//! [`Registry`]: what is mirrored, by name; crates.io is there without being written, and one of them is the default one.
+//! [`RegistrySettings`]: what is mirrored, by name; crates.io is there without being written, and one of them is the default one.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,7 +18,7 @@ const CRATES_IO_INDEX: &str = "sparse+https://index.crates.io/";
 
 /// `[registries.NAME]`: one registry to mirror.
 #[derive(Clone, Debug)]
-pub struct Registry {
+pub struct RegistrySettings {
     /// The URL of its sparse index.
     pub index: BaseUrl,
     /// Whether it is the one served under `/index/`.
@@ -26,11 +26,11 @@ pub struct Registry {
 }
 
 /// All of them, by name.
-type Registries = BTreeMap<RegistryName, Registry>;
+type Registries = BTreeMap<RegistryName, RegistrySettings>;
 
 /// What the operator wrote of one.
 enum RegistryEntry {
-    Enabled(Registry),
+    Enabled(RegistrySettings),
     /// Not to be served, nor asked, nor checked.
     Disabled,
 }
@@ -38,7 +38,10 @@ enum RegistryEntry {
 /// Those of somebody who has written of none.
 pub(super) fn unmentioned() -> Registries {
     let (index, default) = (crates_io_index(), true);
-    BTreeMap::from([(RegistryName::crates_io(), Registry { index, default })])
+    BTreeMap::from([(
+        RegistryName::crates_io(),
+        RegistrySettings { index, default },
+    )])
 }
 
 /// Those that are enabled, and crates.io if nothing was said of it; exactly one is the default one: the one that says so, else crates.io, else the
@@ -56,7 +59,7 @@ fn complete(written: BTreeMap<RegistryName, RegistryEntry>) -> Result<Registries
     let mut all: Registries = written.into_iter().filter_map(enabled).collect();
     if is_unmentioned {
         let (index, default) = (crates_io_index(), false);
-        all.insert(crates_io, Registry { index, default });
+        all.insert(crates_io, RegistrySettings { index, default });
     }
     let mut chosen = all.iter().filter(|(_, r)| r.default).map(|(name, _)| *name);
     let default = match (chosen.next(), chosen.next()) {
@@ -149,7 +152,9 @@ impl<'de> DeserializeSeed<'de> for Named {
                 "a registry that isn't enabled can't be the default one; set `default = true` for another one",
             )),
             (true, _, None) => Err(D::Error::missing_field("index")),
-            (true, default, Some(index)) => Ok(RegistryEntry::Enabled(Registry { index, default })),
+            (true, default, Some(index)) => {
+                Ok(RegistryEntry::Enabled(RegistrySettings { index, default }))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ const DAY: u64 = 24 * 3_600 * SECOND;
 /// `[server]`: where clients find the mirror.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerSettings {
     /// Where to listen; port 0 lets the system choose.
     pub listen: Listen,
     /// The URL under which clients reach this server, when that isn't what their `Host` header says (behind a proxy that ends TLS, say).
@@ -33,7 +33,7 @@ pub struct Server {
     pub admin_listen: Option<Listen>,
 }
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: Listen(([127, 0, 0, 1], 8080).into()),
@@ -66,7 +66,7 @@ pub enum H2c {
 /// `[store]`: what is kept on disk.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Store {
+pub struct StoreSettings {
     /// The folder; created when missing.
     pub path: Folder,
     /// How large the store may grow; what was used least recently goes first.
@@ -79,7 +79,7 @@ pub struct Store {
     pub stall_timeout: Span<100, { 10 * SECOND }>,
 }
 
-impl Default for Store {
+impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             path: Folder("cache".into()),
@@ -94,12 +94,12 @@ impl Default for Store {
 /// `[memory]`: what is kept in memory.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Memory {
+pub struct MemorySettings {
     /// How many bytes of index files and crates to keep, their overhead counted.
     pub budget: Size<{ 1 << 20 }>,
 }
 
-impl Default for Memory {
+impl Default for MemorySettings {
     fn default() -> Self {
         Self {
             budget: Size::bytes(256 << 20),
@@ -110,7 +110,7 @@ impl Default for Memory {
 /// `[freshness]`: how long copies are good for.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Freshness {
+pub struct FreshnessSettings {
     /// How long an index file is served without asking upstream.
     pub fresh_for: Span<0, { 365 * DAY }>,
     /// How long "there is no such crate" is believed.
@@ -121,7 +121,7 @@ pub struct Freshness {
     pub patience: Span<0, { 20 * SECOND }>,
 }
 
-impl Default for Freshness {
+impl Default for FreshnessSettings {
     fn default() -> Self {
         Self {
             fresh_for: Span::millis(60 * SECOND),
@@ -135,7 +135,7 @@ impl Default for Freshness {
 /// `[upstream]`: how to treat the registries that are mirrored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// How long a connection may take to come about.
     pub connect_timeout: Span<1, { 20 * SECOND }>,
     /// How long upstream may take to begin its answer.
@@ -152,7 +152,7 @@ pub struct Upstream {
     pub redirects: Vec<Origin>,
 }
 
-impl Default for Upstream {
+impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Span::millis(5 * SECOND),
@@ -169,7 +169,7 @@ impl Default for Upstream {
 /// `[read_ahead]`: fetching ahead of what cargo will ask for next.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ReadAhead {
+pub struct ReadAheadSettings {
     /// Whether to.
     pub enabled: bool,
     /// How many levels of dependencies to follow.
@@ -178,7 +178,7 @@ pub struct ReadAhead {
     pub max_files: Count<1, 100_000>,
 }
 
-impl Default for ReadAhead {
+impl Default for ReadAheadSettings {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -191,7 +191,7 @@ impl Default for ReadAhead {
 /// `[offline]`: serving without any upstream.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Offline {
+pub struct OfflineSettings {
     /// Whether no upstream is ever contacted.
     pub enabled: bool,
     /// What of the index is shown then.
@@ -212,14 +212,14 @@ pub enum OfflineIndex {
 /// `[prefetch]`: what is kept in the store although nobody asks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Prefetch {
+pub struct PrefetchSettings {
     /// The Cargo.lock files whose packages are kept.
     pub lockfiles: Vec<Folder>,
     /// How often that is looked after.
     pub every: Span<SECOND, { 365 * DAY }>,
 }
 
-impl Default for Prefetch {
+impl Default for PrefetchSettings {
     fn default() -> Self {
         Self {
             lockfiles: Vec::new(),
@@ -228,7 +228,7 @@ impl Default for Prefetch {
     }
 }
 
-impl Freshness {
+impl FreshnessSettings {
     /// The part that judges stored copies.
     pub fn lifetimes(&self) -> crate::domain::freshness::Lifetimes {
         crate::domain::freshness::Lifetimes {

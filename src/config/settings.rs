@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    access::{Access, Audit},
+    access::{AccessSettings, AuditSettings},
     origins::Origins,
-    registries::{self, Registry},
+    registries::{self, RegistrySettings},
     sections,
 };
 use crate::{
@@ -20,32 +20,32 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where clients find the mirror.
-    pub server: sections::Server,
+    pub server: sections::ServerSettings,
     /// What is kept on disk.
-    pub store: sections::Store,
+    pub store: sections::StoreSettings,
     /// What is kept in memory.
-    pub memory: sections::Memory,
+    pub memory: sections::MemorySettings,
     /// How long copies are good for.
-    pub freshness: sections::Freshness,
+    pub freshness: sections::FreshnessSettings,
     /// How to treat the registries that are mirrored.
-    pub upstream: sections::Upstream,
+    pub upstream: sections::UpstreamSettings,
     /// Fetching ahead of what cargo will ask for next.
-    pub read_ahead: sections::ReadAhead,
+    pub read_ahead: sections::ReadAheadSettings,
     /// Serving without any upstream.
-    pub offline: sections::Offline,
+    pub offline: sections::OfflineSettings,
     /// What is kept here although nobody asks.
-    pub prefetch: sections::Prefetch,
+    pub prefetch: sections::PrefetchSettings,
     /// Who may ask.
-    pub access: Access,
+    pub access: AccessSettings,
     /// What is written down of who got what.
-    pub audit: Audit,
+    pub audit: AuditSettings,
     /// The registries to mirror, by name, exactly one of them the default one; crates.io is there without being written, and those that are disabled
     /// aren't.
     #[serde(
         default = "registries::unmentioned",
         deserialize_with = "registries::read"
     )]
-    pub registries: BTreeMap<RegistryName, Registry>,
+    pub registries: BTreeMap<RegistryName, RegistrySettings>,
     #[serde(skip)]
     origins: Origins,
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::respond::{Answer, ErrorForm};
 use crate::{
     access::{Authenticator, Fault, Presented, Verdict, jwt::Awaited, token_in_path},
-    config::access::Access as Settings,
+    config::access::AccessSettings,
     domain::{Principal, RegistryName},
     error::{Error, Kind},
 };
@@ -47,7 +47,7 @@ pub(super) struct Shown<'a> {
 
 impl Authentication {
     /// Only those whom `authenticator` knows may ask.
-    pub fn by(authenticator: Arc<Authenticator>, settings: &Settings) -> Self {
+    pub fn by(authenticator: Arc<Authenticator>, settings: &AccessSettings) -> Self {
         let help = settings.help.as_ref().map_or(ASK, |help| &help.0);
         Self(Some(Arc::new(Inner {
             authenticator,

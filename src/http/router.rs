@@ -27,7 +27,7 @@ use super::{
 use crate::{
     access::{Forwarded, TrustedProxies, jwt::Awaited, loggable},
     audit::Recorder,
-    config::{BaseUrl, sections::Server},
+    config::{BaseUrl, sections::ServerSettings},
     domain::{Principal, RegistryName},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
@@ -96,7 +96,7 @@ impl Router {
     pub fn new(
         mirror: Mirror,
         side: Side,
-        settings: &Server,
+        settings: &ServerSettings,
         guards: Guards,
         memory: Arc<ClientMemory>,
     ) -> Self {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::agent::Agent;
 use crate::{
-    config::sections::{H2c, Server},
+    config::sections::{H2c, ServerSettings},
     transport::Offer,
 };
 
@@ -40,7 +40,7 @@ const OF_PROXIES: [HeaderName; 8] = [
 
 impl Upgrades {
     /// As the settings say. A server with a public URL has something in front of it.
-    pub(super) fn new(settings: &Server) -> Self {
+    pub(super) fn new(settings: &ServerSettings) -> Self {
         match (settings.h2c, &settings.public_url) {
             (H2c::Never, _) | (H2c::Auto, Some(_)) => Self::Never,
             (H2c::Auto, None) => Self::Auto,
@@ -94,12 +94,12 @@ mod tests {
         Offer::of(&request.body(()).expect("a request").into_parts().0).expect("an offer")
     }
 
-    fn server(h2c: H2c, public_url: bool) -> Server {
+    fn server(h2c: H2c, public_url: bool) -> ServerSettings {
         let url = "https://crates.example.com";
-        Server {
+        ServerSettings {
             h2c,
             public_url: public_url.then(|| crate::config::BaseUrl::parse(url).expect("a URL")),
-            ..Server::default()
+            ..ServerSettings::default()
         }
     }
 

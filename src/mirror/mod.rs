@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     allowance::{Allowance, Lease},
-    config::sections::{Freshness, OfflineIndex, ReadAhead},
+    config::sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
     domain::{CrateId, CrateName, RegistryName},
     error::{Error, Result},
     metrics::Metrics,
@@ -41,9 +41,9 @@ use crate::{
 /// What a mirror is made of.
 pub struct Parts {
     /// How long copies are good for.
-    pub freshness: Freshness,
+    pub freshness: FreshnessSettings,
     /// How far to follow dependencies ahead of clients.
-    pub read_ahead: ReadAhead,
+    pub read_ahead: ReadAheadSettings,
     /// How many bytes of objects to keep in memory.
     pub memory_budget: u64,
     /// The memory that bodies may take, cached ones included.

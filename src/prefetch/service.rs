@@ -20,7 +20,7 @@ const AT_ONCE: usize = 4;
 /// What to keep.
 pub struct Warm {
     /// Which files, and how often they are looked at.
-    pub settings: sections::Prefetch,
+    pub settings: sections::PrefetchSettings,
     /// Which registries they mean.
     pub origins: Origins,
 }

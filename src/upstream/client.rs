@@ -45,7 +45,7 @@ pub(super) enum Authorities {
 pub(super) fn client(
     what: &str,
     index: &Url,
-    settings: &sections::Upstream,
+    settings: &sections::UpstreamSettings,
     proxies: &Proxies,
     surroundings: &Arc<Surroundings>,
 ) -> Result<(Client, Authorities)> {

@@ -23,7 +23,7 @@ impl Document {
     ///
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the system's certificates or proxy settings can't be used.
-    pub fn new(url: &Url, settings: &sections::Upstream) -> Result<Self> {
+    pub fn new(url: &Url, settings: &sections::UpstreamSettings) -> Result<Self> {
         let proxies = Proxies::from_environment()?;
         let patience = settings.connect_timeout.mul_f64(0.9);
         let hosts = proxies.hosts().collect();

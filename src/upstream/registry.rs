@@ -30,7 +30,7 @@ pub struct Upstream {
     pub(super) proxies: Proxies,
     pub(super) authorities: Authorities,
     pub(super) surroundings: Arc<Surroundings>,
-    pub(super) settings: sections::Upstream,
+    pub(super) settings: sections::UpstreamSettings,
     permits: Arc<Semaphore>,
     pub(super) circuits: Arc<Circuits>,
     pub(super) dl: Mutex<Option<KnownDl>>,
@@ -55,7 +55,7 @@ impl Upstream {
     pub fn new(
         name: RegistryName,
         index: Url,
-        settings: sections::Upstream,
+        settings: sections::UpstreamSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let proxies = Proxies::from_environment()?;

@@ -21,7 +21,7 @@ use crate::{
     app::{self, App},
     config::{
         self, Config, Flags,
-        access::{Access, Audit},
+        access::{AccessSettings, AuditSettings},
         units::Span,
     },
     domain::{
@@ -168,8 +168,8 @@ impl Run {
         served.server.public_url = None;
         served.prefetch.lockfiles.clear();
         // Nobody asks but this command and the cargo that it runs, on an address of this machine.
-        served.access = Access::default();
-        served.audit = Audit::default();
+        served.access = AccessSettings::default();
+        served.audit = AuditSettings::default();
         served.server.admin_listen = None;
         // cargo asks for what it depends on, file after file; who has a Cargo.lock knows already.
         served.read_ahead.enabled &= options.deps;

@@ -41,7 +41,7 @@ use super::{
     shared::{Flight, Found, Resident, Shared, SingleFlight, note_missed},
 };
 use crate::{
-    config::sections::{OfflineIndex, ReadAhead as ReadAheadSettings},
+    config::sections::{OfflineIndex, ReadAheadSettings},
     domain::{CrateName, IndexKey, MissedRequest, Outcome},
     error::{Kind, Result},
     upstream::{ANSWER_WITHIN, Upstream},
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::{
         allowance::Allowance,
-        config::sections::{self, Freshness},
+        config::sections::{self, FreshnessSettings},
         domain::{IndexFile, RegistryName, Sha256, Validators},
         metrics::Metrics,
         mirror::{
@@ -307,7 +307,7 @@ mod tests {
     fn service() -> IndexService {
         let metrics = Arc::new(Metrics::new());
         let shared = Arc::new(Shared {
-            freshness: Freshness::default(),
+            freshness: FreshnessSettings::default(),
             memory: MemoryCache::new(MIB),
             budget: Allowance::new(MIB, 0),
             store: Store::in_memory(metrics.clone()),
@@ -355,7 +355,7 @@ mod tests {
         let (service, now) = (service(), SystemTime::now());
         let name = RegistryName::parse("nobody").expect("a name");
         let url = "http://127.0.0.1:9/".parse().expect("a URL");
-        let settings = sections::Upstream::default();
+        let settings = sections::UpstreamSettings::default();
         let upstream = Upstream::new(name, url, settings, service.shared.metrics.clone());
         let registry = Registry::Online(Arc::new(upstream.expect("an upstream")));
         let tiny = CrateName::parse("tiny").expect("a name");

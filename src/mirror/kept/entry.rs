@@ -98,7 +98,11 @@ impl IndexEntry {
     }
 
     /// What to do about it at `now`.
-    pub(in crate::mirror) fn due(&self, freshness: &sections::Freshness, now: SystemTime) -> Due {
+    pub(in crate::mirror) fn due(
+        &self,
+        freshness: &sections::FreshnessSettings,
+        now: SystemTime,
+    ) -> Due {
         let mut lifetimes = freshness.lifetimes();
         if self.gone {
             lifetimes.fresh_for = freshness.absent_for();

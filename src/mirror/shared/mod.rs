@@ -21,14 +21,14 @@ pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
 pub(in crate::mirror) use user_messages::{not_here, too_old, unreadable};
 
 use crate::{
-    allowance::Allowance, config::sections::Freshness, metrics::Metrics, policy::RulesVersion,
-    store::Store,
+    allowance::Allowance, config::sections::FreshnessSettings, metrics::Metrics,
+    policy::RulesVersion, store::Store,
 };
 
 /// What both services use.
 pub(in crate::mirror) struct Shared {
     /// How long copies are good for.
-    pub(in crate::mirror) freshness: Freshness,
+    pub(in crate::mirror) freshness: FreshnessSettings,
     /// What is served without touching the disk.
     pub(in crate::mirror) memory: MemoryCache,
     /// The memory budget: what bodies may take, cached ones included, is leased from it.

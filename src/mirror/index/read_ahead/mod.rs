@@ -37,7 +37,7 @@ use crate::{
 
 /// Who reads ahead.
 pub(super) struct ReadAhead {
-    settings: sections::ReadAhead,
+    settings: sections::ReadAheadSettings,
     shared: Arc<Shared>,
     records: Arc<StoredRecords>,
     refresher: Arc<Refresher>,
@@ -59,7 +59,7 @@ enum Capacity {
 
 impl ReadAhead {
     pub(super) fn new(
-        settings: sections::ReadAhead,
+        settings: sections::ReadAheadSettings,
         shared: Arc<Shared>,
         records: Arc<StoredRecords>,
         refresher: Arc<Refresher>,

@@ -68,7 +68,7 @@ impl Step {
         upstream: &Arc<Upstream>,
         entry: &IndexEntry,
         now: SystemTime,
-        settings: &sections::ReadAhead,
+        settings: &sections::ReadAheadSettings,
     ) -> Vec<Self> {
         let root = Self {
             upstream: upstream.clone(),
@@ -89,7 +89,7 @@ impl Step {
         &self,
         entry: &IndexEntry,
         followed: &mut Followed,
-        settings: &sections::ReadAhead,
+        settings: &sections::ReadAheadSettings,
     ) -> Vec<Self> {
         let Some(version) = self.want.resolve(entry.file()) else {
             return Vec::new();
