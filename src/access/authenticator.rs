@@ -32,13 +32,13 @@ pub struct Authenticator {
 }
 
 /// Whether somebody may ask.
-pub enum Verdict {
+pub enum AccessDecision {
     /// Yes, and this is who it is.
     Known(Principal),
     /// A token is needed, and there is none.
     Missing,
     /// There is one, and it is no good here.
-    Wrong(Fault),
+    Wrong(TokenFault),
     /// The same, and there were so many from this address that more aren't looked into before this time has passed.
     TooMany(Duration),
     /// It can't be said before an issuer's keys are here; to be asked again then.
@@ -49,7 +49,7 @@ pub enum Verdict {
 
 /// Why a token is no good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum TokenFault {
     /// What carries it can't carry one.
     Malformed(Malformed),
     /// Nobody has it, or nobody any more.
@@ -59,10 +59,10 @@ pub enum Fault {
     /// It is for other registries.
     Elsewhere,
     /// It is a JSON web token, and something is wrong with it.
-    Jwt(jwt::Fault),
+    Jwt(jwt::JwtFault),
 }
 
-impl Fault {
+impl TokenFault {
     /// What is wrong, as the beginning of a sentence.
     pub fn sentence(self) -> String {
         match self {
@@ -79,7 +79,7 @@ impl Fault {
         match self {
             Self::Malformed(_) | Self::Unknown => true,
             Self::Expired | Self::Elsewhere => false,
-            Self::Jwt(why) => why != jwt::Fault::Expired,
+            Self::Jwt(why) => why != jwt::JwtFault::Expired,
         }
     }
 }
@@ -115,60 +115,68 @@ impl Authenticator {
         registry: Option<RegistryName>,
         address: IpAddr,
         now: SystemTime,
-    ) -> Verdict {
-        let verdict = match presented {
-            Ok(None) => Verdict::Missing,
+    ) -> AccessDecision {
+        let decision = match presented {
+            Ok(None) => AccessDecision::Missing,
             Ok(Some(token)) => self.look_up(token.expose(), registry, now),
-            Err(why) => Verdict::Wrong(Fault::Malformed(why)),
+            Err(why) => AccessDecision::Wrong(TokenFault::Malformed(why)),
         };
-        match verdict {
-            Verdict::Missing | Verdict::Wrong(_) | Verdict::Later(_) | Verdict::NoKeys(_)
+        match decision {
+            AccessDecision::Missing
+            | AccessDecision::Wrong(_)
+            | AccessDecision::Later(_)
+            | AccessDecision::NoKeys(_)
                 if self.is_anonymous(registry) =>
             {
-                Verdict::Known(Principal::Anonymous)
+                AccessDecision::Known(Principal::Anonymous)
             }
-            Verdict::Wrong(fault) if fault.is_guess() => match self.wrong.count(address) {
-                Ok(()) => Verdict::Wrong(fault),
-                Err(wait) => Verdict::TooMany(wait),
+            AccessDecision::Wrong(fault) if fault.is_guess() => match self.wrong.count(address) {
+                Ok(()) => AccessDecision::Wrong(fault),
+                Err(wait) => AccessDecision::TooMany(wait),
             },
-            verdict @ (Verdict::Known(_)
-            | Verdict::Missing
-            | Verdict::Wrong(_)
-            | Verdict::TooMany(_)
-            | Verdict::Later(_)
-            | Verdict::NoKeys(_)) => verdict,
+            decision @ (AccessDecision::Known(_)
+            | AccessDecision::Missing
+            | AccessDecision::Wrong(_)
+            | AccessDecision::TooMany(_)
+            | AccessDecision::Later(_)
+            | AccessDecision::NoKeys(_)) => decision,
         }
     }
 
-    fn look_up(&self, token: &str, registry: Option<RegistryName>, now: SystemTime) -> Verdict {
+    fn look_up(
+        &self,
+        token: &str,
+        registry: Option<RegistryName>,
+        now: SystemTime,
+    ) -> AccessDecision {
         if let Some(entry) = self.tokens.load().find(token) {
             return match (entry.grant.is_expired(now), entry.grant.includes(registry)) {
-                (true, _) => Verdict::Wrong(Fault::Expired),
-                (false, false) => Verdict::Wrong(Fault::Elsewhere),
-                (false, true) => Verdict::Known(entry.principal.clone()),
+                (true, _) => AccessDecision::Wrong(TokenFault::Expired),
+                (false, false) => AccessDecision::Wrong(TokenFault::Elsewhere),
+                (false, true) => AccessDecision::Known(entry.principal.clone()),
             };
         }
         match !self.issuers.is_empty() && jwt::looks_like_one(token) {
             true => self.verify(token, now),
-            false => Verdict::Wrong(Fault::Unknown),
+            false => AccessDecision::Wrong(TokenFault::Unknown),
         }
     }
 
-    fn verify(&self, token: &str, now: SystemTime) -> Verdict {
+    fn verify(&self, token: &str, now: SystemTime) -> AccessDecision {
         let digest = Sha256::of(token.as_bytes());
         let known = self.verified.get(&digest);
         if let Some(verified) = known.filter(|verified| verified.holds(now)) {
-            return Verdict::Known(verified.principal.clone());
+            return AccessDecision::Known(verified.principal.clone());
         }
         match jwt::judge(&self.issuers, token, now) {
             Judged::Right(verified) => {
                 let principal = verified.principal.clone();
                 self.verified.insert(digest, Arc::new(verified));
-                Verdict::Known(principal)
+                AccessDecision::Known(principal)
             }
-            Judged::Wrong(why) => Verdict::Wrong(Fault::Jwt(why)),
-            Judged::Later(awaited) => Verdict::Later(awaited),
-            Judged::NoKeys(table) => Verdict::NoKeys(table),
+            Judged::Wrong(why) => AccessDecision::Wrong(TokenFault::Jwt(why)),
+            Judged::Later(awaited) => AccessDecision::Later(awaited),
+            Judged::NoKeys(table) => AccessDecision::NoKeys(table),
         }
     }
 }
@@ -210,14 +218,14 @@ mod tests {
         }
     }
 
-    fn said(verdict: &Verdict) -> String {
-        match verdict {
-            Verdict::Known(who) => who.to_string(),
-            Verdict::Missing => "missing".to_owned(),
-            Verdict::Wrong(fault) => format!("{fault:?}"),
-            Verdict::TooMany(_) => "too many".to_owned(),
-            Verdict::Later(_) => "later".to_owned(),
-            Verdict::NoKeys(_) => "no keys".to_owned(),
+    fn said(decision: &AccessDecision) -> String {
+        match decision {
+            AccessDecision::Known(who) => who.to_string(),
+            AccessDecision::Missing => "missing".to_owned(),
+            AccessDecision::Wrong(fault) => format!("{fault:?}"),
+            AccessDecision::TooMany(_) => "too many".to_owned(),
+            AccessDecision::Later(_) => "later".to_owned(),
+            AccessDecision::NoKeys(_) => "no keys".to_owned(),
         }
     }
 
@@ -344,7 +352,7 @@ mod tests {
                 let presented = Presented::of(black_box(&headers));
                 matches!(
                     all.judge(presented, Some(RegistryName::crates_io()), HERE, at(1_000)),
-                    Verdict::Known(_)
+                    AccessDecision::Known(_)
                 )
             };
             assert!(ask());

@@ -1,6 +1,6 @@
 //! Access: who asks, shown by a token or a JSON web token, and whether they may.
 //!
-//! The way of a request: [`TrustedProxies`] say where it comes from, [`Presented`] is the token it carries, and [`Authenticator`] gives a [`Verdict`]. What
+//! The way of a request: [`TrustedProxies`] say where it comes from, [`Presented`] is the token it carries, and [`Authenticator`] gives an [`AccessDecision`]. What
 //! that is in HTTP is the business of the layer above.
 
 mod authenticator;
@@ -14,7 +14,7 @@ pub mod token_file;
 mod tokens;
 mod wrong_tokens;
 
-pub use authenticator::{Authenticator, Fault, Verdict};
+pub use authenticator::{AccessDecision, Authenticator, TokenFault};
 pub use authorization::{Malformed, Presented, loggable, token_in_path};
 pub use digest::{TokenDigest, new_token};
 pub use follow::{Followed, LOOK_EVERY, Look};

@@ -173,11 +173,11 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<System
 #[derive(Default)]
 pub struct TokenTable {
     /// By the beginning of the digest.
-    entries: Vec<(u64, Entry)>,
+    entries: Vec<(u64, TokenEntry)>,
 }
 
 /// One token of a [`TokenTable`].
-pub struct Entry {
+pub struct TokenEntry {
     /// What it is good for.
     pub grant: Grant,
     /// Who has it.
@@ -189,7 +189,7 @@ impl TokenTable {
     pub fn new(tokens: Tokens) -> Self {
         let entry = |(name, grant): (TokenName, Grant)| {
             let principal = Principal::token(name.as_str());
-            (grant.sha256.beginning(), Entry { grant, principal })
+            (grant.sha256.beginning(), TokenEntry { grant, principal })
         };
         let mut entries: Vec<_> = tokens.tokens.into_iter().map(entry).collect();
         entries.sort_by_key(|(beginning, _)| *beginning);
@@ -197,7 +197,7 @@ impl TokenTable {
     }
 
     /// The token that a client shows, if there is one, expired ones included.
-    pub fn find(&self, token: &str) -> Option<&Entry> {
+    pub fn find(&self, token: &str) -> Option<&TokenEntry> {
         let digest = TokenDigest::of(token);
         let beginning = digest.beginning();
         let first = self

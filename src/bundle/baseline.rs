@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    entry::{Entries, Entry},
+    entry::{BundleEntry, Entries},
     manifest, read,
 };
 use crate::{
@@ -81,14 +81,14 @@ enum Side {
 }
 
 struct ListedEntries {
-    entries: Box<dyn Iterator<Item = Result<Entry>>>,
+    entries: Box<dyn Iterator<Item = Result<BundleEntry>>>,
     /// The first one that hasn't been passed.
-    next: Option<Entry>,
+    next: Option<BundleEntry>,
 }
 
 impl Known {
     /// Whether the other side has `entry`, which has been stored here at `stored`.
-    pub(super) fn has(&mut self, entry: &Entry, stored: SystemTime) -> Result<bool> {
+    pub(super) fn has(&mut self, entry: &BundleEntry, stored: SystemTime) -> Result<bool> {
         match &mut self.0 {
             Side::Before(time) => Ok(stored < *time),
             Side::Listed(listed) => listed.has(entry),
@@ -97,7 +97,7 @@ impl Known {
 }
 
 impl ListedEntries {
-    fn has(&mut self, entry: &Entry) -> Result<bool> {
+    fn has(&mut self, entry: &BundleEntry) -> Result<bool> {
         while self
             .next
             .as_ref()

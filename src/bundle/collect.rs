@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     baseline::Known,
-    entry::{self, Entries, Entry, Records},
+    entry::{self, BundleEntry, Entries, Records},
     format::MAX_MANIFEST,
     manifest::Head,
     observer::Observer,
@@ -165,12 +165,12 @@ fn beside(plan: &Plan) -> u64 {
     BESIDE + registries as u64
 }
 
-fn cost(entry: &Entry) -> u64 {
+fn cost(entry: &BundleEntry) -> u64 {
     entry.size + BESIDE_ENTRY + line(entry)
 }
 
 /// What an entry takes in the manifest.
-fn line(entry: &Entry) -> u64 {
+fn line(entry: &BundleEntry) -> u64 {
     entry::line(entry).len() as u64 + 2
 }
 
@@ -233,7 +233,7 @@ impl Packer<'_> {
         self.open.count > 0 && (no_room || no_lines)
     }
 
-    fn push(&mut self, found: &CheckedCrate, entry: &Entry) -> Result<(), CollectError> {
+    fn push(&mut self, found: &CheckedCrate, entry: &BundleEntry) -> Result<(), CollectError> {
         let open = &mut self.open;
         if open.cost + cost(entry) > self.room {
             return Err(CollectError::EntryTooLarge {
@@ -299,7 +299,7 @@ mod tests {
             gone: false,
         };
         let bytes = bytes::Bytes::from(record.encode().concat());
-        let index = Some(Entry {
+        let index = Some(BundleEntry {
             path: key.path(),
             size: bytes.len() as u64,
             sha256: Sha256::of(&bytes),

@@ -1,4 +1,4 @@
-//! [`Entry`]: one object of a bundle, as the manifest has it; and [`Entries`] and [`Records`], lists of them in scratch files.
+//! [`BundleEntry`]: one object of a bundle, as the manifest has it; and [`Entries`] and [`Records`], lists of them in scratch files.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use crate::{
 
 /// One object of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct BundleEntry {
     /// Its path in the bundle, which is the one it has in a store.
     pub path: String,
     /// Its size in bytes.
@@ -29,7 +29,7 @@ pub struct Entry {
     pub body: Option<Sha256>,
 }
 
-impl Entry {
+impl BundleEntry {
     /// What object it is, if it can be one.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Entries {
         self.length
     }
 
-    pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
+    pub(super) fn push(&mut self, entry: &BundleEntry) -> Result<()> {
         let mut line = line(entry);
         line.push(b'\n');
         self.file.write_all(&line).map_err(scratch)?;
@@ -175,7 +175,7 @@ impl Entries {
     pub(super) fn read(
         &mut self,
         range: Range<u64>,
-    ) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
+    ) -> Result<impl Iterator<Item = Result<BundleEntry>> + use<>> {
         let lines = self.bytes(range)?.split(b'\n');
         Ok(lines.map(|line| {
             let line = line.map_err(scratch)?;
@@ -186,7 +186,7 @@ impl Entries {
 }
 
 /// An entry's line in a manifest, without what separates it from the next.
-pub(super) fn line(entry: &Entry) -> Vec<u8> {
+pub(super) fn line(entry: &BundleEntry) -> Vec<u8> {
     let line = serde_json::to_vec(entry).expect("strings and numbers");
     debug_assert!(line.len() < MAX_LINE, "a key's path is short");
     line

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     collect::Contents,
-    entry::{Entries, Entry},
+    entry::{BundleEntry, Entries},
     manifest::{self, Head},
     observer::Observer,
     sign::SigningKey,
@@ -165,7 +165,7 @@ fn together(store: &Store, contents: &mut Contents) -> Result<(Head, Entries)> {
         head.registries.extend(part.head.registries.clone());
     }
     let mut all = Entries::new(store.scratch()?);
-    let mut last: Option<Entry> = None;
+    let mut last: Option<BundleEntry> = None;
     for entry in contents.entries.read(0..contents.entries.length())? {
         let entry = entry?;
         if last

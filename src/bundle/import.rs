@@ -5,7 +5,7 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    entry::{Entry, scratch},
+    entry::{BundleEntry, scratch},
     listed::lists,
     manifest::Head,
     observer::Observer,
@@ -109,7 +109,7 @@ impl Sink for Import<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, key: &Key, content: EntryContent<'_>) -> Result<()> {
+    fn entry(&mut self, entry: &BundleEntry, key: &Key, content: EntryContent<'_>) -> Result<()> {
         let effect = match key {
             Key::Index(key) => self.record(entry, key, content)?,
             Key::Crate(key) => self.crate_file(entry, key, content)?,
@@ -135,7 +135,7 @@ enum Effect {
 impl Import<'_> {
     fn record(
         &mut self,
-        entry: &Entry,
+        entry: &BundleEntry,
         key: &IndexKey,
         content: EntryContent<'_>,
     ) -> Result<Effect> {
@@ -170,7 +170,7 @@ impl Import<'_> {
 
     fn crate_file(
         &mut self,
-        entry: &Entry,
+        entry: &BundleEntry,
         key: &CrateKey,
         content: EntryContent<'_>,
     ) -> Result<Effect> {

@@ -13,7 +13,7 @@ use serde::{
 };
 
 use super::{
-    entry::{Entries, Entry},
+    entry::{BundleEntry, Entries},
     format::{FORMAT, MAX_LINE},
 };
 use crate::{
@@ -301,8 +301,8 @@ impl<'de> de::Visitor<'de> for EntryList<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let mut before: Option<Entry> = None;
-        while let Some(entry) = list.next_element::<Entry>()? {
+        let mut before: Option<BundleEntry> = None;
+        while let Some(entry) = list.next_element::<BundleEntry>()? {
             let noted = follows(before.as_ref(), &entry).and_then(|()| self.entries.push(&entry));
             if let Err(problem) = noted {
                 let error = de::Error::custom(&problem);
@@ -315,7 +315,7 @@ impl<'de> de::Visitor<'de> for EntryList<'_> {
     }
 }
 
-fn follows(before: Option<&Entry>, entry: &Entry) -> Result<()> {
+fn follows(before: Option<&BundleEntry>, entry: &BundleEntry) -> Result<()> {
     let named =
         |e: Error| Error::bad_request(format!("its manifest names an entry that can't be: {e}"));
     entry.key().map_err(named)?;

@@ -27,7 +27,7 @@ mod write;
 
 pub use baseline::{Baseline, Known};
 pub use collect::{CollectError, Contents, Plan, collect};
-pub use entry::Entry;
+pub use entry::BundleEntry;
 pub use export::{ExportedFile, Output, Unwritable, export};
 pub use format::{FORMAT, MAX_CRATE, MAX_MANIFEST, MAX_RECORD};
 pub use import::{Imported, import, import_archive};

@@ -8,7 +8,7 @@ use std::{
 use tar::{Archive, Entries as Members, EntryType};
 
 use super::{
-    entry::{Entries, Entry, scratch, shown},
+    entry::{BundleEntry, Entries, scratch, shown},
     format::{MANIFEST, MAX_MANIFEST, MAX_RECORD, MAX_SIGNATURE, SIGNATURE},
     manifest::{self, Head},
     sign::PublicKey,
@@ -37,13 +37,13 @@ pub trait Sink {
     ///
     /// # Errors
     /// Those of the sink and of `content`; they end the reading.
-    fn entry(&mut self, entry: &Entry, key: &Key, content: EntryContent<'_>) -> Result<()>;
+    fn entry(&mut self, entry: &BundleEntry, key: &Key, content: EntryContent<'_>) -> Result<()>;
 }
 
 /// The bytes of one entry, which can be had only whole and as the manifest says they are.
 pub struct EntryContent<'a> {
     data: &'a mut dyn Read,
-    entry: &'a Entry,
+    entry: &'a BundleEntry,
 }
 
 impl EntryContent<'_> {
@@ -297,7 +297,11 @@ fn spool_manifest<R: Read>(members: &mut Members<'_, R>, file: &mut File) -> Res
 }
 
 /// Hands a member to `sink` if it is the one that the manifest has here.
-fn pass_on<R: Read>(mut member: Member<'_, R>, entry: &Entry, sink: &mut impl Sink) -> Result<()> {
+fn pass_on<R: Read>(
+    mut member: Member<'_, R>,
+    entry: &BundleEntry,
+    sink: &mut impl Sink,
+) -> Result<()> {
     if member.path != entry.path.as_bytes() {
         return Err(Error::bad_request(format!(
             "it has {:?} where its manifest has {}",

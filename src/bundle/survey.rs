@@ -6,7 +6,7 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    entry::Entry,
+    entry::BundleEntry,
     format::MAX_CRATE,
     listed::{crate_key, lists},
     observer::Observer,
@@ -45,14 +45,14 @@ pub(super) struct CheckedCrate {
     pub(super) bytes: Bytes,
     pub(super) file: IndexFile,
     /// The entry of the index record, unless the other side has it.
-    pub(super) index: Option<Entry>,
+    pub(super) index: Option<BundleEntry>,
     /// The .crate files, except for those that the other side has.
-    pub(super) crates: Vec<(CrateKey, Entry)>,
+    pub(super) crates: Vec<(CrateKey, BundleEntry)>,
 }
 
 /// A good index record.
 struct CheckedRecord {
-    entry: Entry,
+    entry: BundleEntry,
     stored: SystemTime,
     record: IndexRecord,
     bytes: Bytes,
@@ -73,7 +73,7 @@ impl Survey<'_> {
     pub(super) fn run(
         &mut self,
         scope: &Scope,
-        mut known: impl FnMut(&Entry, SystemTime) -> Result<bool>,
+        mut known: impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
         mut visit: impl FnMut(CheckedCrate) -> Result<()>,
     ) -> Result<()> {
         let store = self.store;
@@ -105,7 +105,7 @@ impl Survey<'_> {
         &mut self,
         holding: Holding,
         selected: Option<&[Selected]>,
-        known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
+        known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
     ) -> Result<Option<CheckedCrate>> {
         self.observer.go_on()?;
         let key = holding.index;
@@ -166,7 +166,7 @@ impl Survey<'_> {
             let record = IndexRecord::decode(bytes.clone())?;
             let file = IndexFile::parse(holding.index.path, record.body.clone());
             let file = file.map_err(|e| e.to_string())?;
-            let entry = Entry {
+            let entry = BundleEntry {
                 path: object.key.path(),
                 size: bytes.len() as u64,
                 sha256: Sha256::of(&bytes),
@@ -241,12 +241,12 @@ impl Survey<'_> {
     fn crate_file(
         &mut self,
         object: &Object,
-        known: &mut impl FnMut(&Entry, SystemTime) -> Result<bool>,
-    ) -> Result<Option<(CrateKey, Entry)>> {
+        known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
+    ) -> Result<Option<(CrateKey, BundleEntry)>> {
         let Key::Crate(key) = object.key else {
             return Ok(None);
         };
-        let entry = Entry {
+        let entry = BundleEntry {
             path: key.path(),
             size: object.size,
             sha256: key.sha256,

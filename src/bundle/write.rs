@@ -6,7 +6,7 @@ use tar::{Builder, Header};
 
 use super::{
     collect::BundlePart,
-    entry::{Entries, Entry, Records},
+    entry::{BundleEntry, Entries, Records},
     format::{MANIFEST, SIGNATURE},
     manifest,
     observer::Observer,
@@ -66,7 +66,7 @@ pub(super) fn write(
 }
 
 /// The stored object, if it has its size still.
-fn stored(store: &Store, key: &Key, entry: &Entry) -> Result<Box<dyn Read>> {
+fn stored(store: &Store, key: &Key, entry: &BundleEntry) -> Result<Box<dyn Read>> {
     match store.open_object(key)? {
         Some((file, size)) if size == entry.size => Ok(file),
         Some(_) | None => Err(changed(&entry.path)),
@@ -74,7 +74,7 @@ fn stored(store: &Store, key: &Key, entry: &Entry) -> Result<Box<dyn Read>> {
 }
 
 /// Appends what comes next in `file`, which must be what the manifest says.
-fn object(file: impl Read, entry: &Entry, archive: &mut Builder<impl Write>) -> Result<()> {
+fn object(file: impl Read, entry: &BundleEntry, archive: &mut Builder<impl Write>) -> Result<()> {
     let mut checked = HashingReader {
         file: file.take(entry.size),
         hasher: Hasher::default(),

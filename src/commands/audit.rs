@@ -12,7 +12,7 @@ use crate::{
     audit::{Reader, Record},
     config::{self, Flags},
     domain::{
-        CrateName, CrateVersion, RegistryName, Request,
+        CrateName, CrateRequest, CrateVersion, RegistryName,
         request::{Requirement, parse_date},
     },
     error::{Error, Result},
@@ -74,7 +74,7 @@ pub async fn run(flags: &Flags, options: &AuditOptions) -> Result<ExitCode> {
 
 /// Which lines are asked for.
 struct Filter {
-    request: Request,
+    request: CrateRequest,
     /// None for those of any.
     registry: Option<RegistryName>,
     since: Option<SystemTime>,
@@ -82,7 +82,7 @@ struct Filter {
 
 impl Filter {
     fn parse(request: &str, since: Option<&str>) -> Result<Self> {
-        let parsed = Request::parse(request).map_err(|e| Error::config(e.message()))?;
+        let parsed = CrateRequest::parse(request).map_err(|e| Error::config(e.message()))?;
         let since = since.map(|text| {
             parse_date(text).map_err(|e| Error::config(format!("--since: {}", e.message())))
         });

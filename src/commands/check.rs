@@ -13,7 +13,7 @@ use crate::{
     metrics::Metrics,
     prefetch::{
         Aside, List, Missing,
-        readiness::{Look, lacking},
+        readiness::{CheckDepth, lacking},
     },
 };
 
@@ -57,12 +57,12 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
         )));
     }
     let store = app::existing_store(&config)?;
-    let look = match options.verify {
-        true => Look::Whole,
-        false => Look::Glance,
+    let depth = match options.verify {
+        true => CheckDepth::Whole,
+        false => CheckDepth::Glance,
     };
     let (selected, aside) = list.selected(config.origins());
-    let missing = lacking(&store, &selected, look).await?;
+    let missing = lacking(&store, &selected, depth).await?;
     tell(selected.len(), &missing, &aside);
     let all_ours = aside.strange.is_empty() && aside.named.is_empty();
     Ok(match missing.is_empty() && all_ours {

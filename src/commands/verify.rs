@@ -11,7 +11,7 @@ use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
-    store::{Links, Next, Removal, Sight, Store, Stored, Verdict},
+    store::{Links, Next, Removal, Sight, Store, Stored, Verification},
 };
 
 /// So many objects are read at once, and so many more are known of.
@@ -130,8 +130,8 @@ async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<T
                 Sight::Object(stored) => {
                     let store = store.clone();
                     checks.spawn(async move {
-                        let verdict = store.verify(&stored.key).await;
-                        (stored, verdict)
+                        let verification = store.verify(&stored.key).await;
+                        (stored, verification)
                     });
                 }
                 Sight::Odd(path, odd) => {
@@ -146,9 +146,9 @@ async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<T
                 Sight::Removed(_) => {}
             },
             Some(checked) = checks.join_next() => {
-                let (stored, verdict) = checked.map_err(|e| Error::internal(format!("a check ended early: {e}")))?;
+                let (stored, verification) = checked.map_err(|e| Error::internal(format!("a check ended early: {e}")))?;
                 bar.inc(stored.size);
-                note(store, &mut tally, bar, &stored, verdict?, repair).await;
+                note(store, &mut tally, bar, &stored, verification?, repair).await;
             }
             else => break,
         }
@@ -163,25 +163,25 @@ async fn note(
     tally: &mut Tally,
     bar: &ProgressBar,
     stored: &Stored,
-    verdict: Verdict,
+    verification: Verification,
     repair: Repair,
 ) {
     let path = &stored.path;
-    match verdict {
-        Verdict::Gone => return,
-        Verdict::Unread(why) => {
+    match verification {
+        Verification::Gone => return,
+        Verification::Unread(why) => {
             tally.unread += 1;
             return tally.say(bar, format_args!("unread  {path}: {why}"));
         }
-        Verdict::Odd(odd) => {
+        Verification::Odd(odd) => {
             tally.bad += 1;
             return tally.say(
                 bar,
                 format_args!("bad  {path}: it is {odd} and not a file; remove it by hand"),
             );
         }
-        Verdict::Good => {}
-        Verdict::Bad(flaw) => {
+        Verification::Good => {}
+        Verification::Bad(flaw) => {
             tally.bad += 1;
             tally.say(bar, format_args!("bad  {path}: {}", flaw.why));
             match repair {

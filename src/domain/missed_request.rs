@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     name::CrateName,
     registry::RegistryName,
-    request::{Request, Requirement},
+    request::{CrateRequest, Requirement},
     version::CrateVersion,
 };
 
@@ -23,11 +23,11 @@ pub struct MissedRequest {
 impl MissedRequest {
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let Request {
+        let CrateRequest {
             registry,
             name,
             requirement,
-        } = Request::parse(text).ok()?;
+        } = CrateRequest::parse(text).ok()?;
         let version = match requirement {
             Requirement::Any => None,
             Requirement::Exact(version) => Some(version),
@@ -54,7 +54,7 @@ impl MissedRequest {
 /// As `crate-mirror prefetch` takes it: `serde`, `serde@1.0.200`, and `internal:thing@1.0.0` for what isn't crates.io's.
 impl fmt::Display for MissedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request = Request {
+        let request = CrateRequest {
             registry: self.registry,
             name: self.name,
             requirement: self.version.map_or(Requirement::Any, Requirement::Exact),

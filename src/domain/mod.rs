@@ -32,7 +32,7 @@ pub use name::CrateName;
 pub use outcome::Outcome;
 pub use principal::Principal;
 pub use registry::RegistryName;
-pub use request::Request;
+pub use request::CrateRequest;
 pub use selected::{Selected, SelectedFile};
 pub use validators::{Precondition, Validators};
 pub use version::{CrateId, CrateVersion};

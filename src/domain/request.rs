@@ -1,4 +1,4 @@
-//! [`Request`]: a crate that somebody asks for by name, and which of its versions that comes to.
+//! [`CrateRequest`]: a crate that somebody asks for by name, and which of its versions that comes to.
 
 use std::{fmt, time::SystemTime};
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// `serde`, `serde@1.0.200` or `serde@^1.0`, with `internal:` before it when it isn't crates.io's. It is written as it is read,
 /// a line of a list each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
+pub struct CrateRequest {
     /// Which registry; crates.io if it isn't said, whichever is the default one: lists are carried from one mirror to another.
     pub registry: RegistryName,
     /// Which crate; its case and its `-` and `_` may be another than the registry's.
@@ -59,7 +59,7 @@ pub struct Matches<'a> {
     pub undated: usize,
 }
 
-impl Request {
+impl CrateRequest {
     /// Parses one; spaces around it don't matter.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Requirement {
     }
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for CrateRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.registry != RegistryName::crates_io() {
             write!(f, "{}:", self.registry)?;
@@ -248,7 +248,7 @@ mod tests {
 
     fn selected(request: &str, versions: &str, selector: Selector) -> (String, usize) {
         let file = file(versions);
-        let request = Request::parse(request).expect("a request");
+        let request = CrateRequest::parse(request).expect("a request");
         let matches = request.select(&file, selector);
         let versions = matches.versions.iter().map(|v| v.version().as_str());
         (versions.collect::<Vec<_>>().join(" "), matches.undated)
@@ -327,7 +327,7 @@ mod tests {
             ("a@", "neither a version"),
             ("a@one", "neither a version"),
         ] {
-            let error = Request::parse(text).expect_err("refused").to_string();
+            let error = CrateRequest::parse(text).expect_err("refused").to_string();
             assert!(error.contains(words), "{text:?}: {error}");
         }
     }
@@ -350,15 +350,15 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_read_as_it_is_written(text in "([a-z]{1,3}:)?[a-zA-Z][a-z_-]{0,5}(@[=^~<>]{0,2}[0-9]{1,2}(\\.[0-9]{1,2}){0,2}([-+][a-z0-9.]{1,5})?)?") {
-            if let Ok(request) = Request::parse(&text) {
-                let again = Request::parse(&request.to_string());
+            if let Ok(request) = CrateRequest::parse(&text) {
+                let again = CrateRequest::parse(&request.to_string());
                 prop_assert_eq!(again.ok(), Some(request));
             }
         }
 
         #[test]
         fn no_text_at_all_makes_it_panic(text in ".{0,40}") {
-            let _ = (Request::parse(&text).map(|request| request.to_string()), parse_date(&text));
+            let _ = (CrateRequest::parse(&text).map(|request| request.to_string()), parse_date(&text));
         }
     }
 }

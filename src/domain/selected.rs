@@ -1,9 +1,10 @@
-//! [`Selected`]: one version of a crate that has to be here, because a Cargo.lock names it or a [`Request`] comes to it.
+//! [`Selected`]: one version of a crate that has to be here, because a Cargo.lock names it or a [`CrateRequest`] comes to it.
 
 use std::sync::Arc;
 
 use super::{
-    checksum::Sha256, key::IndexKey, registry::RegistryName, request::Request, version::CrateId,
+    checksum::Sha256, key::IndexKey, registry::RegistryName, request::CrateRequest,
+    version::CrateId,
 };
 
 /// One version of a crate that has to be here.
@@ -35,6 +36,6 @@ impl Selected {
 
     /// What it is called in a list of requests.
     pub fn label(&self) -> String {
-        Request::exactly(self.registry, &self.id).to_string()
+        CrateRequest::exactly(self.registry, &self.id).to_string()
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::respond::{Answer, ErrorForm};
 use crate::{
-    access::{Authenticator, Fault, Presented, Verdict, jwt::Awaited, token_in_path},
+    access::{AccessDecision, Authenticator, Presented, TokenFault, jwt::Awaited, token_in_path},
     config::access::AccessSettings,
     domain::{Principal, RegistryName},
     error::{Error, Kind},
@@ -28,7 +28,7 @@ struct Inner {
 const ASK: &str = "ask whoever runs this mirror for one";
 
 /// What becomes of a request.
-pub(super) enum Entry {
+pub(super) enum Admission {
     /// It is answered; none where everybody may ask.
     Admitted(Option<Principal>),
     /// It isn't, and this is why.
@@ -82,9 +82,9 @@ impl Authentication {
         shown: &Shown<'_>,
         registry: Option<RegistryName>,
         now: SystemTime,
-    ) -> Entry {
+    ) -> Admission {
         let Some(inner) = &self.0 else {
-            return Entry::Admitted(None);
+            return Admission::Admitted(None);
         };
         let presented = match shown.in_path {
             Some(token) => Ok(Some(Presented::AsIs(token))),
@@ -92,25 +92,27 @@ impl Authentication {
         };
         let authenticator = &inner.authenticator;
         match authenticator.judge(presented, registry, shown.address, now) {
-            Verdict::Known(who) => Entry::Admitted(Some(who)),
-            Verdict::Missing => {
-                Entry::Refused(inner.refusal("this mirror wants a token, and the request has none"))
-            }
-            Verdict::Wrong(fault) => Entry::Refused(inner.wrong(fault)),
-            Verdict::TooMany(retry_after) => Entry::Refused(Error::new(
+            AccessDecision::Known(who) => Admission::Admitted(Some(who)),
+            AccessDecision::Missing => Admission::Refused(
+                inner.refusal("this mirror wants a token, and the request has none"),
+            ),
+            AccessDecision::Wrong(fault) => Admission::Refused(inner.wrong(fault)),
+            AccessDecision::TooMany(retry_after) => Admission::Refused(Error::new(
                 Kind::TooManyRequests { retry_after },
                 "too many wrong tokens came from your address within a minute; those that are right are accepted all the same",
             )),
-            Verdict::Later(awaited) => Entry::Later(awaited),
-            Verdict::NoKeys(table) => Entry::Refused(Error::upstream_unavailable(format!(
-                "the token can't be checked, because the keys of its issuer (`access.jwt.{table}`) can't be fetched; try again in a moment"
-            ))),
+            AccessDecision::Later(awaited) => Admission::Later(awaited),
+            AccessDecision::NoKeys(table) => {
+                Admission::Refused(Error::upstream_unavailable(format!(
+                    "the token can't be checked, because the keys of its issuer (`access.jwt.{table}`) can't be fetched; try again in a moment"
+                )))
+            }
         }
     }
 }
 
 impl Inner {
-    fn wrong(&self, fault: Fault) -> Error {
+    fn wrong(&self, fault: TokenFault) -> Error {
         self.refusal(&fault.sentence())
     }
 

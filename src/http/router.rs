@@ -8,7 +8,7 @@ use super::{
     access::Access,
     answering::Answering,
     asked::Asked,
-    authentication::{Authentication, Entry, Shown, challenge},
+    authentication::{Admission, Authentication, Shown, challenge},
     body::Body,
     config_json,
     contained::contained,
@@ -154,9 +154,11 @@ impl Router {
             head::bounded(&head)?;
             head::one_host(&head)?;
             match self.0.enter(&asked, &route, now) {
-                Entry::Admitted(principal) => *who = principal,
-                Entry::Refused(why) => return Ok(self.0.refuse(&asked, &route, &why, form, now)),
-                Entry::Later(awaited) => return Ok(AtOnce::Unknown(awaited)),
+                Admission::Admitted(principal) => *who = principal,
+                Admission::Refused(why) => {
+                    return Ok(self.0.refuse(&asked, &route, &why, form, now));
+                }
+                Admission::Later(awaited) => return Ok(AtOnce::Unknown(awaited)),
             }
             let (route, verb) = self.0.admit(route, verb, has_body, asked.client)?;
             self.0.at_once(route, verb, &asked, who.as_ref(), now)
@@ -209,7 +211,7 @@ impl Inner {
     }
 
     /// Whether who asks may come in.
-    fn enter(&self, asked: &Asked<'_>, route: &Result<Route>, now: SystemTime) -> Entry {
+    fn enter(&self, asked: &Asked<'_>, route: &Result<Route>, now: SystemTime) -> Admission {
         let needs_none = match route {
             Ok(Route::Health | Route::Status) => true,
             Ok(Route::Ready) => self.side == Side::Both,
@@ -223,7 +225,7 @@ impl Inner {
             | Err(_) => false,
         };
         if needs_none {
-            return Entry::Admitted(None);
+            return Admission::Admitted(None);
         }
         let shown = Shown {
             headers: &asked.head.headers,

@@ -14,7 +14,7 @@ use super::missing::Missing;
 use crate::{
     config::Origins,
     domain::{
-        Lockfile, Request, Selected,
+        CrateRequest, Lockfile, Selected,
         lockfile::{Foreign, Skipped, without_mark},
     },
     error::{Error, Result},
@@ -29,7 +29,7 @@ pub struct List {
     /// Cargo.lock files, each with its path.
     pub lockfiles: Vec<(Arc<str>, Lockfile)>,
     /// Crates that were asked for by name.
-    pub requests: Vec<Request>,
+    pub requests: Vec<CrateRequest>,
     /// The files read so far: a Cargo.lock and the folder it is in may both be given.
     seen: HashSet<PathBuf>,
 }
@@ -72,7 +72,7 @@ impl List {
                 _ if path.is_dir() => list.add_folder(path)?,
                 _ if path.exists() => list.add_file(path)?,
                 name => {
-                    let request = Request::parse(name).map_err(|e| {
+                    let request = CrateRequest::parse(name).map_err(|e| {
                         Error::config(format!(
                             "{name:?} is no file or folder, and as the name of a crate it is wrong: {e}"
                         ))
@@ -98,7 +98,7 @@ impl List {
         }
         if !found {
             let folder = folder.display().to_string();
-            let hint = match Request::parse(&folder) {
+            let hint = match CrateRequest::parse(&folder) {
                 Ok(_) => format!("; the crate of that name is written crates-io:{folder}"),
                 Err(_) => String::new(),
             };
@@ -139,7 +139,7 @@ impl List {
             if line.is_empty() {
                 continue;
             }
-            let request = Request::parse(line)
+            let request = CrateRequest::parse(line)
                 .map_err(|e| Error::config(format!("{place}, line {}: {e}", at + 1)))?;
             self.requests.push(request);
         }

@@ -9,7 +9,7 @@ use super::{
     missing::Missing,
     parallel,
     patience::{Patience, Tries},
-    readiness::Look,
+    readiness::CheckDepth,
     report::{Report, RunProgress},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub struct Prefetcher {
     pub(super) mirror: Mirror,
     pub(super) at_once: usize,
-    look: Look,
+    depth: CheckDepth,
     clock: fn() -> SystemTime,
     progress: Arc<RunProgress>,
     patience: Arc<Patience>,
@@ -38,13 +38,18 @@ enum Got {
 }
 
 impl Prefetcher {
-    /// Fills the store of `mirror`, asking for `at_once` things at once. What is stored is looked at as closely as `look` says before it counts as
+    /// Fills the store of `mirror`, asking for `at_once` things at once. What is stored is looked at as closely as `depth` says before it counts as
     /// here; a glance leaves alone what clients have in memory.
-    pub fn new(mirror: Mirror, at_once: usize, look: Look, clock: fn() -> SystemTime) -> Self {
+    pub fn new(
+        mirror: Mirror,
+        at_once: usize,
+        depth: CheckDepth,
+        clock: fn() -> SystemTime,
+    ) -> Self {
         Self {
             mirror,
             at_once: at_once.max(1),
-            look,
+            depth,
             clock,
             progress: Arc::default(),
             patience: Arc::default(),
@@ -204,7 +209,7 @@ impl Prefetcher {
             id: *id,
             sha256,
         };
-        if self.look == Look::Glance && self.is_stored(key).await {
+        if self.depth == CheckDepth::Glance && self.is_stored(key).await {
             return Ok(Got::Here(Some(key)));
         }
         let found = self.mirror.crate_file(upstream, id, (self.clock)()).await?;

@@ -4,12 +4,12 @@ use super::missing::Missing;
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key, Selected},
     error::{Kind, Result},
-    store::{Store, Verdict},
+    store::{Store, Verification},
 };
 
 /// How closely .crate files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum CheckDepth {
     /// Whether they are there and not empty.
     Glance,
     /// Whether they hash to what they must.
@@ -20,7 +20,11 @@ pub enum Look {
 ///
 /// # Errors
 /// [`Kind::Store`] when the storage can't be read.
-pub async fn lacking(store: &Store, selected: &[Selected], look: Look) -> Result<Vec<Missing>> {
+pub async fn lacking(
+    store: &Store,
+    selected: &[Selected],
+    depth: CheckDepth,
+) -> Result<Vec<Missing>> {
     let mut by_crate: Vec<_> = selected
         .iter()
         .map(|selected| (selected.index(), selected))
@@ -36,7 +40,7 @@ pub async fn lacking(store: &Store, selected: &[Selected], look: Look) -> Result
             None => index_file(store, &index).await?,
         };
         let why = match &file {
-            Ok(file) => lack(store, file, selected, look).await?,
+            Ok(file) => lack(store, file, selected, depth).await?,
             Err(why) => Some(why.clone()),
         };
         known = Some((index, file));
@@ -69,7 +73,7 @@ async fn lack(
     store: &Store,
     file: &IndexFile,
     selected: &Selected,
-    look: Look,
+    depth: CheckDepth,
 ) -> Result<Option<String>> {
     let Selected { registry, id, .. } = selected;
     let Some(listed) = file.find(id) else {
@@ -87,24 +91,24 @@ async fn lack(
         id: *id,
         sha256,
     };
-    lack_of_file(store, key, look).await
+    lack_of_file(store, key, depth).await
 }
 
-async fn lack_of_file(store: &Store, key: CrateKey, look: Look) -> Result<Option<String>> {
+async fn lack_of_file(store: &Store, key: CrateKey, depth: CheckDepth) -> Result<Option<String>> {
     let key = Key::Crate(key);
     match store.size_of(&key).await? {
         None => return Ok(Some("its .crate file isn't here".into())),
         Some(0) => return Ok(Some("its .crate file is empty".into())),
         Some(_) => {}
     }
-    if look == Look::Glance {
+    if depth == CheckDepth::Glance {
         return Ok(None);
     }
     Ok(match store.verify(&key).await? {
-        Verdict::Good => None,
-        Verdict::Bad(flaw) => Some(format!("its .crate file is bad: {}", flaw.why)),
-        Verdict::Unread(why) => Some(format!("its .crate file can't be read: {why}")),
-        Verdict::Odd(odd) => Some(format!("its .crate file is {odd} and not a file")),
-        Verdict::Gone => Some("its .crate file isn't here".into()),
+        Verification::Good => None,
+        Verification::Bad(flaw) => Some(format!("its .crate file is bad: {}", flaw.why)),
+        Verification::Unread(why) => Some(format!("its .crate file can't be read: {why}")),
+        Verification::Odd(odd) => Some(format!("its .crate file is {odd} and not a file")),
+        Verification::Gone => Some("its .crate file isn't here".into()),
     })
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{missing::Missing, parallel, prefetcher::Prefetcher};
 use crate::{
     domain::{
-        CrateId, CrateName, Outcome, RegistryName, Request, Selected,
+        CrateId, CrateName, CrateRequest, Outcome, RegistryName, Selected,
         request::{Requirement, Selector},
     },
     error::{Error, Kind, Result},
@@ -28,8 +28,12 @@ impl Prefetcher {
     ///
     /// # Errors
     /// [`Kind::Internal`] when a task panics.
-    pub async fn select(&self, requests: Vec<Request>, selector: Selector) -> Result<Selection> {
-        let work = |request: Request| {
+    pub async fn select(
+        &self,
+        requests: Vec<CrateRequest>,
+        selector: Selector,
+    ) -> Result<Selection> {
+        let work = |request: CrateRequest| {
             let this = self.clone();
             async move {
                 let selected = this.select_one(&request, selector).await;
@@ -59,7 +63,7 @@ impl Prefetcher {
     /// The files that one request comes to, and what should be known of it.
     async fn select_one(
         &self,
-        request: &Request,
+        request: &CrateRequest,
         selector: Selector,
     ) -> Result<(Vec<Selected>, Vec<String>)> {
         let registry = request.registry;

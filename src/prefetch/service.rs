@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::SystemTime};
 use super::{
     list::{List, lockfile},
     prefetcher::Prefetcher,
-    readiness::Look,
+    readiness::CheckDepth,
     report::Report,
 };
 use crate::{
@@ -51,7 +51,7 @@ async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result
         .await
         .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
     let (selected, aside) = list.selected(&warm.origins);
-    let prefetcher = Prefetcher::new(mirror.clone(), AT_ONCE, Look::Glance, clock);
+    let prefetcher = Prefetcher::new(mirror.clone(), AT_ONCE, CheckDepth::Glance, clock);
     let mut report = prefetcher.fetch(selected).await?;
     report.missing.extend(aside.strange);
     Ok(report)

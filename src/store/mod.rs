@@ -58,4 +58,4 @@ pub use sight::{Links, Next, Sight, Stored};
 pub use spool::{Spool, SpoolReader};
 #[cfg(feature = "testing")]
 pub use testing::{DiskStall, Fault, Touch};
-pub use verify::{Flaw, Verdict};
+pub use verify::{Flaw, Verification};

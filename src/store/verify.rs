@@ -18,7 +18,7 @@ use crate::{
 
 /// What a check of a stored object found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verification {
     /// It is what its key says.
     Good,
     /// It was read to its end and isn't.
@@ -45,12 +45,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
-    pub async fn verify(&self, key: &Key) -> Result<Verdict> {
+    pub async fn verify(&self, key: &Key) -> Result<Verification> {
         let (key, path, backend) = (*key, key.path(), self.backend.clone());
         blocking(move || match backend.open(&path) {
             Ok(Opening::Object(object)) => check(&key, object),
-            Ok(Opening::Odd(odd)) => Verdict::Odd(odd),
-            Ok(Opening::Nothing) => Verdict::Gone,
+            Ok(Opening::Odd(odd)) => Verification::Odd(odd),
+            Ok(Opening::Nothing) => Verification::Gone,
             Err(e) => unread(&e),
         })
         .await
@@ -66,31 +66,31 @@ impl Store {
     }
 }
 
-fn check(key: &Key, mut object: OpenObject) -> Verdict {
+fn check(key: &Key, mut object: OpenObject) -> Verification {
     let flaw = flaw(key, &mut object.bytes, object.size);
-    match verdict(flaw, object.version) {
+    match judged(flaw, object.version) {
         // What somebody writes to while it is read was never read whole.
-        Verdict::Bad(_) if !object.bytes.is_unchanged() => {
-            Verdict::Unread("it was changed while it was read".to_owned())
+        Verification::Bad(_) if !object.bytes.is_unchanged() => {
+            Verification::Unread("it was changed while it was read".to_owned())
         }
-        found @ (Verdict::Bad(_)
-        | Verdict::Good
-        | Verdict::Unread(_)
-        | Verdict::Odd(_)
-        | Verdict::Gone) => found,
+        found @ (Verification::Bad(_)
+        | Verification::Good
+        | Verification::Unread(_)
+        | Verification::Odd(_)
+        | Verification::Gone) => found,
     }
 }
 
-fn verdict(found: io::Result<Option<String>>, version: ObjectVersion) -> Verdict {
+fn judged(found: io::Result<Option<String>>, version: ObjectVersion) -> Verification {
     match found {
-        Ok(None) => Verdict::Good,
-        Ok(Some(why)) => Verdict::Bad(Flaw { why, version }),
+        Ok(None) => Verification::Good,
+        Ok(Some(why)) => Verification::Bad(Flaw { why, version }),
         Err(e) => unread(&e),
     }
 }
 
-fn unread(error: &io::Error) -> Verdict {
-    Verdict::Unread(error.to_string())
+fn unread(error: &io::Error) -> Verification {
+    Verification::Unread(error.to_string())
 }
 
 /// What is wrong with an object of `size` bytes; nothing if it is what its key says.
@@ -175,7 +175,7 @@ mod tests {
 
     async fn flaw_of(store: &Store, key: &Key) -> Flaw {
         match store.verify(key).await.expect("a check") {
-            Verdict::Bad(flaw) => flaw,
+            Verification::Bad(flaw) => flaw,
             other => panic!("{other:?}"),
         }
     }
@@ -185,8 +185,8 @@ mod tests {
     fn what_cannot_be_read_to_its_end_is_unread_and_not_bad() {
         let failed = flaw(&key("content"), Failing(200_000), 300_000);
         assert!(matches!(
-            verdict(failed, ObjectVersion::new("")),
-            Verdict::Unread(_)
+            judged(failed, ObjectVersion::new("")),
+            Verification::Unread(_)
         ));
     }
 
@@ -211,6 +211,9 @@ mod tests {
         fs::rename(good, &file).expect("renamed");
         let removed = store.remove_flawed(&key, &flaw).await;
         assert_eq!(removed.expect("looked at"), Removal::Replaced);
-        assert_eq!(store.verify(&key).await.expect("a check"), Verdict::Good);
+        assert_eq!(
+            store.verify(&key).await.expect("a check"),
+            Verification::Good
+        );
     }
 }

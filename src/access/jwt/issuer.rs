@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     claims::{Claims, Unverified},
-    keys::Found,
+    keys::KeyLookup,
     source::{Awaited, KeySource},
 };
 use crate::domain::Principal;
@@ -31,7 +31,7 @@ pub struct Issuer {
 
 /// What is wrong with a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum JwtFault {
     /// It can't be read, or is signed in a way that isn't accepted.
     Form,
     /// Nobody knows who made it.
@@ -50,7 +50,7 @@ pub enum Fault {
     Signature,
 }
 
-impl Fault {
+impl JwtFault {
     /// What is wrong, to go on after "the token".
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ pub enum Judged {
     /// It is good.
     Right(Verified),
     /// It isn't.
-    Wrong(Fault),
+    Wrong(JwtFault),
     /// Its issuer's keys are being fetched; to be judged again then.
     Later(Awaited),
     /// Its issuer's keys could never be fetched. The table's name.
@@ -100,9 +100,9 @@ impl Verified {
 /// Judges a token by the first of these that it fits.
 pub fn judge(issuers: &[Issuer], token: &str, now: SystemTime) -> Judged {
     let Some(token) = Unverified::parse(token) else {
-        return Judged::Wrong(Fault::Form);
+        return Judged::Wrong(JwtFault::Form);
     };
-    let mut fault = Fault::Issuer;
+    let mut fault = JwtFault::Issuer;
     for issuer in issuers.iter().filter(|i| i.issuer == token.claims.iss) {
         // What costs little first: a signature takes longer than all the rest.
         match issuer.fits(&token.claims, now) {
@@ -120,23 +120,23 @@ pub fn judge(issuers: &[Issuer], token: &str, now: SystemTime) -> Judged {
 
 impl Issuer {
     /// Whether what a token says is what it has to say.
-    fn fits(&self, claims: &Claims, now: SystemTime) -> Result<(), Fault> {
+    fn fits(&self, claims: &Claims, now: SystemTime) -> Result<(), JwtFault> {
         if !claims.aud.contains(&self.audience) {
-            return Err(Fault::Audience);
+            return Err(JwtFault::Audience);
         }
         if !self.subjects.iter().any(|s| matches(s, &claims.sub)) {
-            return Err(Fault::Subject);
+            return Err(JwtFault::Subject);
         }
         let now = now.duration_since(SystemTime::UNIX_EPOCH);
         let now = now.unwrap_or_default().as_secs_f64();
         if now > claims.exp + LEEWAY.as_secs_f64() {
-            return Err(Fault::Expired);
+            return Err(JwtFault::Expired);
         }
         match claims
             .nbf
             .is_some_and(|nbf| now + LEEWAY.as_secs_f64() < nbf)
         {
-            true => Err(Fault::Early),
+            true => Err(JwtFault::Early),
             false => Ok(()),
         }
     }
@@ -151,7 +151,7 @@ impl Issuer {
             };
         };
         match keys.find(token.key_id.as_deref(), token.algorithm) {
-            Found::Key(key) if key.has_signed(token.message, &token.signature) => {
+            KeyLookup::Key(key) if key.has_signed(token.message, &token.signature) => {
                 Judged::Right(Verified {
                     principal: Principal::jwt(&self.name, &token.claims.sub),
                     until: end(token.claims.exp),
@@ -159,12 +159,12 @@ impl Issuer {
                     generation,
                 })
             }
-            Found::Key(_) => Judged::Wrong(Fault::Signature),
-            Found::Unfit => Judged::Wrong(Fault::Key),
+            KeyLookup::Key(_) => Judged::Wrong(JwtFault::Signature),
+            KeyLookup::Unfit => Judged::Wrong(JwtFault::Key),
             // It may have been made since the keys were fetched.
-            Found::Unknown => match self.keys.fetch(now) {
+            KeyLookup::Unknown => match self.keys.fetch(now) {
                 Some(awaited) => Judged::Later(awaited),
-                None => Judged::Wrong(Fault::Key),
+                None => Judged::Wrong(JwtFault::Key),
             },
         }
     }
@@ -246,7 +246,7 @@ pub(in crate::access) mod tests {
         issuer(KeySource::known(KeySet::parse(&set(keys)).expect("a set")))
     }
 
-    fn fault(issuer: &Issuer, token: &str, now: u64) -> Option<Fault> {
+    fn fault(issuer: &Issuer, token: &str, now: u64) -> Option<JwtFault> {
         match judge(std::slice::from_ref(issuer), token, at(now)) {
             Judged::Right(_) => None,
             Judged::Wrong(fault) => Some(fault),
@@ -278,22 +278,22 @@ pub(in crate::access) mod tests {
         let signer = Signer::p256();
         let issuer = of_keys(&[signer.jwk("k")]);
         for (claim, value, expected) in [
-            ("iss", json!("https://ci.example/"), Some(Fault::Issuer)),
-            ("iss", json!(""), Some(Fault::Issuer)),
-            ("aud", json!("another"), Some(Fault::Audience)),
-            ("aud", json!([]), Some(Fault::Audience)),
+            ("iss", json!("https://ci.example/"), Some(JwtFault::Issuer)),
+            ("iss", json!(""), Some(JwtFault::Issuer)),
+            ("aud", json!("another"), Some(JwtFault::Audience)),
+            ("aud", json!([]), Some(JwtFault::Audience)),
             ("aud", json!(["another", "crate-mirror"]), None),
-            ("aud", json!("crate-mirror2"), Some(Fault::Audience)),
-            ("sub", json!("repo:evil/app"), Some(Fault::Subject)),
-            ("sub", json!("user:me2"), Some(Fault::Subject)),
+            ("aud", json!("crate-mirror2"), Some(JwtFault::Audience)),
+            ("sub", json!("repo:evil/app"), Some(JwtFault::Subject)),
+            ("sub", json!("user:me2"), Some(JwtFault::Subject)),
             ("sub", json!("user:me"), None),
             ("exp", json!(940), None),
-            ("exp", json!(939), Some(Fault::Expired)),
-            ("exp", json!(-1e300), Some(Fault::Expired)),
+            ("exp", json!(939), Some(JwtFault::Expired)),
+            ("exp", json!(-1e300), Some(JwtFault::Expired)),
             ("exp", json!(1e300), None),
             ("nbf", json!(1_060), None),
-            ("nbf", json!(1_061), Some(Fault::Early)),
-            ("nbf", json!(1e300), Some(Fault::Early)),
+            ("nbf", json!(1_061), Some(JwtFault::Early)),
+            ("nbf", json!(1e300), Some(JwtFault::Early)),
         ] {
             let mut claims = claims();
             claims[claim] = value;
@@ -310,21 +310,21 @@ pub(in crate::access) mod tests {
         let right = signed(&signer, &es256(), &claims());
         assert_eq!(fault(&issuer, &right, 1_000), None);
         let forged = signed(&other, &es256(), &claims());
-        assert_eq!(fault(&issuer, &forged, 1_000), Some(Fault::Signature));
+        assert_eq!(fault(&issuer, &forged, 1_000), Some(JwtFault::Signature));
         // A key of one kind, named in a token that claims to be signed in the other way.
         let crossed = signed(&signer, &json!({"alg": "ES256", "kid": "r"}), &claims());
-        assert_eq!(fault(&issuer, &crossed, 1_000), Some(Fault::Key));
+        assert_eq!(fault(&issuer, &crossed, 1_000), Some(JwtFault::Key));
         let unknown = signed(&signer, &json!({"alg": "ES256", "kid": "x"}), &claims());
-        assert_eq!(fault(&issuer, &unknown, 1_000), Some(Fault::Key));
+        assert_eq!(fault(&issuer, &unknown, 1_000), Some(JwtFault::Key));
         let none = json!({"alg": "none", "kid": "k"});
         assert_eq!(
             fault(&issuer, &signed(&signer, &none, &claims()), 1_000),
-            Some(Fault::Form)
+            Some(JwtFault::Form)
         );
         let message = right.rsplit_once('.').expect("three parts").0;
         assert_eq!(
             fault(&issuer, &format!("{message}."), 1_000),
-            Some(Fault::Signature)
+            Some(JwtFault::Signature)
         );
     }
 
@@ -386,7 +386,7 @@ pub(in crate::access) mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         // Not within a minute.
         let early = judged(&issuer, &of_new, 1_059).await;
-        assert!(matches!(early, Judged::Wrong(Fault::Key)));
+        assert!(matches!(early, Judged::Wrong(JwtFault::Key)));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         assert!(matches!(
             judged(&issuer, &of_new, 1_060).await,
@@ -394,7 +394,7 @@ pub(in crate::access) mod tests {
         ));
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         let gone = judged(&issuer, &of_old, 1_061).await;
-        assert!(matches!(gone, Judged::Wrong(Fault::Key)));
+        assert!(matches!(gone, Judged::Wrong(JwtFault::Key)));
     }
 
     #[tokio::test]
@@ -420,7 +420,7 @@ pub(in crate::access) mod tests {
         ));
         for now in [1_100, 1_200] {
             let wrong = judged(&issuer, &unknown, now).await;
-            assert!(matches!(wrong, Judged::Wrong(Fault::Key)));
+            assert!(matches!(wrong, Judged::Wrong(JwtFault::Key)));
             assert!(matches!(
                 judged(&issuer, &right, now).await,
                 Judged::Right(_)
@@ -458,7 +458,7 @@ pub(in crate::access) mod tests {
         }
         assert!(matches!(
             judged(&issuer, &token, 4_601).await,
-            Judged::Wrong(Fault::Key)
+            Judged::Wrong(JwtFault::Key)
         ));
     }
 

@@ -56,9 +56,9 @@ enum Material {
 }
 
 /// Which key of a set is meant.
-pub enum Found<'a> {
+pub enum KeyLookup<'a> {
     /// This one.
-    Key(Key<'a>),
+    Key(VerifyingKey<'a>),
     /// The set has none of that name.
     Unknown,
     /// There are some, and none of them is meant beyond doubt, or for this way of signing.
@@ -67,7 +67,7 @@ pub enum Found<'a> {
 
 /// A key of a set.
 #[derive(Clone, Copy)]
-pub struct Key<'a>(&'a PublicKey);
+pub struct VerifyingKey<'a>(&'a PublicKey);
 
 /// A set as issuers write it. What isn't understood of it is passed over.
 #[derive(Deserialize)]
@@ -114,7 +114,7 @@ impl KeySet {
     }
 
     /// The key of that name that signs this way. A token that names none means the only one there is of its kind.
-    pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+    pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> KeyLookup<'_> {
         let mut is_known = id.is_none();
         let mut fit = None;
         for key in &self.0 {
@@ -123,18 +123,18 @@ impl KeySet {
             }
             is_known = true;
             if key.algorithm() == algorithm && fit.replace(key).is_some() {
-                return Found::Unfit;
+                return KeyLookup::Unfit;
             }
         }
         match fit {
-            Some(key) => Found::Key(Key(key)),
-            None if is_known => Found::Unfit,
-            None => Found::Unknown,
+            Some(key) => KeyLookup::Key(VerifyingKey(key)),
+            None if is_known => KeyLookup::Unfit,
+            None => KeyLookup::Unknown,
         }
     }
 }
 
-impl Key<'_> {
+impl VerifyingKey<'_> {
     /// Whether it has signed `message`.
     pub fn has_signed(self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match &self.0.material {
@@ -294,7 +294,7 @@ pub(in crate::access) mod tests {
             (Signer::p256(), Algorithm::Es256),
         ] {
             let keys = KeySet::parse(&set(&[signer.jwk("k")])).expect("a set");
-            let Found::Key(key) = keys.find(Some("k"), algorithm) else {
+            let KeyLookup::Key(key) = keys.find(Some("k"), algorithm) else {
                 panic!("{algorithm:?} has no key");
             };
             let signature = signer.sign(b"message");
@@ -317,9 +317,9 @@ pub(in crate::access) mod tests {
         let (rsa, p256) = (Signer::rsa(), Signer::p256());
         let keys = KeySet::parse(&set(&[rsa.jwk("r"), p256.jwk("e")])).expect("a set");
         let found = |id, algorithm| match keys.find(id, algorithm) {
-            Found::Key(_) => "key",
-            Found::Unknown => "unknown",
-            Found::Unfit => "unfit",
+            KeyLookup::Key(_) => "key",
+            KeyLookup::Unknown => "unknown",
+            KeyLookup::Unfit => "unfit",
         };
         assert_eq!(found(Some("r"), Algorithm::Rs256), "key");
         assert_eq!(found(Some("r"), Algorithm::Es256), "unfit");
@@ -328,7 +328,7 @@ pub(in crate::access) mod tests {
         assert_eq!(found(None, Algorithm::Rs256), "key", "the only one");
         let two = KeySet::parse(&set(&[p256.jwk("a"), Signer::p256().jwk("b")]));
         let two = two.expect("a set");
-        assert!(matches!(two.find(None, Algorithm::Es256), Found::Unfit));
+        assert!(matches!(two.find(None, Algorithm::Es256), KeyLookup::Unfit));
     }
 
     #[test]

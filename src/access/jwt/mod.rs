@@ -9,8 +9,8 @@ mod keys;
 mod source;
 
 pub use claims::{Claims, Unverified, looks_like_one};
-pub use issuer::{Fault, Issuer, Judged, Verified, judge};
-pub use keys::{Algorithm, Found, Key, KeySet, LARGEST as KEYS_LARGEST};
+pub use issuer::{Issuer, Judged, JwtFault, Verified, judge};
+pub use keys::{Algorithm, KeyLookup, KeySet, LARGEST as KEYS_LARGEST, VerifyingKey};
 pub use source::{Awaited, Fetch, KeySource, Keys};
 
 #[cfg(test)]

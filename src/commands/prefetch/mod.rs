@@ -32,7 +32,8 @@ use crate::{
     metrics::Metrics,
     mirror::{GzipVariants, Mirror},
     prefetch::{
-        List, Missing, Prefetcher, Report, Selection, lockfile, readiness::Look, stored_index_files,
+        List, Missing, Prefetcher, Report, Selection, lockfile, readiness::CheckDepth,
+        stored_index_files,
     },
     store::Store,
 };
@@ -182,7 +183,7 @@ impl Run {
         };
         let at_once = config.upstream.max_concurrent.get().min(MOST_AT_ONCE);
         let (at_once, clock) = (at_once as usize, SystemTime::now);
-        let prefetch = Prefetcher::new(mirror.clone(), at_once, Look::Whole, clock);
+        let prefetch = Prefetcher::new(mirror.clone(), at_once, CheckDepth::Whole, clock);
         Ok(Self {
             config,
             store,

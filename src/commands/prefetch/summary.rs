@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use bytesize::ByteSize;
 
 use crate::{
-    domain::Request,
+    domain::CrateRequest,
     prefetch::{Aside, Missing, Report, not_stored},
     store::Store,
 };
@@ -35,7 +35,7 @@ impl Summary {
         for key in not_stored(store, &self.files.kept).await {
             self.files.fetched = self.files.fetched.saturating_sub(1);
             self.files.missing.push(Missing {
-                what: Request::exactly(key.registry, &key.id).to_string(),
+                what: CrateRequest::exactly(key.registry, &key.id).to_string(),
                 why: "it was fetched, but the store didn't take it; the log says why".into(),
                 by: Vec::new(),
             });
