@@ -233,10 +233,11 @@ fn listen(key: &str, wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
         Error::config(format!(
             "`{key}`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
         ))
+        .with_source(e)
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(|e| Error::config(format!("`{key}`: {wanted} has no address: {e}")))?;
+    let address = listener.local_addr().map_err(|e| {
+        Error::config(format!("`{key}`: {wanted} has no address: {e}")).with_source(e)
+    })?;
     Ok((listener, address))
 }
 

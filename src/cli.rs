@@ -131,7 +131,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         // Those of the store may all be stuck with a disk that hangs; names are looked up and index files made ready all the same.
         .max_blocking_threads(store::THREADS + OTHER_THREADS)
         .build()
-        .map_err(|e| Error::internal(format!("no runtime: {e}")))?;
+        .map_err(|e| Error::internal("no runtime").caused_by(e))?;
     let done = runtime.block_on(async {
         // A terminal that goes away ends nothing: whoever listens for it by now has other reasons.
         let _hangup = signal(SignalKind::hangup());
@@ -166,7 +166,7 @@ fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
     };
     let filter = settings.log.as_deref().unwrap_or(usual);
     let filter = EnvFilter::try_new(filter)
-        .map_err(|e| Error::config(format!("--log {filter:?} can't be understood: {e}")))?;
+        .map_err(|e| Error::config(format!("--log {filter:?} can't be understood")).caused_by(e))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LOG_BACKLOG)
         .finish(std::io::stderr());

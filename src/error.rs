@@ -284,6 +284,15 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
+    /// A [`Kind::Internal`]: a task or a thread of this program has ended before its work was done, as it does when it panics. `what` is the beginning of
+    /// a sentence, such as "the walk".
+    pub fn ended_early(
+        what: impl fmt::Display,
+        source: impl StdError + Send + Sync + 'static,
+    ) -> Self {
+        Self::internal(format!("{what} ended early")).caused_by(source)
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind

@@ -1,6 +1,6 @@
 //! [`open`]: what the settings say of who may ask, made ready; and [`Follower`], which keeps it so while its files change.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{fmt::Display, path::Path, sync::Arc, time::SystemTime};
 
 use url::Url;
 
@@ -88,13 +88,13 @@ fn read_tokens(path: &Path) -> Result<Tokens> {
 
 /// Reads the keys of the table `[access.jwt.NAME]`.
 fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
-    let read = token_file::read_bounded(path, KEYS_LARGEST as u64);
-    let read = read.map_err(|e| e.to_string());
-    let keys = read.and_then(|json| KeySet::parse(&json).map_err(|e| e.to_string()));
-    keys.map_err(|why| {
+    let wrong = |why: &dyn Display| {
         let path = path.display();
         Error::config(format!("`access.jwt.{name}.keys`: {path}: {why}"))
-    })
+    };
+    let read = token_file::read_bounded(path, KEYS_LARGEST as u64);
+    let json = read.map_err(|e| wrong(&e).with_source(e))?;
+    KeySet::parse(&json).map_err(|e| wrong(&e).with_source(e))
 }
 
 /// The files that say who may ask, looked at again and again.

@@ -20,10 +20,10 @@ pub fn read(path: &Path) -> Result<Option<Tokens>> {
     let text = match read_bounded(path, LARGEST) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(broken(path, &e)),
+        Err(e) => return Err(broken(path, &e).with_source(e)),
     };
     let text = String::from_utf8(text).map_err(|_| broken(path, &"it is not UTF-8"))?;
-    let tokens = Tokens::parse(&text).map_err(|e| broken(path, &e))?;
+    let tokens = Tokens::parse(&text).map_err(|e| broken(path, &e).with_source(e))?;
     Ok(Some(tokens))
 }
 
@@ -62,7 +62,7 @@ pub fn change<T>(path: &Path, change: impl FnOnce(&mut Tokens) -> Result<T>) -> 
     let folder = folder_of(&path);
     let written = |e: io::Error| {
         let path = path.display();
-        Error::new(Kind::Store, format!("{path} can't be written: {e}"))
+        Error::new(Kind::Store, format!("{path} can't be written: {e}")).with_source(e)
     };
     let opened = File::open(&folder).map_err(written)?;
     // Where there are no locks (some network mounts), two at once are left to chance.

@@ -122,7 +122,8 @@ impl Tokens {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) with the line and what is allowed.
     pub fn parse(text: &str) -> Result<Self> {
-        // What it says is about a line and a key. The line itself is left out: it may hold what somebody took for a place for tokens.
+        // What it says is about a line and a key. The line itself is left out, and with it the library's error, which quotes it: it may hold what
+        // somebody took for a place for tokens.
         toml::from_str(text).map_err(|e: toml::de::Error| {
             let before = e.span().map_or(0, |span| span.start.min(text.len()));
             let line = 1 + text.as_bytes()[..before]
@@ -139,7 +140,7 @@ impl Tokens {
     /// [`Kind::Internal`](crate::error::Kind::Internal) when a time can't be written.
     pub fn render(&self) -> Result<String> {
         let tables = toml::to_string(self)
-            .map_err(|e| Error::internal(format!("the tokens can't be written down: {e}")))?;
+            .map_err(|e| Error::internal("the tokens can't be written down").caused_by(e))?;
         Ok(format!("{HEAD}{tables}"))
     }
 }

@@ -68,7 +68,7 @@ impl Reader {
                 // It is put aside just now, and its successor isn't there yet.
                 Err(e) if e.kind() == ErrorKind::NotFound && n == 0 => {}
                 Err(e) if e.kind() == ErrorKind::NotFound => break,
-                Err(e) => return Err(unreadable(&path, &e)),
+                Err(e) => return Err(unreadable(&path, e)),
             }
         }
         if files.is_empty() {
@@ -91,7 +91,7 @@ impl Reader {
             let mut file = BufReader::with_capacity(CHUNK, file);
             let mut line = Vec::new();
             while next_line(&mut file, &mut line)
-                .map_err(|e| unreadable(Path::new("the audit log"), &e))?
+                .map_err(|e| unreadable(Path::new("the audit log"), e))?
             {
                 let text = std::str::from_utf8(line.trim_ascii_end()).unwrap_or_default();
                 match serde_json::from_str::<Record<'_>>(text) {
@@ -118,9 +118,9 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     Ok(read > 0)
 }
 
-fn unreadable(path: &Path, why: &io::Error) -> Error {
+fn unreadable(path: &Path, why: io::Error) -> Error {
     let path = path.display();
-    Error::new(Kind::Store, format!("{path} can't be read: {why}"))
+    Error::new(Kind::Store, format!("{path} can't be read: {why}")).with_source(why)
 }
 
 #[cfg(test)]

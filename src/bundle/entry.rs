@@ -179,8 +179,9 @@ impl Entries {
         let lines = self.bytes(range)?.split(b'\n');
         Ok(lines.map(|line| {
             let line = line.map_err(scratch)?;
-            serde_json::from_slice(&line)
-                .map_err(|e| Error::store(format!("a scratch file has changed: {e}")))
+            serde_json::from_slice(&line).map_err(|e| {
+                Error::store(format!("a scratch file has changed: {e}")).with_source(e)
+            })
         }))
     }
 }

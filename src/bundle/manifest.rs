@@ -142,9 +142,9 @@ pub(super) fn parse(text: impl Read, entries: &mut Entries) -> Result<Head> {
     match (parsed, problem) {
         (Ok(head), _) => Ok(head),
         (Err(_), Some(problem)) => Err(problem),
-        (Err(e), None) => Err(Error::bad_request(format!(
-            "its manifest can't be read: {e}"
-        ))),
+        (Err(e), None) => {
+            Err(Error::bad_request(format!("its manifest can't be read: {e}")).with_source(e))
+        }
     }
 }
 

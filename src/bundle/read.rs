@@ -62,7 +62,7 @@ impl EntryContent<'_> {
             let read = match self.data.read(&mut block[..most]) {
                 Ok(0) => return Err(broken(path, &"it ends here")),
                 Ok(read) => read,
-                Err(e) => return Err(broken(path, &e)),
+                Err(e) => return Err(unreadable(path, &e)),
             };
             hasher.update(&block[..read]);
             target.write_all(&block[..read]).map_err(scratch)?;
@@ -122,7 +122,7 @@ pub(super) fn read_manifest(
     let mut archive = Archive::new(decompress(source)?);
     let mut members = archive
         .entries()
-        .map_err(|e| broken(MANIFEST, &e))?
+        .map_err(|e| unreadable(MANIFEST, &e))?
         .raw(true);
     spool_manifest(&mut members, &mut file)?;
     manifest::parse(file, entries)
@@ -133,7 +133,7 @@ fn decompress(source: impl Read) -> Result<impl Read> {
         decoder.window_log_max(WINDOW_LOG)?;
         Ok(decoder)
     });
-    opened.map_err(|e| broken(MANIFEST, &e))
+    opened.map_err(|e| unreadable(MANIFEST, &e))
 }
 
 /// The same as [`read`] for an archive that isn't compressed.
@@ -149,7 +149,7 @@ pub fn read_archive(
     let mut archive = Archive::new(source);
     let mut members = archive
         .entries()
-        .map_err(|e| broken(MANIFEST, &e))?
+        .map_err(|e| unreadable(MANIFEST, &e))?
         .raw(true);
     let mut file = scratch()?;
     spool_manifest(&mut members, &mut file)?;
@@ -212,7 +212,7 @@ fn next<'a, R: Read>(members: &mut Members<'a, R>, after: &str) -> Result<Option
         let data = match members.next() {
             None if long.is_some() => return Err(broken(after, &"a name without a file follows")),
             None => return Ok(None),
-            Some(Err(e)) => return Err(broken(after, &e)),
+            Some(Err(e)) => return Err(unreadable(after, &e)),
             Some(Ok(data)) => data,
         };
         let member = Member {
@@ -264,7 +264,7 @@ fn small<R: Read>(member: Member<'_, R>, limit: u64, name: &str) -> Result<Vec<u
     match data.read_to_end(&mut bytes) {
         Ok(read) if read == size => Ok(bytes),
         Ok(_) => Err(broken(name, &"it ends here")),
-        Err(e) => Err(broken(name, &e)),
+        Err(e) => Err(unreadable(name, &e)),
     }
 }
 
@@ -290,7 +290,7 @@ fn spool_manifest<R: Read>(members: &mut Members<'_, R>, file: &mut File) -> Res
                 file.write_all(&block[..read]).map_err(scratch)?;
                 left = left.saturating_sub(read as u64);
             }
-            Err(e) => return Err(broken(MANIFEST, &e)),
+            Err(e) => return Err(unreadable(MANIFEST, &e)),
         }
     }
     file.rewind().map_err(scratch)
@@ -326,11 +326,16 @@ fn pass_on<R: Read>(
 fn end(mut rest: impl Read) -> Result<()> {
     let mut padding = Vec::new();
     let read = (&mut rest).take(MAX_PADDING + 1).read_to_end(&mut padding);
-    read.map_err(|e| broken("its end", &e))?;
+    read.map_err(|e| unreadable("its end", &e))?;
     match padding.len() as u64 <= MAX_PADDING && padding.iter().all(|&b| b == 0) {
         true => Ok(()),
         false => Err(Error::bad_request("something follows its end")),
     }
+}
+
+/// What to say when the file can't be read on, or can't be unpacked.
+fn unreadable(at: &str, why: &io::Error) -> Error {
+    broken(at, why).with_io_source(why)
 }
 
 /// The reason may quote bytes of the file, which could be anybody's and go to a terminal.

@@ -76,8 +76,9 @@ impl SigningKey {
     /// [`Kind::Store`](crate::error::Kind::Store) when `data` can't be read.
     pub fn sign(&self, data: impl Read) -> Result<String> {
         let signed = minisign::sign(None, &self.0, data, Some(TRUSTED_COMMENT), Some(COMMENT));
-        let signed =
-            signed.map_err(|e| Error::store(format!("signing failed: {}", sentence(&e))))?;
+        let signed = signed.map_err(|e| {
+            Error::store(format!("signing failed: {}", sentence(&e))).with_source(e)
+        })?;
         Ok(signed.into_string())
     }
 }
@@ -123,13 +124,13 @@ impl PublicKey {
         if lengths != [true, true] || text.lines().count() != 4 {
             return Err(wrong("it is not one of minisign's"));
         }
-        let signature = SignatureBox::from_string(text).map_err(|e| wrong(&sentence(&e)))?;
+        let said = |e: PError| wrong(&sentence(&e)).with_source(e);
+        let signature = SignatureBox::from_string(text).map_err(said)?;
         // The library would read all of what is signed into memory for it.
         if !signature.is_prehashed() {
             return Err(wrong("it is of minisign's legacy kind"));
         }
-        minisign::verify(&self.0, &signature, data, true, false, false)
-            .map_err(|e| wrong(&sentence(&e)))
+        minisign::verify(&self.0, &signature, data, true, false, false).map_err(said)
     }
 }
 

@@ -336,6 +336,7 @@ impl ExportOptions {
                         "--sign: the password of {} can't be asked for: {e}; {PASSWORD} may hold it",
                         file.display()
                     ))
+                    .with_source(e)
                 }),
         }
         };
@@ -358,7 +359,10 @@ impl ExportOptions {
         known
             .copied()
             .map_or_else(
-                || RegistryName::parse(text).map_err(|e| Error::config(format!("--registry: {e}"))),
+                || {
+                    RegistryName::parse(text)
+                        .map_err(|e| Error::config(format!("--registry: {e}")).with_source(e))
+                },
                 Ok,
             )
             .map(Some)

@@ -149,6 +149,7 @@ fn open(path: &Path) -> Result<File> {
     };
     opened.map_err(|e| {
         Error::bad_request(format!("the bundle {} can't be read: {e}", path.display()))
+            .with_source(e)
     })
 }
 

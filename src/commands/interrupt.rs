@@ -34,7 +34,7 @@ impl Signals {
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the system has no room for it.
     pub(super) fn listen() -> Result<Self> {
         let listen = |kind| {
-            signal(kind).map_err(|e| Error::internal(format!("signals can't be received: {e}")))
+            signal(kind).map_err(|e| Error::internal("signals can't be received").caused_by(e))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -77,7 +77,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     let stop = Stop::default();
     let working = stop.clone();
     let mut working = tokio::task::spawn_blocking(move || work(working));
-    let early = |e| Error::internal(format!("it ended early: {e}"));
+    let early = |e| Error::ended_early("it", e);
     tokio::select! {
         done = &mut working => return done.map(Completion::Done).map_err(early),
         () = signals.next() => stop.set(),
@@ -100,7 +100,7 @@ pub(super) async fn until_told<T: Send + 'static>(
     tokio::select! {
         done = &mut working => match done {
             Ok(done) => done.map(Some),
-            Err(e) => Err(Error::internal(format!("it ended early: {e}"))),
+            Err(e) => Err(Error::ended_early("it", e)),
         },
         () = signals.next() => {
             working.abort();

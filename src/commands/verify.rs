@@ -146,7 +146,7 @@ async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<T
                 Sight::Removed(_) => {}
             },
             Some(checked) = checks.join_next() => {
-                let (stored, verification) = checked.map_err(|e| Error::internal(format!("a check ended early: {e}")))?;
+                let (stored, verification) = checked.map_err(|e| Error::ended_early("a check", e))?;
                 bar.inc(stored.size);
                 note(store, &mut tally, bar, &stored, verification?, repair).await;
             }
@@ -154,7 +154,7 @@ async fn check_all(store: &Store, bar: &ProgressBar, repair: Repair) -> Result<T
         }
     }
     walk.await
-        .map_err(|e| Error::internal(format!("the walk ended early: {e}")))??;
+        .map_err(|e| Error::ended_early("the walk", e))??;
     Ok(tally)
 }
 

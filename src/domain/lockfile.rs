@@ -253,6 +253,7 @@ fn not_one(text: &str, error: &toml::de::Error) -> Error {
     });
     let place = line.map_or_else(String::new, |line| format!(" at line {line}"));
     let why = error.message().lines().collect::<Vec<_>>().join(", ");
+    // The library's error isn't kept: it holds the whole text.
     Error::bad_request(format!("it is not a Cargo.lock{place}: {}", shorten(&why)))
 }
 

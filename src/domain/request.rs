@@ -171,6 +171,7 @@ impl Requirement {
                 "{:?} is neither a version such as 1.0.200 nor a requirement such as ^1.0: {e}",
                 shorten(text)
             ))
+            .with_source(e)
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -76,6 +77,7 @@ impl List {
                         Error::config(format!(
                             "{name:?} is no file or folder, and as the name of a crate it is wrong: {e}"
                         ))
+                        .with_source(e)
                     })?;
                     list.requests.push(request);
                 }
@@ -89,7 +91,7 @@ impl List {
         let mut found = false;
         for entry in WalkDir::new(folder).into_iter().filter_entry(worth_a_look) {
             let entry = entry.map_err(|e| {
-                Error::config(format!("{} can't be searched: {e}", folder.display()))
+                Error::config(format!("{} can't be searched: {e}", folder.display())).with_source(e)
             })?;
             if entry.file_name() == "Cargo.lock" && entry.file_type().is_file() {
                 self.add_file(entry.path())?;
@@ -129,7 +131,7 @@ impl List {
             .any(|line| line.trim_end() == "[[package]]")
         {
             let lockfile = Lockfile::parse(text);
-            let lockfile = lockfile.map_err(|e| Error::config(format!("{place}: {e}")))?;
+            let lockfile = lockfile.map_err(|e| misread(place, e))?;
             self.lockfiles.push((place.into(), lockfile));
             return Ok(());
         }
@@ -140,7 +142,7 @@ impl List {
                 continue;
             }
             let request = CrateRequest::parse(line)
-                .map_err(|e| Error::config(format!("{place}, line {}: {e}", at + 1)))?;
+                .map_err(|e| misread(format_args!("{place}, line {}", at + 1), e))?;
             self.requests.push(request);
         }
         Ok(())
@@ -226,13 +228,22 @@ impl Aside {
 /// [`Kind::Config`](crate::error::Kind::Config) with the path when it can't be read or isn't one.
 pub fn lockfile(path: &Path) -> Result<Lockfile> {
     let text = read(path)?;
-    Lockfile::parse(&text).map_err(|e| Error::config(format!("{}: {e}", path.display())))
+    Lockfile::parse(&text).map_err(|e| misread(path.display(), e))
+}
+
+/// What is wrong with the text at that place.
+fn misread(place: impl Display, why: Error) -> Error {
+    Error::config(format!("{place}: {why}")).with_source(why)
+}
+
+fn unreadable(place: &str, why: io::Error) -> Error {
+    Error::config(format!("{place} can't be read: {why}")).with_source(why)
 }
 
 fn read(path: &Path) -> Result<String> {
     let place = path.display().to_string();
     let file = File::open(path);
-    let file = file.map_err(|e| Error::config(format!("{place} can't be read: {e}")))?;
+    let file = file.map_err(|e| unreadable(&place, e))?;
     text_of(&place, file)
 }
 
@@ -244,9 +255,9 @@ fn text_of(place: &str, from: impl Read) -> Result<String> {
         ))),
         Ok(_) => Ok(text),
         Err(e) if e.kind() == ErrorKind::InvalidData => {
-            Err(Error::config(format!("{place} is no text")))
+            Err(Error::config(format!("{place} is no text")).with_source(e))
         }
-        Err(e) => Err(Error::config(format!("{place} can't be read: {e}"))),
+        Err(e) => Err(unreadable(place, e)),
     }
 }
 

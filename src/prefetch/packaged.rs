@@ -41,7 +41,7 @@ impl Prefetcher {
         };
         let (mut found, mut missing) = Packaged::default();
         for (label, looked) in parallel::each(selected, AT_ONCE, work).await? {
-            let looked = looked.map_err(|e| Error::internal(format!("a task ended early: {e}")))?;
+            let looked = looked.map_err(|e| Error::ended_early("a task", e))?;
             match looked {
                 Ok(None) => {}
                 Ok(Some(lockfile)) => {
@@ -109,7 +109,9 @@ pub fn lockfile_in(archive: impl Read, id: &CrateId) -> Result<Option<Lockfile>>
                 let path = path.unwrap_or_else(|| member.path_bytes().into_owned());
                 if path == wanted.as_bytes() {
                     let text = String::from_utf8(bytes(member, MAX_LOCKFILE)?);
-                    let text = text.map_err(|_| Error::bad_request("it is no text"))?;
+                    let text = text.map_err(|e| {
+                        Error::bad_request("it is no text").with_source(e.utf8_error())
+                    })?;
                     return Lockfile::parse(&text).map(Some);
                 }
             }
@@ -134,12 +136,13 @@ fn bytes(member: impl Read, most: u64) -> Result<Vec<u8>> {
 /// The reason may quote bytes of the file, which could be anybody's and go to a terminal.
 fn broken(why: &std::io::Error) -> Error {
     const SHOWN: usize = 100;
-    let why = why.to_string();
-    let quotable = why.chars().take(SHOWN).flat_map(char::escape_debug);
+    let said = why.to_string();
+    let quotable = said.chars().take(SHOWN).flat_map(char::escape_debug);
     Error::bad_request(format!(
         "the archive is broken: {}",
         quotable.collect::<String>()
     ))
+    .with_io_source(why)
 }
 
 #[cfg(test)]

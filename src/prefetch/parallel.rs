@@ -26,7 +26,7 @@ where
         match tasks.join_next().await {
             None => return Ok(done),
             Some(Ok(output)) => done.push(output),
-            Some(Err(e)) => return Err(Error::internal(format!("a task ended early: {e}"))),
+            Some(Err(e)) => return Err(Error::ended_early("a task", e)),
         }
     }
 }

@@ -49,7 +49,7 @@ async fn once(mirror: &Mirror, warm: &Warm, clock: fn() -> SystemTime) -> Result
         .collect();
     let list = tokio::task::spawn_blocking(move || readable(paths))
         .await
-        .map_err(|e| Error::internal(format!("reading lockfiles ended early: {e}")))?;
+        .map_err(|e| Error::ended_early("reading lockfiles", e))?;
     let (selected, aside) = list.selected(&warm.origins);
     let prefetcher = Prefetcher::new(mirror.clone(), AT_ONCE, CheckDepth::Glance, clock);
     let mut report = prefetcher.fetch(selected).await?;

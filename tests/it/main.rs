@@ -10,6 +10,7 @@ mod bad_requests;
 mod bundles;
 mod cargo_commands;
 mod cargo_tokens;
+mod causes;
 mod chaos;
 mod check_lockfiles;
 mod circuit;

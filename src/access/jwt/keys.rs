@@ -101,7 +101,7 @@ impl KeySet {
             ));
         }
         let written: Written = serde_json::from_slice(json)
-            .map_err(|e| Error::upstream_fault(format!("it is no set of keys (JWKS): {e}")))?;
+            .map_err(|e| Error::upstream_fault("it is no set of keys (JWKS)").caused_by(e))?;
         let listed = written.keys.len();
         let keys = written.keys.into_iter().filter_map(PublicKey::read);
         let keys: Vec<_> = keys.take(MOST).collect();

@@ -179,6 +179,7 @@ impl CargoResolver {
             Error::config(format!(
                 "--deps needs cargo, which can't be run: {e}; install it or put it on the PATH"
             ))
+            .with_source(e)
         };
         let mut cargo = self.cargo(&project).map_err(|e| no_project(&e))?;
         let mut running = cargo.spawn().map_err(unusable)?;
@@ -195,7 +196,7 @@ impl CargoResolver {
             )));
         }
         let text = fs::read_to_string(&lockfile).map_err(|e| no_project(&e))?;
-        Lockfile::parse(&text).map_err(|e| Error::internal(format!("cargo's own Cargo.lock: {e}")))
+        Lockfile::parse(&text).map_err(|e| Error::internal("cargo's own Cargo.lock").caused_by(e))
     }
 
     /// Nothing of the machine's settings for cargo counts, neither from variables nor from folders above: they may name a proxy, another mirror or

@@ -118,7 +118,7 @@ impl PrefetchOptions {
         match &self.since {
             Some(date) => parse_date(date)
                 .map(Selector::Since)
-                .map_err(|e| Error::config(format!("--since: {e}"))),
+                .map_err(|e| Error::config(format!("--since: {e}")).with_source(e)),
             None => Ok(Selector::Newest),
         }
     }

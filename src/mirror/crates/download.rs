@@ -401,7 +401,7 @@ impl DownloadReader {
         // The sender lives as long as we hold the download.
         progress
             .map(|p| p.clone())
-            .map_err(|_| Error::internal("a download vanished"))
+            .map_err(|e| Error::internal("a download vanished").with_source(e))
     }
 
     /// Where the bytes from our offset on are; of those in memory none beyond `readable`.

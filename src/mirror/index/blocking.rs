@@ -11,5 +11,5 @@ pub(super) async fn make<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Error::internal(format!("making an index file ready ended early: {e}")))?
+        .map_err(|e| Error::ended_early("making an index file ready", e))?
 }

@@ -185,7 +185,7 @@ pub(super) fn finish(decoded: Decoded, expected: &Expected, lease: Lease) -> Res
 
 fn each_chunk(mut wire: impl BufRead, mut see: impl FnMut(&[u8])) -> Result<()> {
     loop {
-        let chunk = wire.fill_buf().map_err(|e| unreadable(&e))?;
+        let chunk = wire.fill_buf().map_err(unreadable)?;
         if chunk.is_empty() {
             return Ok(());
         }
@@ -199,10 +199,10 @@ fn read_all(wire: impl Read, length: usize) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(length);
     // One more than there is would have it grow, to find out that there is none.
     let read = wire.take(length as u64).read_to_end(&mut bytes);
-    read.map_err(|e| unreadable(&e))?;
+    read.map_err(unreadable)?;
     Ok(bytes.into())
 }
 
-fn unreadable(error: &std::io::Error) -> Error {
-    Error::store(format!("reading a temporary file failed: {error}"))
+fn unreadable(error: std::io::Error) -> Error {
+    Error::store(format!("reading a temporary file failed: {error}")).with_source(error)
 }

@@ -138,7 +138,7 @@ impl<T> Working<T> {
 }
 
 fn flatten<T>(ended: Result<Result<T>, JoinError>) -> Result<T> {
-    ended.map_err(|e| Error::internal(format!("a store operation ended early: {e}")))?
+    ended.map_err(|e| Error::ended_early("a store operation", e))?
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn why_kept(is: Option<Identity>, expected: Identity) -> Removal {
 fn set_aside(path: &Path, folder: &Path) -> io::Result<TempPath> {
     if !folder.is_dir() {
         // What is missing must not be taken for the file.
-        fs::create_dir_all(folder).map_err(|e| io::Error::other(e.to_string()))?;
+        fs::create_dir_all(folder).map_err(io::Error::other)?;
     }
     let moved = tempfile::Builder::new()
         .prefix(".aside")
