@@ -2,6 +2,7 @@
 //!
 //! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
 
+mod advisory;
 mod checksum;
 mod dependencies;
 mod dl;
@@ -20,6 +21,7 @@ mod selected;
 mod validators;
 mod version;
 
+pub use advisory::{AdvisoryKind, AdvisoryKinds, AdvisoryMatcher, CvssScore};
 pub use checksum::{Hasher, Sha256};
 pub use dependencies::Dependency;
 pub use dl::DownloadTemplate;

@@ -54,14 +54,17 @@ impl CrateName {
 
     /// Whether crates.io would take both for the same crate: equal but for case and `-`/`_`.
     pub fn is_same_crate(&self, other: &Self) -> bool {
-        let fold = |b: u8| {
-            if b == b'_' {
-                b'-'
-            } else {
-                b.to_ascii_lowercase()
-            }
-        };
         self.0.len() == other.0.len() && self.0.bytes().map(fold).eq(other.0.bytes().map(fold))
+    }
+
+    /// The name in lower case with `-` for each `_`: the same for all names that crates.io would take for the same crate.
+    #[must_use]
+    pub fn folded(self) -> Self {
+        let mut text = ArrayString::new();
+        for b in self.0.bytes() {
+            text.push(char::from(fold(b)));
+        }
+        Self(text)
     }
 
     /// The names one might have meant: every `-` as `_` and every `_` as `-`, where that makes a difference.
@@ -102,6 +105,14 @@ impl CrateName {
     }
 }
 
+/// A byte of a name as it counts when crates.io looks for the same name.
+fn fold(b: u8) -> u8 {
+    match b {
+        b'_' => b'-',
+        _ => b.to_ascii_lowercase(),
+    }
+}
+
 /// The start of `text`, short enough for a message.
 pub(super) fn shorten(text: &str) -> String {
     const SHOWN: usize = 80;
@@ -126,6 +137,14 @@ impl fmt::Debug for CrateName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_the_same_crate_is_folded_alike() {
+        let name = |text| CrateName::parse(text).expect("a name");
+        assert_eq!(name("Serde_JSON").folded(), name("serde-json"));
+        assert!(name("Serde_JSON").is_same_crate(&name("serde-json").folded()));
+        assert_ne!(name("serdejson").folded(), name("serde-json").folded());
+    }
 
     #[test]
     fn every_spelling_comes_once() {

@@ -1,5 +1,6 @@
 //! Policy: which versions may be picked, and what an index file looks like to those who mustn't pick the others. Pure: facts in, answers out.
 
+pub mod advisories;
 mod render;
 mod validity;
 
