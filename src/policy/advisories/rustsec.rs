@@ -104,7 +104,8 @@ fn split(markdown: &str) -> Result<(&str, &str)> {
     let unfenced = || -> Option<(&str, &str)> {
         let markdown = markdown.trim_start_matches('\u{feff}').trim_start();
         let toml = markdown.strip_prefix("```toml")?;
-        toml.split_once("\n```")
+        let (toml, markdown) = toml.split_once("\n```")?;
+        Some((toml.trim_end(), markdown))
     };
     unfenced()
         .ok_or_else(|| broken("it doesn't begin with a block of TOML between ```toml and ```"))
@@ -193,7 +194,7 @@ mod tests {
     fn all_versions_of_the_scoring_system_are_understood() {
         for (vector, score) in [
             ("CVSS:3.0/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", Some(10.0)),
-            ("CVSS:3.1/AV:L/AC:H/PR:L/UI:R/S:U/C:L/I:N/A:N", Some(2.0)),
+            ("CVSS:3.1/AV:L/AC:H/PR:L/UI:R/S:U/C:L/I:N/A:N", Some(2.2)),
             (
                 "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
                 Some(9.3),
@@ -246,7 +247,7 @@ mod tests {
     fn line_ends_of_another_system_and_a_missing_heading_do_no_harm() {
         let text = advisory("", "patched = [\">=1\"]").replace('\n', "\r\n");
         assert!(parse_rustsec(&text).expect("well-formed").is_some());
-        let (front, _) = text.split_once("\r\n\r\n").expect("a body");
+        let (front, _) = text.split_once("\r\n\r\n# ").expect("a body");
         let read = parse_rustsec(front).expect("well-formed");
         assert_eq!(&*read.expect("about a crate").title, "");
     }
