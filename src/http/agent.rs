@@ -1,24 +1,24 @@
-//! [`Agent`]: what a client says it is, as far as the upgrade to HTTP/2 has to know.
+//! [`Agent`]: the program that asks, by its `User-Agent`. Some versions of cargo can't be upgraded to HTTP/2.
 
 use semver::Version;
 
-/// Who asks, by its `User-Agent` (RFC 9110, section 10.1.5).
+/// The program that asks, by its `User-Agent` (RFC 9110, section 10.1.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Agent {
-    /// A cargo of this version.
+    /// Cargo of this version.
     Cargo(Version),
-    /// It calls itself cargo, and its version can't be read.
+    /// Something that calls itself cargo, with a version that can't be parsed.
     UnknownCargo,
     /// Anything else.
     Other,
 }
 
-/// The first cargo whose libcurl (8.3) keeps other transfers off a connection that is still being upgraded. With those before it they ended in stream
-/// errors, partial files and wrong checksums.
+/// The first cargo that can be upgraded. Its libcurl (8.3) puts no other transfer onto a connection that is still being upgraded. Older ones do, and those
+/// transfers ended in stream errors, partial files and wrong checksums.
 const FIRST_TO_UPGRADE: Version = Version::new(1, 74, 0);
 
 impl Agent {
-    /// Reads a `User-Agent`: `cargo 1.74.1 (4c66d18ab 2023-11-20)` as older releases have it, `cargo/1.80.1 (376290515 2024-07-16)` as newer ones do.
+    /// Parses a `User-Agent`. Older releases of cargo send `cargo 1.74.1 (4c66d18ab 2023-11-20)`, newer ones `cargo/1.80.1 (376290515 2024-07-16)`.
     pub fn parse(user_agent: &[u8]) -> Self {
         let Some((name, rest)) = user_agent.split_at_checked(b"cargo".len()) else {
             return Self::Other;
@@ -39,7 +39,7 @@ impl Agent {
         }
     }
 
-    /// Whether it copes with an upgrade to HTTP/2. Of a cargo that can't be read nobody knows, and HTTP/1.1 is right for all.
+    /// Whether it can be upgraded to HTTP/2. A cargo of unknown version isn't: HTTP/1.1 works with every one.
     pub fn takes_upgrade(&self) -> bool {
         match self {
             // As SemVer orders them: 1.74.0-nightly is before 1.74.0.
@@ -60,7 +60,7 @@ mod tests {
         Agent::parse(user_agent.as_bytes()).takes_upgrade()
     }
 
-    /// Up to 1.71, cargo fetched a hundred packages without trouble in two of 24 runs.
+    /// When they were upgraded, cargos up to 1.71 fetched a hundred packages without trouble in 2 of 24 runs only.
     #[test]
     fn no_cargo_before_1_74_is_upgraded() {
         for (user_agent, expected) in [
@@ -140,7 +140,7 @@ mod tests {
             prop_assert_eq!(takes_upgrade(&user_agent), !old && !early, "{}", user_agent);
         }
 
-        /// Whatever stands behind it: what is taken for a cargo is written as one.
+        /// Whatever follows the name: a version is only found if it is written there.
         #[test]
         fn what_calls_itself_cargo_is_cargo_or_unknown(rest: Vec<u8>) {
             let user_agent = [b"cargo/", &rest[..]].concat();

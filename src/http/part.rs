@@ -1,4 +1,4 @@
-//! [`part_of`]: a part cut out of a file that comes chunk by chunk and is checked on the way.
+//! [`part_of`]: cuts a part out of a file that comes in chunks, and gives its end away only when the whole file has been checked.
 
 use bytes::Bytes;
 use futures_util::{
@@ -9,23 +9,23 @@ use futures_util::{
 use super::range::Part;
 use crate::error::Result;
 
-/// A file that is being cut.
+/// A file on its way, of which one part is wanted.
 struct Cut<C: Stream> {
-    /// The whole file from its first byte on; its end is reached only if its checksum holds.
-    /// Asked once more after it, because what is held back comes then.
+    /// The whole file from its first byte on. It ends without an error only if the file's checksum is right. Fused, because it is polled again after its
+    /// end, when what was held back has gone out.
     chunks: Fuse<C>,
     part: Part,
-    /// Where the next chunk starts.
+    /// The offset in the file at which the next chunk begins.
     offset: u64,
-    /// The part's last bytes.
+    /// The last bytes of the part, while they are held back.
     held: Option<Bytes>,
 }
 
-/// So much of a part is held back, in bytes: who waits for the rest of the file holds next to nothing meanwhile.
+/// How many bytes at the end of a part are held back until the file has been checked. Few, because they take memory for as long as that lasts.
 const HELD_BACK: usize = 1 << 10;
 
-/// The bytes of `part` from `chunks`, which are a whole file. The last of them are held back until all chunks have come, which they do only of a file
-/// whose checksum holds: a part is no more complete than a whole when the file is wrong, wherever in it that shows.
+/// The bytes of `part`, cut out of `chunks`, which are a whole file. The last ones are held back until all chunks have come, and those of a file whose
+/// checksum is wrong never all come. So nobody gets a complete part of a wrong file, even if what is wrong lies far behind the part.
 pub(super) fn part_of<C>(chunks: C, part: Part) -> impl Stream<Item = Result<Bytes>>
 where
     C: Stream<Item = Result<Bytes>> + Unpin,
@@ -51,7 +51,7 @@ impl<C: Stream<Item = Result<Bytes>> + Unpin> Cut<C> {
             };
             if self.offset >= self.part.end() && !piece.is_empty() {
                 let last = piece.split_off(piece.len().saturating_sub(HELD_BACK));
-                // A copy, because those bytes may keep all of a chunk.
+                // Copied, because a slice would keep the whole chunk in memory.
                 self.held = Some(Bytes::copy_from_slice(&last));
             }
             if !piece.is_empty() {
@@ -61,7 +61,7 @@ impl<C: Stream<Item = Result<Bytes>> + Unpin> Cut<C> {
         self.held.take().map(Ok)
     }
 
-    /// What of the next chunk belongs to the part.
+    /// Those bytes of the next chunk that belong to the part.
     fn piece_of(&mut self, chunk: Bytes) -> Bytes {
         let start = self.offset;
         self.offset += chunk.len() as u64;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     async fn cut(chunks: Vec<Result<Bytes>>, part: Part) -> Vec<Result<Bytes>> {
-        // As the real ones it may not be asked any more after its end.
+        // Like the real streams, this one may not be polled after its end.
         let chunks = stream::unfold(chunks.into_iter(), |mut chunks| async {
             Some((chunks.next()?, chunks))
         });
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// A range that ends long before the file does would be complete and wrong.
+    /// All bytes of a range may have come long before the file turns out to be wrong. Its client used to have a complete part of a wrong file then.
     #[tokio::test]
     async fn a_part_of_a_file_that_turns_out_wrong_is_never_complete() {
         for size in [1, 7, 50, 100] {

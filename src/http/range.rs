@@ -1,19 +1,19 @@
-//! [`ByteRange`]: which part of a file a client asks for, and what there is of it (RFC 9110, section 14).
+//! [`ByteRange`]: the part of a file that a client asks for with `Range` (RFC 9110, section 14); and [`IfRange`], under which condition.
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// One range of bytes as it was asked for, not yet measured against a file.
+/// A range of bytes as a request has it. How long the file is isn't known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange(RangeSpec);
 
-/// What the header says (section 14.1.1).
+/// The three forms of a range (section 14.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RangeSpec {
-    /// From one byte to another, both included; the first one is never behind the second one.
+    /// `bytes=2-5`: from the first to the second of these bytes, both included. The first is never the larger one.
     Between(u64, u64),
-    /// From this byte to the end.
+    /// `bytes=2-`: from this byte to the end.
     From(u64),
-    /// The last so many bytes.
+    /// `bytes=-2`: the last so many bytes.
     Last(u64),
 }
 
@@ -25,32 +25,32 @@ pub struct Part {
     of: u64,
 }
 
-/// What there is of a range in a file of a certain length.
+/// What a range comes to in a file whose length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// This part.
+    /// This part of the file: answered with 206.
     Part(Part),
-    /// Nothing of it: 416.
+    /// The file has none of these bytes: answered with 416.
     Nothing,
 }
 
 impl ByteRange {
-    /// The range that a request's headers ask for. `None` when they ask for none, for several, in another unit, or in words that aren't a range: all of
-    /// these are answered with the whole (section 14.2).
+    /// The range in a request's headers. `None` when there is no `Range`, or one that has several ranges, another unit than bytes, or a form that isn't
+    /// valid. A server may ignore all of these (section 14.2), and this one answers them with the whole file.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(header::RANGE).iter();
-        // It is no list: two lines of it are no range.
+        // `Range` may not be split over two lines, as lists may.
         match (lines.next(), lines.next()) {
             (Some(value), None) => Self::parse(value.as_bytes()),
             (Some(_), Some(_)) | (None, _) => None,
         }
     }
 
-    /// Reads a value of `Range`, as [`ByteRange::of`] does.
+    /// Reads the value of a `Range` header. `None` for the same reasons as in [`ByteRange::of`].
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
         let (unit, set) = text.split_once('=')?;
-        // Section 14.1: units are named in upper or lower case.
+        // Section 14.1: the case of a unit's name doesn't matter.
         if !unit.eq_ignore_ascii_case("bytes") {
             return None;
         }
@@ -71,13 +71,13 @@ impl ByteRange {
             (first, "") => RangeSpec::From(number(first)?),
             (first, last) => {
                 let (first, last) = (number(first)?, number(last)?);
-                // Section 14.1.1: the other way round it is invalid.
+                // Section 14.1.1: a range whose last byte is before its first is invalid.
                 (first <= last).then_some(RangeSpec::Between(first, last))?
             }
         }))
     }
 
-    /// What there is of it in a file of so many bytes (section 14.1.2).
+    /// What this range comes to in a file of `length` bytes (section 14.1.2).
     pub fn within(&self, length: u64) -> Extent {
         let (first, last) = match self.0 {
             RangeSpec::Between(first, last) => (first, last),
@@ -102,7 +102,7 @@ impl Part {
         self.first
     }
 
-    /// The offset behind its last byte.
+    /// The offset of the byte after its last one.
     pub fn end(&self) -> u64 {
         self.last + 1
     }
@@ -112,14 +112,15 @@ impl Part {
         self.end() - self.first
     }
 
-    /// What `Content-Range` says of it (section 14.4).
+    /// The value of `Content-Range` for it (section 14.4).
     pub fn content_range(&self) -> String {
         let Self { first, last, of } = self;
         format!("bytes {first}-{last}/{of}")
     }
 }
 
-/// Digits, and nothing else. What is too large for a number is beyond every file all the same.
+/// A number of ASCII digits; `str::parse` would take a `+` before them. A number too large for 64 bits becomes the largest one: both are beyond the end
+/// of every file.
 fn number(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -127,19 +128,19 @@ fn number(digits: &str) -> Option<u64> {
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-/// What `If-Range` makes a range depend on.
+/// `If-Range`: a client that has a part of a file already wants the rest only of the same file, and the whole of any other (section 13.1.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IfRange {
-    /// There is none.
+    /// The header isn't there: the range always counts.
     Any,
-    /// The file having this entity tag, or this date of change.
+    /// The range counts if this is the file's entity tag, or the date of its last change.
     Is(HeaderValue),
-    /// Words that are neither: the range doesn't count.
+    /// The header is neither a tag nor a date: the range doesn't count.
     Never,
 }
 
 impl IfRange {
-    /// What these headers say.
+    /// Reads the `If-Range` of a request.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(header::IF_RANGE).iter();
         match (lines.next(), lines.next()) {
@@ -149,7 +150,8 @@ impl IfRange {
         }
     }
 
-    /// The same with nothing of the request's head in it. What is longer than any tag of ours is none of them.
+    /// The same in memory of its own: a header's value shares the memory of the whole head and would keep all of it until the answer is there. A value that
+    /// is longer than any tag of this mirror can't be one, and isn't copied.
     pub(super) fn kept(self) -> Self {
         const MOST: usize = 128;
         match self {
@@ -161,7 +163,7 @@ impl IfRange {
         }
     }
 
-    /// Whether a range counts for what has this `etag`.
+    /// Whether the range counts for a file that has this `etag`.
     pub(super) fn holds(&self, etag: &[u8]) -> bool {
         match self {
             Self::Any => true,
@@ -171,8 +173,8 @@ impl IfRange {
     }
 }
 
-/// Whether the value of an `If-Range` names exactly this entity tag, compared strongly (section 8.8.3.2): a weak one never does. Nor does a date: it holds
-/// only if it is the `Last-Modified` that was sent (section 13.1.5), and a file with a strong tag goes out without one.
+/// Whether the value of an `If-Range` is this entity tag. They are compared strongly: a weak tag equals no other (section 8.8.3.2). A date never counts here.
+/// It would have to be the `Last-Modified` that was sent with the file (section 13.1.5), and a file with a strong tag is sent without one.
 pub fn is_strongly(value: &[u8], etag: &[u8]) -> bool {
     etag.starts_with(b"\"") && value.trim_ascii() == etag
 }

@@ -1,4 +1,4 @@
-//! [`Route`]: what a request's path asks for. No string travels past this line.
+//! [`Route`]: what a request's path asks for. Paths are parsed here, once; everything behind works with typed names and versions.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -9,29 +9,29 @@ use crate::{
     metrics::RouteLabel,
 };
 
-/// What is asked for. A registry that isn't named is the default one.
+/// What a path asks for. `registry` is `None` for the default registry, whose name isn't in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// A registry's config.json.
     ConfigJson {
-        /// Whose.
+        /// Of which registry.
         registry: Option<RegistryName>,
     },
     /// A crate's index file.
     Index {
-        /// In which registry.
+        /// Of which registry.
         registry: Option<RegistryName>,
-        /// Whose, in lower case.
+        /// The crate's name, in lower case as paths have it.
         name: CrateName,
     },
     /// A .crate file.
     Download {
-        /// From which registry.
+        /// Of which registry.
         registry: Option<RegistryName>,
-        /// Which.
+        /// Which crate and version.
         id: CrateId,
     },
-    /// Something of the web API that isn't a download; cargo wants its errors as JSON.
+    /// A path of the web API other than a download. There is nothing under it, and cargo wants to be told so in JSON.
     WebApi {
         /// Of which registry.
         registry: Option<RegistryName>,
@@ -46,12 +46,12 @@ pub enum Route {
     Status,
 }
 
-/// How it is asked for.
+/// The methods that are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// The answer.
+    /// GET: the answer.
     Get,
-    /// The answer without its body.
+    /// HEAD: the answer without its body.
     Head,
 }
 
@@ -59,7 +59,7 @@ impl Verb {
     /// Reads a method.
     ///
     /// # Errors
-    /// [`Kind::MethodNotAllowed`] for what would change something.
+    /// [`Kind::MethodNotAllowed`] for every other method: nothing can be changed here.
     pub fn parse(method: &Method) -> Result<Self> {
         match *method {
             Method::GET => Ok(Self::Get),
@@ -75,10 +75,10 @@ impl Verb {
 }
 
 impl Route {
-    /// Reads a path, percent-encoded as it came.
+    /// Parses a path, which is still percent-encoded.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for paths nothing is under, [`Kind::BadRequest`] for names and versions that can't exist.
+    /// [`Kind::NotFound`] for a path under which there is nothing, [`Kind::BadRequest`] for a name or version that no crate can have.
     pub fn parse(path: &str) -> Result<Self> {
         match path {
             "/" => return Ok(Self::Status),
@@ -126,7 +126,7 @@ impl Route {
         }
     }
 
-    /// What it counts as.
+    /// What requests for it are counted as in the metrics.
     pub fn label(&self) -> RouteLabel {
         match self {
             Self::ConfigJson { .. } => RouteLabel::ConfigJson,
@@ -138,14 +138,14 @@ impl Route {
     }
 }
 
-/// Crate and version of `{crate}/{version}/download`, which is crates.io's form.
+/// The crate and version in `{crate}/{version}/download`, the form of crates.io's API and of its CDN.
 fn download(path: &str) -> Option<(&str, &str)> {
     let (name, rest) = path.split_once('/')?;
     let version = rest.strip_suffix("/download")?;
     (!version.contains('/')).then_some((name, version))
 }
 
-/// Crate and version of `{crate}/{crate}-{version}.crate`, which is its CDN's other form.
+/// The crate and version in `{crate}/{crate}-{version}.crate`, the other form of crates.io's CDN.
 fn file_name(path: &str) -> Option<(&str, &str)> {
     let (name, file) = path.split_once('/')?;
     let version = file.strip_suffix(".crate")?.strip_prefix(name)?;
@@ -153,7 +153,7 @@ fn file_name(path: &str) -> Option<(&str, &str)> {
     (!version.contains('/')).then_some((name, version))
 }
 
-/// A path segment with its percent-encoding undone. A `+` stays one: it means a space only in forms.
+/// A path segment, percent-decoded. A `+` stays a `+`: it means a space in forms only.
 fn decode(segment: &str) -> Result<std::borrow::Cow<'_, str>> {
     percent_decode_str(segment)
         .decode_utf8()
