@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{Cargo, Ended, Mirror, Package, Program, Upstream};
 
-/// More packages than most projects have; each needs two before it, so that the graph is deep.
+/// How many packages the project has: more than most. Each needs the two before it, so that the graph is deep.
 const PACKAGES: usize = 160;
 
 fn name(n: usize) -> String {
@@ -29,7 +29,7 @@ async fn registry() -> Upstream {
         .await
 }
 
-/// The program on one side of the gap: its store in that folder, its settings such that outside is `upstream` and inside nothing.
+/// The program on one side of the gap, with its store in that folder. Outside it has `upstream`, inside it has none.
 struct Side<'a> {
     folder: &'a Path,
     settings: String,
@@ -97,7 +97,7 @@ async fn a_farm_with_no_way_out_builds_what_was_carried_in() {
         2 * PACKAGES
     );
 
-    // Nothing that is used from here on could reach it.
+    // The upstream is gone: nothing from here on can ask it.
     upstream.stop().await;
     inn.done(&["import", &bundle]).await;
     inn.done(&["check", lockfile]).await;
@@ -130,7 +130,7 @@ async fn a_farm_with_no_way_out_builds_what_was_carried_in() {
         missing.stdout
     );
     let list = on_disk("list");
-    // Written beside the answer.
+    // What was missed is written down beside the answer, perhaps after it.
     let wanted = inn.done(&["wanted"]).await.stdout;
     fs::write(&list, &wanted).expect("a list");
     assert!(wanted.contains("newcomer\n"), "{wanted}");

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::support::{Fortress, fortress::LIMIT};
 
-/// Paths that are nearly right find more than noise does.
+/// Paths that are nearly right, because they get further than random text does.
 fn path() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         Just("index".to_owned()),
@@ -72,7 +72,7 @@ fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![any::<Vec<u8>>(), changed]
 }
 
-/// On one thread, so that a panic is seen.
+/// The mirror runs on the test's own thread, so that its panics fail the test.
 #[test]
 fn no_bytes_at_all_make_it_hang_or_fall() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -86,7 +86,7 @@ fn no_bytes_at_all_make_it_hang_or_fall() {
     let outcome = runner.run(&nearly_a_request(), |bytes| {
         let ended = runtime.block_on(async {
             let (mut stream, mut received) = fortress.open(&bytes).await.into_parts();
-            // No more comes: what is incomplete needn't be waited for.
+            // Closed for writing, so that the mirror doesn't wait for the rest of an incomplete request.
             let _ = stream.shutdown().await;
             let closed = timeout(LIMIT, stream.read_to_end(&mut received));
             closed.await.is_ok()

@@ -52,7 +52,7 @@ async fn each_crate_that_is_handed_out_is_a_line() {
         .await;
     let part = mirror.get_with(CRATE, &[("range", "bytes=0-9")]).await;
     assert_eq!(part.status, 206);
-    // Nothing is handed out here.
+    // These hand out no crate.
     let known = mirror.get_with(CRATE, &[("if-none-match", &etag)]).await;
     assert_eq!(known.status, 304);
     client::head(mirror.addr(), CRATE, &[]).await;
@@ -116,7 +116,7 @@ async fn what_must_be_written_down_and_cannot_be_is_not_handed_out() {
         let mirror = mirror.start().await;
         assert_eq!(mirror.get(CRATE).await.status, 200);
         until("a line", || lines(&path).len() == 1).await;
-        // What stands in for a disk that is full.
+        // Every write to it fails as on a full disk.
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("a folder");
         mirror.get(CRATE).await;

@@ -127,7 +127,7 @@ async fn a_retry_after_is_passed_on() {
     for (after, allowed) in [("60", 60..=60), (&in_a_minute, 50..=60)] {
         for status in [429, 503] {
             for path in [SERDE, DOWNLOAD] {
-                // With the retries of every day: none of them may come before that.
+                // With the default number of retries: none of them may come before that.
                 let mirror = Mirror::of(&upstream).start().await;
                 let header = [("retry-after", after)];
                 let rule = upstream.on_everything().fail_with(status, &header, "");
@@ -198,7 +198,7 @@ async fn an_answer_comes_within_25_seconds() {
     let slow = Duration::from_secs(8);
     upstream.on("/sl/ow/slow").slow(slow);
     upstream.on(&upstream.crate_path("slow", "1.0.0")).hang();
-    // Not there under this name; the mirror looks whether it is under the other one.
+    // The index has no crate of this name, so the mirror also looks for the other spelling.
     upstream.on("/a_/b_/a_b_c").hang();
 
     let mirror = Mirror::of(&upstream).start().await;

@@ -6,14 +6,14 @@ use tokio::time::timeout;
 use crate::support::{Connection, Fortress, Frames, fortress::LIMIT, frames};
 use frames::{CARGOS_SETTINGS_PAYLOAD, HEADERS, MAGIC, RST_STREAM, SETTINGS, cargos_offer, frame};
 
-/// Waits for the server to close; what it says before is of no interest.
+/// Waits until the server closes the connection, whatever it sends before.
 async fn is_cut_off(fortress: &Fortress, bytes: &[u8], why: &str) {
     let mut connection = Connection::open(fortress.mirror.addr()).await;
     let (mut stream, _) = {
         connection.send(&bytes[..bytes.len().min(24)]).await;
         connection.into_parts()
     };
-    // It may close before it has taken all.
+    // Writing may fail: the server may close before it has read everything.
     let _ = stream.write_all(&bytes[bytes.len().min(24)..]).await;
     let mut received = Vec::new();
     let closed = timeout(LIMIT, stream.read_to_end(&mut received)).await;

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::support::{Fortress, fortress::LIMIT};
 
-/// A request that must stay hidden: its answer is unlike any other.
+/// A request hidden in another one's body. If the server takes it for a request, it is known by its answer, which is like no other.
 const HIDDEN: &str = "GET /metrics HTTP/1.1\r\nhost: h\r\n\r\n";
 /// The last request of a connection.
 const LAST: &str = "GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
@@ -17,7 +17,7 @@ async fn exchange(fortress: &Fortress, bytes: &[u8]) -> String {
     let (mut stream, mut received) = fortress.open(&all).await.into_parts();
     let closed = timeout(LIMIT, stream.read_to_end(&mut received)).await;
     let shown = String::from_utf8_lossy(bytes);
-    // A reset is an end, too.
+    // The connection may also end with a reset.
     let _ = closed.unwrap_or_else(|_| panic!("it hangs at {shown:?}"));
     String::from_utf8_lossy(&received).into_owned()
 }
@@ -50,7 +50,7 @@ async fn a_body_on_a_get_is_refused_and_never_read_as_a_request() {
             assert!(!answers.contains("crate_mirror_"), "{answers}");
             let statuses = statuses(&answers);
             let first = if method == "PUT" { "405" } else { "400" };
-            // Closing in place of reading a body is as good.
+            // The server may also close the connection instead of reading the body.
             assert!(
                 statuses == [first, "200"] || statuses == [first],
                 "{answers}"
@@ -60,7 +60,7 @@ async fn a_body_on_a_get_is_refused_and_never_read_as_a_request() {
     fortress.stands().await;
 }
 
-/// A proxy in front that reads such a request otherwise would hand one client's answer to another.
+/// When a proxy in front and the mirror disagree on where a request ends, the proxy gives one client's answer to another (request smuggling).
 #[tokio::test]
 async fn a_request_of_two_lengths_is_the_last_of_its_connection() {
     let fortress = Fortress::new().await;
@@ -124,7 +124,7 @@ async fn a_body_in_broken_chunks_ends_its_connection() {
     fortress.stands().await;
 }
 
-/// Nobody who reads from a mirror sends a body worth waiting for.
+/// Requests to a mirror have no use for a body, so one that is slow to come isn't waited for.
 #[tokio::test]
 async fn an_answer_does_not_wait_for_a_body_that_never_comes() {
     let fortress = Fortress::new().await;

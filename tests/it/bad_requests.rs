@@ -131,7 +131,7 @@ async fn a_head_that_is_too_large_is_a_431() {
     fortress.stands().await;
 }
 
-/// Without its end a head would be waited for as long as it trickles in.
+/// Without a limit, a head that never ends would be read for as long as some of it comes.
 #[tokio::test]
 async fn a_head_without_an_end_is_cut_off_at_its_limit() {
     let fortress = Fortress::new().await;
@@ -175,7 +175,7 @@ async fn what_is_not_http_is_refused() {
     ] {
         let status = fortress.status(bytes).await;
         let shown = String::from_utf8_lossy(bytes);
-        // No answer at all is one to what isn't HTTP.
+        // What isn't HTTP may also be answered by closing.
         assert!(
             matches!(status, None | Some(400 | 404 | 505)),
             "{status:?}: {shown:?}"
@@ -222,7 +222,7 @@ async fn methods_nobody_knows_are_not_allowed() {
     fortress.stands().await;
 }
 
-/// RFC 9112, section 3.2: which of two hosts is meant nobody can know, and config.json would name one of them.
+/// RFC 9112, section 3.2: of two `Host` headers neither can be believed, and config.json would repeat one of them.
 #[tokio::test]
 async fn two_hosts_are_a_bad_request() {
     let fortress = Fortress::new().await;

@@ -17,7 +17,7 @@ use crate::support::{
     until,
 };
 
-/// Three crates, one of them in two versions, one with a capital and a version that is nothing but odd.
+/// Three crates: one has two versions, one has a capital in its name and an unusual version.
 fn packages() -> Vec<Package> {
     vec![
         Package::new("alpha", "1.0.0"),
@@ -122,7 +122,7 @@ async fn a_delta_carries_only_what_is_new() {
     export(store.path(), &desk.file("1.tar.zst"), &[])
         .await
         .code(0);
-    // Confirmed again an hour later, which is nothing new.
+    // Upstream confirms the record an hour later. Its content is the same, so that there is nothing new to carry.
     let mut record = Record::read(&record_of(store.path(), "c"));
     let checked = record.header["checked_at"].as_u64().expect("milliseconds");
     record.header["checked_at"] = (checked + 3_600_000).into();
@@ -306,7 +306,7 @@ async fn parts_keep_within_their_size_and_can_each_be_imported_alone() {
     let mut packages: Vec<_> = (0..5)
         .map(|n| Package::new(&format!("crate-{n}"), "1.0.0").payload(sizes[n]))
         .collect();
-    // One crate that fits into no part as a whole.
+    // One crate is larger than a part may be.
     packages.extend((0..4).map(|n| Package::new("large", &format!("1.0.{n}")).payload(600_000)));
     let (_upstream, store) = filled(packages).await;
     let desk = Desk::new();
@@ -355,7 +355,7 @@ async fn fetch_large(store: &Path) {
     fetch(&upstream, store, &[huge]).await;
 }
 
-/// What upstream has replaced or deleted stays in a store for those who hold a Cargo.lock, but no index vouches for it.
+/// A file that upstream has replaced or deleted stays in the store for people with an old Cargo.lock. No index lists it any more, so it isn't exported.
 #[tokio::test]
 async fn what_no_index_lists_is_left_out_and_counted() {
     let (_upstream, store) = filled(packages()).await;

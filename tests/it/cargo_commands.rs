@@ -34,7 +34,7 @@ async fn what_is_pasted_makes_the_mirror_a_registry_with_a_name() {
     let cargo = as_pasted(&mirror).await;
     let ran = cargo.run(&["info", "serde", "--registry", "mirror"]).await;
     ran.success().stdout_contains("version: 1.0.0");
-    // The packages are from crates.io as far as Cargo.lock knows.
+    // Cargo.lock says that the packages are from crates.io.
     let lockfile = cargo.lockfile();
     assert!(
         lockfile.contains("registry+https://github.com/rust-lang/crates.io-index"),

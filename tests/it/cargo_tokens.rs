@@ -58,7 +58,7 @@ async fn a_token_that_is_revoked_builds_no_more() {
     ended.failure().stderr_contains("token rejected for");
 }
 
-/// What the page says is what cargo wants to have, with the token beside it.
+/// What the page says to paste is enough for cargo, together with a token.
 #[tokio::test]
 async fn what_the_page_says_to_paste_works_with_a_token() {
     let (upstream, tokens) = (upstream().await, TokenFile::new());
@@ -78,7 +78,7 @@ async fn what_the_page_says_to_paste_works_with_a_token() {
     cargo.run(&["build"]).await.success();
 }
 
-/// For clients that can't send headers, and for cargo without any credentials.
+/// A token in the path is for clients that can't send headers, and for a cargo without credentials.
 #[tokio::test]
 async fn cargo_builds_with_a_token_in_the_path() {
     let (upstream, tokens) = (upstream().await, TokenFile::new());

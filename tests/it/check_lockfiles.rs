@@ -103,7 +103,7 @@ async fn what_comes_from_elsewhere_is_lacking_too() {
     assert_eq!(ended.code, Some(0), "its own parts are there: {ended:?}");
 }
 
-/// Who is asked whether it can be built must not make it worse, nor have a mirror look again.
+/// A check changes nothing in the store, and makes no running mirror look at it again.
 #[tokio::test]
 async fn a_check_changes_nothing() {
     let (_upstream, program) = filled().await;
@@ -218,7 +218,7 @@ async fn the_first_column_is_what_prefetch_takes() {
     assert_eq!(program.run().await.code, Some(0));
 }
 
-/// Everything missing is what a misspelt store would come to.
+/// A misspelt `store.path` would otherwise look like a store from which everything is missing.
 #[tokio::test]
 async fn a_store_that_is_not_there_is_named_and_not_made() {
     let upstream = a_registry().await;

@@ -8,9 +8,9 @@ use crate::support::{Mirror, MirrorBuilder, Package, Reply, Rule, Upstream, When
 
 const SERDE: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
-/// Crates the mirror doesn't have.
+/// Crates that the mirror hasn't stored.
 const OTHERS: [&str; 5] = ["tokio", "anyhow", "regex", "bytes", "rayon"];
-/// So many failures in a row open it, when they are of different objects or no answers at all.
+/// How many failures in a row open the circuit. They count when they concern different objects, or when there was no answer at all.
 const FAILURES: usize = 5;
 
 /// A way in which requests go wrong.
@@ -52,7 +52,8 @@ fn index(name: &str) -> String {
     format!("/index/{}", crate::support::index_path(name))
 }
 
-/// Once the circuit is open no request comes without a pause before it, each twice as long as the last one. A slow machine lives to see some of them.
+/// Once the circuit is open, a pause comes before every request, each twice as long as the one before. On a slow machine some pauses end during the test,
+/// so a few requests may come.
 #[track_caller]
 fn assert_left_alone(upstream: &Upstream) {
     let seen = upstream.requests();
@@ -70,7 +71,7 @@ fn assert_stale(reply: &Reply) {
     assert_eq!(seen, (200, Some("stale"), true), "{}", reply.text());
 }
 
-/// A 503 that says when to come back; returns how many seconds that is.
+/// Checks that this is a 503 with `Retry-After`, and returns its seconds.
 #[track_caller]
 fn told_to_wait(reply: &Reply) -> u64 {
     reply.assert_unavailable("an open circuit");
@@ -79,7 +80,7 @@ fn told_to_wait(reply: &Reply) -> u64 {
     seconds.parse().expect("whole seconds")
 }
 
-/// Asks until it is told when to come back. On a slow machine the pause may be over, and the answer be that of a probe.
+/// Asks until the answer is such a 503. On a slow machine the pause may have ended, and the answer is that of a probe.
 async fn resting(mirror: &Mirror, path: &str) -> Reply {
     let told = |reply: &Reply| reply.header("retry-after").is_some();
     mirror.get_until(path, told).await
@@ -109,7 +110,7 @@ async fn state(mirror: &Mirror, upstream: &Upstream) -> String {
     line.expect("a line about that host").to_owned()
 }
 
-/// Without it every request during an outage waits for its own timeouts, and an overloaded host is asked the more the worse it gets.
+/// Without a circuit every request during an outage waits for its own timeouts, and a host that is overloaded is asked even more often.
 #[tokio::test]
 async fn a_host_that_keeps_failing_is_left_alone_and_copies_are_served_at_once() {
     let upstream = upstream().await;
@@ -138,7 +139,7 @@ async fn what_is_not_here_is_a_503_that_says_when_to_come_back() {
     assert_left_alone(&upstream);
 }
 
-/// A host that comes back must not be met by all who waited for it.
+/// A host that has just come back must not be asked by everybody at once.
 #[tokio::test]
 async fn after_the_pause_one_request_at_a_time_finds_out_and_closes_the_circuit() {
     let upstream = upstream().await;
@@ -186,7 +187,7 @@ async fn a_probe_that_fails_makes_the_pause_longer() {
     assert_eq!(asked.len(), 2);
 }
 
-/// Retries span the pause: who was on the way when the circuit opened isn't turned away for it.
+/// Requests that were under way when the circuit opened go on: their retries outlast the pause.
 #[tokio::test]
 async fn a_request_under_way_when_the_circuit_opens_is_served_when_upstream_is_back() {
     let upstream = upstream().await;
@@ -256,7 +257,7 @@ async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
     assert_eq!(gauge(&mirror, &files).await, 0.0);
 }
 
-/// A registry that asks to be left alone and isn't blocks whoever asks.
+/// A registry that asks for a pause and doesn't get it blocks the client.
 #[tokio::test]
 async fn a_host_that_asks_several_times_to_be_left_alone_is() {
     let upstream = upstream().await;
@@ -264,7 +265,7 @@ async fn a_host_that_asks_several_times_to_be_left_alone_is() {
         let mirror = mirror_of(&upstream).start().await;
         assert_eq!(mirror.get(SERDE).await.status, 200);
         upstream.clear_log();
-        // So long that no machine is too slow for what follows.
+        // Long enough for the slowest machine to do what follows before it is over.
         let header = [("retry-after", "60")];
         let failing = upstream.on_everything().fail_with(status, &header, "");
         for name in &OTHERS[..3] {
@@ -322,7 +323,7 @@ async fn an_object_that_is_to_be_left_alone_is_for_that_long() {
     }
 }
 
-/// Each of these was taken for the host's trouble, or could have been.
+/// Failures of one object that say nothing about the host. Some of them used to open the circuit.
 #[tokio::test]
 async fn one_path_that_fails_redirects_that_lead_nowhere_and_refusals_open_nothing() {
     let ways: [Way; 6] = [
@@ -358,7 +359,7 @@ async fn one_path_that_fails_redirects_that_lead_nowhere_and_refusals_open_nothi
     }
 }
 
-/// Downloads every one of `OTHERS` once, from an upstream whose answers break off as `happens` has it.
+/// Downloads each of `OTHERS` once, from an upstream whose answers break off as `happens` says.
 async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirror, Rule) {
     let impatient = "[upstream]\nretries = 0\nstall_timeout = \"200ms\"";
     let mirror = Mirror::of(upstream).settings(impatient).start().await;
@@ -374,7 +375,7 @@ async fn break_off(upstream: &Upstream, happens: fn(When<'_>) -> Rule) -> (Mirro
     (mirror, failing)
 }
 
-/// A host that answers every head and then stalls used to be asked for ever, and to cost each client the whole stall.
+/// A host that answers every request with a head and then stalls used to be asked again and again, and every client waited for the whole stall.
 #[tokio::test]
 async fn a_host_whose_answers_break_off_is_left_alone_too() {
     let ways: &[Way] = &[
@@ -414,7 +415,7 @@ async fn a_large_download_that_gets_on_between_its_breaks_does_not_open_the_circ
     assert_eq!(gauge(&mirror, &upstream).await, 0.0);
 }
 
-/// All of each file had come; only the word that it was all hadn't.
+/// All bytes of each file had come, but not the end of the answer. Five of these used to open the circuit.
 #[tokio::test]
 async fn crates_that_only_lose_their_end_do_not_open_the_circuit() {
     let packages = OTHERS.into_iter().map(|name| Package::new(name, "1.0.0"));

@@ -77,7 +77,7 @@ enum Error {
     Stream,
 }
 
-/// The code of the error that ends `stream` or the connection; none when it ends without a word.
+/// The error code that ends `stream` or the connection; none when it ends without one.
 async fn error(client: &mut Frames, stream: u32) -> Option<(Error, u32)> {
     let ends = |f: &Frame| f.kind == GOAWAY || f.kind == RST_STREAM && f.stream == stream;
     let seen = client.until(ends).await;
@@ -92,7 +92,7 @@ async fn error(client: &mut Frames, stream: u32) -> Option<(Error, u32)> {
 
 type Case = (&'static str, fn(u32) -> Vec<u8>, Error, &'static [u32]);
 
-/// The right code, or that of an error without one of its own, which h2 has for whatever its reader of frames refuses.
+/// The code that the RFC asks for, or PROTOCOL_ERROR, which h2 sends for everything that its frame reader refuses.
 fn is_right(code: u32, codes: &[u32]) -> bool {
     codes.contains(&code) || code == PROTOCOL_ERROR
 }
@@ -633,12 +633,12 @@ async fn windows_are_kept_to_the_byte() {
     fortress.stands().await;
 }
 
-/// Section 5.1.2, and 8.7: what is refused so may be asked again.
+/// Sections 5.1.2 and 8.7: streams beyond the limit are refused with REFUSED_STREAM, which means that they may be asked for again.
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
     let fortress = Fortress::new().await;
     for (mut client, first) in ways_in(&fortress).await {
-        // No window: what is asked for stays open.
+        // Without a window the answers can't be sent, so the streams stay open.
         client.send_bytes(&setting(4, 0)).await;
         let streams: Vec<u32> = (0..260).map(|n| first + 2 * n).collect();
         for stream in &streams {
@@ -658,7 +658,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_answered() {
     fortress.stands().await;
 }
 
-/// Section 6.8: who says that it will ask no more still gets what it has asked for.
+/// Section 6.8: a client that sends GOAWAY still gets the answers to what it has asked for.
 #[tokio::test]
 async fn a_client_that_says_goodbye_gets_its_answers() {
     let fortress = Fortress::new().await;

@@ -91,7 +91,7 @@ async fn a_corrupt_crate_is_not_served_even_if_there_is_nothing_else() {
     }
 }
 
-/// A file too large for memory is found out while it is sent: its client is cut off, and the next one has the right file.
+/// A file too large for memory is checked while it is sent. Its client is cut off when it turns out wrong, and the next client gets the right file.
 #[tokio::test]
 async fn a_corrupt_crate_too_large_for_memory_is_cut_off_and_fetched_again() {
     let upstream = upstream().await;
@@ -103,7 +103,7 @@ async fn a_corrupt_crate_too_large_for_memory_is_cut_off_and_fetched_again() {
         happens(&stored, &other);
         let path = download("large");
         let first = client::try_request(mirror.addr(), "GET", &path, &[]).await;
-        // What is found out before the first byte goes out need not cut anybody off.
+        // Damage that shows before the first byte goes out cuts nobody off: the client gets the right file.
         if let Ok(reply) = first {
             let right = reply.status == 200 && reply.body == file;
             assert!(right || !reply.complete, "{damage}: a complete wrong file");
@@ -120,7 +120,7 @@ async fn a_corrupt_crate_too_large_for_memory_is_cut_off_and_fetched_again() {
     }
 }
 
-/// The slow client's check fails long after the file was replaced; what it drops then is the good one.
+/// A slow client's check may fail long after the corrupt file has been replaced. The file that it finds then is the good one, which has to stay.
 #[tokio::test]
 async fn a_slow_client_of_a_corrupt_file_does_not_take_the_good_one_away() {
     let content = "all the same".repeat(1_500_000);

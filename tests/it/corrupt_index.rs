@@ -28,7 +28,7 @@ async fn that_has_stored(upstream: &Upstream) -> Mirror {
     mirror.restart().await
 }
 
-/// Damage that leaves a record and an index file in it.
+/// Damage after which there still is a record with an index file in it.
 const SLY_DAMAGES: &[Damage] = &[
     ("another checksum in its body", |file, _| {
         let mut record = Record::read(file);
@@ -105,7 +105,7 @@ async fn a_corrupt_index_record_is_not_served_even_if_there_is_nothing_else() {
     }
 }
 
-/// A date or an ETag that isn't upstream's could pin an old file for good.
+/// With a wrong date or ETag, upstream could answer 304 for ever, and an old file would stay.
 #[tokio::test]
 async fn no_flipped_bit_in_a_records_header_hides_a_change() {
     // One crate for every byte of a header.

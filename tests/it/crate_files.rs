@@ -84,7 +84,7 @@ async fn a_file_that_is_not_what_the_index_says_fails_with_the_mirrors_sentence_
     );
 }
 
-/// A file that is larger than one chunk has begun to reach cargo when its checksum turns out wrong.
+/// Cargo has the beginning of a file with several chunks before its checksum turns out to be wrong.
 #[tokio::test]
 async fn a_large_wrong_file_is_never_complete_for_cargo_and_not_kept() {
     let package = Package::new("large", "1.0.0").payload(2_000_000);

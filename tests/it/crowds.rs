@@ -14,8 +14,8 @@ use crate::support::{Package, Process, Upstream};
 
 const HELD: &str = "/index/he/ld/held";
 
-/// Asks for the same thing so many times at once over one connection, as cargo does: with no more under way than the server wants, the others after
-/// them. Gives how many were answered with status 200.
+/// Makes the same request so many times over one connection. As cargo does, it has no more requests under way than the server allows, and makes the others
+/// after them. Returns how many were answered with 200.
 async fn crowd(server: SocketAddr, requests: usize) -> usize {
     let socket = TcpStream::connect(server).await.expect("a connection");
     let io = TokioIo::new(socket);

@@ -1,4 +1,4 @@
-//! Index records say themselves how old they are: no word of a bundle makes a crate old for ever, or one that can't be served.
+//! Dates in bundles: an index record carries its own dates, and whatever a bundle says there, its crate can be served and doesn't stay old for ever.
 
 use std::{
     fs,
@@ -86,7 +86,7 @@ async fn a_stored_record_of_a_time_to_come_gives_way_to_every_other() {
     assert_eq!(objects(store.path()), whole);
 }
 
-/// It used to end every request for the crate.
+/// Such a record used to make every request for its crate fail.
 #[tokio::test]
 async fn a_stored_record_that_no_date_can_be_made_of_is_fetched_anew() {
     let package = Package::new("alpha", "1.0.0");
@@ -105,7 +105,7 @@ async fn a_stored_record_that_no_date_can_be_made_of_is_fetched_anew() {
     );
 }
 
-/// A running mirror may write at the same time, hundreds of entries after the import has looked.
+/// A running mirror may write a newer record after the import has looked at the old one, hundreds of entries before.
 #[test]
 fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
     let now = SystemTime::now();

@@ -18,7 +18,7 @@ use crate::{
     support::{Mirror, client, until},
 };
 
-/// For root a mode forbids nothing; no one may make files in `/proc`.
+/// The store's temporary folder leads into `/proc`, where nobody can make files. Modes wouldn't do: tests may run as root, whom they don't stop.
 #[tokio::test]
 async fn a_folder_that_may_not_be_written_to_stops_nobody() {
     let upstream = upstream().await;
@@ -39,7 +39,7 @@ async fn a_folder_that_may_not_be_written_to_stops_nobody() {
     }
 }
 
-/// For root no mode makes a folder unreadable; a link that leads to itself can't be followed by anybody.
+/// The store's folders are links that lead to themselves, which nobody can follow. Modes wouldn't do: tests may run as root, whom they don't stop.
 #[tokio::test]
 async fn a_folder_that_cannot_be_read_stops_nobody() {
     let upstream = upstream().await;
@@ -146,7 +146,7 @@ async fn a_disk_with_errors_costs_nobody_an_answer_and_is_written_to_again() {
     }
 }
 
-/// Its head can be read, so that it looks as if it could be served: every client used to be cut off in the same place, for as long as the file was there.
+/// The beginning of the file can be read, so that an answer begins. Every client used to be cut off at the same place, for as long as the file was there.
 #[tokio::test]
 async fn a_large_file_with_a_bad_block_is_fetched_again() {
     let upstream = upstream().await;

@@ -118,7 +118,7 @@ async fn config_json_is_asked_for_once_however_many_crates_are_fetched() {
     assert_eq!(upstream.count("config.json"), 1);
 }
 
-/// Whoever answers there, the file has to be the one in the index.
+/// Whichever server answers, the file has to have the checksum that the index says.
 #[tokio::test]
 async fn a_dl_that_leads_elsewhere_is_followed_and_checked() {
     let elsewhere = Upstream::new()

@@ -120,7 +120,7 @@ async fn a_name_that_is_not_canonical_is_a_404_that_names_the_canonical_one() {
         ("openssl_src/110.0.0", "openssl-src"),
         ("serde-json/9.9.9", "serde_json"),
     ] {
-        // Whether the index file is new to the mirror or in its memory.
+        // Once when the mirror has to fetch the index file, and once when it is in memory.
         for _ in 0..2 {
             let path = format!("/api/v1/crates/{asked}/download");
             let reply = mirror.get(&path).await;

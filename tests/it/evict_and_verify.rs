@@ -135,7 +135,7 @@ async fn a_clean_store_is_found_clean_and_counted() {
     ran.code(0).stdout_contains("0 objects of");
 }
 
-/// A path that is misspelt would be made, found empty, and called clean.
+/// The folder of a misspelt path would be made, found to be empty, and called clean.
 #[tokio::test]
 async fn a_store_that_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -153,7 +153,7 @@ async fn a_store_that_is_not_there_is_not_made() {
     }
 }
 
-/// On a copy, a snapshot, a disk that Linux doesn't write to any more.
+/// A store may be a copy, a snapshot, or a disk that Linux has made read-only after errors.
 #[tokio::test]
 async fn verifying_writes_nothing_and_needs_no_leave_to() {
     let Some(disk) = SmallDisk::mount() else {

@@ -171,7 +171,7 @@ async fn a_full_disk_stops_nobody_and_is_written_to_again_when_there_is_room() {
     }
 }
 
-/// Half of the file is in a file on the disk, the other half has no place there.
+/// The disk is full when half of the download is in a file there.
 #[tokio::test]
 async fn a_disk_that_fills_in_the_middle_of_a_download_cuts_nobody_off() {
     let Some(disk) = SmallDisk::mount() else {
@@ -197,7 +197,7 @@ async fn a_disk_that_fills_in_the_middle_of_a_download_cuts_nobody_off() {
     }
     assert_eq!(upstream.crate_requests().len(), 1);
     until_failures(&mirror, 1).await;
-    // One that fills the disk by itself.
+    // This crate alone is larger than the disk.
     filler.remove();
     let before = mirror.metric(FAILURES).await as u32;
     assert_served(&mirror, &upstream, "huge").await;
@@ -212,7 +212,7 @@ async fn a_disk_that_fills_in_the_middle_of_a_download_cuts_nobody_off() {
     assert_eq!(temporary().count(), 0, "temporary files are left");
 }
 
-/// What Linux makes of a disk that fails.
+/// Linux makes a file system read-only when its disk fails.
 #[tokio::test]
 async fn a_disk_that_becomes_read_only_is_read_and_written_to_again_when_it_may_be() {
     let Some(disk) = SmallDisk::mount() else {
@@ -266,7 +266,7 @@ async fn a_store_folder_that_vanishes_is_made_again() {
     fs::remove_dir_all(mirror.store()).expect("remove");
     gate.open();
     assert_right(&client.reply().await, &upstream, "large-3");
-    // The file that was being written is gone; a request that doesn't join what is left of that download brings another one.
+    // That download can't be read any more, because its file is gone. A request that comes after it begins a new one.
     let stored = |path: &String| path.starts_with("crates-io/crates/la/rg/large-3/");
     for _ in 0..1000 {
         let reply = mirror.get(&path).await;
@@ -279,7 +279,7 @@ async fn a_store_folder_that_vanishes_is_made_again() {
     panic!("never stored");
 }
 
-/// Somebody's script, or a mount that didn't come.
+/// The folder may be removed by a script, or its mount may go.
 #[tokio::test]
 async fn a_file_in_the_place_of_the_store_stops_nobody() {
     let upstream = upstream().await;

@@ -61,8 +61,8 @@ async fn begin(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends what `flood` makes of 0, 1, 2 and so on until it makes nothing more or the other side has enough, reading what comes back. Returns how
-/// many pieces were sent.
+/// Sends what `flood` returns for 0, 1, 2 and so on, until it returns `None` or the server closes, and reads what comes back. Returns how many pieces were
+/// sent.
 fn attack(
     mirror: &Process,
     flood: impl Fn(u32) -> Option<Vec<u8>> + Send + 'static,
@@ -128,7 +128,7 @@ async fn requests_that_are_taken_back_at_once_do_not_pile_up() {
     };
     let attacks = (0..4).map(|_| attack(&mirror, flood)).collect();
     survives(&mirror, before, attacks).await;
-    // What was asked of upstream by then is as bounded as ever.
+    // The requests to upstream by then are no more than always.
     assert!(gate.waiting() <= 64, "{} under way", gate.waiting());
     gate.open();
     drop(upstream);

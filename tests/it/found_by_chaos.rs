@@ -2,8 +2,8 @@
 
 use crate::support::{Mirror, Package, Upstream};
 
-/// A resumed download's clients have been told a length. Upstream then sent a longer file, and what came after the held-back chunk released wrong bytes
-/// up to that length: a complete wrong file.
+/// Clients of a resumed download were told a length, and upstream then sent a longer file. The bytes beyond that length pushed out the chunk that was held
+/// back, so that clients got as many wrong bytes as they had been told: a complete wrong file.
 #[tokio::test]
 async fn a_resumed_download_that_grows_never_completes_its_first_length() {
     let upstream = Upstream::new()

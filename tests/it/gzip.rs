@@ -42,7 +42,7 @@ async fn who_takes_gzip_gets_it_and_it_decodes_to_what_the_others_get() {
     }
 }
 
-/// Hundreds who waited for a cold file used to be sent ten times as much, because its twin was still to be made.
+/// Hundreds of clients that waited for a cold file used to get it plain, ten times as large, because its gzip variant hadn't been made yet.
 #[tokio::test]
 async fn what_upstream_sent_gzipped_goes_out_gzipped_at_once_however_large() {
     let text = |_| fastrand::alphanumeric();
@@ -75,7 +75,7 @@ async fn both_renditions_have_the_same_validators_and_vary() {
     }
 }
 
-/// gzip's own bytes and the work outweigh the gain.
+/// Small files gain less than gzip's own header and the work cost.
 #[tokio::test]
 async fn what_is_no_larger_than_a_kilobyte_is_sent_as_it_is() {
     for (length, expected) in [(1024, None), (1025, Some("gzip"))] {
@@ -166,7 +166,7 @@ async fn head_tells_the_length_of_the_rendition_that_get_would_send() {
     }
 }
 
-/// Made here anew, it would be missing from the first answers of a stampede, and each of them many times as large.
+/// If upstream's gzip were thrown away and made anew, the first answers of a stampede would go out plain, and many times as large.
 #[tokio::test]
 async fn what_upstream_sent_gzipped_goes_out_gzipped_from_the_first_answer_on() {
     let package = |patch: u32| Package::new("serde", &format!("1.0.{patch}"));

@@ -88,7 +88,7 @@ async fn little_is_sent_before_the_client_has_gone_on_in_http2() {
     }
 }
 
-/// What has not gone out by then is no reason to keep the connection.
+/// When its time is over, a connection is closed although not everything has gone out.
 #[tokio::test]
 async fn a_client_that_never_goes_on_in_http2_is_let_go() {
     let upstream = upstream().await;
@@ -237,7 +237,7 @@ async fn a_stop_lets_an_upgraded_request_finish() {
     gate.open();
     loop {
         match frames.next().await {
-            // Nothing ends before the client has shown that it heard of the end.
+            // The server waits with its last GOAWAY until the client has answered its ping.
             Some(ping) if ping.kind == PING => frames.send(PING, 1, 0, &ping.payload).await,
             Some(other) => seen.push(other),
             None => break,

@@ -19,7 +19,7 @@ use crate::{
     support::{Connection, Mirror, MirrorBuilder, Package, Upstream, client, index_path, until},
 };
 
-/// Short, so that the tests are; no shorter, because a machine that is busy with other tests must not be taken for a disk that hangs.
+/// `store.stall_timeout` here. Short, so that the tests are; not shorter, because on a busy machine a disk that is well would seem to hang.
 const STALL_TIMEOUT: &str = "stall_timeout = \"1s\"";
 /// Everything.
 const ALL: &[Touch] = &[
@@ -31,14 +31,14 @@ const ALL: &[Touch] = &[
     Touch::Remove,
 ];
 
-/// What holds a disk's threads. Dropped, it lets them go: a test's runtime waits for them.
+/// Makes a disk hang: threads that touch it are held here. They are let go when this is dropped, because the end of a test's runtime waits for them.
 #[derive(Default)]
 struct Hang(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
     held: &'static [Touch],
-    /// So many that save something pass all the same.
+    /// How many saving operations still pass.
     saves: usize,
     stuck: usize,
 }
@@ -61,14 +61,14 @@ impl Hang {
         })
     }
 
-    /// From now on whoever touches the disk so stays.
+    /// From now on operations of this kind hang.
     fn hold(&self, held: &'static [Touch]) {
         let (state, changed) = &*self.0;
         state.lock().unwrap_or_else(PoisonError::into_inner).held = held;
         changed.notify_all();
     }
 
-    /// The same with everything, but for the next one that saves something.
+    /// From now on all operations hang, but for the next one that saves something.
     fn hold_all_but_one_save(&self) {
         self.0
             .0
@@ -144,7 +144,7 @@ async fn memory_and_upstream_serve_everybody_while_the_disk_hangs() {
     assert!(stopped.is_ok(), "it waits for the disk");
 }
 
-/// A pool that is full may take no writes and be read all the same.
+/// A disk may hang for writes only, as a storage pool without space does.
 #[tokio::test]
 async fn what_is_stored_is_read_while_writes_hang() {
     let hang = Hang::default();
@@ -210,7 +210,7 @@ async fn a_disk_that_is_back_is_read_and_written_to_again() {
     );
 }
 
-/// Its half of a file is stuck on the disk; whoever reads it must hear of that, and the next one gets a new one.
+/// Half of the download is in a file on the disk that hangs. Its clients must be told, and the next request begins a new download.
 #[tokio::test]
 async fn a_disk_that_hangs_in_the_middle_of_a_download_keeps_nobody_waiting() {
     let hang = Hang::default();
@@ -226,11 +226,11 @@ async fn a_disk_that_hangs_in_the_middle_of_a_download_keeps_nobody_waiting() {
     gate.open();
     let reply = timeout(Duration::from_secs(20), client.reply()).await;
     assert!(!reply.expect("an end").complete, "by what?");
-    // Whoever comes from now on has other bytes, also while that download is on its way to its end.
+    // Requests from now on don't join that download, although it hasn't ended yet.
     assert_had(&mirror, &upstream, "large").await;
 }
 
-/// A download that waits for upstream doesn't notice that its file can't be read any more. Everybody who joined it was cut off.
+/// A download that waits for upstream doesn't notice by itself that its file can't be read any more. Every client that joined it used to be cut off.
 #[tokio::test]
 async fn a_download_that_can_not_be_read_any_more_is_joined_by_nobody() {
     let hang = Hang::default();
@@ -253,7 +253,7 @@ async fn a_download_that_can_not_be_read_any_more_is_joined_by_nobody() {
     }
 }
 
-/// All of a file is there, and the disk hangs when it is to get its name. As long as it did, whoever asked joined that download and was cut off.
+/// The disk hangs when a complete file is about to be renamed. For as long as it did, every client joined that download and was cut off.
 #[tokio::test]
 async fn a_disk_that_hangs_at_the_end_of_a_download_cuts_off_nobody_else() {
     let hang = Hang::default();
@@ -310,7 +310,7 @@ async fn a_disk_that_hangs_in_the_middle_of_a_stored_file_keeps_nobody_waiting()
     assert_right(&mirror.get(&path).await, &upstream, "large");
 }
 
-/// It was upstream that was blamed.
+/// The answers used to blame upstream.
 #[tokio::test]
 async fn a_copy_that_the_disk_does_not_give_is_said_to_be_its_fault() {
     let hang = Hang::default();
@@ -354,7 +354,7 @@ async fn a_crate_that_the_disk_does_not_give_is_said_to_be_its_fault() {
     );
 }
 
-/// Offline a look at the disk stands before every answer, also one from memory.
+/// Offline, the mirror looks at the disk before every answer, even one from memory.
 #[tokio::test]
 async fn what_is_in_memory_is_served_offline_while_the_disk_hangs() {
     let hang = Hang::default();

@@ -62,7 +62,7 @@ async fn a_head_that_is_large_and_within_bounds_is_read() {
     assert_eq!(body, upstream.index_file("serde").into_bytes());
 }
 
-/// A host of 16 KB would be in config.json twice, and as often as it is asked for.
+/// config.json repeats the host twice, so that a host of 16 KB would become an answer of 32 KB.
 #[tokio::test]
 async fn a_host_that_is_longer_than_any_name_is_a_bad_request() {
     let (_upstream, mirror) = mirror().await;

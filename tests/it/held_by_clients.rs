@@ -36,8 +36,8 @@ async fn shrinks_to(mirror: &Process, most: u64) {
     }
 }
 
-/// What README says of a request that waits, and that it is so whatever its head says. One handle on a word of a head used to keep all of it, and what
-/// it was read into: 45 KB.
+/// A waiting request takes as little as README says, whatever is in its head. A single reference to one header used to keep the whole head and the buffer
+/// that it was read into: 45 KB.
 #[tokio::test]
 async fn a_request_that_waits_takes_5_kb_whatever_its_head_says() {
     let _alone = crate::support::memory_is_measured().await;
@@ -137,12 +137,12 @@ async fn answers_that_nobody_takes_are_small_and_end_with_their_connection() {
     shrinks_to(&mirror, before + 16 * MB).await;
 }
 
-/// However many wait, the process stays within its budget and 100 MB, and who comes when there is no more room is told so.
+/// However many clients wait, the process takes its budget and at most 100 MB more. When there is no more room, requests are refused with a sentence.
 #[tokio::test]
 async fn requests_for_which_there_is_no_room_are_told_so() {
     let _alone = crate::support::memory_is_measured().await;
     const CONNECTIONS: u32 = 120;
-    // As many as a connection may have among so many.
+    // As many requests as each connection may have when there are this many connections.
     const STREAMS: u32 = 100;
     let (_upstream, gate, mirror, _folder) = mirror("[memory]\nbudget = \"1MiB\"").await;
     let before = mirror.peak_memory();
@@ -159,7 +159,7 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
     gate.await_waiting(1).await;
     let (mut refused, mut waiting) = (0, Vec::new());
     for mut client in clients {
-        // The first answer to a ping may go before that to a request, the second doesn't.
+        // The answer to the first ping may come before those to the requests, that to the second can't.
         let mut frames = client.until(|frame| frame.is_ack(PING)).await;
         frames.extend(client.ping().await);
         let told = frames.iter().filter(|frame| frame.kind == DATA);
@@ -204,7 +204,8 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
 const LARGE: &str = "/api/v1/crates/large/1.0.0/download";
 const LARGE_SIZE: usize = 3_000_000;
 
-/// What was read for 2,000 answers that nobody took was nobody's: 64 KB each, for as long as their clients liked. Who takes his gets it meanwhile.
+/// 2,000 answers that their clients don't take used to keep a block of 64 KB each, for as long as the clients liked, and no budget counted them. A client
+/// that does take its answer gets it meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_of_stored_crates_that_nobody_takes_are_small_and_hold_up_nobody() {
     let _alone = crate::support::memory_is_measured().await;
@@ -224,7 +225,7 @@ async fn blocks_of_stored_crates_that_nobody_takes_are_small_and_hold_up_nobody(
     drop(clients);
 }
 
-/// The same while it arrives, from the file that it is collected in.
+/// The same for a crate that is still being downloaded, and is read from the file that it arrives in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_of_arriving_crates_that_nobody_takes_are_small_and_hold_up_nobody() {
     let _alone = crate::support::memory_is_measured().await;
@@ -282,7 +283,7 @@ async fn nobody_takes(mirror: &Process) -> Vec<Frames> {
     clients
 }
 
-/// Heads that aren't whole were nobody's: 44 KB a connection over HTTP/1.1, 78 KB over HTTP/2, and there for ever.
+/// Heads that were only half there used to be counted by no budget, and stayed for ever: 44 KB a connection over HTTP/1.1, 78 KB over HTTP/2.
 #[tokio::test]
 async fn heads_that_do_not_end_have_room_like_everything_else() {
     let _alone = crate::support::memory_is_measured().await;
@@ -319,7 +320,7 @@ async fn half_heads(name: &str, half: &[u8]) {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut client = Frames::after_upgrade(Connection::open(mirror.addr()).await);
-        // Who isn't let in may be told so before all is sent.
+        // A connection that is refused may be told so before it has sent everything.
         let _ = client.try_send_bytes(half).await;
         clients.push(client);
     }

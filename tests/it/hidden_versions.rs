@@ -7,7 +7,7 @@ use crate_mirror::{
 };
 use proptest::prelude::*;
 
-/// What a line may say of `yanked`, other than that it is.
+/// What a line may have for `yanked` when the version isn't yanked.
 const NOT_YANKED: [&str; 4] = [
     "",
     r#""yanked":false"#,
@@ -16,7 +16,7 @@ const NOT_YANKED: [&str; 4] = [
 ];
 const YANKED: &str = r#""yanked":true"#;
 
-/// What a search of the text would find in its place.
+/// Other text that looks like the field, for an implementation that searches in place of parsing.
 const DECOYS: [&str; 5] = [
     r#""features":{"yanked":["dep:yanked"],"\"yanked\":false":[]}"#,
     r#""deps":[{"name":"yanked","req":"^1","yanked":false}]"#,
