@@ -22,7 +22,7 @@ const MIB: u64 = 1 << 20;
 const BESIDE: u64 = 100_000_000;
 const MB: usize = 1_000_000;
 
-/// How many there are of something: fewer in an ordinary run, whose program isn't optimised, than when `CRATE_MIRROR_TEST_FULL=1` asks for all.
+/// How many of something a test uses: `all` with `CRATE_MIRROR_TEST_FULL=1`, else fewer, because the program of an ordinary run isn't optimised.
 fn so_many(ordinary: usize, full: usize) -> usize {
     match std::env::var_os("CRATE_MIRROR_TEST_FULL") {
         Some(_) => full,
@@ -30,7 +30,7 @@ fn so_many(ordinary: usize, full: usize) -> usize {
     }
 }
 
-/// What takes longer hangs.
+/// Nothing here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn index(name: &str) -> String {
@@ -53,7 +53,7 @@ fn gzip(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Bytes {
     encoder.finish().expect("memory").into()
 }
 
-/// A thousandth of `size` that becomes so many bytes: zeros, or white space behind an entry.
+/// A gzip file of about a thousandth of `size` that unpacks to so many bytes: zeros, or white space after an entry.
 fn bomb(name: &str, size: usize, lawful: bool) -> Bytes {
     match lawful {
         false => gzip([vec![0; size]]),
@@ -73,7 +73,7 @@ fn names(kind: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{kind}-{n:03}")).collect()
 }
 
-/// Nobody is read ahead for: what is asked for is what is sent.
+/// Without read-ahead, so that upstream is asked for nothing but what the test asks for.
 const ALONE: &str = "[read_ahead]\nenabled = false\n";
 
 /// Within its budget and 100 MB.
@@ -84,7 +84,7 @@ fn assert_within(mirror: &Process, budget: u64, what: &str) {
     assert!(peak <= budget + BESIDE, "{what}: {peak} bytes at the peak");
 }
 
-/// Asks again as long as it can't be had in time; the answer, and how often there was none.
+/// Asks until there is an answer in time. Returns it, and how often there was none.
 async fn ask(mirror: &Process, path: &str) -> (Reply, usize) {
     let started = Instant::now();
     for refused in 0.. {
@@ -249,7 +249,7 @@ fn on_disk(folder: &Path) -> u64 {
     sizes.sum()
 }
 
-/// The most that is below `folder` until nothing is written there any more.
+/// The largest size of `folder` that is seen until nothing is written there any more.
 async fn most_on_disk(folder: &Path) -> u64 {
     let (started, mut most) = (Instant::now(), 0);
     let temporary = folder.join(".tmp");
@@ -273,7 +273,7 @@ async fn endless(count: usize) -> (Upstream, Vec<String>) {
     (upstream, names)
 }
 
-/// Asks for a crate and reads on, or no more than a little.
+/// Asks for a crate, and reads all of the answer or only its beginning.
 async fn read(mirror: &Process, name: &str, on: bool) -> bool {
     let mut client = Connection::open(mirror.addr()).await;
     let asked = client.ask("GET", &download(name), &[]).await;
@@ -306,7 +306,7 @@ async fn endless_crates_take_no_more_than_the_store_may_hold() {
     }
 }
 
-/// Everything moved to memory then, 2 GB and on.
+/// The disk is full. Downloads used to go on in memory then, which took more than 2 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_crates_on_a_full_disk_are_within_memory() {
     let _alone = crate::support::memory_is_measured().await;

@@ -25,7 +25,7 @@ use crate::support::{
     sha256,
 };
 
-/// A store, and the bundle of it taken apart.
+/// A store, and the parts of a bundle that was made of it.
 async fn a_bundle() -> (TempDir, Forged) {
     let packages = vec![
         Package::new("alpha", "1.0.0"),
@@ -307,7 +307,7 @@ async fn absurd_sizes_are_refused_at_once() {
 async fn decompression_bombs_are_not_unpacked() {
     let (_store, forged) = a_bundle().await;
     let started = Instant::now();
-    // A manifest of 3 GiB, of which the archive really has the first part.
+    // A manifest that is said to have 3 GiB. The archive has the first part of it.
     let mut header = tar::Header::new_gnu();
     header.set_path("manifest.json").expect("a path");
     header.set_size(3 << 30);
@@ -401,13 +401,13 @@ async fn no_flipped_bit_gets_a_wrong_byte_into_the_store() {
         .step_by(tar.len() / 200 + 1)
         .map(|at| pack(&flipped(&tar, at)));
     for bundle in of_bundle.chain(of_tar) {
-        // Some bits mean nothing: an owner's name, a padding.
+        // Bits that don't matter are skipped: those of an owner's name, of padding.
         let _ = import_into(inside.path(), &bundle);
         for (path, bytes) in objects(inside.path()) {
             assert!(whole.get(&path) == Some(&bytes), "{path}");
         }
     }
-    // The flips that mean nothing let everything in: it was really tried.
+    // With a bit that doesn't matter everything is imported, which shows that the others were really tried.
     assert_eq!(objects(inside.path()), whole);
 }
 

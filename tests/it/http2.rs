@@ -22,7 +22,7 @@ async fn upstream() -> Upstream {
         .await
 }
 
-/// A client that begins with HTTP/2's magic.
+/// A client that begins with HTTP/2 at once (prior knowledge).
 #[derive(Clone)]
 struct Client(SendRequest<String>, std::net::SocketAddr);
 
@@ -146,7 +146,7 @@ async fn two_hundred_requests_share_a_connection() {
     assert_eq!(connections, 2.0, "and the one for metrics");
 }
 
-/// A truncated file has to look truncated: without the reset it would be a shorter one.
+/// A truncated file has to look truncated. Without a reset of its stream it would pass for a complete, shorter file.
 #[tokio::test]
 async fn a_download_that_fails_is_reset_and_not_ended() {
     let upstream = upstream().await;

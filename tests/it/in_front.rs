@@ -43,7 +43,7 @@ async fn a_trusted_proxy_says_who_asks_and_by_which_url() {
             "{trusted}: {}",
             config.text()
         );
-        // Who asks without a proxy isn't given what was told through one.
+        // A client without a proxy gets its own host, not the one that was forwarded for another.
         let direct = client::get(mirror.addr(), "/index/config.json", &[]).await;
         assert!(
             direct.text().starts_with("{\"dl\":\"http://127.0.0.1:"),
@@ -69,7 +69,7 @@ async fn what_is_no_network_is_refused_with_what_is() {
         .refused(&["trusted_proxies", "10.0.0.0/8"]);
 }
 
-/// Many who share a proxy are not held up for one of them.
+/// Clients behind one proxy are counted apart: one that guesses tokens doesn't lock out the others.
 #[tokio::test]
 async fn wrong_tokens_count_for_the_client_behind_the_proxy() {
     let (upstream, tokens) = (upstream().await, TokenFile::new());

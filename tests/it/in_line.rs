@@ -45,14 +45,15 @@ pub(crate) async fn ask(mirror: &Mirror, path: &str) -> Connection {
     client
 }
 
-/// Lets the mirror do what it can do: it runs on this thread, and whatever came before these requests is as far as it gets.
+/// Lets the mirror do all it can at the moment. It runs on this test's thread, so when these requests are answered, everything before them has got as far
+/// as it gets.
 async fn settle(mirror: &Mirror) {
     for _ in 0..5 {
         assert_eq!(mirror.get("/healthz").await.status, 200);
     }
 }
 
-/// Waits until the mirror has so many connections open, that of this question not counted.
+/// Waits until the mirror has so many connections open, not counting the one that asks.
 pub(crate) async fn until_connections(mirror: &Mirror, expected: u32) {
     let line = format!("\ncrate_mirror_connections {}\n", expected + 1);
     mirror
@@ -88,7 +89,7 @@ async fn no_more_than_so_many_at_a_time_and_the_others_in_the_order_they_came() 
     }
 }
 
-/// A place is taken for as long as the body takes, not only for its head.
+/// A permit is held until the body has come, not only its head.
 #[tokio::test]
 async fn downloads_count_until_their_last_byte() {
     let names = ["aaaa", "bbbb", "cccc", "dddd", "eeee"];
@@ -135,7 +136,7 @@ async fn a_client_that_gave_up_leaves_the_line() {
     let upstream = upstream(&names).await;
     for path in [index as fn(&str) -> String, download] {
         let mirror = mirror_with(&upstream, &names, 1).await;
-        // The download asks for its index file first, which passes.
+        // A download asks for its index file first, and that isn't held.
         let gate = upstream.gate(&index_path("first"));
         let mut first = ask(&mirror, &index("first")).await;
         gate.await_waiting(1).await;
@@ -179,7 +180,7 @@ async fn as_long_as_one_client_waits_its_request_stays_in_line() {
     assert_eq!(first.reply().await.status, 200);
 }
 
-/// Its client has a copy and is gone, but hasn't given up: the next one is to have the news.
+/// The client was given a stale copy and left. That isn't giving up: the refresh goes on, so that the next client gets the new file.
 #[tokio::test]
 async fn a_refresh_answered_with_the_stale_copy_stays_in_line() {
     let upstream = upstream(&["first", "serde"]).await;
@@ -203,7 +204,7 @@ async fn a_refresh_answered_with_the_stale_copy_stays_in_line() {
     assert_eq!(first.reply().await.status, 200);
 }
 
-/// Waiting in line takes no longer than cargo has patience for; this is about who has a copy.
+/// A client that can be given a stale copy doesn't wait for a permit any longer than `freshness.patience`.
 #[tokio::test]
 async fn a_copy_is_served_at_once_while_the_line_does_not_move() {
     let upstream = upstream(&["first", "serde"]).await;
@@ -227,11 +228,11 @@ async fn a_copy_is_served_at_once_while_the_line_does_not_move() {
     assert_eq!(gate.waiting(), 1);
 }
 
-/// A disk that doesn't come back from a write for as long as this lives.
+/// A disk whose writes don't return for as long as this lives.
 struct HangingDisk(Arc<(Mutex<bool>, Condvar)>);
 
 impl HangingDisk {
-    /// One that is well so far, and the fault that makes a store meet it.
+    /// A disk that is well for now, and the fault to be given to a store.
     fn new() -> (HangingDisk, Fault) {
         let shared = Arc::new((Mutex::new(false), Condvar::new()));
         let disk = HangingDisk(shared.clone());
@@ -256,13 +257,13 @@ impl HangingDisk {
 }
 
 impl Drop for HangingDisk {
-    /// A test that fails ends all the same.
+    /// Lets the writes go, so that a test that fails can end.
     fn drop(&mut self) {
         self.hangs(false);
     }
 }
 
-/// The place used to be held until what had come was on the disk, so that a slow disk kept the network idle.
+/// A permit used to be held until the download was on the disk, so that a slow disk kept the network idle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_come_and_is_being_written_takes_no_place() {
     let names = ["aaaa", "bbbb", "cccc"];

@@ -63,7 +63,7 @@ async fn versions_that_vanish_or_change_are_counted_and_served_as_upstream_has_t
     assert_eq!(changes(&mirror, "vanished").await, 2.0);
     assert_eq!(changes(&mirror, "checksum").await, 1.0);
 
-    // Counted when it happens, not whenever it is asked for.
+    // Counted once, when it is noticed, not with every request.
     assert_is(&mirror.get(PKG).await, &upstream);
     assert_eq!(mirror.metric(CHANGES).await, 3.0);
 }
@@ -158,13 +158,13 @@ async fn a_crate_that_was_withdrawn_stays_so_until_upstream_has_it_again() {
     let seen = (reply.status, reply.header("x-cache"), reply.complete);
     assert_eq!(seen, (200, Some("hit"), true));
     assert!(reply.body == file, "a restart in an outage");
-    // What was never here can't be had either.
+    // A version that this mirror never had is missing as before.
     let never = mirror.get("/api/v1/crates/pkg/2.0.0/download").await;
     assert_eq!(never.status, 404, "{}", never.text());
 
     upstream.restart().await;
     upstream.publish(Package::new("pkg", "3.0.0"));
-    // It may be left alone for a moment yet.
+    // The mirror may not ask upstream again for a moment.
     let is_back = |reply: &Reply| reply.status == 200;
     assert_is(&mirror.get_until(PKG, is_back).await, &upstream);
     let mirror = mirror.restart().await;
@@ -172,7 +172,7 @@ async fn a_crate_that_was_withdrawn_stays_so_until_upstream_has_it_again() {
     assert_is(&mirror.get(PKG).await, &upstream);
 }
 
-/// Upstream says 304 to whoever asks with the ETag of before, as if nothing had happened.
+/// A crate that is back has the ETag from before, so that upstream answers 304, as if it had never been gone.
 #[tokio::test]
 async fn a_crate_that_comes_back_unchanged_is_there_again() {
     let upstream = Upstream::new().weak_etag();
@@ -198,7 +198,7 @@ async fn of_two_changes_in_a_row_the_last_one_is_stored() {
     // The real program, which waits until the disk has what it writes.
     let settings = "[freshness]\nfresh_for = \"0s\"\npatience = \"20s\"";
     let mirror = Process::start(&upstream, folder.path(), settings).await;
-    // Long to write, then short to write.
+    // The first record takes long to write, the second one is written at once.
     let filler = Value::String("x".repeat(2_000_000));
     for name in &names {
         let path = format!("/index/{}", index_path(name));

@@ -7,11 +7,11 @@ use crate::support::{Cargo, Mirror, Package, Upstream};
 /// What a registry may write now or later, in one index file.
 async fn odd_lines() -> Upstream {
     let odd = [
-        // A line of no format, one without a checksum, one whose version isn't one.
+        // A line that isn't JSON, one without a checksum, one whose version is no version.
         "this is not JSON at all".to_owned(),
         r#"{"name":"odd","vers":"1.0.1","deps":"nonsense"}"#.to_owned(),
         Package::new("odd", "1.0.2").index_line().replace("1.0.2", "one.two"),
-        // Spaces, escapes, numbers that aren't integers, an order of fields that is nobody's.
+        // Spaces, escapes, numbers that aren't integers, fields in an unusual order.
         r#"{ "v" : 1e0, "yanked":false,"vers":"1.0.3" , "cksum":"<", "name":"\u006fdd", "price": 1.50 }"#
             .replace('<', &"ab".repeat(32)),
         String::new(),
@@ -92,7 +92,7 @@ async fn lines_that_cannot_be_read_hide_no_others_from_cargo() {
         .stderr_lacks("warning");
 }
 
-/// Cargo is the one to judge a format: it says which version of it would do.
+/// Whether a line's format is too new is for cargo to say, which also says which version of cargo would do.
 #[tokio::test]
 async fn a_version_in_a_later_format_is_cargos_to_ignore() {
     let upstream = Upstream::new()
@@ -111,7 +111,7 @@ async fn a_version_in_a_later_format_is_cargos_to_ignore() {
         .stderr_contains("version 1.1.0 requires a Cargo version that supports index version 99");
 }
 
-/// Another mirror lost `rust_version` and with it what cargo's resolver goes by.
+/// Cargo's resolver goes by `rust_version`, which another mirror lost.
 #[tokio::test]
 async fn the_resolver_sees_the_rust_version_that_a_version_needs() {
     let upstream = Upstream::new()

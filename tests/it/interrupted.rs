@@ -50,7 +50,7 @@ async fn a_large_store() -> TempDir {
     folder
 }
 
-/// The hidden file in which it grew stayed in the user's folder.
+/// An interrupted export used to leave its hidden temporary file in the user's folder.
 #[tokio::test]
 async fn an_export_that_is_ended_leaves_no_file() {
     let mut folder = a_large_store().await;
@@ -96,7 +96,7 @@ async fn importing(program: Program, part: &[u8]) -> (Running, ChildStdin) {
     (process, input)
 }
 
-/// After 600 objects it had stored none, and left 85 MB that `store.max_size` doesn't count.
+/// An import that was interrupted after 600 objects used to have stored none of them, and to leave 85 MB that `store.max_size` doesn't count.
 #[tokio::test]
 async fn an_import_that_is_ended_keeps_what_has_come() {
     let (bundle, all) = a_bundle().await;
@@ -125,7 +125,7 @@ async fn an_import_that_is_ended_keeps_what_has_come() {
     assert_eq!(objects(&store).len(), all);
 }
 
-/// Nobody can clean up after that, so there must be little: what is staged is put into place every few seconds.
+/// A killed import can't clean up, so it must leave little: staged objects are put into place every few seconds.
 #[tokio::test]
 async fn an_import_that_is_killed_has_stored_what_came_seconds_before() {
     let (bundle, _) = a_bundle().await;
@@ -146,7 +146,7 @@ async fn an_import_that_is_killed_has_stored_what_came_seconds_before() {
     assert!(objects(&store).len() > 100, "they stay");
 }
 
-/// Downloads under way lay in the store's temporary folder for a day, and cargo's folder for ever.
+/// An interrupted prefetch used to leave its downloads in the store's temporary folder for a day, and the folder made for cargo for ever.
 #[tokio::test]
 async fn a_prefetch_that_is_ended_keeps_what_was_fetched_and_nothing_else() {
     let upstream = Upstream::new()
@@ -186,7 +186,7 @@ async fn a_prefetch_that_is_ended_keeps_what_was_fetched_and_nothing_else() {
     gate.open();
 }
 
-/// Its exit codes are 0, 1 and 2 in every case.
+/// The exit code is 0, 1 or 2 in every case.
 #[tokio::test]
 async fn a_check_that_is_ended_has_failed() {
     let upstream = Upstream::new().start().await;

@@ -100,7 +100,7 @@ async fn a_store_smaller_than_the_memory_is_kept_within_max_size_too() {
     assert_eq!(upstream.crate_requests().len(), names.len());
 }
 
-/// A hit from memory doesn't touch the disk, so that what is asked for most looks as if nobody had asked for it for long.
+/// A hit from memory doesn't touch the disk, so the files that are used most would look unused to the eviction.
 #[tokio::test]
 async fn what_is_in_memory_is_kept_as_used_just_now() {
     let (upstream, names) = upstream(12, 600_000).await;
@@ -146,7 +146,7 @@ async fn what_nobody_used_for_max_age_is_removed() {
     fetch_all(&mirror, &upstream, &names).await;
 }
 
-/// What one of them serves, the other may be removing.
+/// With two mirrors on one store, one may remove what the other one serves at the moment.
 #[tokio::test]
 async fn two_mirrors_on_one_small_store_do_no_harm() {
     let (upstream, names) = upstream(16, 500_000).await;

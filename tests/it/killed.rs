@@ -88,7 +88,7 @@ async fn killed_in_the_middle_of_downloads_it_starts_again_with_every_committed_
     let (mut committed, mut left_over) = (0, 0);
     for answers_before_its_end in [1, 3, 8, 14, 20] {
         let mirror = Process::start(&upstream, &store, LITTLE_MEMORY).await;
-        // The largest stop in the middle; the others are killed wherever they happen to be.
+        // The largest downloads stop in the middle, so that they are sure to be under way when it is killed.
         let gate = upstream.on("/dl/crate1").gate_after(900_000);
         let asking = (0..CRATES).flat_map(paths).map(|path| {
             let addr = mirror.addr();

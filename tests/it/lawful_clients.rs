@@ -33,7 +33,7 @@ const LARGEST_WINDOW: i64 = (1 << 31) - 1;
 const CLIENTS: u64 = 4;
 const STREAMS: usize = 40;
 const STEPS: usize = 300;
-/// More at once look like an attack.
+/// How many resets there may be at once. More look like an attack, and the server closes.
 const RESETS: usize = 8;
 
 /// What is asked for, and what comes.

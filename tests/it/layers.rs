@@ -18,7 +18,7 @@ fn sources() -> Imports {
     imports::read(&root().join("src"))
 }
 
-/// The folder or file right below `src` that a module belongs to; none for the crate's own door.
+/// The room of a module: its folder or file right below `src`. None for lib.rs and main.rs.
 fn room(module: &Module) -> Option<&str> {
     module.first().map(String::as_str)
 }
@@ -98,7 +98,7 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
 }
 
-/// The groups of files of which each imports, by way of others, every other.
+/// Groups of files that import one another in circles (strongly connected components).
 fn circles(imports: &Imports) -> Vec<String> {
     let reach: BTreeMap<&Module, BTreeSet<&Module>> = imports
         .keys()

@@ -1,4 +1,4 @@
-//! Limits: what one client, and all of them together, may ask for; who is over is told so in a sentence, and the others notice nothing.
+//! Limits on what one client, and all together, may ask for. A client over the limit is told so in a sentence, and the others notice nothing.
 
 use std::{
     io::Write,
@@ -65,7 +65,7 @@ async fn one_connection_too_many_is_told_so_and_closed() {
     }
 }
 
-/// A connection on which these bytes have arrived before the server gets to look at it: nothing else runs on a test's thread meanwhile.
+/// A connection whose first bytes have arrived before the server accepts it: the server runs on the test's thread, and not meanwhile.
 fn open_with(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = std::net::TcpStream::connect(addr).expect("connect");
     stream.write_all(bytes).expect("send");
@@ -106,7 +106,7 @@ async fn who_is_refused_gets_the_answer_and_no_reset() {
     }
 }
 
-/// The same for what is refused within a connection: of a head or a body of which more comes than anybody wants.
+/// The same for requests that are refused within a connection, because of a head or a body that is too large.
 #[tokio::test]
 async fn who_is_cut_off_gets_the_answer_and_no_reset() {
     let (_upstream, mirror) = mirror("").await;
@@ -132,7 +132,7 @@ async fn who_is_cut_off_gets_the_answer_and_no_reset() {
     }
 }
 
-/// Who doesn't go away isn't waited for without end, and takes no place from those who are refused politely.
+/// A refused client that stays is cut off in the end, and takes no place from others that are to be told that they are refused.
 #[tokio::test]
 async fn clients_that_stay_after_a_refusal_are_let_go() {
     let (_upstream, mirror) = mirror("max_connections = 1").await;
@@ -175,7 +175,7 @@ async fn when_a_connection_closes_the_next_one_is_served() {
     }
 }
 
-/// Cargo asks for HTTP/2 on every connection; that must not take a second place.
+/// Cargo asks for the upgrade on every connection. An upgraded connection must still count as one.
 #[tokio::test]
 async fn the_last_connection_that_is_allowed_may_go_on_in_http2() {
     let upstream = Upstream::new().start().await;
@@ -301,7 +301,7 @@ async fn a_client_that_sends_its_request_slowly_holds_up_nobody() {
     let served = tokio::time::timeout(Duration::from_secs(20), others).await;
     served.expect("served while others are slow");
 
-    // One that gets on is served too.
+    // A client that sends its request slowly, but does send it, is served.
     let (start, mut client) = slow.pop().expect("a client");
     let rest = "b\r\n\r\n";
     client.send(rest.as_bytes()).await;
@@ -326,7 +326,7 @@ async fn a_request_that_takes_too_long_to_arrive_is_told_so() {
     const LIMIT: Duration = Duration::from_secs(30);
     let (_upstream, mirror) = mirror("").await;
     let mut slow = Connection::open(mirror.addr()).await;
-    // Over HTTP/2 there is more to say than requests, and nothing to be late with.
+    // Over HTTP/2 a connection may be idle: no request has been begun that could be late.
     let mut pings = Frames::upgrade(mirror.addr(), SERDE).await;
     assert_eq!(pings.response(1).await.status, 200);
     let began = Instant::now();

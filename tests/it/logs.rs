@@ -133,7 +133,7 @@ async fn human_logs_are_lines_of_words_without_colours_where_nobody_sees_them() 
     }
 }
 
-/// A log line that a client can break in two could say anything.
+/// A client that could put a line break into a log line could write log lines of its own.
 #[tokio::test]
 async fn a_client_cannot_write_lines_of_its_own_into_the_log() {
     let upstream = upstream().await;
@@ -163,7 +163,7 @@ async fn access_lines_can_be_turned_off_and_the_rest_kept() {
 
 type Fault = (fn(When<'_>) -> Rule, &'static str);
 
-/// Those of the faults after which no warning has the words and what was asked for, each with what was logged.
+/// The faults for which no warning says both what went wrong and what was asked for, each with what was logged instead.
 async fn unlogged(faults: &[Fault]) -> Vec<(&'static str, String)> {
     let upstream = upstream().await;
     let settings = "[upstream]\nretries = 0\nfirst_byte_timeout = \"200ms\"";

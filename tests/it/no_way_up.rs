@@ -18,7 +18,7 @@ fn program(index: &str) -> Program {
 
 /// The program with these certificates of authorities, and no others.
 fn trusting(program: Program, pem: &str) -> Program {
-    // The kit gives every program a proxy that isn't there.
+    // Programs in tests have proxy variables that lead nowhere. This one needs none.
     let program = program.env("NO_PROXY", "localhost");
     let program = program.file("authorities.pem", pem);
     let file = program.folder().join("authorities.pem");
@@ -82,7 +82,7 @@ async fn cargo_shows_what_is_wrong_with_a_certificate_and_does_not_ask_again() {
     assert_eq!(tls.connections(), 1);
 }
 
-/// While the circuit is open, too, it is this that is told, and not that the host is left alone.
+/// While the circuit is open, too, the answer says what is wrong with the way, and not only that the host isn't asked at the moment.
 #[tokio::test]
 async fn however_often_it_is_asked_for_it_stays_told() {
     let upstream = upstream().await;
@@ -176,7 +176,7 @@ async fn a_name_that_does_not_resolve_is_named() {
     }
 }
 
-/// It used to refuse to start, also for an upstream that needs none.
+/// The mirror used to refuse to start, also with an upstream for which no certificates are needed.
 #[tokio::test]
 async fn without_certificates_of_authorities_a_plain_upstream_is_served() {
     let upstream = upstream().await;
@@ -221,7 +221,7 @@ async fn a_socks_proxy_is_refused_at_the_start_by_the_name_of_its_variable() {
     }
 }
 
-/// It used to hold for names only.
+/// `NO_PROXY` used to work for names only.
 #[tokio::test]
 async fn no_proxy_with_a_star_holds_for_addresses_too() {
     let upstream = upstream().await;

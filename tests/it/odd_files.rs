@@ -20,7 +20,7 @@ use crate::{
 const NAME: &str = "odd-one";
 const OTHER: &str = "good-one";
 
-/// Puts something at a path where nothing is, and what `verify` calls it.
+/// A way to put something odd at a path, and the word that `verify` has for it.
 type Oddity = (fn(&Path), &'static str);
 
 const ODDITIES: [Oddity; 5] = [
@@ -48,7 +48,7 @@ fn socket(path: &Path) {
     fs::rename(made, path).expect("moved");
 }
 
-/// Whoever reads this to its end never comes back.
+/// A path whose file never ends: who reads it to its end never comes back.
 fn device(path: &Path) {
     symlink("/dev/zero", path).expect("a link");
 }
@@ -85,7 +85,7 @@ fn objects(store: &Path, name: &str) -> [PathBuf; 2] {
     [store.join("crates-io/index").join(index_path(name)), file]
 }
 
-/// Both objects of the odd one made into something else.
+/// Replaces both objects of the crate `odd`, its record and its file.
 fn make_odd(store: &Path, (make, _): Oddity) -> [PathBuf; 2] {
     let objects = objects(store, NAME);
     for path in &objects {
@@ -95,7 +95,7 @@ fn make_odd(store: &Path, (make, _): Oddity) -> [PathBuf; 2] {
     objects
 }
 
-/// A pipe kept every request for its crate waiting, and the end of the mirror as well.
+/// A pipe in a file's place used to keep every request for its crate waiting, and the mirror from stopping.
 #[tokio::test]
 async fn what_is_odd_in_the_store_is_fetched_and_keeps_nobody_waiting() {
     let upstream = upstream().await;
@@ -114,7 +114,7 @@ async fn what_is_odd_in_the_store_is_fetched_and_keeps_nobody_waiting() {
     }
 }
 
-/// Offline there is nobody to fetch it from; it can be said what is wrong.
+/// Offline the file can't be fetched again, but the answer can say what is wrong.
 #[tokio::test]
 async fn what_is_odd_in_the_store_is_unavailable_offline() {
     let upstream = upstream().await;
@@ -131,7 +131,7 @@ async fn what_is_odd_in_the_store_is_unavailable_offline() {
     }
 }
 
-/// Nothing of it was bad, it said, because what is no file was passed over.
+/// `verify` used to pass over what is no file, and to say that nothing is bad.
 #[tokio::test]
 async fn verifying_names_what_is_odd_and_leaves_it() {
     let upstream = upstream().await;
@@ -167,7 +167,7 @@ async fn exporting_and_checking_end_whatever_is_in_the_store() {
     }
 }
 
-/// Its size was believed: three gigabytes of zeros were read into memory before anybody looked at them.
+/// A record's size used to be believed: three gigabytes of zeros were read into memory before anybody looked at them.
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn a_record_of_gigabytes_is_not_read() {
@@ -220,7 +220,7 @@ async fn pipes_among_the_stores_own_files_keep_nobody_waiting() {
     let ran = command(&["wanted"], store.path(), "").await;
     ran.code(1)
         .stderr_contains("it is a named pipe and not a file");
-    // Whoever changes something puts a mark there that is one.
+    // The next change puts a proper mark in its place.
     let ran = command(&["evict", "--to", "0"], store.path(), "").await;
     ran.code(0);
     assert!(store.path().join(".changed").is_file());

@@ -1,4 +1,4 @@
-//! Offline: only what is stored is shown to a resolver, nobody is asked for anything, and who asks for what isn't there is told how to get it.
+//! Offline: a resolver is shown only what is stored, no upstream is asked, and a client that asks for what isn't stored is told how to get it.
 
 use std::path::Path;
 
@@ -94,7 +94,7 @@ async fn offline_nobody_is_asked_for_anything() {
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
 }
 
-/// Certificates that can't be read, or a proxy that can't be parsed, used to be reasons not to start.
+/// An offline mirror used not to start when certificates couldn't be read or a proxy couldn't be parsed, although it needs neither.
 #[tokio::test]
 async fn offline_starts_with_no_upstream_configured_and_no_certificates() {
     let program = Program::new(&["serve", "--offline", "--listen", "127.0.0.1:0"])
@@ -144,7 +144,7 @@ async fn a_version_that_is_not_stored_is_shown_as_yanked_and_nothing_else_change
     );
     let unhidden = reply.text().replace("\"yanked\":true", "\"yanked\":false");
     assert_eq!(unhidden, upstream.index_file("app"), "other bytes");
-    // All of it is there: the bytes are upstream's.
+    // Every version is stored, so the index file is byte for byte upstream's.
     assert_eq!(
         mirror.get(&index("lib")).await.text(),
         upstream.index_file("lib")
@@ -304,7 +304,7 @@ async fn a_rendition_has_its_own_validators() {
         .get_with(&index("app"), &[("if-none-match", &tag)])
         .await;
     assert_eq!(again.status, 304);
-    // When the index changed upstream says nothing of when a crate came or went here.
+    // The index file's date is upstream's. It doesn't tell when a crate was stored or removed here, so no `Last-Modified` is sent.
     assert_eq!(hidden.header("last-modified"), None);
     let since = [("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")];
     assert_eq!(mirror.get_with(&index("app"), &since).await.status, 200);

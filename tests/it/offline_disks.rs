@@ -1,4 +1,4 @@
-//! Offline, what the disk does is all there is: nothing goes by itself, and what fails, vanishes or can't be written costs as little as it can.
+//! Offline everything depends on the disk: nothing is removed by itself, and what fails, vanishes or can't be written does as little harm as it can.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ async fn nothing_is_evicted_offline() {
         let opened = fs::File::open(file).expect("stored");
         opened.set_modified(long_ago).expect("its time");
     }
-    // One that is online and starts later shows when the time has come.
+    // An online mirror is started later. When it has evicted, the offline one has had its time, too.
     let online = Mirror::of(&upstream).store(twin.path());
     let _online = online.store_settings(limits).start().await;
     until("evicted where it is online", || !goes.exists()).await;
@@ -39,7 +39,7 @@ async fn nothing_is_evicted_offline() {
     assert!(kept.exists());
 }
 
-/// It used to be told that nothing is there, and the folder made anew where the disk had been.
+/// When a disk was taken away, clients used to be told that there are no such crates, and the folder was made anew in its place.
 #[tokio::test]
 async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
     let upstream = upstream().await;
@@ -52,7 +52,7 @@ async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
     for _ in 0..2 {
         assert_eq!(mirror.get(&index("app")).await.text(), lines);
         assert_eq!(mirror.get(&download("app", "1.0.0")).await.status, 200);
-        // Nobody can say that these aren't there.
+        // Without the disk nobody knows whether these are stored, so it isn't a 404.
         for path in [
             index("lib"),
             download("app", "1.1.0"),
@@ -60,7 +60,7 @@ async fn what_is_in_memory_is_served_when_the_disk_is_taken_away() {
         ] {
             mirror.get(&path).await.assert_unavailable(&path);
         }
-        // Long enough for another look at the store.
+        // Long enough for the mirror to look at the store again.
         tokio::time::sleep(2 * GLANCE).await;
     }
     assert!(!store.path().exists(), "the folder was made anew");

@@ -13,7 +13,7 @@ async fn two_crates() -> Upstream {
         .await
 }
 
-/// What every connection of these tests asks for, with what it gets.
+/// The requests of these tests, each with the status and the body of its answer.
 async fn expected(upstream: &Upstream) -> Vec<(&'static str, u16, Vec<u8>)> {
     let index = upstream.index_file("a").into_bytes();
     let file = upstream.crate_file("big", "1.0.0").to_vec();

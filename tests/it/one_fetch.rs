@@ -19,12 +19,12 @@ async fn ask_at_once(mirror: &Mirror, path: &str) -> Vec<JoinHandle<client::Repl
             .expect("a request sent");
         asking.push(tokio::spawn(async move { connection.reply().await }));
     }
-    // Nobody is to come when the answer is there already.
+    // All have to be connected before the test goes on: none may come when the answer is there already.
     let all_are_there = |reply: &client::Reply| {
         let text = reply.text();
         let mut lines = text.lines();
         let open = lines.find_map(|line| line.strip_prefix("crate_mirror_connections "));
-        // Who asks for this has one, too.
+        // The request for /metrics has a connection, too.
         open.and_then(|open| open.parse().ok()) > Some(CLIENTS)
     };
     mirror.get_until("/metrics", all_are_there).await;
@@ -91,8 +91,8 @@ async fn the_download_goes_on_when_its_first_client_goes_away() {
     assert_eq!(upstream.crate_requests().len(), 1);
 }
 
-/// Clients look into the store in vain while the first one's download is under way, and then wait for the index, which is due for a check. By the time it
-/// is known to be current, the download has landed and isn't listed any more: they used to fetch the crate again.
+/// Clients find nothing in the store while the first one's download is under way, and then wait for the index file, which is due for a check. When that has
+/// come, the download has ended and isn't listed any more. They used to fetch the crate again, without another look into the store.
 #[tokio::test]
 async fn fifty_clients_for_one_cold_crate_beyond_memory_are_one_upstream_request() {
     let package = Package::new("large", "1.0.0").payload(600_000);

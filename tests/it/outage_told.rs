@@ -1,4 +1,4 @@
-//! An outage, told: who can't be served learns what isn't here, why, and when to try again, and not what a library calls it; that is in the log.
+//! What an outage looks like to clients: the answer says what isn't here, why, and when to try again. A library's own words are in the log only.
 
 use crate::support::{Cargo, Mirror, Package, Process, Rule, Upstream, When, client};
 
@@ -56,7 +56,7 @@ async fn who_cannot_be_served_is_told_what_is_missing_and_when_to_try_again() {
         assert_eq!(mirror.get(INDEX).await.status, 200);
         let rule = fault(upstream.on_crate_files());
         let reply = mirror.get(DOWNLOAD).await;
-        // So small that nothing of it is out before it is whole.
+        // Small enough to be sent only when it is whole.
         reply.assert_unavailable("a fault");
         assert_told(&reply.text(), "serde 1.0.0");
         rule.lift();

@@ -53,15 +53,15 @@ impl Log {
             others(panic);
         }));
         let logging = self.listen();
-        // Whether anybody wants a line is asked of the thread that first comes by it, and remembered: another test's panic may have been first, on a
-        // thread without a log. So the line is made known here, and everybody asked anew.
+        // tracing asks once whether anybody wants a log line, on the thread that first gets to it, and remembers the answer. Another test may have panicked
+        // first, on a thread without a log. So the line is registered here, and the answers are asked for anew.
         let _ = panic::catch_unwind(|| panic!("to be known"));
         tracing::callsite::rebuild_interest_cache();
         self.0.lock().expect("the log").clear();
         logging
     }
 
-    /// The same for who wants no panics: one test alone can have the hook.
+    /// The same without the panic hook, which only one test can have.
     fn listen(&self) -> DefaultGuard {
         let log = self.clone();
         let lines = tracing_subscriber::fmt().with_writer(move || log.clone());
@@ -127,7 +127,7 @@ async fn a_panic_is_a_500_and_its_place_is_logged() {
     assert_eq!(upstream.crate_requests().len(), 1);
 }
 
-/// It used to be logged as a download that nobody waits for any more, at a level that nobody looks at.
+/// The panic used to be logged at debug level, as a download that nobody waits for any more.
 #[tokio::test]
 async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
     let (log, broken) = (Log::default(), Arc::new(AtomicBool::new(false)));
@@ -163,7 +163,7 @@ async fn a_fault_that_ends_a_download_is_logged_as_an_error() {
     assert!(!text.contains("given up"), "{text}");
 }
 
-/// Nothing is wrong then: who asked has gone away.
+/// Nothing is wrong then: the clients have gone away.
 #[tokio::test]
 async fn a_download_that_nobody_waits_for_any_more_is_no_failure_in_the_log() {
     let log = Log::default();
@@ -193,7 +193,7 @@ async fn a_download_that_nobody_waits_for_any_more_is_no_failure_in_the_log() {
     assert_eq!(text.lines().find(wrong), None);
 }
 
-/// Over HTTP/2 it used to end every other request on the connection.
+/// Over HTTP/2 a panic used to end all other requests on the connection.
 #[tokio::test]
 async fn a_panic_harms_no_other_request_on_its_connection() {
     let (switch, fault) = fault();

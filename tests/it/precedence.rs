@@ -50,7 +50,7 @@ async fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(store_with("", &["by-variable"], &[]).await, "by-variable");
 }
 
-/// `2026` used to be a number, and a number no path.
+/// `2026` used to be read as a number, and refused as a path.
 #[tokio::test]
 async fn a_folder_in_the_environment_may_be_called_anything() {
     for name in ["2026", "1.50", "true", "[a]", "{a}", "\"a\"", " b"] {
@@ -61,7 +61,7 @@ async fn a_folder_in_the_environment_may_be_called_anything() {
 #[tokio::test]
 async fn the_address_to_listen_on_follows_the_same_order() {
     let upstream = upstream().await;
-    // Never listened on: other sources win over these.
+    // An address that can't be listened on: if it counted, the mirror wouldn't start.
     let wrong = "192.0.2.1:1";
     let toml = format!(
         "[server]\nlisten = \"{wrong}\"\n[registries.crates-io]\nindex = \"{}\"\n",

@@ -31,7 +31,7 @@ async fn a_registry() -> Upstream {
         .await
 }
 
-/// `prefetch` in a folder of its own, with these words after it.
+/// Runs `prefetch` with these arguments in a folder of its own.
 fn prefetching(upstream: &Upstream, words: &str) -> Program {
     Program::serving(upstream, "")
         .command("prefetch")
@@ -112,7 +112,7 @@ async fn what_is_stored_is_not_fetched_again() {
         "{second:?}"
     );
     assert_eq!(upstream.crate_requests().len(), 1);
-    // Unless it went bad meanwhile.
+    // A file that has gone bad is fetched again.
     let sums = crate::support::sha256(&upstream.crate_file("tree", "0.3.0"));
     let path = format!("cache/crates-io/crates/tr/ee/tree/0.3.0.{sums}.crate");
     corrupt(&second.folder.path().join(path));
@@ -147,7 +147,7 @@ async fn what_cannot_be_had_is_listed_and_all_else_is_fetched() {
 #[tokio::test]
 async fn trouble_that_passes_is_waited_out() {
     let upstream = a_registry().await;
-    // More than a request of a client would be repeated.
+    // More failures than the retries of a client's request make up for.
     let trouble = upstream.on_crate_files().times(4).fail(503);
     let ended = prefetching(&upstream, "leaf").run().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -178,7 +178,7 @@ async fn several_are_fetched_at_once_but_no_more_than_upstream_may_be_asked() {
     assert!(asked[2].at >= opened + takes, "a third beside two");
 }
 
-/// Whoever carries the store away counts on it.
+/// The store may be carried away, and what is missing there can't be fetched later.
 #[tokio::test]
 async fn what_the_store_did_not_take_is_missing() {
     let upstream = a_registry().await;
@@ -209,7 +209,7 @@ async fn deps_are_those_that_cargo_resolves() {
     let program = Program::serving(&upstream, &settings).command("prefetch");
     let program = program
         .words("--deps root leaf@1.0.0 inner:other wrong")
-        // Not even what the machine says of cargo and of proxies is in the way.
+        // The machine's own settings for cargo and proxies don't get in the way.
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("CARGO_NET_OFFLINE", "true")
         .env("NO_PROXY", "127.0.0.1");
@@ -390,7 +390,7 @@ async fn several_cargos_resolve_at_once() {
     assert_eq!(stored(ended.folder.path()).len(), 4, "{ended:?}");
 }
 
-/// What would be evicted as soon as somebody serves from it isn't there.
+/// A crate that would be evicted as soon as a mirror serves from the store doesn't count as stored.
 #[tokio::test]
 async fn a_store_that_has_become_too_large_is_told_of() {
     let upstream = a_registry().await;
@@ -464,7 +464,7 @@ async fn update_brings_every_stored_index_file_up_to_date() {
     );
 }
 
-/// Said to be current, an old copy would be carried away as news.
+/// An old copy that passes for current would be carried away as news.
 #[tokio::test]
 async fn an_upstream_that_cannot_be_asked_is_not_taken_for_current() {
     let upstream = a_registry().await;
@@ -539,7 +539,7 @@ async fn what_is_kept_without_being_asked_for_is_left_on_the_disk() {
     );
     upstream.clear_log();
     let process = Process::start(&upstream, &folder.join("cache"), &settings).await;
-    // When it begins again it has finished once.
+    // The second round begins when the first has ended.
     upstream.await_requests(2, "la/rg/large").await;
     let metrics = process.get("/metrics").await.text();
     let in_memory = metrics

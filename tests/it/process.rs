@@ -14,7 +14,7 @@ async fn upstream() -> Upstream {
         .await
 }
 
-/// Waits until it takes no more connections; that it began to stop is in its log already.
+/// Waits until the program takes no more connections. That it began to stop is in its log by then.
 async fn refuses(process: &Running) {
     let limit = Duration::from_secs(10);
     let refused = async {
@@ -96,7 +96,7 @@ async fn a_signal_lets_requests_in_flight_finish_and_ends_it_with_0() {
     }
 }
 
-/// A connection that nobody asks anything on is no reason to wait.
+/// An idle connection is no reason to wait with the stop.
 #[tokio::test]
 async fn idle_connections_do_not_keep_it_from_ending() {
     let upstream = upstream().await;

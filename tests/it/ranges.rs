@@ -1,4 +1,4 @@
-//! Parts of .crate files, for who goes on with a download that broke off: as RFC 9110 has them, and never towards a wrong file.
+//! Parts of .crate files, so that a client can go on with a download that broke off: as RFC 9110 has them, and never so that a wrong file comes of it.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -134,7 +134,7 @@ async fn parts_of_a_file_come_while_it_arrives() {
     }
 }
 
-/// Without a length nobody knows where a part ends; when all is there, it is known.
+/// Upstream doesn't say how long the file is. A part at its end can be cut out only when all of it is here, so its client waits for that.
 #[tokio::test]
 async fn a_part_of_a_file_whose_length_upstream_keeps_to_itself_comes_when_it_is_known() {
     let package = Package::new("large", "1.0.0").payload(900_000);
@@ -208,7 +208,7 @@ async fn who_has_the_file_is_told_so_and_head_says_what_get_would() {
     }
 }
 
-/// Where it shows that a file is wrong, the part that ends long before is complete; so it has to wait.
+/// A file may turn out to be wrong long after the part that was asked for. So the end of the part waits until the whole file has been checked.
 #[tokio::test]
 async fn no_part_of_a_wrong_file_is_ever_complete() {
     let upstream = upstream().await;
@@ -254,12 +254,12 @@ async fn cut_off(mirror: &Mirror) -> Vec<u8> {
     reply.body
 }
 
-/// Goes on from what is there, as a client does that knows nothing of tags.
+/// Goes on from what is there without `If-Range`, as clients do that know nothing of tags.
 async fn resumed(mirror: &Mirror, so_far: &[u8]) -> Reply {
     ask(mirror, &format!("bytes={}-", so_far.len())).await
 }
 
-/// The first part came from a download that turned out wrong, the rest would be a good one's: a complete wrong file, and no checksum in sight.
+/// The first part is of a download that turned out to be wrong, the rest would be of a good one. Together they would be a complete wrong file.
 #[tokio::test]
 async fn the_rest_of_a_good_file_is_not_given_to_who_has_the_beginning_of_a_wrong_one() {
     let upstream = upstream().await;
@@ -274,13 +274,13 @@ async fn the_rest_of_a_good_file_is_not_given_to_who_has_the_beginning_of_a_wron
             let reply = resumed(&mirror, &so_far).await;
             assert_is(&reply, Whole, &file, from);
         }
-        // Whoever begins anew has nothing to fear.
+        // A client that begins anew gets the whole file.
         let reply = ask(&mirror, "bytes=0-").await;
         assert_is(&reply, Whole, &file, "from the beginning");
     }
 }
 
-/// What was right so far is worth keeping: that is what parts are for.
+/// A beginning that was right may be gone on with: that is what ranges are for.
 #[tokio::test]
 async fn the_rest_of_a_file_is_given_to_who_was_cut_off_because_upstream_broke_off() {
     let upstream = upstream().await;
@@ -313,7 +313,7 @@ async fn the_rest_of_a_good_file_is_not_given_to_who_has_the_beginning_of_a_corr
     }
 }
 
-/// It left before anybody could know that the stored file is corrupt, and then that file was replaced.
+/// The client left before the stored file turned out to be corrupt, and then that file was replaced.
 #[tokio::test]
 async fn the_rest_of_a_good_file_is_not_given_to_who_left_before_the_other_was_found_corrupt() {
     let package = Package::new("large", "1.0.0").payload(20_000_000);
@@ -364,7 +364,7 @@ async fn run(folder: &Path, program: &str, args: &[&str]) -> std::process::Outpu
     command.output().await.expect("it runs")
 }
 
-/// Has `program` go on with half a file, and with all of it, under every path that the file has.
+/// Has `program` go on from half of a file, and from all of it, under every path of the file.
 async fn goes_on(program: &str, args: &[&str]) {
     let upstream = upstream().await;
     let file = upstream.crate_file("large", "1.0.0");

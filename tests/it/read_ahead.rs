@@ -141,7 +141,7 @@ async fn a_stale_graph_is_checked_all_at_once() {
         mirror.age(&format!("level-{n}"), Duration::from_secs(3600));
     }
     upstream.clear_log();
-    // No answer comes before all have been asked for.
+    // The answers are held until all files have been asked for.
     let gate = upstream.on_index_files().gate();
     let path = index("level-0");
     let (reply, ()) = tokio::join!(mirror.get(&path), async {
@@ -151,7 +151,7 @@ async fn a_stale_graph_is_checked_all_at_once() {
     assert_eq!(reply.text(), upstream.index_file("level-0"));
 }
 
-/// Clients come first: their requests must find a place however much is read ahead.
+/// Clients come first: there are permits for their requests however much is read ahead.
 #[tokio::test]
 async fn it_leaves_places_to_clients() {
     let many = (0..40).fold(Package::new("root", "1.0.0"), |p, n| {
@@ -198,7 +198,7 @@ async fn a_dependency_that_fails_or_lies_costs_nobody_anything() {
     assert_eq!(reply.text(), upstream.index_file("level-0"));
     upstream.await_requests(1, &index("level-1")).await;
     upstream.heal();
-    // Whoever asks while the bad answer is looked into shares it.
+    // A request that comes while the bad answer is still being read shares its failure.
     let path = index("level-1");
     let reply = mirror.get_until(&path, |reply| reply.status == 200).await;
     assert_eq!(reply.text(), upstream.index_file("level-1"));

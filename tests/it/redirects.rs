@@ -1,4 +1,4 @@
-//! Redirects: followed where they may lead, by index files only to who is known, and never into the network around this mirror.
+//! Redirects: followed where they may lead. Those of index files only to known origins, and none into the network around this mirror.
 
 use std::net::{IpAddr, ToSocketAddrs};
 
@@ -43,7 +43,7 @@ async fn within_the_registry_they_are_followed() {
     }
 }
 
-/// No checksum vouches for an index file: whoever a redirect leads to could list any crate in it.
+/// An index file has no checksum, so that a server to which a redirect leads could list any crate in it.
 #[tokio::test]
 async fn an_index_file_is_taken_from_elsewhere_only_if_the_operator_has_named_it() {
     let (registry, elsewhere) = (upstream().await, upstream().await);
@@ -70,7 +70,7 @@ async fn an_index_file_is_taken_from_elsewhere_only_if_the_operator_has_named_it
     assert_eq!(mirror.get(INDEX).await.header("x-cache"), Some("stale"));
 }
 
-/// A crate may come from anywhere: it is hashed. Nothing that was meant for the registry goes along.
+/// A crate may come from anywhere, because its checksum is known. What is meant for the registry alone isn't sent along.
 #[tokio::test]
 async fn a_crate_is_taken_from_elsewhere_and_credentials_stay_behind() {
     let (registry, elsewhere) = (upstream().await, upstream().await);
@@ -97,7 +97,7 @@ async fn a_crate_is_taken_from_elsewhere_and_credentials_stay_behind() {
         assert_eq!(seen.header("referer"), None, "{}", seen.path);
     }
 
-    // What comes is held to the registry's checksum.
+    // The file has to have the registry's checksum.
     elsewhere.on_everything().corrupt();
     let mirror = Mirror::of(&registry).start().await;
     mirror.get(DOWNLOAD).await.assert_unavailable("corrupt");
@@ -139,7 +139,7 @@ async fn one_that_leads_to_no_url_is_told() {
     }
 }
 
-/// Whoever is on the way could then send anything.
+/// After a redirect from https to http, everybody on the way could send what they like.
 #[tokio::test]
 async fn from_https_none_is_followed_to_http() {
     let upstream = upstream().await;
@@ -176,10 +176,10 @@ fn own_name() -> Option<String> {
     names.find(leads_here).map(str::to_owned)
 }
 
-/// A registry that isn't inside itself could have read whatever this machine can reach.
+/// By a redirect into the network around this mirror, a registry outside could have had anything read that this machine can reach.
 #[tokio::test]
 async fn no_registry_outside_leads_inside() {
-    // It stands for every host there is, as the proxy.
+    // As the proxy, it answers for every host.
     let outside = Upstream::new().dl("http://files.example/dl");
     let outside = outside.publish(Package::new("serde", "1.0.0"));
     let outside = outside.start().await;
@@ -262,7 +262,7 @@ async fn no_byte_of_an_answer_from_elsewhere_is_quoted() {
     }
 }
 
-/// A store of files that was down used to stop the index as well.
+/// An outage of the host that has the files used to stop the index, too.
 #[tokio::test]
 async fn the_circuit_is_that_of_the_host_that_failed() {
     let (registry, elsewhere) = (upstream().await, upstream().await);
@@ -287,7 +287,7 @@ async fn the_circuit_is_that_of_the_host_that_failed() {
     assert_eq!(mirror.get(DOWNLOAD).await.status, 200);
 }
 
-/// What signs a URL is in its query; whoever reads logs could have used it.
+/// A signed URL has its signature in the query, and readers of the log could have used it.
 #[tokio::test]
 async fn the_log_has_urls_without_query_and_without_user() {
     let (registry, elsewhere) = (upstream().await, upstream().await);

@@ -25,7 +25,7 @@ fn only_request(upstream: &Upstream) -> Seen {
     requests[0].clone()
 }
 
-/// How upstream is asked for what the mirror has already: by the mirror that fetched it, and by one that found it in its store.
+/// The requests by which the mirror checks an index file that it has: one by the mirror that fetched it, one by a mirror that found it in its store.
 async fn asked_again(upstream: &Upstream) -> [Seen; 2] {
     let mirror = Mirror::of(upstream).always_asks().start().await;
     let first = mirror.get(SERDE).await;
@@ -80,7 +80,7 @@ async fn without_an_etag_the_last_modified_goes_back() {
     }
 }
 
-/// Some corporate repository managers send no validators; a client must still not have to download everything again.
+/// Some corporate repository managers send no validators. Clients still get 304 for what they have.
 #[tokio::test]
 async fn without_validators_an_identical_body_counts_as_not_modified() {
     let upstream = with_serde(Upstream::new().no_validators()).await;

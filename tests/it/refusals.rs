@@ -5,7 +5,7 @@ use crate::support::{Cargo, Mirror, Package, Upstream};
 
 const INDEX: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
-/// All that a request of ours could be told to be at fault with, 403 apart.
+/// The statuses other than 403 by which an upstream can refuse a request.
 const REFUSALS: [u16; 8] = [400, 401, 405, 406, 407, 409, 418, 422];
 
 async fn upstream() -> Upstream {
@@ -14,7 +14,7 @@ async fn upstream() -> Upstream {
     Upstream::new().publish(serde).publish(tokio).start().await
 }
 
-/// It used to be a 502, which cargo repeats three times, for eleven seconds, before it shows a word.
+/// The answer used to be a 502. Cargo repeats those three times, for eleven seconds, before it says anything.
 #[tokio::test]
 async fn an_index_file_that_upstream_refuses_is_a_403_that_says_so() {
     let upstream = upstream().await;
@@ -48,7 +48,7 @@ async fn a_crate_that_upstream_refuses_is_a_403_and_one_it_forbids_a_404() {
         rule.lift();
         assert_eq!(mirror.get(DOWNLOAD).await.status, 200, "{status}");
     }
-    // crates.io's word for what isn't there.
+    // crates.io says 403 for files that it doesn't have.
     upstream.on_crate_files().fail(403);
     let mirror = Mirror::of(&upstream).start().await;
     let reply = mirror.get(DOWNLOAD).await;
@@ -76,7 +76,7 @@ async fn what_was_served_once_is_served_again_although_upstream_refuses_it() {
     }
 }
 
-/// Other repository managers say so that there is no such crate. Cargo looks for `-` under `_` then, and was told of an outage.
+/// Some repository managers say in this way that there is no such crate. Cargo then asks for the name with `_` in place of `-`, and was told of an outage.
 #[tokio::test]
 async fn an_empty_index_file_is_one_that_is_not_there_but_never_in_place_of_a_copy() {
     let upstream = upstream().await;

@@ -23,7 +23,7 @@ fn mirror_of(upstream: &Upstream, place: &str) -> MirrorBuilder {
         .settings(place)
 }
 
-/// Where a request wants to go on: N of `Range: bytes=N-`.
+/// From where a request wants the rest: N of `Range: bytes=N-`.
 #[track_caller]
 fn start_of(seen: &Seen) -> usize {
     let range = seen.header("range").expect("a Range");
@@ -103,7 +103,7 @@ async fn a_download_may_break_off_more_often_than_requests_are_tried_again() {
     }
 }
 
-/// Without ranges, or without a strong validator that would keep two files from being mixed.
+/// Upstream has no ranges, or no strong validator, without which two files could be mixed.
 #[tokio::test]
 async fn where_upstream_cannot_go_on_the_download_starts_again() {
     for (what, kind) in [
@@ -201,7 +201,7 @@ async fn a_file_that_changed_in_between_is_never_a_complete_mix() {
     }
 }
 
-/// Servers that are wrong about ranges.
+/// Servers that answer ranges wrongly.
 #[tokio::test]
 async fn a_wrong_rest_is_never_passed_on_as_complete() {
     let upstream = start(Upstream::new().ranges()).await;
@@ -247,7 +247,7 @@ async fn a_wrong_rest_is_never_passed_on_as_complete() {
     }
 }
 
-/// It used to be asked for a rest that isn't there, and to fail over the 416.
+/// The mirror used to ask for a rest that isn't there, and to fail because of the 416.
 #[tokio::test]
 async fn a_download_that_only_lost_its_end_is_whole() {
     let upstream = start(Upstream::new().ranges().chunked()).await;

@@ -79,7 +79,7 @@ async fn what_keeps_failing_is_tried_as_often_as_configured_and_no_more() {
     }
 }
 
-/// The same question would get the same answer.
+/// These would be answered in the same way again.
 #[tokio::test]
 async fn an_answer_is_not_asked_for_again_even_if_it_is_wrong() {
     let upstream = upstream().await;
@@ -155,7 +155,7 @@ async fn a_download_that_goes_on_with_other_bytes_is_cut_off() {
     }
 }
 
-/// A download that stalls must not take its place on the line to upstream along.
+/// A download that stalls must give its permit back.
 #[tokio::test]
 async fn a_failed_request_gives_its_place_to_the_next() {
     let upstream = upstream().await;

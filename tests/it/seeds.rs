@@ -13,7 +13,7 @@ use proptest::{
 #[path = "../../fuzz/checks.rs"]
 mod checks;
 
-/// Runs a target's check over each of its seeds; whose it was is in the message when it panics.
+/// Runs a target's check over each of its seeds. A panic's message says which seed it was.
 fn all_pass(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
@@ -126,7 +126,7 @@ fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
     all_pass("connection", checks::connection);
 }
 
-/// The same for what is nearly one of the seeds, as far as there is time without a fuzzer.
+/// The same for changed seeds, as many as there is time for without a fuzzer.
 #[test]
 fn whatever_nearly_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/connection");

@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{Connection, Mirror, Package, Reply, Upstream, index_path};
 
-/// A file for every way in which one is kept: in memory, and too large for it.
+/// Crates that are kept in memory, and with [`LITTLE_MEMORY`] one that is too large for it.
 const SIZES: [(&str, usize); 3] = [("small", 0), ("medium", 60_000), ("large", 3_000_000)];
 /// With it, files above 64 KiB are too large for memory.
 const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
@@ -176,7 +176,7 @@ async fn the_store_folder_is_made_when_it_is_missing() {
     let mirror = mirror.restart().await;
     assert_eq!(mirror.stored().len(), 2 * SIZES.len());
 
-    // Somebody tidies up while it runs.
+    // The folder is removed while the mirror runs.
     fs::remove_dir_all(&store).expect("remove the store");
     fetch_everything(&mirror, &upstream).await;
     assert_eq!(mirror.restart().await.stored().len(), 2 * SIZES.len());

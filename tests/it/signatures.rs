@@ -68,7 +68,7 @@ async fn what_the_key_has_signed_is_taken_and_nothing_else() {
         .await
         .code(0);
     assert_eq!(objects(inside.path()), objects(store.path()));
-    // The key itself, as people paste it; and nobody has to want a signature.
+    // The key may be given as text, and an import without `--require-signature` takes signed bundles, too.
     let text = fs::read_to_string(&own).expect("a key");
     let key = text.lines().nth(1).expect("a key");
     import_signed(inside.path(), &desk, "signed.tar.zst", key)
@@ -100,7 +100,7 @@ async fn nothing_is_written_when_a_word_of_manifest_or_signature_has_changed() {
     let own = desk.name("own.pub");
     let (manifest, signature) = (&members[0].1, &members[1]);
     assert_eq!(signature.0, "manifest.json.minisig");
-    // Means the same, and isn't what was signed.
+    // The same JSON with other white space isn't what was signed.
     pack(0, [&manifest[..], b"\n"].concat());
     let ran = import_signed(inside.path(), &desk, "forged", &own).await;
     ran.code(1).stderr_contains("its signature is not right");
@@ -128,7 +128,7 @@ async fn nothing_is_written_when_a_word_of_manifest_or_signature_has_changed() {
             wrong.push(lines.join("\n"));
         }
     }
-    // Of the kind that is checked against all of the text, held in memory.
+    // minisign's legacy signatures, for which all of the text would have to be held in memory.
     let mut legacy = STANDARD.decode(lines[1]).expect("base64");
     legacy[..2].copy_from_slice(b"Ed");
     let legacy = text.replace(lines[1], &STANDARD.encode(legacy));
@@ -211,7 +211,7 @@ async fn what_is_no_key_is_told_so() {
     }
 }
 
-/// The two tools agree in both directions; without the standard one there is nothing to compare with.
+/// The standard tool, minisign, accepts our signatures, and we accept its. Skipped where it isn't installed.
 #[tokio::test]
 async fn the_standard_tool_makes_our_keys_and_verifies_our_signatures() {
     if !tools::has("minisign", "-v") {

@@ -1,4 +1,4 @@
-//! Slow readers: who takes next to nothing of an answer is disconnected, because a crate's memory is held for him; who is slow, or waits, isn't.
+//! Slow readers: a client that takes next to nothing of an answer is disconnected, because memory is held for it. One that is slow, or waits, isn't.
 
 use std::time::{Duration, Instant};
 
@@ -26,14 +26,13 @@ async fn mirror() -> (Upstream, Mirror) {
     (upstream, mirror)
 }
 
-/// Gives the other side leave to send that much more on a stream, or on the connection (0); whether it is still there.
+/// Allows the server to send that much more on a stream, or on the connection (0). Returns whether the connection is still there.
 async fn widen(client: &mut Frames, stream: u32, by: usize) -> bool {
     let by = u32::try_from(by).expect("a small number").to_be_bytes();
     client.try_send(WINDOW_UPDATE, 0, stream, &by).await.is_ok()
 }
 
-/// Two answers on one connection, of which one keeps moving while the other's window stays closed. The silence of the connection used to be all that
-/// was looked at.
+/// Of two answers on one connection, one keeps moving while the other's window stays closed. The mirror used to look only at whether the connection moves.
 #[tokio::test]
 async fn one_answer_that_is_not_taken_ends_a_connection_on_which_others_move() {
     let (_upstream, mirror) = mirror().await;
@@ -65,7 +64,7 @@ async fn one_answer_that_is_not_taken_ends_a_connection_on_which_others_move() {
     assert!(closed >= LIMIT, "after {closed:?}");
 }
 
-/// Nothing but pings, each of which is answered.
+/// The client sends only pings, each of which is answered.
 #[tokio::test]
 async fn pings_do_not_keep_a_connection_whose_answer_is_not_taken() {
     let (_upstream, mirror) = mirror().await;
@@ -81,7 +80,7 @@ async fn pings_do_not_keep_a_connection_whose_answer_is_not_taken() {
         }
         assert!(started.elapsed() < 20 * LIMIT, "still open");
     }
-    // And not for the pings.
+    // The pings alone don't end the connection.
     let lasted = started.elapsed();
     assert!(lasted >= LIMIT, "after {lasted:?}");
 }
@@ -115,7 +114,7 @@ async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
     assert!(body == upstream.crate_file("large", "1.0.0"), "other bytes");
 }
 
-/// For a refresh that takes long the client isn't to blame.
+/// A refresh that takes long isn't the client's fault.
 #[tokio::test]
 async fn a_client_that_waits_for_upstream_is_not_slow() {
     let (upstream, mirror) = mirror().await;

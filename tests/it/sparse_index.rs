@@ -97,7 +97,7 @@ async fn config_json_points_at_the_public_url_whatever_the_host_says() {
     assert!(without.starts_with(b"HTTP/1.0 200 "), "no Host");
 }
 
-/// Those of `hosts` that something was made of, and what.
+/// The hosts that weren't answered with 400, or that are in the answer, each with its answer.
 async fn echoed(mirror: &Mirror, hosts: &[&'static str]) -> Vec<(&'static str, String)> {
     let mut echoed = Vec::new();
     for &host in hosts {

@@ -56,7 +56,7 @@ async fn a_client_gets_the_stale_copy_while_upstream_hangs() {
     assert_eq!(upstream.index_requests().len(), 1, "they share one refresh");
     assert_eq!(gate.waiting(), 1, "upstream never answered");
 
-    // When it does answer, the next client has the news.
+    // When upstream answers after all, the next client gets the new file.
     let old = upstream.index_file("serde");
     upstream.publish(Package::new("serde", "1.0.1"));
     gate.open();
@@ -140,7 +140,7 @@ async fn a_crate_is_served_however_old_its_index_file_is() {
     assert!(reply.complete && reply.body == upstream.crate_file("serde", "1.0.0"));
 }
 
-/// Each copy is written beside its answer; an old one that takes longer must not end up over a new one.
+/// Copies are written to the store beside the answers. An old one that takes longer must not replace a newer one.
 #[tokio::test]
 async fn the_stored_copy_is_the_newest_one() {
     let lines = "many lines ".repeat(2_000_000);

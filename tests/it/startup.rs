@@ -53,7 +53,7 @@ async fn a_store_that_cannot_be_used_is_refused_with_the_reason() {
             let ended = program.run().await;
             let said = ended.stderr.clone();
             let ended = Ended {
-                // `check` says before what was right.
+                // `check` first prints what is right.
                 stdout: ended.stdout.replace(WITHOUT_FILE, ""),
                 ..ended
             };
@@ -63,7 +63,7 @@ async fn a_store_that_cannot_be_used_is_refused_with_the_reason() {
     }
 }
 
-/// Which of two files was it, or none at all?
+/// An operator can see which file, if any, the settings came from.
 #[tokio::test]
 async fn check_says_which_settings_it_read() {
     let upstream = Upstream::new().start().await;
