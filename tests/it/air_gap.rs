@@ -23,10 +23,7 @@ async fn registry() -> Upstream {
         };
         [version("1.0.0"), version("1.0.1")]
     });
-    packages
-        .fold(Upstream::new(), |u, p| u.publish(p))
-        .start()
-        .await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// The program on one side of the gap, with its store in that folder. Outside it has `upstream`, inside it has none.

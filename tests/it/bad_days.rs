@@ -182,8 +182,7 @@ async fn an_answer_comes_within_25_seconds() {
         "slow",
     ];
     let packages = names.map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages.into_iter().fold(upstream, |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = upstream.publish_all(packages).start().await;
     let silent = self::upstream().await;
     silent.on("config.json").hang();
 

@@ -195,10 +195,7 @@ async fn a_date_leaves_out_what_was_stored_before() {
 
 #[tokio::test]
 async fn a_cargo_lock_takes_along_what_it_needs_and_lists_what_is_missing() {
-    let upstream = packages()
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages()).start().await;
     let store = tempfile::tempdir().expect("a folder");
     let mirror = Mirror::of(&upstream).store(store.path()).start().await;
     let cargo = Cargo::new(&mirror.index_url()).project(&[("alpha", "=1.0.0"), ("c", "0.1")]);

@@ -20,8 +20,7 @@ type Way = (&'static str, fn(When<'_>) -> Rule);
 async fn upstream() -> Upstream {
     let names = OTHERS.into_iter().chain(["serde"]);
     let packages = names.map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// A mirror that asks upstream for every index file, once.
@@ -225,7 +224,7 @@ async fn the_index_host_and_the_download_host_have_circuits_of_their_own() {
     let names = OTHERS.into_iter().chain(["serde"]);
     let packages = names.map(|name| Package::new(name, "1.0.0"));
     let built = Upstream::new().dl(&format!("{}/dl", files.url()));
-    let index_host = packages.fold(built, |u, p| u.publish(p)).start().await;
+    let index_host = built.publish_all(packages).start().await;
     let mirror = mirror_of(&index_host).start().await;
 
     let failing = files.on_everything().fail(503);
@@ -420,7 +419,7 @@ async fn a_large_download_that_gets_on_between_its_breaks_does_not_open_the_circ
 async fn crates_that_only_lose_their_end_do_not_open_the_circuit() {
     let packages = OTHERS.into_iter().map(|name| Package::new(name, "1.0.0"));
     let chunked = Upstream::new().chunked();
-    let upstream = packages.fold(chunked, |u, p| u.publish(p)).start().await;
+    let upstream = chunked.publish_all(packages).start().await;
     let mirror = Mirror::of(&upstream).start().await;
     for name in OTHERS {
         assert_eq!(mirror.get(&index(name)).await.status, 200);

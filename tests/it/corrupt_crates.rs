@@ -18,10 +18,7 @@ async fn upstream() -> Upstream {
         ("other", 900_000),
     ];
     let packages = sizes.map(|(name, size)| Package::new(name, "1.0.0").payload(size));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 fn index(name: &str) -> String {

@@ -112,7 +112,7 @@ async fn no_flipped_bit_in_a_records_header_hides_a_change() {
     let names: Vec<String> = (0..260).map(|at| format!("crate{at}")).collect();
     for kind in [Upstream::new(), Upstream::new().last_modified()] {
         let packages = names.iter().map(|name| Package::new(name, "1.0.0"));
-        let upstream = packages.fold(kind, |u, p| u.publish(p)).start().await;
+        let upstream = kind.publish_all(packages).start().await;
         let mirror = Mirror::of(&upstream).always_asks().start().await;
         get_all_index_files(&mirror, &names).await;
         let mut mirror = mirror.restart().await;

@@ -25,8 +25,8 @@ fn download(name: &str) -> String {
 async fn upstream(count: usize, size: usize) -> (Upstream, Vec<String>) {
     let names: Vec<_> = (0..count).map(|n| format!("name-{n}")).collect();
     let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    (upstream.start().await, names)
+    let upstream = Upstream::new().publish_all(packages).start().await;
+    (upstream, names)
 }
 
 async fn fetch_all(mirror: &Mirror, upstream: &Upstream, names: &[String]) {

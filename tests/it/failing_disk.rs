@@ -29,10 +29,7 @@ pub(crate) async fn upstream() -> Upstream {
         ("huge", 5_000_000),
     ];
     let packages = sizes.map(|(name, size)| Package::new(name, "1.0.0").payload(size));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 fn index(name: &str) -> String {
@@ -324,8 +321,7 @@ async fn an_index_file_that_could_not_be_stored_is_stored_when_upstream_confirms
 async fn log_without_a_store(size: usize) -> String {
     let names: Vec<_> = (0..20).map(|n| format!("name-{n}")).collect();
     let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages).start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("cache");
     let mirror = Process::start(&upstream, &store, LITTLE_MEMORY).await;

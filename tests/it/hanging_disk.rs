@@ -105,8 +105,8 @@ fn mirror(upstream: &Upstream, hang: &Hang) -> MirrorBuilder {
 async fn many(count: usize, size: usize) -> (Upstream, Vec<String>) {
     let names: Vec<_> = (0..count).map(|n| format!("many-{n}")).collect();
     let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    (upstream.start().await, names)
+    let upstream = Upstream::new().publish_all(packages).start().await;
+    (upstream, names)
 }
 
 fn index(name: &str) -> String {

@@ -267,8 +267,7 @@ async fn most_on_disk(folder: &Path) -> u64 {
 async fn endless(count: usize) -> (Upstream, Vec<String>) {
     let names = names("endless", count);
     let packages = names.iter().map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages).start().await;
     upstream.on_crate_files().endless();
     (upstream, names)
 }

@@ -1,15 +1,8 @@
 //! What stands in front: proxies whose word counts, and a port of its own for whoever runs the mirror.
 
-use crate::support::{Mirror, Package, Program, TokenFile, Upstream, client};
+use crate::support::{Mirror, Program, TokenFile, Upstream, client};
 
 const INDEX: &str = "/index/1/a";
-
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
 
 const SAID: [(&str, &str); 3] = [
     ("x-forwarded-for", "1.1.1.1, 203.0.113.7"),
@@ -19,7 +12,7 @@ const SAID: [(&str, &str); 3] = [
 
 #[tokio::test]
 async fn a_trusted_proxy_says_who_asks_and_by_which_url() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     for (trusted, dl, client) in [
         (
             "[\"127.0.0.0/8\"]",
@@ -72,7 +65,7 @@ async fn what_is_no_network_is_refused_with_what_is() {
 /// Clients behind one proxy are counted apart: one that guesses tokens doesn't lock out the others.
 #[tokio::test]
 async fn wrong_tokens_count_for_the_client_behind_the_proxy() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let settings = tokens.settings("");
     let mirror = Mirror::of(&upstream).server("trusted_proxies = [\"127.0.0.1\"]");
     let mirror = mirror.settings(&settings).start().await;
@@ -89,7 +82,7 @@ async fn wrong_tokens_count_for_the_client_behind_the_proxy() {
 
 #[tokio::test]
 async fn pages_have_a_port_of_their_own_where_no_token_is_needed() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = Mirror::of(&upstream).server("admin_listen = \"127.0.0.1:0\"");
     let mirror = mirror.settings(&tokens.settings("")).start().await;

@@ -14,8 +14,7 @@ async fn upstream(names: &[&str]) -> Upstream {
     let packages = names
         .iter()
         .map(|n| Package::new(n, "1.0.0").payload(200_000));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 fn index(name: &str) -> String {

@@ -14,10 +14,7 @@ const CHANGES: &str = "crate_mirror_index_suspicious_changes_total";
 async fn upstream() -> Upstream {
     let versions = ["1.0.0", "1.1.0", "2.0.0"];
     let packages = versions.map(|version| Package::new("pkg", version));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// Version 1.1.0 with other content.

@@ -32,10 +32,7 @@ async fn upstream() -> Upstream {
         let package = Package::new(&name(number), "1.0.0");
         package.file("payload.txt", &"payload".repeat(size / 7))
     });
-    packages
-        .fold(Upstream::new(), |u, p| u.publish(p))
-        .start()
-        .await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// Everything below a folder.

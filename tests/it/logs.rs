@@ -7,13 +7,6 @@ use crate::support::{Ended, Frames, Package, Program, Rule, Running, Upstream, W
 const INDEX: &str = "/index/1/a";
 const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
 
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
-
 async fn stopped(process: Running) -> Ended {
     process.signal("TERM").await;
     let ended = process.ended().await;
@@ -33,7 +26,7 @@ fn access_lines(stderr: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn json_logs_have_one_line_a_request_with_all_that_is_known_of_it() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let program = Program::serving(&upstream, "").arg("--log-format=json");
     let process = program.start().await;
     let agent = ("user-agent", "cargo/1.95.0 (a \"test\")");
@@ -107,7 +100,7 @@ async fn an_answer_that_was_cut_off_says_so_in_its_line() {
 
 #[tokio::test]
 async fn human_logs_are_lines_of_words_without_colours_where_nobody_sees_them() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let process = Program::serving(&upstream, "").start().await;
     client::get(process.addr(), INDEX, &[("user-agent", "a-test/1")]).await;
     let stderr = stopped(process).await.stderr;
@@ -136,7 +129,7 @@ async fn human_logs_are_lines_of_words_without_colours_where_nobody_sees_them() 
 /// A client that could put a line break into a log line could write log lines of its own.
 #[tokio::test]
 async fn a_client_cannot_write_lines_of_its_own_into_the_log() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let process = Program::serving(&upstream, "").start().await;
     let agent = "x\tINFO access: forged \u{85} \u{2028} \u{9b}31m";
     client::get(process.addr(), INDEX, &[("user-agent", agent)]).await;
@@ -150,7 +143,7 @@ async fn a_client_cannot_write_lines_of_its_own_into_the_log() {
 
 #[tokio::test]
 async fn access_lines_can_be_turned_off_and_the_rest_kept() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let process = Program::serving(&upstream, "")
         .arg("--log=info,access=off")
         .start()
@@ -165,7 +158,7 @@ type Fault = (fn(When<'_>) -> Rule, &'static str);
 
 /// The faults for which no warning says both what went wrong and what was asked for, each with what was logged instead.
 async fn unlogged(faults: &[Fault]) -> Vec<(&'static str, String)> {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let settings = "[upstream]\nretries = 0\nfirst_byte_timeout = \"200ms\"";
     let mut unlogged = Vec::new();
     for (fault, words) in faults {

@@ -59,10 +59,7 @@ fn dead_link(path: &Path) {
 
 async fn upstream() -> Upstream {
     let packages = [NAME, OTHER].map(|name| Package::new(name, "1.0.0").payload(10_000));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// A folder in which a mirror has stored both crates and their index files.

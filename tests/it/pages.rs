@@ -2,21 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Mirror, Package, Upstream};
+use crate::support::{Mirror, Upstream};
 
 const INDEX: &str = "/index/1/a";
 const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
 
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
-
 #[tokio::test]
 async fn health_and_readiness_need_no_upstream() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let mirror = Mirror::of(&upstream).start().await;
     upstream.stop().await;
     for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
@@ -27,7 +20,7 @@ async fn health_and_readiness_need_no_upstream() {
 
 #[tokio::test]
 async fn the_status_page_shows_what_to_paste_for_the_host_that_was_asked() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let other = "[registries.internal]\nindex = \"http://127.0.0.1:1/\"";
     let mirror = Mirror::of(&upstream).settings(other).start().await;
     let reply = mirror.get_with("/", &[("host", "mirror.example:99")]).await;
@@ -45,7 +38,7 @@ async fn the_status_page_shows_what_to_paste_for_the_host_that_was_asked() {
 /// One unreadable line and Prometheus takes none of them.
 #[tokio::test]
 async fn every_line_of_the_metrics_is_one_that_prometheus_reads() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let mirror = Mirror::of(&upstream).start().await;
     for path in [INDEX, CRATE, "/index/1/b", "/nothing"] {
         mirror.get(path).await;

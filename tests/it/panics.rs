@@ -90,10 +90,7 @@ fn fault() -> (Arc<AtomicBool>, Fault) {
 async fn start(fault: Fault) -> (Upstream, Mirror) {
     let names = ["serde", "tokio", "held"];
     let packages = names.map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages).start().await;
     let mirror = Mirror::of(&upstream).fault(fault).start().await;
     assert_eq!(mirror.get(SERDE).await.status, 200);
     (upstream, mirror)
@@ -169,10 +166,7 @@ async fn a_download_that_nobody_waits_for_any_more_is_no_failure_in_the_log() {
     let log = Log::default();
     let _logging = log.listen();
     let packages = ["held", "tokio"].map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages).start().await;
     let mirror = Mirror::of(&upstream).settings("[upstream]\nmax_concurrent = 1");
     let mirror = mirror.start().await;
     for path in [HELD, INDEX] {

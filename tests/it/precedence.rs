@@ -4,18 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate_mirror::config::{self, DOCUMENTED};
 
-use crate::support::{Package, Program, Upstream, client};
-
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
+use crate::support::{Program, Upstream, client};
 
 /// Which store `check` finds with these.
 async fn store_with(toml: &str, env: &[&str], flags: &[&str]) -> String {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let registry = format!(
         "[registries.crates-io]\nindex = \"{}\"\n",
         upstream.index_url()
@@ -60,7 +53,7 @@ async fn a_folder_in_the_environment_may_be_called_anything() {
 
 #[tokio::test]
 async fn the_address_to_listen_on_follows_the_same_order() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     // An address that can't be listened on: if it counted, the mirror wouldn't start.
     let wrong = "192.0.2.1:1";
     let toml = format!(
@@ -82,7 +75,7 @@ async fn the_address_to_listen_on_follows_the_same_order() {
 
 #[tokio::test]
 async fn the_environment_reaches_every_section() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let process = Program::new(&["serve", "--listen", "127.0.0.1:0"])
         .env(
             "CRATE_MIRROR_REGISTRIES__CRATES-IO__INDEX",
@@ -101,7 +94,7 @@ async fn the_environment_reaches_every_section() {
 
 #[tokio::test]
 async fn a_named_file_is_read_in_place_of_the_usual_one() {
-    let upstream = upstream().await;
+    let upstream = Upstream::with_one_crate().await;
     let good = format!(
         "[upstream]\nretries = 0\n[registries.crates-io]\nindex = \"{}\"\n",
         upstream.index_url()

@@ -21,7 +21,7 @@ async fn chain(levels: usize) -> Upstream {
     });
     let last = Package::new(&format!("level-{levels}"), "1.0.0");
     let packages = packages.chain([last]);
-    packages.fold(upstream, |u, p| u.publish(p)).start().await
+    upstream.publish_all(packages).start().await
 }
 
 fn asked(upstream: &Upstream, name: &str) -> usize {

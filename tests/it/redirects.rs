@@ -13,8 +13,7 @@ const OTHERS: [&str; 5] = ["tokio", "anyhow", "regex", "bytes", "rayon"];
 async fn upstream() -> Upstream {
     let names = OTHERS.into_iter().chain(["serde"]);
     let packages = names.map(|name| Package::new(name, "1.0.0"));
-    let upstream = packages.fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 async fn get(process: &Running, path: &str) -> Reply {

@@ -14,10 +14,7 @@ const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"";
 
 async fn upstream() -> Upstream {
     let packages = SIZES.map(|(name, size)| Package::new(name, "1.0.0").payload(size));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    upstream.start().await
+    Upstream::new().publish_all(packages).start().await
 }
 
 fn index(name: &str) -> String {

@@ -21,10 +21,7 @@ fn packages() -> Vec<Package> {
 
 /// A store in which the newest `Tool` is missing.
 async fn a_store() -> (Upstream, TempDir) {
-    let upstream = packages()
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages()).start().await;
     let store = tempfile::tempdir().expect("a folder");
     fetch(&upstream, store.path(), &packages()[..3]).await;
     (upstream, store)

@@ -3,18 +3,11 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::support::{
-    Connection, Frames, Mirror, MirrorBuilder, Package, Program, Reply, TokenFile, Upstream, client,
+    Connection, Frames, Mirror, MirrorBuilder, Program, Reply, TokenFile, Upstream, client,
 };
 
 const INDEX: &str = "/index/1/a";
 const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
-
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
 
 /// A mirror that wants tokens of this file, with these lines more in `[access]`.
 fn guarded(upstream: &Upstream, tokens: &TokenFile, more: &str) -> MirrorBuilder {
@@ -40,7 +33,7 @@ fn assert_challenged(reply: &Reply, mirror: &Mirror, why: &str) {
 
 #[tokio::test]
 async fn without_a_token_nothing_is_answered_but_how_to_get_one() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(
         &upstream,
@@ -87,7 +80,7 @@ async fn without_a_token_nothing_is_answered_but_how_to_get_one() {
 
 #[tokio::test]
 async fn a_token_comes_as_it_is_as_bearer_and_as_a_password() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(&upstream, &tokens, "").start().await;
     use base64::{Engine, engine::general_purpose::STANDARD};
@@ -126,7 +119,7 @@ async fn a_token_comes_as_it_is_as_bearer_and_as_a_password() {
 /// A browser can't send a token otherwise.
 #[tokio::test]
 async fn who_prefers_html_is_offered_a_password_too() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let mirror = guarded(&upstream, &tokens, "").start().await;
     let accept = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
     let reply = mirror.get_with("/metrics", &[accept]).await;
@@ -139,7 +132,7 @@ async fn who_prefers_html_is_offered_a_password_too() {
 
 #[tokio::test]
 async fn each_request_on_a_connection_is_looked_at() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(&upstream, &tokens, "").start().await;
     let mut connection = Connection::open(mirror.addr()).await;
@@ -157,7 +150,7 @@ async fn each_request_on_a_connection_is_looked_at() {
 
 #[tokio::test]
 async fn a_token_for_one_registry_is_none_for_another_and_some_need_none() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let (inner, all) = (tokens.grant("inner", None, &["inner"]), tokens.add("all"));
     let tables = ["inner", "open"].map(|name| {
         let index = upstream.index_url();
@@ -193,7 +186,7 @@ async fn a_token_for_one_registry_is_none_for_another_and_some_need_none() {
 /// Whoever has no token gets nothing out of a cache in front either.
 #[tokio::test]
 async fn what_was_given_for_a_token_is_kept_by_no_shared_cache() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(&upstream, &tokens, "").start().await;
     for _ in 0..2 {
@@ -213,7 +206,7 @@ async fn what_was_given_for_a_token_is_kept_by_no_shared_cache() {
 
 #[tokio::test]
 async fn many_wrong_tokens_are_held_up_and_right_ones_are_not() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(&upstream, &tokens, "").start().await;
     for n in 0..100 {
@@ -241,7 +234,7 @@ async fn many_wrong_tokens_are_held_up_and_right_ones_are_not() {
 
 #[tokio::test]
 async fn a_running_mirror_follows_the_file_and_what_is_broken_changes_nothing() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let first = tokens.add("first");
     let mut mirror = Program::serving(&upstream, &tokens.settings(""))
         .start()
@@ -282,7 +275,7 @@ async fn a_running_mirror_follows_the_file_and_what_is_broken_changes_nothing() 
 
 #[tokio::test]
 async fn a_token_ends_when_it_expires() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.grant("short", Some(Duration::from_secs(2)), &[]);
     let mirror = guarded(&upstream, &tokens, "").start().await;
     assert_eq!(get(&mirror, INDEX, &token).await.status, 200);
@@ -293,7 +286,7 @@ async fn a_token_ends_when_it_expires() {
 
 #[tokio::test]
 async fn a_token_may_stand_in_the_path_where_that_is_allowed_and_is_never_logged() {
-    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let settings = tokens.settings("token_in_path = true");
     let mirror = Program::serving(&upstream, &settings).start().await;

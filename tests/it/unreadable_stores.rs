@@ -15,10 +15,7 @@ const NAMES: [&str; 2] = ["small-a", "wide-b"];
 /// A folder in which a mirror has stored two crates and their index files.
 async fn a_store() -> TempDir {
     let packages = NAMES.map(|name| Package::new(name, "1.0.0").payload(10_000));
-    let upstream = packages
-        .into_iter()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new().publish_all(packages).start().await;
     let folder = TempDir::new().expect("a folder");
     let mirror = Mirror::of(&upstream).store(folder.path()).start().await;
     for name in NAMES {

@@ -13,16 +13,9 @@ use ring::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Cargo, Mirror, Package, Reply, Upstream};
+use crate::support::{Cargo, Mirror, Reply, Upstream};
 
 const INDEX: &str = "/index/1/a";
-
-async fn upstream() -> Upstream {
-    Upstream::new()
-        .publish(Package::new("a", "1.0.0"))
-        .start()
-        .await
-}
 
 /// A key of an issuer.
 struct Key {
@@ -89,7 +82,7 @@ async fn with_file(upstream: &Upstream, keys: &[&Key]) -> (TempDir, Mirror) {
 
 #[tokio::test]
 async fn cargo_builds_with_a_jobs_own_token() {
-    let (upstream, key) = (upstream().await, Key::new("k"));
+    let (upstream, key) = (Upstream::with_one_crate().await, Key::new("k"));
     let (_folder, mirror) = with_file(&upstream, &[&key]).await;
     let token = key.token("repo:acme/app", &json!({}));
     let provider = "[registry]\nglobal-credential-providers = [\"cargo:token\"]\n";
@@ -102,7 +95,7 @@ async fn cargo_builds_with_a_jobs_own_token() {
 
 #[tokio::test]
 async fn a_token_that_is_not_right_in_everything_is_refused() {
-    let (upstream, key) = (upstream().await, Key::new("k"));
+    let (upstream, key) = (Upstream::with_one_crate().await, Key::new("k"));
     let (_folder, mirror) = with_file(&upstream, &[&key]).await;
     let right = key.token("repo:acme/app", &json!({}));
     assert_eq!(get(&mirror, &right).await.status, 200);
@@ -147,7 +140,11 @@ async fn a_token_that_is_not_right_in_everything_is_refused() {
 
 #[tokio::test]
 async fn keys_in_a_file_are_followed() {
-    let (upstream, old, new) = (upstream().await, Key::new("old"), Key::new("new"));
+    let (upstream, old, new) = (
+        Upstream::with_one_crate().await,
+        Key::new("old"),
+        Key::new("new"),
+    );
     let (folder, mirror) = with_file(&upstream, &[&old]).await;
     let of = |key: &Key| key.token("repo:acme/app", &json!({}));
     let (of_old, of_new) = (of(&old), of(&new));
@@ -168,7 +165,7 @@ async fn keys_in_a_file_are_followed() {
 
 #[tokio::test]
 async fn keys_under_a_url_are_fetched_once_for_all_who_wait() {
-    let (upstream, key) = (upstream().await, Key::new("k"));
+    let (upstream, key) = (Upstream::with_one_crate().await, Key::new("k"));
     upstream.page("/jwks", "application/json", &set(&[&key]));
     let table = table(&format!("{}/jwks", upstream.url()));
     let mirror = Mirror::of(&upstream).settings(&table).start().await;
@@ -193,7 +190,7 @@ async fn keys_under_a_url_are_fetched_once_for_all_who_wait() {
 /// It isn't the token's fault, and whoever retries gets in.
 #[tokio::test]
 async fn while_keys_cannot_be_fetched_it_is_a_failure_and_no_refusal() {
-    let (upstream, key) = (upstream().await, Key::new("k"));
+    let (upstream, key) = (Upstream::with_one_crate().await, Key::new("k"));
     upstream.page("/jwks", "text/html", "<html>sign in</html>");
     let table = table(&format!("{}/jwks", upstream.url()));
     let mirror = Mirror::of(&upstream).settings(&table).start().await;

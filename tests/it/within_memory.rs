@@ -45,10 +45,7 @@ async fn upstream() -> Upstream {
         package.field("lines", field.as_str().into())
     });
     let packages = crates.chain(index_files);
-    packages
-        .fold(Upstream::new(), |u, p| u.publish(p))
-        .start()
-        .await
+    Upstream::new().publish_all(packages).start().await
 }
 
 /// Asks, and takes no more than the first bytes: the answer stands in line for as long as this lives.

@@ -15,11 +15,10 @@ use super::{Mirror, Output, Package, Upstream, command, sha256};
 
 /// A store in which a mirror has stored these packages, and their upstream.
 pub async fn filled(packages: Vec<Package>) -> (Upstream, TempDir) {
-    let upstream = packages
-        .iter()
-        .cloned()
-        .fold(Upstream::new(), |u, p| u.publish(p));
-    let upstream = upstream.start().await;
+    let upstream = Upstream::new()
+        .publish_all(packages.iter().cloned())
+        .start()
+        .await;
     let store = tempfile::tempdir().expect("a folder");
     fetch(&upstream, store.path(), &packages).await;
     (upstream, store)

@@ -65,6 +65,14 @@ impl Upstream {
         UpstreamBuilder::default()
     }
 
+    /// One that has version 1.0.0 of the crate `a`, and nothing else, for tests that don't care what they ask for.
+    pub async fn with_one_crate() -> Upstream {
+        Upstream::new()
+            .publish(Package::new("a", "1.0.0"))
+            .start()
+            .await
+    }
+
     fn over(site: Site, listener: TcpListener, addr: SocketAddr) -> Upstream {
         let shared = Arc::new(Shared {
             site: Mutex::new(site),

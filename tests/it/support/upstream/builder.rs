@@ -20,6 +20,11 @@ impl UpstreamBuilder {
         self
     }
 
+    pub fn publish_all(mut self, packages: impl IntoIterator<Item = Package>) -> Self {
+        self.packages.extend(packages);
+        self
+    }
+
     /// Index files carry a weak ETag and no Last-Modified. (By default they carry both.)
     pub fn weak_etag(self) -> Self {
         self.validators(Etag::Weak, false)
