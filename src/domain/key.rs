@@ -78,6 +78,12 @@ impl IndexKey {
     }
 }
 
+/// The path of what is known of the licence of the .crate file at `path`; `None` for any other object.
+pub fn license_path(path: &str) -> Option<String> {
+    let path = path.strip_suffix(".crate")?;
+    Some(format!("{path}.license"))
+}
+
 /// The key of a .crate file: one version's content in one registry.
 ///
 /// The checksum is part of the key, so that the object is immutable: a version that comes back with other content is another object.
@@ -101,5 +107,10 @@ impl CrateKey {
         } = self;
         let prefix = Prefix::of(&name);
         format!("{registry}/crates/{prefix}/{name}/{version}.{sha256}.crate")
+    }
+
+    /// The same path with `.license` at its end: where what is known of the file's licence is kept. No key makes it: it is no object, and goes with the file.
+    pub fn license_path(&self) -> String {
+        license_path(&self.path()).unwrap_or_default()
     }
 }

@@ -72,7 +72,7 @@ pub(super) trait Backend: Bulk {
         late: Late<'a>,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Removes the object under `path` if it is of that version.
+    /// Removes the object under `path` if it is of that version, and with it what is kept beside it ([`license_path`](crate::domain::license_path)).
     fn remove<'a>(
         &'a self,
         path: &'a str,

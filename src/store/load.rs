@@ -35,7 +35,7 @@ pub enum StoredCrate<L> {
 }
 
 /// What became of an object on its way through its check.
-enum CheckedObject<T, L> {
+pub(super) enum CheckedObject<T, L> {
     Good(T, L),
     Large(LargeObject),
     Corrupt(String, ObjectVersion),
@@ -130,7 +130,7 @@ impl Store {
     }
 
     /// Loads what is under `path` and has it checked where it was read, so that reading and hashing are one trip to a thread that may block.
-    async fn load<T: Send + 'static, L: Send + 'static>(
+    pub(super) async fn load<T: Send + 'static, L: Send + 'static>(
         &self,
         path: &str,
         used: Option<SystemTime>,

@@ -20,6 +20,7 @@ mod glance;
 mod handle;
 mod holdings;
 mod inventory;
+mod license;
 mod load;
 mod mark;
 mod missed;

@@ -48,7 +48,7 @@ impl Store {
         self.replaced(key, committed)
     }
 
-    async fn save(&self, path: &str, pieces: Vec<Bytes>) -> Result<()> {
+    pub(super) async fn save(&self, path: &str, pieces: Vec<Bytes>) -> Result<()> {
         self.count(pieces.iter().map(|piece| piece.len() as u64).sum());
         let late = |e: &Error| self.complain(e);
         self.backend.save(path, pieces, &late).await

@@ -13,6 +13,7 @@ use super::{
     path::is_missing,
 };
 use crate::{
+    domain::license_path,
     error::Result,
     store::{failed::failed, removal::Removal, version::ObjectVersion},
 };
@@ -23,9 +24,16 @@ impl Files {
         match Seen::of_version(version) {
             Seen::Fresh => Ok(Removal::Written),
             Seen::Settled(identity) => {
-                let path = self.at(path);
-                remove_exactly(&path, identity, &self.aside())
-                    .map_err(|e| failed("removing", &path, e))
+                let file = self.at(path);
+                let removal = remove_exactly(&file, identity, &self.aside())
+                    .map_err(|e| failed("removing", &file, e))?;
+                if removal == Removal::Removed
+                    && let Some(beside) = license_path(path)
+                {
+                    // It is read from the file again, should that come back, and is nothing without it.
+                    let _ = fs::remove_file(self.at(&beside));
+                }
+                Ok(removal)
             }
         }
     }

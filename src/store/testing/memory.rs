@@ -19,7 +19,7 @@ use futures_util::{
 use tempfile::NamedTempFile;
 
 use crate::{
-    domain::{Key, MissedRequest},
+    domain::{Key, MissedRequest, license_path},
     error::Result,
     store::{
         backend::{
@@ -80,6 +80,9 @@ impl Objects {
             None => Removal::Gone,
             Some((write, _)) if version(*write) == *expected => {
                 objects.remove(path);
+                if let Some(beside) = license_path(path) {
+                    objects.remove(&beside);
+                }
                 Removal::Removed
             }
             Some(_) => Removal::Replaced,
