@@ -17,12 +17,14 @@ use crate::{
     block_budget::BlockBudget,
     config::{Config, sections},
     error::{Error, Result},
+    follow::Looks,
     http,
     metrics::Metrics,
     mirror::{GzipVariants, Mirror, Parts, Registry},
     prefetch,
     store::{FolderSettings, Store},
-    transport::{self, Acceptor, ClientMemory, Scheme},
+    tls,
+    transport::{self, Acceptor, ClientMemory, Door, Scheme},
     upstream::{Document, Upstream},
 };
 
@@ -39,6 +41,7 @@ const STORE_WITHIN: Duration = Duration::from_secs(1);
 pub struct App {
     address: SocketAddr,
     scheme: Scheme,
+    tls: Option<SocketAddr>,
     base_url: String,
     mirror: Mirror,
     grace: Duration,
@@ -46,6 +49,8 @@ pub struct App {
     servers: Vec<JoinHandle<()>>,
     admin: Option<SocketAddr>,
     guards: http::Guards,
+    /// The files that may change while it runs.
+    followed: Vec<Looks>,
 }
 
 impl App {
@@ -64,19 +69,22 @@ impl App {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound or a registry can't be set up.
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
-        let scheme = Acceptor::Plain.scheme();
         let server = config.server.clone();
-        let (listener, address) = listen("server.listen", server.listen.0)?;
+        let stop = CancellationToken::new();
+        let mut followed = Vec::new();
+        let doors = Doors::open(&config, &metrics, &stop, &mut followed)?;
         let admin = server
             .admin_listen
             .map(|at| listen("server.admin_listen", at.0));
         let admin = admin.transpose()?;
-        let stop = CancellationToken::new();
-        let guards = guards(&config, &metrics, &stop)?;
-        let base_url = match &server.public_url {
-            Some(url) => url.without_slash().to_owned(),
-            None => format!("{scheme}://{}", reachable(address)),
-        };
+        let guards = guards(&config, &metrics, &stop, &mut followed)?;
+        let Doors {
+            open,
+            address,
+            scheme,
+            tls,
+            base_url,
+        } = doors;
         let background = Background::of(&config);
         let most = config.memory.budget.get() + IN_FLIGHT - RESERVE;
         let mirror = mirror(config, store, metrics.clone(), GzipVariants::Made)?;
@@ -84,23 +92,25 @@ impl App {
         let memory = ClientMemory::new(most, move |bytes| keeps.make_room(bytes));
         let grace = *server.shutdown_grace;
         background.start(&mirror, &stop);
-        let serve = |listener, side| {
+        let serve = |doors, side| {
             let (guards, memory) = (guards.clone(), memory.clone());
             let router = http::Router::new(mirror.clone(), side, &server, guards, memory.clone());
             let settings = connections(&server, memory, metrics.clone());
             let stopped = stop.clone().cancelled_owned();
-            tokio::spawn(transport::serve(listener, router, settings, stopped, grace))
+            tokio::spawn(transport::serve(doors, router, settings, stopped, grace))
         };
         let (admin, servers) = match admin {
-            None => (None, vec![serve(listener, http::Side::Both)]),
+            None => (None, vec![serve(open, http::Side::Both)]),
             Some((admin, at)) => {
-                let clients = serve(listener, http::Side::Clients);
+                let clients = serve(open, http::Side::Clients);
+                let admin = vec![plain(admin)];
                 (Some(at), vec![clients, serve(admin, http::Side::Admin)])
             }
         };
         Ok(Self {
             address,
             scheme,
+            tls,
             base_url,
             mirror,
             grace,
@@ -108,6 +118,7 @@ impl App {
             servers,
             admin,
             guards,
+            followed,
         })
     }
 
@@ -116,9 +127,14 @@ impl App {
         self.address
     }
 
-    /// How clients come here when there is nothing in front.
+    /// How clients come there when there is nothing in front.
     pub fn scheme(&self) -> Scheme {
         self.scheme
+    }
+
+    /// Where it speaks TLS, with the real port, when that is a port of its own.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls
     }
 
     /// The URL for clients, without a final slash.
@@ -141,6 +157,11 @@ impl App {
         &self.mirror
     }
 
+    /// Has the files that may change while it runs looked at now, and not only within seconds.
+    pub fn reread(&self) {
+        self.followed.iter().for_each(Looks::now);
+    }
+
     /// Stops: no new connections, requests in flight finish within the grace time, what was fetched is stored.
     pub async fn stop(self) {
         let end = Instant::now() + self.grace;
@@ -158,6 +179,81 @@ impl App {
     }
 }
 
+/// Where clients come in.
+struct Doors {
+    open: Vec<Door>,
+    /// What `server.listen` has come to.
+    address: SocketAddr,
+    scheme: Scheme,
+    /// What `tls.listen` has come to.
+    tls: Option<SocketAddr>,
+    /// The URL for clients, without a final slash.
+    base_url: String,
+}
+
+impl Doors {
+    /// As the settings say. The files that TLS takes are followed until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when an address can't be bound, or a file can't be read or doesn't fit.
+    fn open(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+        followed: &mut Vec<Looks>,
+    ) -> Result<Self> {
+        let tls = tls::open(&config.tls, metrics.clone(), SystemTime::now())?;
+        let (listener, address) = listen("server.listen", config.server.listen.0)?;
+        let own_port = config.tls.listen.map(|at| listen("tls.listen", at.0));
+        let own_port = own_port.transpose()?;
+        let public_url = config.server.public_url.as_ref();
+        let public_url = public_url.map(|url| url.without_slash().to_owned());
+        let Some(tls) = tls else {
+            return Ok(Self {
+                open: vec![plain(listener)],
+                address,
+                scheme: Scheme::Http,
+                tls: None,
+                base_url: public_url.unwrap_or_else(|| format!("http://{}", reachable(address))),
+            });
+        };
+        followed.push(tls.follower.looks());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follower.run()));
+        let acceptor = Acceptor::Tls(tls.settings);
+        let url = |at| https_url(tls.certificate.host(), at);
+        Ok(match own_port {
+            None => Self {
+                open: vec![Door { listener, acceptor }],
+                address,
+                scheme: Scheme::Https,
+                tls: None,
+                base_url: public_url.unwrap_or_else(|| url(address)),
+            },
+            Some((own, at)) => Self {
+                open: vec![
+                    plain(listener),
+                    Door {
+                        listener: own,
+                        acceptor,
+                    },
+                ],
+                address,
+                scheme: Scheme::Http,
+                tls: Some(at),
+                base_url: public_url.unwrap_or_else(|| url(at)),
+            },
+        })
+    }
+}
+
+/// Connections are taken as they are.
+fn plain(listener: TcpListener) -> Door {
+    Door {
+        listener,
+        acceptor: Acceptor::Plain,
+    }
+}
+
 /// How connections to a listener are served.
 fn connections(
     settings: &sections::ServerSettings,
@@ -165,7 +261,6 @@ fn connections(
     metrics: Arc<Metrics>,
 ) -> transport::Settings {
     transport::Settings {
-        acceptor: Acceptor::Plain,
         max_connections: settings.max_connections.get() as usize,
         idle_timeout: *settings.idle_timeout,
         memory,
@@ -181,6 +276,7 @@ fn guards(
     config: &Config,
     metrics: &Arc<Metrics>,
     stop: &CancellationToken,
+    followed: &mut Vec<Looks>,
 ) -> Result<http::Guards> {
     let settings = &config.access;
     let authentication = match settings.is_restricted() {
@@ -189,6 +285,7 @@ fn guards(
             let keys = |url: &Url| keys_at(url, config);
             let opened = access::open(settings, keys, metrics.clone(), SystemTime::now());
             let (authenticator, follower) = opened?;
+            followed.push(follower.looks());
             tokio::spawn(stop.clone().run_until_cancelled_owned(follower.run()));
             http::Authentication::by(authenticator, settings)
         }
@@ -358,6 +455,15 @@ fn registries(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Registry>> 
     }
     let upstreams = upstreams(config, metrics)?.into_iter();
     Ok(upstreams.map(|u| Registry::Online(Arc::new(u))).collect())
+}
+
+/// The URL for who speaks TLS to that address, without a final slash. A certificate is for names, so that it is by the first of them.
+fn https_url(host: Option<&str>, address: SocketAddr) -> String {
+    match (host, address.port()) {
+        (Some(host), 443) => format!("https://{host}"),
+        (Some(host), port) => format!("https://{host}:{port}"),
+        (None, _) => format!("https://{}", reachable(address)),
+    }
 }
 
 /// An address that can be connected to from here, for one that means all of this machine's.

@@ -73,6 +73,46 @@ impl Protocol {
     }
 }
 
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsHandshake {
+    /// In a new session.
+    Full,
+    /// In one that the client had before.
+    Resumed,
+    /// The client spoke plain HTTP.
+    Plain,
+    /// The client took too long.
+    Late,
+    /// The client went away.
+    Gone,
+    /// There was no memory for what the client sent.
+    NoMemory,
+    /// The client's certificate isn't one that counts.
+    Certificate,
+    /// The client broke it off with an alert: it may not trust the server's certificate.
+    Alert,
+    /// What the client said made no sense, or it and the server have nothing in common.
+    Protocol,
+}
+
+impl TlsHandshake {
+    /// The word used in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Plain => "plain-http",
+            Self::Late => "timeout",
+            Self::Gone => "closed",
+            Self::NoMemory => "no-memory",
+            Self::Certificate => "certificate",
+            Self::Alert => "alert",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// What is asked of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
@@ -111,6 +151,10 @@ pub struct Metrics {
     /// The hosts that have lines of their own, by registry.
     hosts: Mutex<BTreeMap<String, HashSet<String>>>,
     index_changes: IntCounterVec,
+    tls_handshakes: IntCounterVec,
+    tls_days_left: IntGaugeVec,
+    /// Changed TLS files that couldn't be used, so that those before stayed in use.
+    pub tls_reloads_failed: IntCounter,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
@@ -213,6 +257,24 @@ impl Metrics {
                 "Versions that vanished from an index file or changed their checksum",
                 &["registry", "change"],
             )?,
+            tls_handshakes: counters(
+                "crate_mirror_tls_handshakes_total",
+                "TLS handshakes, by how they ended",
+                &["result"],
+            )?,
+            tls_days_left: {
+                let options = Opts::new(
+                    "crate_mirror_tls_certificate_days_left",
+                    "Whole days until the certificate in use expires; below zero when it has",
+                );
+                let days = IntGaugeVec::new(options, &["certificate"])?;
+                registry.register(Box::new(days.clone()))?;
+                days
+            },
+            tls_reloads_failed: counter(
+                "crate_mirror_tls_reloads_failed_total",
+                "Changed TLS files that couldn't be used; those before stayed in use",
+            )?,
             served_bytes: counter(
                 "crate_mirror_served_bytes_total",
                 "Bytes of bodies sent to clients",
@@ -276,6 +338,17 @@ impl Metrics {
         self.requests[route as usize * Outcome::ALL.len() + outcome as usize].inc();
         self.protocols[protocol as usize].inc();
         self.duration[route as usize].observe(took.as_secs_f64());
+    }
+
+    /// Counts one TLS handshake.
+    pub fn tls_handshake(&self, how: TlsHandshake) {
+        self.tls_handshakes.with_label_values(&[how.as_str()]).inc();
+    }
+
+    /// Notes how many days the certificate in that file is good for.
+    pub fn tls_days_left(&self, certificate: &str, days: i64) {
+        let left = self.tls_days_left.with_label_values(&[certificate]);
+        left.set(days);
     }
 
     /// Counts one request sent upstream; `result` is a status or the kind of failure. Statuses that nobody has defined are counted as one.

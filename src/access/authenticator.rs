@@ -108,10 +108,11 @@ impl Authenticator {
     }
 
     /// Who shows `presented` from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no token isn't refused for a
-    /// wrong one, and waits for nothing.
+    /// wrong one, and waits for nothing: everybody for what is anonymous, and who is `certified` by a client certificate for everything.
     pub fn judge(
         &self,
         presented: Result<Option<Presented<'_>>, Malformed>,
+        certified: Option<Principal>,
         registry: Option<RegistryName>,
         address: IpAddr,
         now: SystemTime,
@@ -121,6 +122,10 @@ impl Authenticator {
             Ok(Some(token)) => self.look_up(token.expose(), registry, now),
             Err(why) => AccessDecision::Wrong(TokenFault::Malformed(why)),
         };
+        let is_known = matches!(decision, AccessDecision::Known(_));
+        if let Some(certified) = certified.filter(|_| !is_known) {
+            return AccessDecision::Known(certified);
+        }
         match decision {
             AccessDecision::Missing
             | AccessDecision::Wrong(_)
@@ -231,7 +236,7 @@ mod tests {
 
     fn judged(all: &Authenticator, token: Option<&str>, of: Option<&str>, now: u64) -> String {
         let presented = Ok(token.map(Presented::AsIs));
-        said(&all.judge(presented, of.map(registry), HERE, at(now)))
+        said(&all.judge(presented, None, of.map(registry), HERE, at(now)))
     }
 
     #[test]
@@ -270,6 +275,30 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_certificate_needs_no_token_and_is_known_by_a_right_one() {
+        let grants: [(&str, Option<u64>, &[&str]); 3] = [
+            ("right", None, &[]),
+            ("old", Some(1), &[]),
+            ("inner", None, &["inner"]),
+        ];
+        let all = Authenticator::new(tokens(&grants), Vec::new(), vec![registry("open")]);
+        for (token, of, expected) in [
+            (None, None, "cert:a"),
+            (None, Some("other"), "cert:a"),
+            (None, Some("open"), "cert:a"),
+            (Some("wrong"), Some("other"), "cert:a"),
+            (Some("old"), None, "cert:a"),
+            (Some("inner"), Some("other"), "cert:a"),
+            (Some("right"), Some("other"), "of-right"),
+        ] {
+            let presented = Ok(token.map(Presented::AsIs));
+            let certified = Some(Principal::certificate("a"));
+            let verdict = all.judge(presented, certified, of.map(registry), HERE, at(9));
+            assert_eq!(said(&verdict), expected, "{token:?} {of:?}");
+        }
+    }
+
+    #[test]
     fn wrong_tokens_hold_up_wrong_ones_only() {
         let all = Authenticator::new(
             tokens(&[("right", None, &[]), ("old", Some(1), &[])]),
@@ -286,7 +315,7 @@ mod tests {
             assert_eq!(judged(&all, Some("right"), None, 9), "of-right");
             assert_eq!(judged(&all, None, None, 9), "missing");
         }
-        let doubled = all.judge(Err(Malformed::Doubled), None, HERE, at(9));
+        let doubled = all.judge(Err(Malformed::Doubled), None, None, HERE, at(9));
         assert_eq!(said(&doubled), "too many");
     }
 
@@ -351,7 +380,13 @@ mod tests {
             let ask = || {
                 let presented = Presented::of(black_box(&headers));
                 matches!(
-                    all.judge(presented, Some(RegistryName::crates_io()), HERE, at(1_000)),
+                    all.judge(
+                        presented,
+                        None,
+                        Some(RegistryName::crates_io()),
+                        HERE,
+                        at(1_000)
+                    ),
                     AccessDecision::Known(_)
                 )
             };

@@ -6,7 +6,6 @@
 mod authenticator;
 mod authorization;
 mod digest;
-mod follow;
 mod forwarded;
 pub mod jwt;
 mod open;
@@ -17,7 +16,6 @@ mod wrong_tokens;
 pub use authenticator::{AccessDecision, Authenticator, TokenFault};
 pub use authorization::{Malformed, Presented, loggable, token_in_path};
 pub use digest::{TokenDigest, new_token};
-pub use follow::{Followed, LOOK_EVERY, Look};
 pub use forwarded::{Forwarded, TrustedProxies};
 pub use open::{Follower, open};
 pub use tokens::{Grant, TokenName, TokenTable, Tokens, storable};

@@ -6,7 +6,6 @@ use url::Url;
 
 use super::{
     authenticator::Authenticator,
-    follow::{Followed, LOOK_EVERY, Look},
     jwt::{Fetch, Issuer, KEYS_LARGEST, KeySet, KeySource},
     token_file,
     tokens::Tokens,
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     config::access::{AccessSettings, KeysAt},
     error::{Error, Result},
+    follow::{Followed, Look, Looks, read_bounded},
     metrics::Metrics,
 };
 
@@ -61,6 +61,7 @@ pub fn open(
         authenticator: authenticator.clone(),
         tokens: followed,
         keys: files,
+        looks: Looks::default(),
         metrics,
     };
     Ok((authenticator, follower))
@@ -92,7 +93,7 @@ fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
         let path = path.display();
         Error::config(format!("`access.jwt.{name}.keys`: {path}: {why}"))
     };
-    let read = token_file::read_bounded(path, KEYS_LARGEST as u64);
+    let read = read_bounded(path, KEYS_LARGEST as u64);
     let json = read.map_err(|e| wrong(&e).with_source(e))?;
     KeySet::parse(&json).map_err(|e| wrong(&e).with_source(e))
 }
@@ -102,6 +103,7 @@ pub struct Follower {
     authenticator: Arc<Authenticator>,
     tokens: Option<Followed>,
     keys: Vec<KeyFile>,
+    looks: Looks,
     metrics: Arc<Metrics>,
 }
 
@@ -112,10 +114,15 @@ struct KeyFile {
 }
 
 impl Follower {
+    /// By what it is told to look now.
+    pub fn looks(&self) -> Looks {
+        self.looks.clone()
+    }
+
     /// Follows the files until it is dropped. What can't be read or understood leaves what was there in force.
     pub async fn run(mut self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            self.looks.next().await;
             let looked = tokio::task::spawn_blocking(move || {
                 self.look(SystemTime::now());
                 self

@@ -2,12 +2,15 @@
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use super::tokens::Tokens;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    follow::read_bounded,
+};
 
 /// The largest file that is read: some fifty thousand tokens.
 const LARGEST: u64 = 8 << 20;
@@ -25,26 +28,6 @@ pub fn read(path: &Path) -> Result<Option<Tokens>> {
     let text = String::from_utf8(text).map_err(|_| broken(path, &"it is not UTF-8"))?;
     let tokens = Tokens::parse(&text).map_err(|e| broken(path, &e).with_source(e))?;
     Ok(Some(tokens))
-}
-
-/// What is in a file of at most `largest` bytes.
-///
-/// # Errors
-/// When it can't be read, or is larger.
-pub(super) fn read_bounded(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::other("it is a folder"));
-    }
-    file.take(largest + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > largest {
-        return Err(io::Error::other(format!(
-            "it is larger than {}",
-            bytesize::ByteSize(largest).display().iec()
-        )));
-    }
-    Ok(content)
 }
 
 fn broken(path: &Path, why: &dyn std::fmt::Display) -> Error {

@@ -1,7 +1,7 @@
 //! `check`: would it serve? The settings, the store and every upstream, tried without starting; or, of Cargo.lock files, whether the store alone is
 //! enough to build from them.
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
 
 use clap::Args;
 
@@ -15,6 +15,7 @@ use crate::{
         Aside, List, Missing,
         readiness::{CheckDepth, lacking},
     },
+    tls::{self, Lifetime},
 };
 
 /// What to check.
@@ -113,10 +114,25 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
             config::DEFAULT_FILE
         )),
     }
+    let mut code = ExitCode::SUCCESS;
+    if let Some(files) = config.tls.files() {
+        let path = files.certificate.display();
+        let identity = tls::read(files)?;
+        let certificate = identity.certificate();
+        let names = certificate.dns_names().join(", ");
+        let lifetime = Lifetime::of(certificate.validity(), SystemTime::now());
+        let state = match lifetime.is_good() {
+            true => "ok    ",
+            false => {
+                code = ExitCode::FAILURE;
+                "failed"
+            }
+        };
+        lines.say(format_args!("{state}  tls {path} for {names}: {lifetime}"));
+    }
     let metrics = Arc::new(Metrics::new());
     let (_, unwritable) = app::try_store(&config, &metrics)?;
     let store = config.store.path.0.display();
-    let mut code = ExitCode::SUCCESS;
     match unwritable {
         None => lines.say(format_args!("ok      store {store}")),
         Some(why) if config.offline.enabled => {
@@ -135,7 +151,7 @@ async fn parts(flags: &Flags) -> Result<ExitCode> {
                 "ok      registry {name}: offline, so it isn't asked"
             ));
         }
-        return Ok(lines.end(ExitCode::SUCCESS));
+        return Ok(lines.end(code));
     }
     for upstream in app::upstreams(&config, &metrics)? {
         let name = upstream.registry();

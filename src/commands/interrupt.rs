@@ -51,6 +51,27 @@ impl Signals {
     }
 }
 
+/// SIGHUP, by which a program is told to read its files again. While this listens, it doesn't end the process.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::error::Kind::Internal) when the system has no room for it.
+    pub(super) fn listen() -> Result<Self> {
+        let hangups = signal(SignalKind::hangup());
+        let hangups =
+            hangups.map_err(|e| Error::internal(format!("signals can't be received: {e}")))?;
+        Ok(Self(hangups))
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
+}
+
 /// Whether work that blocks is to end. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use super::interrupt::Signals;
+use super::interrupt::{Hangups, Signals};
 use crate::{
     app::App,
     config::{self, Flags},
@@ -10,7 +10,7 @@ use crate::{
     http::snippet,
 };
 
-/// Serves until Ctrl-C or SIGTERM. A second one ends the process at once.
+/// Serves until Ctrl-C or SIGTERM. A second one ends the process at once. SIGHUP has files read again that have changed.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood or used.
@@ -22,26 +22,42 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
         false => "It keeps crates in",
     };
     let mut signals = Signals::listen()?;
+    let mut hangups = Hangups::listen()?;
     allow_files(config.server.max_connections.get());
     let app = App::start(config).await?;
+    let tls = app.tls_address().map_or(String::new(), |address| {
+        format!("It speaks TLS on https://{address}\n")
+    });
     let pages = app.admin_address().map_or(String::new(), |address| {
         format!("Its pages are on http://{address}\n")
     });
     // Whoever started it may have stopped reading; that is no reason not to serve.
     let _ = writeln!(
         std::io::stdout(),
-        "crate-mirror {} listens on {}://{}\n{pages}{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
+        "crate-mirror {} listens on {}://{}\n{tls}{pages}{manner} {}\nTo use it, put this into .cargo/config.toml:\n\n{}",
         env!("CARGO_PKG_VERSION"),
         app.scheme(),
         app.address(),
         store.display(),
         snippet(app.mirror(), app.base_url(), app.authentication())
     );
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = reread(&app, &mut hangups) => {}
+    }
     tracing::info!("stopping: requests in flight may finish");
     tokio::select! {
         () = app.stop() => Ok(ExitCode::SUCCESS),
         () = signals.next() => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// What SIGHUP does, each time one comes.
+async fn reread(app: &App, hangups: &mut Hangups) {
+    loop {
+        hangups.next().await;
+        tracing::info!("SIGHUP: files that have changed are read again");
+        app.reread();
     }
 }
 

@@ -6,6 +6,7 @@ mod origins;
 mod registries;
 pub mod sections;
 mod settings;
+pub mod tls;
 pub mod units;
 
 pub use load::{DEFAULT_FILE, Flags, file, load, parse};

@@ -9,6 +9,7 @@ use super::{
     origins::Origins,
     registries::{self, RegistrySettings},
     sections,
+    tls::TlsSettings,
 };
 use crate::{
     domain::RegistryName,
@@ -21,6 +22,8 @@ use crate::{
 pub struct Config {
     /// Where clients find the mirror.
     pub server: sections::ServerSettings,
+    /// What clients are shown over TLS.
+    pub tls: TlsSettings,
     /// What is kept on disk.
     pub store: sections::StoreSettings,
     /// What is kept in memory.
@@ -75,6 +78,7 @@ impl Config {
         let has = |name: &RegistryName| self.registries.contains_key(name);
         self.access.check(has)?;
         self.audit.check()?;
+        self.tls.check()?;
         let origins = Origins::of(&self.server, &self.registries);
         Ok(Self { origins, ..self })
     }

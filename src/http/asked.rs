@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{request::Parts as Head, uri::Authority};
 
-use crate::transport::Scheme;
+use crate::transport::{Peer, Scheme};
 
 /// A request as it is understood here.
 pub(super) struct Asked<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Asked<'a> {
     pub(super) token: Option<&'a str>,
     /// The client's address, behind proxies that are trusted.
     pub(super) client: IpAddr,
+    /// Who the client is by its certificate.
+    pub(super) peer: Option<&'a Peer>,
     /// How the client asked, also through such a proxy.
     pub(super) scheme: Scheme,
     /// What the client calls this server, if such a proxy says so.

@@ -10,6 +10,7 @@ use crate::{
     config::access::AccessSettings,
     domain::{Principal, RegistryName},
     error::{Error, Kind},
+    transport::Peer,
 };
 
 /// Who may ask. Cheap to clone.
@@ -42,6 +43,8 @@ pub(super) struct Shown<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The token in its path.
     pub(super) in_path: Option<&'a str>,
+    /// Who it is by its certificate.
+    pub(super) peer: Option<&'a Peer>,
     pub(super) address: IpAddr,
 }
 
@@ -83,15 +86,16 @@ impl Authentication {
         registry: Option<RegistryName>,
         now: SystemTime,
     ) -> Admission {
+        let certified = shown.peer.map(|peer| Principal::certificate(peer.name()));
         let Some(inner) = &self.0 else {
-            return Admission::Admitted(None);
+            return Admission::Admitted(certified);
         };
         let presented = match shown.in_path {
             Some(token) => Ok(Some(Presented::AsIs(token))),
             None => Presented::of(shown.headers),
         };
         let authenticator = &inner.authenticator;
-        match authenticator.judge(presented, registry, shown.address, now) {
+        match authenticator.judge(presented, certified, registry, shown.address, now) {
             AccessDecision::Known(who) => Admission::Admitted(Some(who)),
             AccessDecision::Missing => Admission::Refused(
                 inner.refusal("this mirror wants a token, and the request has none"),

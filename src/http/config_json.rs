@@ -231,6 +231,7 @@ mod tests {
             path: "/index/config.json",
             token,
             client: [127, 0, 0, 1].into(),
+            peer: None,
             scheme,
             host: None,
         };

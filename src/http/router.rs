@@ -32,7 +32,7 @@ use crate::{
     error::{Error, Kind, Result},
     metrics::RouteLabel,
     mirror::Mirror,
-    transport::{self, ClientMemory, Offer, Request, Scheme, Standing},
+    transport::{self, ClientMemory, Offer, Peer, Request, Scheme, Standing},
 };
 
 /// Answers requests with what a mirror has. Cheap to clone.
@@ -86,6 +86,7 @@ enum AtOnce {
 struct Incoming {
     head: Head,
     has_body: bool,
+    peer: Option<Peer>,
     scheme: Scheme,
     forwarded: Forwarded,
     access: Access,
@@ -124,11 +125,12 @@ impl Router {
         let Incoming {
             head,
             has_body,
+            peer,
             scheme,
             forwarded,
             mut access,
         } = incoming;
-        let asked = self.0.understand(&head, scheme, &forwarded);
+        let asked = self.0.understand(&head, peer.as_ref(), scheme, &forwarded);
         let route = Route::parse(asked.path);
         let verb = Verb::parse(&head.method);
         let form = match &route {
@@ -176,6 +178,7 @@ impl Router {
                     let incoming = Incoming {
                         head,
                         has_body,
+                        peer,
                         scheme,
                         forwarded,
                         access,
@@ -196,6 +199,7 @@ impl Inner {
     fn understand<'a>(
         &self,
         head: &'a Head,
+        peer: Option<&'a Peer>,
         scheme: Scheme,
         forwarded: &'a Forwarded,
     ) -> Asked<'a> {
@@ -205,6 +209,7 @@ impl Inner {
             path,
             token,
             client: forwarded.address,
+            peer,
             scheme: forwarded.scheme.unwrap_or(scheme),
             host: forwarded.host.as_ref(),
         }
@@ -230,6 +235,7 @@ impl Inner {
         let shown = Shown {
             headers: &asked.head.headers,
             in_path: asked.token,
+            peer: asked.peer,
             address: asked.client,
         };
         self.authentication
@@ -421,6 +427,7 @@ impl transport::Service for Router {
             head,
             has_body,
             client,
+            peer,
             scheme,
             in_flight,
         } = request;
@@ -429,6 +436,7 @@ impl transport::Service for Router {
         self.respond(Incoming {
             head,
             has_body,
+            peer,
             scheme,
             forwarded,
             access,

@@ -35,6 +35,8 @@ struct Moves {
     refused: AtomicUsize,
     /// Whether the client has been sent more than it has taken so far.
     full: AtomicBool,
+    /// What the stream below holds itself, in bytes.
+    held: AtomicUsize,
     unsent: UnsentChunks,
     memory: ConnectionMemory,
     handover: Handover,
@@ -62,6 +64,7 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             full: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
             unsent: UnsentChunks::default(),
             memory,
             handover,
@@ -121,6 +124,11 @@ impl Activity {
         self.0.full.load(Ordering::Relaxed)
     }
 
+    /// Notes what the stream below holds itself, in bytes.
+    pub(super) fn set_held(&self, held: usize) {
+        self.0.held.store(held, Ordering::Relaxed);
+    }
+
     /// Notes that a request begins, and says whether there is memory for it. It is to be counted with [`count`](Self::count).
     pub(super) fn begin(&self) -> Standing {
         self.0.handover.clear();
@@ -158,6 +166,7 @@ impl Activity {
     /// Whether there is memory for what the connection holds at the end of its turn, with `untaken` bytes that are written and that the client hasn't
     /// taken. For a client that doesn't take refusals there is none.
     pub(super) fn settles(&self, untaken: usize) -> bool {
+        let untaken = untaken + self.0.held.load(Ordering::Relaxed);
         self.0.refused.load(Ordering::Relaxed) <= REFUSALS
             && self
                 .0

@@ -132,7 +132,8 @@ impl<S: AsyncWrite + Unpin> Writes<S> {
             buffer.clear();
             SPARE.set(buffer);
         }
-        Poll::Ready(Ok(()))
+        // A stream that encrypts may have taken what the socket hasn't.
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     /// Moves what the client hasn't taken out of the thread's buffer, which the next connection needs.

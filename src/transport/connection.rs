@@ -15,11 +15,13 @@ use super::{
     drive::{Client, ClientStream, End, drive},
     h2c::{Offer, Upgraded},
     in_flight::InFlight,
-    linger,
+    linger, refusal,
     reply::Reply,
     scheme::Scheme,
     server::{OpenConnection, Server},
     service::{Request, Service},
+    stream::{Accepted, Acceptor},
+    tls::Failed,
     watched::Watched,
 };
 use crate::metrics::Protocol;
@@ -27,21 +29,28 @@ use crate::metrics::Protocol;
 /// Serves an accepted connection until it is closed.
 pub(super) async fn run<S: Service>(
     server: &Arc<Server<S>>,
+    acceptor: &Acceptor,
     socket: TcpStream,
     address: IpAddr,
     open: Arc<OpenConnection>,
     memory: ConnectionMemory,
 ) {
-    let (stream, handover) = match server.acceptor.accept(socket).await {
-        Ok(accepted) => accepted,
-        Err(e) => {
-            tracing::debug!(client = %address, "a connection did not come about: {e}");
-            return;
-        }
+    let accepted = acceptor.accept(socket, &memory, &server.metrics);
+    // Who isn't there yet when it is time to stop isn't waited for.
+    let accepted = server.stopping.run_until_cancelled(accepted).await;
+    let Accepted {
+        stream,
+        handover,
+        peer,
+    } = match accepted {
+        Some(Ok(accepted)) => accepted,
+        Some(Err(why)) => return turned_away(address, why).await,
+        None => return,
     };
     let activity = Activity::new(handover, memory, server.metrics.clone());
     let client = Client {
         address,
+        peer,
         scheme: stream.scheme(),
         activity: activity.clone(),
     };
@@ -52,6 +61,15 @@ pub(super) async fn run<S: Service>(
     let connection = builders.any.serve_connection_with_upgrades(io, service);
     let end = drive(server, connection, &stream, &client).await;
     close(server, end, stream, open).await;
+}
+
+/// The end of a connection that did not come about. Thousands may be turned away in a second, so that it isn't worth a line of the usual log.
+async fn turned_away(client: IpAddr, why: Failed) {
+    tracing::debug!(%client, "a connection did not come about: {why}");
+    match why {
+        Failed::Plain(socket) => linger::refuse(socket, &refusal::wants_tls()).await,
+        Failed::Otherwise(..) => {}
+    }
 }
 
 /// Goes on in HTTP/2 after an upgrade.
@@ -104,6 +122,7 @@ fn answer<S: Service>(
         head,
         has_body: !body.is_end_stream(),
         client: client.address,
+        peer: client.peer.clone(),
         scheme: client.scheme,
         in_flight: InFlight::begin(&client.activity, protocol),
     }))

@@ -7,11 +7,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::client_memory::ClientMemory;
+use super::{client_memory::ClientMemory, scheme::Scheme};
 use crate::allowance::Lease;
 
 /// A connection on which nothing is under way. Measured: 26 KB with HTTP/1.1, 16 KB with HTTP/2.
 const CONNECTION: usize = 26 << 10;
+/// What TLS takes beside it. Measured: 20 KB.
+const TLS: usize = 20 << 10;
 /// A request whose answer isn't out. Measured: 2.7 KB, its line for the log and a small answer of its own come on top.
 const REQUEST: usize = 4 << 10;
 /// What HTTP/2 keeps of each request that was under way with others, for the next one. Measured: 0.4 KB.
@@ -22,8 +24,6 @@ const HEAD: usize = 8 << 10;
 const HEAD_STEP: usize = 8 << 10;
 /// The most that a head takes, of both protocols' largest. Measured over HTTP/2: 78 KB with the connection.
 const LARGEST_HEAD: usize = 64 << 10;
-/// What a connection leases at first: for itself, and for a request.
-const FIRST: usize = CONNECTION + REQUEST;
 /// The step in which it leases from then on.
 const STEP: usize = 64 << 10;
 
@@ -35,6 +35,8 @@ pub(super) fn requests_within(bytes: u64) -> usize {
 /// What one connection holds, and its leases for that.
 pub(super) struct ConnectionMemory {
     memory: Arc<ClientMemory>,
+    /// What it takes in any case, in bytes: for itself, and for a request.
+    first: usize,
     /// How many bytes the leases are for. Beside their lock, because each request asks.
     leased: AtomicUsize,
     leases: Mutex<Vec<(usize, Lease)>>,
@@ -48,12 +50,14 @@ pub(super) struct ConnectionMemory {
 
 impl ConnectionMemory {
     /// That of a new connection, if there is any left for one.
-    pub(super) fn open(memory: &Arc<ClientMemory>) -> Option<Self> {
-        let lease = memory.take(FIRST)?;
+    pub(super) fn open(memory: &Arc<ClientMemory>, scheme: Scheme) -> Option<Self> {
+        let first = first(scheme);
+        let lease = memory.take(first)?;
         Some(Self {
             memory: memory.clone(),
-            leased: AtomicUsize::new(FIRST),
-            leases: Mutex::new(vec![(FIRST, lease)]),
+            first,
+            leased: AtomicUsize::new(first),
+            leases: Mutex::new(vec![(first, lease)]),
             most: AtomicUsize::new(1),
             head: AtomicUsize::new(0),
             untaken: AtomicUsize::new(0),
@@ -90,7 +94,7 @@ impl ConnectionMemory {
         let most = self.most.load(Ordering::Relaxed);
         let kept = most.saturating_sub(under_way) * KEPT;
         let untaken = self.untaken.load(Ordering::Relaxed);
-        FIRST + (under_way - 1) * REQUEST + kept + untaken + self.head.load(Ordering::Relaxed)
+        self.first + (under_way - 1) * REQUEST + kept + untaken + self.head.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -131,6 +135,15 @@ impl ConnectionMemory {
     }
 }
 
+/// What a connection of that kind leases at first.
+fn first(scheme: Scheme) -> usize {
+    let tls = match scheme {
+        Scheme::Http => 0,
+        Scheme::Https => TLS,
+    };
+    CONNECTION + tls + REQUEST
+}
+
 /// What a head takes of which so many bytes are here. They grow in a buffer that doubles, or are kept twice: decoded, and as they came.
 fn head(open: usize) -> usize {
     let beyond = 2 * open.saturating_sub(HEAD).min(LARGEST_HEAD);
@@ -145,14 +158,14 @@ mod tests {
         /// One that shares with nobody.
         pub(in super::super) fn of_its_own() -> Self {
             let memory = ClientMemory::new(0, |_| None);
-            Self::open(&memory).expect("memory for one")
+            Self::open(&memory, Scheme::Http).expect("memory for one")
         }
     }
 
     #[test]
     fn a_connection_takes_as_it_grows_and_gives_back() {
         let all = ClientMemory::new(0, |_| None);
-        let memory = ConnectionMemory::open(&all).expect("memory for one");
+        let memory = ConnectionMemory::open(&all, Scheme::Http).expect("memory for one");
         let one = memory.needed(1);
         for requests in 1..=1000 {
             assert!(memory.covers(requests), "{requests}");
@@ -172,8 +185,8 @@ mod tests {
     #[test]
     fn where_there_is_no_memory_a_connection_holds_no_more() {
         let all = ClientMemory::new(0, |_| None);
-        let memory = ConnectionMemory::open(&all).expect("memory for one");
-        let rest = all.take(OWN as usize - FIRST - STEP);
+        let memory = ConnectionMemory::open(&all, Scheme::Http).expect("memory for one");
+        let rest = all.take(OWN as usize - first(Scheme::Http) - STEP);
         let most = (1..).find(|requests| !memory.covers(*requests));
         let most = most.expect("an end");
         assert!((15..20).contains(&most), "{most}");

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use super::{
     activity::Activity,
     coalesce::Coalesced,
+    peer::Peer,
     refusal,
     scheme::Scheme,
     server::Server,
@@ -28,6 +29,7 @@ pub(super) type ClientStream = Coalesced<Watched<Stream>>;
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) address: IpAddr,
+    pub(super) peer: Option<Peer>,
     pub(super) scheme: Scheme,
     pub(super) activity: Activity,
 }

@@ -3,7 +3,8 @@
 //! There is one door: [`serve`] has a [`Service`] answer what comes over the connections of a listener. What lies behind it, from the outside in:
 //!
 //! - Accepting: `listen`, `serve` (with `permits`, and `refusal` for those who get none), `connection`, `drive`, `turns`, `linger`.
-//! - The bytes of a connection: `stream` (plain, soon TLS), `lending` and `handover` (large bodies sent without a copy), `watched`, `coalesce`.
+//! - The bytes of a connection: `stream`, which is plain or TLS (`tls`, with `records`, `peer` and `holds`), `lending` and `handover` (large bodies sent without a copy), `watched`,
+//!   `coalesce`.
 //! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, and `h2c`, the upgrade between them.
 //! - What is known of a client: `activity`, `in_flight`, `chunk`, `unsent`, `arriving`, `stall`, and `connection_memory`.
 
@@ -18,13 +19,16 @@ mod drive;
 mod frames;
 mod h2c;
 mod handover;
+mod holds;
 mod in_flight;
 mod inline;
 mod lending;
 mod linger;
 mod listen;
+mod peer;
 mod permits;
 mod protocols;
+mod records;
 mod refusal;
 mod reply;
 mod scheme;
@@ -34,6 +38,7 @@ mod service;
 mod settings;
 mod stall;
 mod stream;
+mod tls;
 mod turns;
 mod unsent;
 mod watched;
@@ -44,11 +49,13 @@ pub use client_memory::ClientMemory;
 pub use h2c::Offer;
 pub use in_flight::InFlight;
 pub use listen::listen;
+pub use peer::Peer;
 pub use scheme::Scheme;
-pub use serve::serve;
+pub use serve::{Door, serve};
 pub use service::{Request, Service};
 pub use settings::Settings;
 pub use stream::Acceptor;
+pub use tls::TlsInUse;
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {

@@ -24,6 +24,14 @@ pub(super) fn too_slow() -> String {
     )
 }
 
+/// The client speaks plain HTTP where TLS is spoken.
+pub(super) fn wants_tls() -> String {
+    refusal(
+        "400 Bad Request\r\nx-cache: absent",
+        "This port speaks TLS; use https:// instead of http://.\n",
+    )
+}
+
 fn refusal(head: &str, sentence: &str) -> String {
     format!(
         "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\

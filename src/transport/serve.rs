@@ -1,7 +1,8 @@
 //! [`serve`]: accepts connections until it is time to stop, and lets them finish then.
 
-use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
@@ -12,36 +13,37 @@ use super::{
     server::{OpenConnection, Server},
     service::Service,
     settings::Settings,
+    stream::Acceptor,
 };
 
 /// How long to wait before accepting again when the system has no more sockets.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Has `service` answer what comes over connections from `listener`, until `shutdown` resolves. Then it accepts no more, lets requests in flight finish for
-/// up to `grace`, and returns.
+/// Where connections come in, and how.
+pub struct Door {
+    /// The socket that listens.
+    pub listener: TcpListener,
+    /// How accepted sockets become streams.
+    pub acceptor: Acceptor,
+}
+
+/// Has `service` answer what comes over connections through `doors`, which share the limits in `settings`, until `shutdown` resolves. Then it accepts no
+/// more, lets requests in flight finish for up to `grace`, and returns.
 pub async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
     service: impl Service,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) {
     let server = Arc::new(Server::new(service, settings));
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, client)) => start(&server, socket, client.ip()),
-                Err(e) => {
-                    tracing::warn!("accepting a connection failed: {e}");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            },
-        }
+    let open = join_all(doors.iter().map(|door| accept(door, &server)));
+    tokio::select! {
+        () = shutdown => {}
+        _ = open => {}
     }
     // Closed first, so that new clients are refused at once and can go elsewhere.
-    drop(listener);
+    drop(doors);
     server.stopping.cancel();
     server.tasks.close();
     if tokio::time::timeout(grace, server.tasks.wait())
@@ -53,27 +55,45 @@ pub async fn serve(
     }
 }
 
+/// Accepts connections without end.
+async fn accept<S: Service>(door: &Door, server: &Arc<Server<S>>) {
+    loop {
+        match door.listener.accept().await {
+            Ok((socket, client)) => start(server, &door.acceptor, socket, client.ip()),
+            Err(e) => {
+                tracing::warn!("accepting a connection failed: {e}");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
 /// Starts to serve a connection, if there are a permit and memory for it.
-fn start<S: Service>(server: &Arc<Server<S>>, socket: TcpStream, client: IpAddr) {
+fn start<S: Service>(
+    server: &Arc<Server<S>>,
+    acceptor: &Acceptor,
+    socket: TcpStream,
+    client: IpAddr,
+) {
     // Answers are written in one go; waiting to fill packets only delays them.
     let _ = socket.set_nodelay(true);
     let Some(permit) = server.permits.connection() else {
-        return refuse(server, socket, refusal::too_many());
+        return refuse(server, acceptor, socket, refusal::too_many());
     };
-    let Some(memory) = ConnectionMemory::open(&server.memory) else {
-        return refuse(server, socket, refusal::no_memory());
+    let Some(memory) = ConnectionMemory::open(&server.memory, acceptor.scheme()) else {
+        return refuse(server, acceptor, socket, refusal::no_memory());
     };
     let tasks = &server.tasks;
-    let server = server.clone();
+    let (server, acceptor) = (server.clone(), acceptor.clone());
     tasks.spawn(async move {
         let open = Arc::new(OpenConnection::new(&server.metrics, permit));
-        connection::run(&server, socket, client, open, memory).await;
+        connection::run(&server, &acceptor, socket, client, open, memory).await;
     });
 }
 
 /// Tells a client that there is no permit or no memory for its connection.
-fn refuse<S>(server: &Server<S>, socket: TcpStream, sentence: String) {
-    match server.acceptor.scheme() {
+fn refuse<S>(server: &Server<S>, acceptor: &Acceptor, socket: TcpStream, sentence: String) {
+    match acceptor.scheme() {
         Scheme::Http => {}
         // It couldn't read the sentence, and a handshake only for that would cost more than an answer.
         Scheme::Https => return,

@@ -7,14 +7,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     client_memory::ClientMemory, connection_memory::requests_within, permits::Permits,
-    protocols::Protocols, settings::Settings, stream::Acceptor,
+    protocols::Protocols, settings::Settings,
 };
 use crate::metrics::Metrics;
 
 /// What all connections share.
 pub(super) struct Server<S> {
     pub(super) service: S,
-    pub(super) acceptor: Acceptor,
     pub(super) permits: Permits,
     pub(super) protocols: Protocols,
     /// How long a connection may be silent.
@@ -32,7 +31,6 @@ impl<S> Server<S> {
     pub(super) fn new(service: S, settings: Settings) -> Self {
         Self {
             service,
-            acceptor: settings.acceptor,
             permits: Permits::new(settings.max_connections),
             protocols: Protocols::new(requests_within(settings.memory.most())),
             idle_timeout: settings.idle_timeout,

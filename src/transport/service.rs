@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Response, request::Parts as Head};
 
-use super::{chunk::UnsentChunk, h2c::Offer, in_flight::InFlight, scheme::Scheme};
+use super::{chunk::UnsentChunk, h2c::Offer, in_flight::InFlight, peer::Peer, scheme::Scheme};
 use crate::error::Error;
 
 /// A request as it came, and how.
@@ -15,6 +15,8 @@ pub struct Request {
     pub has_body: bool,
     /// Who sent it.
     pub client: IpAddr,
+    /// Who that is by its certificate, if it has shown one that counts.
+    pub peer: Option<Peer>,
     /// How the client came here.
     pub scheme: Scheme,
     /// To be kept until the answer is out.

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{client_memory::ClientMemory, stream::Acceptor};
+use super::client_memory::ClientMemory;
 use crate::metrics::Metrics;
 
 /// How connections are served.
 pub struct Settings {
-    /// How accepted sockets become streams.
-    pub acceptor: Acceptor,
     /// How many connections may be open at once. More are told so and closed.
     pub max_connections: usize,
     /// How long a connection may be open without a byte moving on it, and how long a client may take over a chunk of an answer.

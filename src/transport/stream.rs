@@ -1,10 +1,11 @@
 //! [`Stream`]: a client's connection as bytes, whatever they travel through; and [`Acceptor`], which makes one of an accepted socket.
 //!
-//! What comes through TLS will be one more variant of each. Everything above this file takes them all alike.
+//! Everything above this file takes them all alike.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,7 +14,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{handover::Handover, lending::LendingSocket, scheme::Scheme};
+use super::{
+    connection_memory::ConnectionMemory,
+    handover::Handover,
+    holds::Holds,
+    lending::LendingSocket,
+    peer::Peer,
+    scheme::Scheme,
+    tls::{Failed, TlsInUse, TlsStream, handshake},
+};
+use crate::metrics::Metrics;
 
 /// How accepted sockets become streams.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +31,17 @@ pub enum Acceptor {
     /// They are taken as they are.
     #[default]
     Plain,
+    /// They speak TLS.
+    Tls(Arc<TlsInUse>),
+}
+
+/// A connection that has come about.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    /// By what the stream is told which bodies can be lent to it.
+    pub(super) handover: Handover,
+    /// Who the client is, if it has shown a certificate that counts.
+    pub(super) peer: Option<Peer>,
 }
 
 impl Acceptor {
@@ -28,18 +49,41 @@ impl Acceptor {
     pub fn scheme(&self) -> Scheme {
         match self {
             Self::Plain => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
         }
     }
 
-    /// The stream over an accepted socket, and by what it is told which bodies can be lent to it.
+    /// The stream over an accepted socket. What the client sends before there is one is leased from `memory`.
     ///
     /// # Errors
     /// When the client and we can't agree on how to go on.
-    pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<(Stream, Handover)> {
+    pub(super) async fn accept(
+        &self,
+        socket: TcpStream,
+        memory: &ConnectionMemory,
+        metrics: &Metrics,
+    ) -> Result<Accepted, Failed> {
         match self {
             Self::Plain => {
                 let (socket, handover) = LendingSocket::new(socket);
-                Ok((Stream::Plain(socket), handover))
+                Ok(Accepted {
+                    stream: Stream::Plain(socket),
+                    handover,
+                    peer: None,
+                })
+            }
+            Self::Tls(settings) => {
+                let shaken = handshake(settings, socket, memory).await;
+                metrics.tls_handshake(match &shaken {
+                    Ok((_, how, _)) => *how,
+                    Err(failed) => failed.counted(),
+                });
+                let (stream, _, peer) = shaken?;
+                Ok(Accepted {
+                    stream: Stream::Tls(stream),
+                    handover: Handover::default(),
+                    peer,
+                })
             }
         }
     }
@@ -49,6 +93,8 @@ impl Acceptor {
 pub(super) enum Stream {
     /// Straight through the socket.
     Plain(LendingSocket),
+    /// Through TLS.
+    Tls(TlsStream),
 }
 
 impl Stream {
@@ -56,6 +102,23 @@ impl Stream {
     pub(super) fn scheme(&self) -> Scheme {
         match self {
             Self::Plain(_) => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
+        }
+    }
+}
+
+impl Holds for Stream {
+    fn unsent(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.unsent(),
+        }
+    }
+
+    fn unread(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.unread(),
         }
     }
 }
@@ -68,6 +131,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -80,6 +144,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -90,24 +155,28 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -131,7 +131,8 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         ];
         let example = in_example
             || key.is_some_and(|key| has_no_default.contains(&key))
-            || (section == "[audit]" && key == Some("path"));
+            || (section == "[audit]" && key == Some("path"))
+            || section == "[tls]";
         if commented && is_setting && (with_examples || !example) {
             keys += 1;
             toml.push_str(content);

@@ -1,17 +1,62 @@
-//! [`Followed`]: a file that is read again when it changes. What can't be read or understood then leaves what was there in use.
+//! [`Followed`]: files that are read again when one of them changes. What can't be read or understood then leaves what was there in use.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 
 /// How often files are looked at. A change is in force within five seconds.
-pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A file that was written less than this before it was read may be written again without looking different: clocks of file systems are that coarse.
 const COARSE: Duration = Duration::from_secs(2);
+
+/// When followed files are looked at: every two seconds, and when somebody says so. A clone is another handle on the same.
+#[derive(Clone, Default)]
+pub struct Looks(Arc<Notify>);
+
+impl Looks {
+    /// The next one is due now.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&self) {
+        tokio::select! {
+            () = self.0.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// What is in a file of at most `largest` bytes.
+///
+/// # Errors
+/// When it can't be read, or is larger.
+pub fn read_bounded(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    // All at once: what is in it may be secret, and growing would leave copies behind.
+    let mut content = Vec::with_capacity(meta.len().min(largest) as usize + 1);
+    file.take(largest + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > largest {
+        return Err(io::Error::other(format!(
+            "it is larger than {}",
+            bytesize::ByteSize(largest).display().iec()
+        )));
+    }
+    Ok(content)
+}
 
 /// How a file looks from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +67,12 @@ struct Stamp {
     inode: u64,
 }
 
-/// A file that is followed.
+/// A file that is followed, or several that only mean something together.
 pub struct Followed {
-    path: PathBuf,
-    /// How it looked when it was read; none when it couldn't be looked at.
-    stamp: Option<Stamp>,
-    /// Whether it can't have changed since without looking different.
+    paths: Vec<PathBuf>,
+    /// How they looked when they were read; none for one that couldn't be looked at.
+    stamps: Vec<Option<Stamp>>,
+    /// Whether they can't have changed since without looking different.
     is_settled: bool,
     /// What was said of it last, so that it isn't said every two seconds.
     trouble: Option<String>,
@@ -47,35 +92,41 @@ pub enum Look<T> {
 impl Followed {
     /// The file at `path`, which is about to be read for the first time at `now`.
     pub fn new(path: &Path, now: SystemTime) -> Self {
-        let stamp = stamp(path);
+        Self::all([path], now)
+    }
+
+    /// The files at these paths, which are about to be read for the first time at `now`.
+    pub fn all<'a>(paths: impl IntoIterator<Item = &'a Path>, now: SystemTime) -> Self {
+        let paths: Vec<_> = paths.into_iter().map(Path::to_owned).collect();
+        let stamps = stamps(&paths);
         Self {
-            path: path.to_owned(),
-            is_settled: is_settled(stamp.as_ref(), now),
-            stamp,
+            paths,
+            is_settled: are_settled(&stamps, now),
+            stamps,
             trouble: None,
         }
     }
 
-    /// The file's path.
+    /// The file's path; of several files the first one's.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.paths.first().map_or(Path::new(""), |path| path)
     }
 
-    /// Whether what is in the file now can't be read or understood.
+    /// Whether what is in the files now can't be read or understood.
     pub fn is_broken(&self) -> bool {
         self.trouble.is_some()
     }
 
-    /// Looks at the file, and reads it with `read` if it may have changed.
+    /// Looks at the files, and reads them with `read`, which gets the first one's path, if one of them may have changed.
     pub fn look<T>(&mut self, now: SystemTime, read: impl FnOnce(&Path) -> Result<T>) -> Look<T> {
-        let stamp = stamp(&self.path);
-        if self.is_settled && stamp == self.stamp {
+        let stamps = stamps(&self.paths);
+        if self.is_settled && stamps == self.stamps {
             return Look::Same;
         }
-        // Before it is read: what is written meanwhile looks different the next time.
-        self.is_settled = is_settled(stamp.as_ref(), now);
-        self.stamp = stamp;
-        match read(&self.path) {
+        // Before they are read: what is written meanwhile looks different the next time.
+        self.is_settled = are_settled(&stamps, now);
+        self.stamps = stamps;
+        match read(self.path()) {
             Ok(content) => {
                 self.trouble = None;
                 Look::Changed(content)
@@ -93,6 +144,10 @@ impl Followed {
     }
 }
 
+fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
+    paths.iter().map(|path| stamp(path)).collect()
+}
+
 fn stamp(path: &Path) -> Option<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let meta = fs::metadata(path).ok()?;
@@ -103,14 +158,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn is_settled(stamp: Option<&Stamp>, now: SystemTime) -> bool {
-    match stamp {
-        None => true,
-        Some(stamp) => {
-            let modified = stamp.modified.and_then(|m| now.duration_since(m).ok());
-            modified.is_some_and(|age| age > COARSE)
-        }
-    }
+fn are_settled(stamps: &[Option<Stamp>], now: SystemTime) -> bool {
+    stamps.iter().flatten().all(|stamp| {
+        let modified = stamp.modified.and_then(|m| now.duration_since(m).ok());
+        modified.is_some_and(|age| age > COARSE)
+    })
 }
 
 #[cfg(test)]
@@ -165,6 +217,35 @@ mod tests {
         assert!(matches!(followed.look(later(), read), Look::Same));
         fs::write(&path, "one").expect("a file");
         assert!(matches!(followed.look(later(), read), Look::Changed(_)));
+    }
+
+    /// A certificate and its key.
+    #[test]
+    fn of_several_files_a_change_of_each_is_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["one", "two"].map(|name| folder.path().join(name));
+        let all = |_: &Path| {
+            paths
+                .iter()
+                .map(|path| read(path))
+                .collect::<Result<String>>()
+        };
+        paths
+            .iter()
+            .for_each(|path| fs::write(path, "a").expect("a file"));
+        let mut followed = Followed::all(paths.iter().map(PathBuf::as_path), later());
+        assert!(matches!(followed.look(later(), all), Look::Same));
+        for (path, expected) in [(&paths[1], "ab"), (&paths[0], "bb")] {
+            fs::write(path, "b").expect("a file");
+            // Of the same length, and maybe in the same tick of the clock.
+            followed.is_settled = false;
+            match followed.look(later(), all) {
+                Look::Changed(text) => assert_eq!(text, expected),
+                look => panic!("{look:?}"),
+            }
+        }
+        fs::remove_file(&paths[1]).expect("removed");
+        assert!(matches!(followed.look(later(), all), Look::Broken(_)));
     }
 
     /// Two writes in one tick of the file system's clock leave the same time, and may leave the same length.

@@ -1,0 +1,12 @@
+//! TLS as a server speaks it: the certificate and its key read from files, found to belong together, and read again when they change.
+//!
+//! How a connection speaks it is the business of [`transport`](crate::transport).
+
+mod files;
+mod lifetime;
+mod open;
+mod server;
+
+pub use files::{TlsIdentity, read};
+pub use lifetime::Lifetime;
+pub use open::{OpenedTls, TlsFollower, open};

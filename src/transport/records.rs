@@ -1,0 +1,106 @@
+//! [`Records`]: how many bytes have come of TLS records whose content nobody has been given yet (RFC 8446, section 5.1; RFC 5246, section 6.2.1).
+//!
+//! rustls keeps a record until it is whole, and a message of the handshake in several records until that is whole, and can't be asked how much that is. The
+//! records' heads tell, which aren't encrypted.
+
+/// How long a record's head is, in bytes.
+const HEAD: usize = 5;
+
+/// Where in a client's records we are.
+#[derive(Default)]
+pub(super) struct Records {
+    head: [u8; HEAD],
+    /// How much of `head` has come.
+    known: usize,
+    /// How much of the record's content is still to come.
+    left: usize,
+    /// Bytes of the record that isn't whole.
+    open: usize,
+    /// Bytes of records that are whole and of which nothing has been handed on.
+    whole: usize,
+}
+
+impl Records {
+    /// Takes note of what has come next.
+    pub(super) fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = match self.known < HEAD {
+                true => {
+                    let count = bytes.len().min(HEAD - self.known);
+                    self.head[self.known..self.known + count].copy_from_slice(&bytes[..count]);
+                    self.known += count;
+                    if self.known == HEAD {
+                        let [_, _, _, high, low] = self.head;
+                        self.left = usize::from(u16::from_be_bytes([high, low]));
+                    }
+                    count
+                }
+                false => {
+                    let count = bytes.len().min(self.left);
+                    self.left -= count;
+                    count
+                }
+            };
+            self.open += count;
+            bytes = &bytes[count..];
+            if self.known == HEAD && self.left == 0 {
+                self.whole += self.open;
+                (self.known, self.open) = (0, 0);
+            }
+        }
+    }
+
+    /// What was in the records that are whole has been handed on.
+    pub(super) fn handed_on(&mut self) {
+        self.whole = 0;
+    }
+
+    /// How many bytes are here of which nothing has been handed on.
+    pub(super) fn held(&self) -> usize {
+        self.whole + self.open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(length: u8) -> Vec<u8> {
+        let mut record = vec![23, 3, 3, 0, length];
+        record.extend(vec![7; usize::from(length)]);
+        record
+    }
+
+    #[test]
+    fn what_is_not_handed_on_is_held() {
+        let mut records = Records::default();
+        records.see(&record(20)[..7]);
+        assert_eq!(records.held(), 7);
+        records.see(&record(20)[7..]);
+        assert_eq!(records.held(), 25);
+        records.see(&[record(0), record(9)[..2].to_vec()].concat());
+        assert_eq!(records.held(), 32);
+        records.handed_on();
+        assert_eq!(records.held(), 2);
+    }
+
+    proptest! {
+        /// However the bytes are cut, as many are held.
+        #[test]
+        fn cuts_make_no_difference(bytes: Vec<u8>, cuts: Vec<usize>) {
+            let (mut whole, mut cut) = (Records::default(), Records::default());
+            whole.see(&bytes);
+            let mut rest = &bytes[..];
+            for at in cuts {
+                let (now, later) = rest.split_at(at % (rest.len() + 1));
+                cut.see(now);
+                rest = later;
+            }
+            cut.see(rest);
+            prop_assert_eq!(whole.held(), bytes.len());
+            prop_assert_eq!((cut.open, cut.whole), (whole.open, whole.whole));
+        }
+    }
+}

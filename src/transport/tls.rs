@@ -1,0 +1,357 @@
+//! [`TlsStream`]: a client's connection through TLS; and [`handshake`], which makes one of an accepted socket.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, server};
+
+use super::{connection_memory::ConnectionMemory, holds::Holds, peer::Peer, records::Records};
+use crate::{certificate::Certificate, metrics::TlsHandshake};
+
+/// How long a client may take over the handshake, from when it was accepted.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How much a client may send in the course of it, in bytes. A certificate with its chain has some 3 KB.
+const HANDSHAKE_MOST: usize = 32 << 10;
+/// How much is encrypted at a time, in bytes: as much as is coalesced. A client that takes nothing makes us hold that much.
+const AT_ONCE: usize = 66 << 10;
+/// The most of an answer that is in one record, in bytes (RFC 8446, section 5.1).
+const RECORD: usize = 16 << 10;
+/// What a record takes beside that at most: its head, and what TLS 1.2 puts before and after its content.
+const AROUND: usize = 5 + 8 + 16;
+
+/// What is spoken with clients from now on. Replaced as a whole; who is connected goes on as before.
+pub struct TlsInUse(ArcSwap<ServerConfig>);
+
+impl TlsInUse {
+    /// These to begin with.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(ArcSwap::new(config))
+    }
+
+    /// These from now on.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+}
+
+impl fmt::Debug for TlsInUse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsInUse")
+    }
+}
+
+/// Why a handshake came to nothing.
+pub(super) enum Failed {
+    /// The client speaks plain HTTP. This is its socket, of which nothing has been read.
+    Plain(TcpStream),
+    /// Something else.
+    Otherwise(TlsHandshake, io::Error),
+}
+
+impl Failed {
+    /// As it is counted.
+    pub(super) fn counted(&self) -> TlsHandshake {
+        match self {
+            Self::Plain(_) => TlsHandshake::Plain,
+            Self::Otherwise(what, _) => *what,
+        }
+    }
+
+    fn by(what: TlsHandshake, why: &'static str) -> Self {
+        Self::Otherwise(what, io::Error::other(why))
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        let by_tls = error.get_ref().and_then(|e| e.downcast_ref());
+        let what = match by_tls {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                TlsHandshake::Certificate
+            }
+            Some(rustls::Error::AlertReceived(_)) => TlsHandshake::Alert,
+            Some(_) => TlsHandshake::Protocol,
+            None => TlsHandshake::Gone,
+        };
+        Self::Otherwise(what, error)
+    }
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("the client speaks plain HTTP"),
+            Self::Otherwise(_, error) => error.fmt(f),
+        }
+    }
+}
+
+/// Agrees with the client on how to go on, within ten seconds. What it sends meanwhile is leased from `memory`.
+///
+/// # Errors
+/// When that comes to nothing.
+pub(super) async fn handshake(
+    settings: &TlsInUse,
+    socket: TcpStream,
+    memory: &ConnectionMemory,
+) -> Result<(TlsStream, TlsHandshake, Option<Peer>), Failed> {
+    let shaken = shake(settings.0.load_full(), socket, memory);
+    let too_late = |_| Failed::by(TlsHandshake::Late, "it took longer than 10 s");
+    let stream = tokio::time::timeout(HANDSHAKE_WITHIN, shaken);
+    let stream = stream.await.map_err(too_late)??;
+    let session = stream.get_ref().1;
+    let how = match session.handshake_kind() {
+        Some(HandshakeKind::Resumed) => TlsHandshake::Resumed,
+        Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) | None => {
+            TlsHandshake::Full
+        }
+    };
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let peer = shown.map(|der| known(der, SystemTime::now())).transpose()?;
+    Ok((TlsStream::new(stream), how, peer))
+}
+
+async fn shake(
+    config: Arc<ServerConfig>,
+    socket: TcpStream,
+    memory: &ConnectionMemory,
+) -> Result<server::TlsStream<TlsSocket>, Failed> {
+    let mut first = [0];
+    let count = socket.peek(&mut first).await?;
+    if count == 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    // A request's method. TLS begins with 22 (RFC 8446, section 5.1).
+    if first[0].is_ascii_alphabetic() {
+        return Err(Failed::Plain(socket));
+    }
+    let at_once = |session: &mut ServerConnection| session.set_buffer_limit(Some(AT_ONCE));
+    let mut accept = TlsAcceptor::from(config).accept_with(TlsSocket::new(socket), at_once);
+    poll_fn(|context| {
+        let polled = Pin::new(&mut accept).poll(context)?;
+        if polled.is_pending() {
+            let came = accept.get_ref().map_or(0, |socket| socket.came);
+            if came > HANDSHAKE_MOST {
+                let why = "the client sent more than 32 KB";
+                return Poll::Ready(Err(Failed::by(TlsHandshake::Protocol, why)));
+            }
+            if !memory.settles(1, 0, came) {
+                let why = "there is no memory for what the client sends";
+                return Poll::Ready(Err(Failed::by(TlsHandshake::NoMemory, why)));
+            }
+        }
+        polled.map(Ok)
+    })
+    .await
+}
+
+/// Whose certificate it is, which is one of those that count. It was good when it was shown first; who resumes a session doesn't show it again.
+fn known(der: &[u8], now: SystemTime) -> Result<Peer, Failed> {
+    let unknown = "the client's certificate can't be understood";
+    let certificate = Certificate::parse(der);
+    let certificate = certificate.ok_or_else(|| Failed::by(TlsHandshake::Certificate, unknown))?;
+    match certificate.validity().has_ended(now) {
+        false => Ok(Peer::new(&certificate.holder())),
+        true => Err(Failed::by(
+            TlsHandshake::Certificate,
+            "the client's certificate has expired",
+        )),
+    }
+}
+
+/// A client's connection through TLS.
+pub(super) struct TlsStream {
+    inner: Box<server::TlsStream<TlsSocket>>,
+    /// Bytes that are encrypted and that the socket hasn't taken; none are added before it has.
+    unsent: usize,
+}
+
+impl TlsStream {
+    fn new(inner: server::TlsStream<TlsSocket>) -> Self {
+        Self {
+            inner: Box::new(inner),
+            unsent: 0,
+        }
+    }
+
+    fn sent(&self) -> usize {
+        self.inner.get_ref().0.sent
+    }
+
+    /// Reckons anew what the socket hasn't taken, after so many bytes have been encrypted; by then it had taken `before`.
+    fn reckon(&mut self, written: usize, before: usize) {
+        let taken = self.sent().wrapping_sub(before);
+        let encrypted = written + AROUND * written.div_ceil(RECORD);
+        self.unsent = match self.inner.get_ref().1.wants_write() {
+            false => 0,
+            true => (self.unsent + encrypted).saturating_sub(taken).max(1),
+        };
+    }
+
+    /// Sends what is encrypted.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.sent();
+        let sent = Pin::new(&mut self.inner).poll_flush(context);
+        self.reckon(0, before);
+        sent
+    }
+
+    /// Encrypts and sends what there is room for, when all that was encrypted before is out: so a client that takes nothing makes us hold only what is
+    /// encrypted at a time.
+    fn poll_encrypt(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.unsent > 0 {
+            ready!(self.poll_send(context))?;
+        }
+        let before = self.sent();
+        let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(context, slices))?;
+        self.reckon(written, before);
+        Poll::Ready(Ok(written))
+    }
+}
+
+impl Holds for TlsStream {
+    fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    fn unread(&self) -> usize {
+        self.inner.get_ref().0.records.held()
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.inner.get_mut().0.records.handed_on();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_encrypt(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_encrypt(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// The socket below TLS. It counts what passes.
+pub(super) struct TlsSocket {
+    stream: TcpStream,
+    /// Bytes that have come.
+    came: usize,
+    records: Records,
+    /// Bytes that were taken.
+    sent: usize,
+}
+
+impl TlsSocket {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            came: 0,
+            records: Records::default(),
+            sent: 0,
+        }
+    }
+
+    fn count(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(taken)) = polled {
+            self.sent = self.sent.wrapping_add(taken);
+        }
+        polled
+    }
+}
+
+impl AsyncRead for TlsSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let bytes = &buffer.filled()[before..];
+        self.came = self.came.saturating_add(bytes.len());
+        self.records.see(bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TlsSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.count(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
