@@ -89,6 +89,7 @@ mod startup;
 mod static_exports;
 mod status_page;
 mod support;
+mod tls;
 mod token_commands;
 mod tokens;
 mod unread_output;

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
@@ -123,6 +123,39 @@ pub async fn raw(addr: impl ToSocketAddrs, bytes: &[u8]) -> Vec<u8> {
         }
     }
     connection.received
+}
+
+/// One request over a connection of another kind, such as TLS, which goes on after it.
+pub async fn get_over(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Reply> {
+    let mut head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n");
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    stream.flush().await?;
+    let mut received = Vec::new();
+    loop {
+        let message = Message::parse(&received, false);
+        if let Some(message) = message.filter(|message| message.whole) {
+            return Ok(Reply {
+                status: message.status,
+                body: message.body(&received),
+                complete: true,
+                headers: message.headers,
+            });
+        }
+        received.reserve(256 * 1024);
+        let read = timeout(PATIENCE, stream.read_buf(&mut received)).await;
+        if read.map_err(|_| io::ErrorKind::TimedOut)?? == 0 {
+            return Err(not_http(&received));
+        }
+    }
 }
 
 /// A connection that is kept: for several requests one after the other, or to watch an answer as

@@ -80,7 +80,22 @@ impl Mirror {
         self.app.admin_address()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Where it speaks TLS, when that is a port of its own.
+    pub fn tls_addr(&self) -> SocketAddr {
+        self.app.tls_address().expect("`tls.listen` is set")
+    }
+
+    /// `https://localhost:PORT`, of that port.
+    pub fn tls_url(&self) -> String {
+        format!("https://localhost:{}", self.tls_addr().port())
+    }
+
+    /// Has it look at its files now, as SIGHUP does.
+    pub fn reread(&self) {
+        self.app.reread();
+    }
+
+    /// `http://127.0.0.1:PORT`, or where it speaks TLS.
     pub fn url(&self) -> &str {
         self.app.base_url()
     }

@@ -224,7 +224,7 @@ impl Running {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        let address = self.url().strip_prefix("http://").expect("a plain URL");
+        let (_, address) = self.url().split_once("://").expect("a URL");
         address.parse().expect("an address and a port")
     }
 

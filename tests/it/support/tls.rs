@@ -9,10 +9,7 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
-};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -83,7 +80,7 @@ impl Tls {
         Tls {
             addr,
             connections,
-            pem: pem(certificate.der()),
+            pem: super::identity::pem("CERTIFICATE", certificate.der()),
             task,
         }
     }
@@ -116,17 +113,6 @@ async fn accept(
             copy_bidirectional(&mut stream, &mut upstream).await
         });
     }
-}
-
-fn pem(certificate: &CertificateDer<'_>) -> String {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    let text = BASE64_STANDARD.encode(certificate);
-    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
-    let lines: Vec<_> = lines.collect();
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        lines.join("\n")
-    )
 }
 
 impl Drop for Tls {
