@@ -440,9 +440,8 @@ pub fn folder(config: &Config) -> FolderSettings {
 /// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
 pub fn upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Upstream>> {
     let upstream = |(name, registry): (&_, &crate::config::RegistrySettings)| {
-        let index = registry.index.as_url().clone();
         let settings = config.upstream.clone();
-        Upstream::new(*name, index, settings, metrics.clone())
+        Upstream::new(*name, registry, settings, metrics.clone())
     };
     config.registries.iter().map(upstream).collect()
 }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
-use url::{Host, Url};
+use url::Url;
 
-use super::units::{Count, Size, parse_with};
+use super::units::{Count, Size, is_this_machine, parse_with};
 use crate::{
     domain::RegistryName,
     error::{Error, Result},
@@ -173,15 +173,9 @@ fn is_safe(url: &Url) -> bool {
     if !url.username().is_empty() || url.password().is_some() {
         return false;
     }
-    let is_here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
     match url.scheme() {
         "https" => url.has_host(),
-        "http" => is_here,
+        "http" => url.host().is_some_and(|host| is_this_machine(&host)),
         _ => false,
     }
 }

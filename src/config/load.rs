@@ -162,10 +162,17 @@ fn explain(errors: &figment::Error) -> Error {
             let found = in_words(found);
             format!("{place}: `{key}` is {found}, allowed is {expected}")
         }
-        Kind::Message(why) if key.is_empty() => format!("{place}: {}", why.trim_end()),
+        Kind::Message(why) if key.is_empty() => format!("{place}: {}", without_secrets(why)),
         Kind::Message(why) => format!("{place}: `{key}`: {}", why.trim_end()),
         other => format!("{place}: `{key}`: {other}"),
     })
+}
+
+/// What the parser of TOML says, with the line that it quotes, unless there may be a password in it.
+fn without_secrets(why: &str) -> String {
+    let lines = why.trim_end().lines();
+    let lines: Vec<_> = lines.filter(|line| !line.contains('@')).collect();
+    lines.join("\n")
 }
 
 /// What was found, in the operator's words and not a library's.

@@ -1,6 +1,8 @@
 //! [`Config`]: what the operator wrote, typed. Defaults, then mirror.toml, then the environment, then flags; unknown keys are errors.
 
 pub mod access;
+mod connection;
+pub mod credential;
 mod load;
 mod origins;
 mod registries;
@@ -9,6 +11,7 @@ mod settings;
 pub mod tls;
 pub mod units;
 
+pub use connection::{ClientCertificate, Contact, ProxySetting};
 pub use load::{DEFAULT_FILE, Flags, file, load, parse};
 pub use origins::Origins;
 pub use registries::RegistrySettings;

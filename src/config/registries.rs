@@ -7,7 +7,12 @@ use serde::{
     de::{DeserializeSeed, Error as _, MapAccess, Visitor},
 };
 
-use super::units::BaseUrl;
+use super::{
+    access::FilePath,
+    connection::{ClientCertificate, ProxySetting},
+    credential::CredentialSettings,
+    units::BaseUrl,
+};
 use crate::{
     domain::RegistryName,
     error::{Error, Result},
@@ -16,13 +21,35 @@ use crate::{
 /// crates.io's sparse index, the upstream of the registry that is there without being configured.
 const CRATES_IO_INDEX: &str = "sparse+https://index.crates.io/";
 
-/// `[registries.NAME]`: one registry to mirror.
+/// `[registries.NAME]`: one registry to mirror, and the way to it.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
     /// The URL of its sparse index.
     pub index: BaseUrl,
     /// Whether it is the one served under `/index/`.
     pub default: bool,
+    /// The proxy on the way there, in place of `upstream.proxy`.
+    pub proxy: Option<ProxySetting>,
+    /// The authorities that are trusted there, in place of `upstream.ca_certificates`.
+    pub ca_certificates: Option<FilePath>,
+    /// What is shown to a server that asks for a certificate.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What is shown to a registry that wants to know who asks.
+    pub credential: Option<CredentialSettings>,
+}
+
+impl RegistrySettings {
+    /// One whose sparse index is at `index`, of which nothing else is said.
+    pub fn at(index: BaseUrl) -> Self {
+        Self {
+            index,
+            default: false,
+            proxy: None,
+            ca_certificates: None,
+            client_certificate: None,
+            credential: None,
+        }
+    }
 }
 
 /// All of them, by name.
@@ -30,18 +57,18 @@ type Registries = BTreeMap<RegistryName, RegistrySettings>;
 
 /// What the operator wrote of one.
 enum RegistryEntry {
-    Enabled(RegistrySettings),
+    Enabled(Box<RegistrySettings>),
     /// Not to be served, nor asked, nor checked.
     Disabled,
 }
 
 /// Those of somebody who has written of none.
 pub(super) fn unmentioned() -> Registries {
-    let (index, default) = (crates_io_index(), true);
-    BTreeMap::from([(
-        RegistryName::crates_io(),
-        RegistrySettings { index, default },
-    )])
+    let crates_io = RegistrySettings {
+        default: true,
+        ..RegistrySettings::at(crates_io_index())
+    };
+    BTreeMap::from([(RegistryName::crates_io(), crates_io)])
 }
 
 /// Those that are enabled, and crates.io if nothing was said of it; exactly one is the default one: the one that says so, else crates.io, else the
@@ -53,13 +80,12 @@ fn complete(written: BTreeMap<RegistryName, RegistryEntry>) -> Result<Registries
     let crates_io = RegistryName::crates_io();
     let is_unmentioned = !written.contains_key(&crates_io);
     let enabled = |(name, written)| match written {
-        RegistryEntry::Enabled(registry) => Some((name, registry)),
+        RegistryEntry::Enabled(registry) => Some((name, *registry)),
         RegistryEntry::Disabled => None,
     };
     let mut all: Registries = written.into_iter().filter_map(enabled).collect();
     if is_unmentioned {
-        let (index, default) = (crates_io_index(), false);
-        all.insert(crates_io, RegistrySettings { index, default });
+        all.insert(crates_io, RegistrySettings::at(crates_io_index()));
     }
     let mut chosen = all.iter().filter(|(_, r)| r.default).map(|(name, _)| *name);
     let default = match (chosen.next(), chosen.next()) {
@@ -129,6 +155,42 @@ struct Keys {
     default: bool,
     #[serde(default = "yes")]
     enabled: bool,
+    proxy: Option<ProxySetting>,
+    ca_certificates: Option<FilePath>,
+    client_certificate: Option<FilePath>,
+    client_key: Option<FilePath>,
+    credential: Option<CredentialSettings>,
+}
+
+impl Keys {
+    /// A registry at `index`, with what else is said of it.
+    fn at(self, index: BaseUrl) -> Result<RegistrySettings, &'static str> {
+        let client_certificate = match (self.client_certificate, self.client_key) {
+            (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err("`client_certificate` takes `client_key`, the file with its key, too");
+            }
+            (None, Some(_)) => {
+                return Err(
+                    "`client_key` takes `client_certificate`, the file with the certificate, too",
+                );
+            }
+        };
+        if self.credential.is_some() && index.has_user() {
+            return Err(
+                "there is a user in the URL of `index` and a table `credential`; one of them is enough",
+            );
+        }
+        Ok(RegistrySettings {
+            index,
+            default: self.default,
+            proxy: self.proxy,
+            ca_certificates: self.ca_certificates,
+            client_certificate,
+            credential: self.credential,
+        })
+    }
 }
 
 fn yes() -> bool {
@@ -142,7 +204,7 @@ impl<'de> DeserializeSeed<'de> for Named {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RegistryEntry, D::Error> {
         let keys = Keys::deserialize(deserializer)?;
-        let index = match keys.index {
+        let index = match keys.index.clone() {
             None if self.0 == RegistryName::crates_io() => Some(crates_io_index()),
             index => index,
         };
@@ -152,8 +214,9 @@ impl<'de> DeserializeSeed<'de> for Named {
                 "a registry that isn't enabled can't be the default one; set `default = true` for another one",
             )),
             (true, _, None) => Err(D::Error::missing_field("index")),
-            (true, default, Some(index)) => {
-                Ok(RegistryEntry::Enabled(RegistrySettings { index, default }))
+            (true, _, Some(index)) => {
+                let registry = keys.at(index).map_err(D::Error::custom)?;
+                Ok(RegistryEntry::Enabled(Box::new(registry)))
             }
         }
     }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::units::{BaseUrl, Count, Folder, Listen, Network, Origin, Size, Span};
+use super::{
+    access::FilePath,
+    connection::{Contact, ProxySetting},
+    units::{BaseUrl, Count, Folder, Listen, Network, Origin, Size, Span},
+};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -150,6 +154,12 @@ pub struct UpstreamSettings {
     pub max_crate_size: Size<{ 1 << 20 }>,
     /// The origins that index files may be redirected to. Crates, which are hashed, may be elsewhere.
     pub redirects: Vec<Origin>,
+    /// The proxy on the way out, in place of what the environment says.
+    pub proxy: Option<ProxySetting>,
+    /// The file with the certificates, in PEM, of authorities that are trusted beside the system's.
+    pub ca_certificates: Option<FilePath>,
+    /// Whom to ask about this mirror's requests, told in its user agent.
+    pub contact: Option<Contact>,
 }
 
 impl Default for UpstreamSettings {
@@ -162,6 +172,9 @@ impl Default for UpstreamSettings {
             max_concurrent: Count::new(64),
             max_crate_size: Size::bytes(512 << 20),
             redirects: Vec::new(),
+            proxy: None,
+            ca_certificates: None,
+            contact: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
-use url::Url;
+use url::{Host, Url};
 
 /// A span of time between `MIN` and `MAX` milliseconds, written like `"60s"`, `"10m"` or `"30d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Listen {
 }
 
 /// An absolute http or https URL without query and fragment; `sparse+` before it is accepted and dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
@@ -158,6 +158,11 @@ impl BaseUrl {
         Self(url)
     }
 
+    /// Whether a user or a password is in it.
+    pub fn has_user(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+
     /// The URL, which ends in `/`.
     pub fn as_url(&self) -> &Url {
         &self.0
@@ -166,6 +171,16 @@ impl BaseUrl {
     /// The URL's text without its final `/`.
     pub fn without_slash(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
+    }
+}
+
+/// Without what may be a password.
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.0.clone();
+        // Fails for URLs without a host, and this has one.
+        let _ = (url.set_username(""), url.set_password(None));
+        f.write_str(url.as_str())
     }
 }
 
@@ -204,6 +219,14 @@ impl Origin {
         self.0 == url.origin()
     }
 
+    /// Whether nobody on the way can read what goes there: it is https, or this machine.
+    pub fn is_safe(&self) -> bool {
+        match &self.0 {
+            url::Origin::Tuple(scheme, host, _) => scheme == "https" || is_this_machine(host),
+            url::Origin::Opaque(_) => false,
+        }
+    }
+
     /// Its host; `None` when it is that of a URL without one.
     pub fn host(&self) -> Option<String> {
         match &self.0 {
@@ -223,6 +246,15 @@ impl<'de> Deserialize<'de> for Origin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "an origin such as \"https://cdn.example\": http or https, a host, perhaps a port, and nothing after that";
         parse_with(deserializer, expected, Self::parse)
+    }
+}
+
+/// Whether a host, as it is written, is this machine (RFC 6761, section 6.3).
+pub(super) fn is_this_machine(host: &Host<impl AsRef<str>>) -> bool {
+    match host {
+        Host::Domain(name) => name.as_ref() == "localhost",
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
     }
 }
 
@@ -274,7 +306,11 @@ impl<T, F: Fn(&str) -> Option<T>> de::Visitor<'_> for TextVisitor<'_, F> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0.1)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        (self.0.1)(text).ok_or_else(|| match text.contains('@') {
+            // There may be a password before it, and the message goes into logs.
+            true => E::custom(format!("allowed is {}", self.0.0)),
+            false => E::invalid_value(de::Unexpected::Str(text), &self),
+        })
     }
 }
 

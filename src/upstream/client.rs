@@ -1,8 +1,8 @@
-//! The HTTP client of a registry: with the system's certificates and proxies, and redirects left to us.
+//! The HTTP client of a registry: with certificates and proxies as the settings or the system say, and redirects left to us.
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{Client, ClientBuilder, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect::Policy};
 use url::Url;
 
 use super::{
@@ -11,60 +11,45 @@ use super::{
     trouble::flatten,
 };
 use crate::{
-    config::sections,
+    config::{Contact, sections},
     error::{Error, Result},
 };
 
-/// Who we say we are; crates.io asks its clients to (its data access policy).
-const USER_AGENT: &str = concat!(
-    env!("CARGO_PKG_NAME"),
-    "/",
-    env!("CARGO_PKG_VERSION"),
-    " (",
-    env!("CARGO_PKG_REPOSITORY"),
-    ")"
-);
-
 /// What to do where there are no certificates of authorities.
-pub(super) const BRING_AUTHORITIES: &str =
-    "install the package ca-certificates, or name a file with them in SSL_CERT_FILE";
+pub(super) const BRING_AUTHORITIES: &str = "install the package ca-certificates, or name a file with them in `upstream.ca_certificates` or SSL_CERT_FILE";
 
 /// Whether this machine has certificates of authorities, by which those of servers are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Authorities {
-    /// The system's.
-    System,
+    /// The system's, or those that the settings name.
+    Some,
     /// None at all: nothing over TLS can be trusted.
     None,
 }
 
-/// The client for `what` (`the registry NAME`), which is at `index`.
+/// What a client is made of.
+pub(super) struct Way<'a> {
+    /// What it is for: `the registry NAME`.
+    pub(super) what: &'a str,
+    /// Where that is.
+    pub(super) url: &'a Url,
+    pub(super) settings: &'a sections::UpstreamSettings,
+    pub(super) proxies: &'a Proxies,
+    pub(super) surroundings: &'a Arc<Surroundings>,
+    /// The authorities that are trusted beside the system's.
+    pub(super) authorities: Vec<Certificate>,
+    /// What is shown to who asks for a certificate.
+    pub(super) identity: Option<Identity>,
+}
+
+/// The client for what is to be reached this way.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when there are no certificates of authorities, and `index` is one for which they are needed.
-pub(super) fn client(
-    what: &str,
-    index: &Url,
-    settings: &sections::UpstreamSettings,
-    proxies: &Proxies,
-    surroundings: &Arc<Surroundings>,
-) -> Result<(Client, Authorities)> {
-    // Fails only when the program that embeds us has chosen a provider already, which is just as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || {
-        let builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(*settings.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .redirect(Policy::none())
-            .dns_resolver(Resolver::new(surroundings.clone()));
-        match proxies {
-            Proxies::None => builder.no_proxy(),
-            Proxies::Some(_) => builder,
-        }
-    };
+/// [`Kind::Config`](crate::error::Kind::Config) when there are no certificates of authorities, and the URL is one for which they are needed.
+pub(super) fn client(way: &Way<'_>) -> Result<(Client, Authorities)> {
+    let (what, builder) = (way.what, || builder(way));
     let failed = match builder().build() {
-        Ok(client) => return Ok((client, Authorities::System)),
+        Ok(client) => return Ok((client, Authorities::Some)),
         Err(e) => e,
     };
     let why = flatten(&failed);
@@ -73,7 +58,7 @@ pub(super) fn client(
         return Err(Error::config(said).because(why).with_source(failed));
     }
     match (
-        index.scheme(),
+        way.url.scheme(),
         ClientBuilder::tls_certs_only(builder(), []).build(),
     ) {
         ("http", Ok(client)) => Ok((client, Authorities::None)),
@@ -82,6 +67,34 @@ pub(super) fn client(
             named_file()
         ))),
     }
+}
+
+fn builder(way: &Way<'_>) -> ClientBuilder {
+    // Fails only when the program that embeds us has chosen a provider already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .user_agent(user_agent(way.settings.contact.as_ref()))
+        .connect_timeout(*way.settings.connect_timeout)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .redirect(Policy::none())
+        .dns_resolver(Resolver::new(way.surroundings.clone()))
+        .tls_certs_merge(way.authorities.iter().cloned());
+    let builder = match &way.identity {
+        Some(identity) => builder.identity(identity.clone()),
+        None => builder,
+    };
+    way.proxies.applied_to(builder)
+}
+
+/// Who we say we are; crates.io asks its clients to (its data access policy).
+fn user_agent(contact: Option<&Contact>) -> String {
+    let contact = contact.map_or_else(String::new, |contact| format!("; {}", contact.0));
+    format!(
+        "{}/{} ({}{contact})",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_REPOSITORY"),
+    )
 }
 
 /// Which file was looked into, if one was named.

@@ -61,6 +61,10 @@ impl Upstream {
                     .content_length()
                     .map(|rest| resume.offset.saturating_add(rest)),
             ),
+            // To who has shown a credential it says that this isn't enough.
+            StatusCode::FORBIDDEN if answer.knows_us() => {
+                return Err(self.unexpected(&answer, &format!("the file of {id}")));
+            }
             // Object stores answer 403 for what isn't there when listing is forbidden.
             StatusCode::NOT_FOUND
             | StatusCode::GONE

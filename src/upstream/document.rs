@@ -6,7 +6,13 @@ use http::{StatusCode, header};
 use reqwest::Client;
 use url::Url;
 
-use super::{client, proxies::Proxies, resolve::Surroundings, trouble::flatten};
+use super::{
+    certificates,
+    client::{self, Way},
+    proxies::Proxies,
+    resolve::Surroundings,
+    trouble::flatten,
+};
 use crate::{
     config::sections,
     error::{Error, Result},
@@ -24,12 +30,23 @@ impl Document {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the system's certificates or proxy settings can't be used.
     pub fn new(url: &Url, settings: &sections::UpstreamSettings) -> Result<Self> {
-        let proxies = Proxies::from_environment()?;
+        let proxy = settings.proxy.as_ref();
+        let proxies = Proxies::of_settings(proxy.map(|said| ("upstream.proxy".to_owned(), said)))?;
         let patience = settings.connect_timeout.mul_f64(0.9);
         let hosts = proxies.hosts().collect();
         let surroundings = Surroundings::of(url, std::iter::empty(), hosts, patience);
-        let what = format!("the file {url}");
-        let (http, _) = client::client(&what, url, settings, &proxies, &Arc::new(surroundings))?;
+        let authorities = settings.ca_certificates.as_ref();
+        let authorities =
+            authorities.map(|file| certificates::authorities("upstream.ca_certificates", &file.0));
+        let (http, _) = client::client(&Way {
+            what: &format!("the file {url}"),
+            url,
+            settings,
+            proxies: &proxies,
+            surroundings: &Arc::new(surroundings),
+            authorities: authorities.transpose()?.unwrap_or_default(),
+            identity: None,
+        })?;
         Ok(Self {
             http,
             url: url.clone(),

@@ -2,9 +2,11 @@
 
 mod address;
 mod body;
+mod certificates;
 mod circuit;
 mod client;
 mod crates;
+mod credential;
 mod dl;
 mod document;
 mod failures;

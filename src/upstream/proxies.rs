@@ -1,46 +1,95 @@
-//! [`Proxies`]: through which proxy a URL is asked, as the environment says, and what such a proxy answers to CONNECT.
+//! [`Proxies`]: through which proxy a URL is asked, as the settings or the environment say, and what such a proxy answers to CONNECT.
 
 use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use reqwest::{ClientBuilder, Proxy};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 use url::Url;
 
-use crate::error::{Error, Result};
+use crate::{
+    config,
+    error::{Error, Result},
+};
 
 /// The proxies on the way.
 pub(super) enum Proxies {
     /// None, whatever is asked for.
     None,
     /// Those of `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, with the exceptions of `NO_PROXY`; or the system's.
-    Some(Box<Matcher>),
+    OfEnvironment(Box<Matcher>),
+    /// The one that a setting names, for everything.
+    Named {
+        /// The setting.
+        key: String,
+        proxy: Box<Proxy>,
+        matcher: Box<Matcher>,
+    },
 }
 
 /// As much of an answer as has its status: `HTTP/1.1 403`.
 const STATUS_LINE: usize = 12;
 
 impl Proxies {
-    /// Those that the environment names.
+    /// The one that the setting `key` names, or those that the environment does when the settings say nothing.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::error::Kind::Config) when it names one that can't be used; the variable is named, and its value isn't, which may hold a
+    /// [`Kind::Config`](crate::error::Kind::Config) when one can't be used; the setting or the variable is named, and its value isn't, which may hold a
     /// password.
-    pub(super) fn from_environment() -> Result<Self> {
+    pub(super) fn of_settings(said: Option<(String, &config::ProxySetting)>) -> Result<Self> {
+        match said {
+            None => Self::of_environment(),
+            Some((_, config::ProxySetting::None)) => Ok(Self::None),
+            Some((key, config::ProxySetting::Through(url))) => {
+                let url = url.expose();
+                let Ok(proxy) = Proxy::all(url) else {
+                    return Err(Error::config(format!("`{key}` can't be used")));
+                };
+                Ok(Self::Named {
+                    key,
+                    proxy: Box::new(proxy),
+                    matcher: Box::new(Matcher::builder().all(url.to_owned()).build()),
+                })
+            }
+        }
+    }
+
+    fn of_environment() -> Result<Self> {
         Ok(match usage(|name| std::env::var(name).ok())? {
             Usage::None => Self::None,
-            Usage::Some => Self::Some(Box::new(Matcher::from_system())),
+            Usage::Some => Self::OfEnvironment(Box::new(Matcher::from_system())),
         })
+    }
+
+    /// A client that goes through these.
+    pub(super) fn applied_to(&self, builder: ClientBuilder) -> ClientBuilder {
+        match self {
+            Self::None => builder.no_proxy(),
+            // What the library does by itself.
+            Self::OfEnvironment(_) => builder,
+            Self::Named { proxy, .. } => builder.proxy((**proxy).clone()),
+        }
     }
 
     /// The proxy through which `url` is asked.
     pub(super) fn of(&self, url: &Url) -> Option<Intercept> {
         match self {
             Self::None => None,
-            Self::Some(matcher) => matcher.intercept(&url.as_str().parse().ok()?),
+            Self::OfEnvironment(matcher) | Self::Named { matcher, .. } => {
+                matcher.intercept(&url.as_str().parse().ok()?)
+            }
+        }
+    }
+
+    /// Where the URL of a proxy stands, for who has to change it.
+    pub(super) fn said_in(&self) -> String {
+        match self {
+            Self::None | Self::OfEnvironment(_) => "HTTPS_PROXY or HTTP_PROXY".to_owned(),
+            Self::Named { key, .. } => format!("`{key}`"),
         }
     }
 

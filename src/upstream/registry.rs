@@ -9,14 +9,16 @@ use tokio::{
 use url::Url;
 
 use super::{
+    certificates,
     circuit::{Circuit, Circuits},
-    client::{self, Authorities},
+    client::{self, Authorities, Way},
+    credential::Credential,
     proxies::Proxies,
     resolve::Surroundings,
     retry::Attempts,
 };
 use crate::{
-    config::{Origin, sections},
+    config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, RegistryName},
     error::Result,
     metrics::Metrics,
@@ -29,6 +31,9 @@ pub struct Upstream {
     pub(super) http: reqwest::Client,
     pub(super) proxies: Proxies,
     pub(super) authorities: Authorities,
+    /// Whether there is a certificate to show.
+    pub(super) has_identity: bool,
+    pub(super) credential: Option<Credential>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) settings: sections::UpstreamSettings,
     permits: Arc<Semaphore>,
@@ -48,18 +53,21 @@ pub(super) struct KnownDl {
 pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Upstream {
-    /// The registry `name` whose sparse index is at `index`. Nothing is contacted yet.
+    /// The registry `name`, as its table in the settings and `[upstream]` say. Nothing is contacted yet.
     ///
     /// # Errors
-    /// [`Kind::Config`](crate::error::Kind::Config) when the system's certificates or proxy settings can't be used.
+    /// [`Kind::Config`](crate::error::Kind::Config) when a file with certificates, or the system's certificates or proxy settings can't be used.
     pub fn new(
         name: RegistryName,
-        index: Url,
+        registry: &RegistrySettings,
         settings: sections::UpstreamSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let proxies = Proxies::from_environment()?;
+        let mut index = registry.index.as_url().clone();
+        let credential = Credential::of(name, registry, &mut index)?;
+        let proxies = proxies(name, registry, &settings)?;
         let named = settings.redirects.iter().filter_map(Origin::host);
+        let named = named.chain(credential.iter().flat_map(Credential::hosts));
         // A name that takes longer is said to, and not the connection.
         let patience = settings.connect_timeout.mul_f64(0.9);
         let surroundings = Arc::new(Surroundings::of(
@@ -68,9 +76,17 @@ impl Upstream {
             proxies.hosts().collect(),
             patience,
         ));
-        let what = format!("the registry {name}");
-        let (http, authorities) =
-            client::client(&what, &index, &settings, &proxies, &surroundings)?;
+        let identity = registry.client_certificate.as_ref();
+        let identity = identity.map(|files| certificates::identity(name.as_str(), files));
+        let (http, authorities) = client::client(&Way {
+            what: &format!("the registry {name}"),
+            url: &index,
+            settings: &settings,
+            proxies: &proxies,
+            surroundings: &surroundings,
+            authorities: trusted(name, registry, &settings)?,
+            identity: identity.transpose()?,
+        })?;
         let permits = settings.max_concurrent.get() as usize;
         Ok(Self {
             registry: name,
@@ -78,6 +94,8 @@ impl Upstream {
             http,
             proxies,
             authorities,
+            has_identity: registry.client_certificate.is_some(),
+            credential,
             surroundings,
             permits: Arc::new(Semaphore::new(permits)),
             circuits: Arc::default(),
@@ -92,7 +110,12 @@ impl Upstream {
         self.registry
     }
 
-    /// Where its index is.
+    /// What it is shown, and where that comes from, for people: never the credential itself.
+    pub fn credential(&self) -> Option<String> {
+        self.credential.as_ref().map(Credential::described)
+    }
+
+    /// Where its index is, without user and password.
     pub fn index_url(&self) -> &Url {
         &self.index
     }
@@ -129,5 +152,33 @@ impl Upstream {
             return None;
         }
         self.permits.clone().try_acquire_owned().ok().map(Permit)
+    }
+}
+
+/// The proxies on the way to a registry: those that its own table names, or else `[upstream]`, or else the environment.
+fn proxies(
+    name: RegistryName,
+    registry: &RegistrySettings,
+    settings: &sections::UpstreamSettings,
+) -> Result<Proxies> {
+    let own = registry.proxy.as_ref();
+    let own = own.map(|said| (format!("registries.{name}.proxy"), said));
+    let general = settings.proxy.as_ref();
+    Proxies::of_settings(own.or(general.map(|said| ("upstream.proxy".to_owned(), said))))
+}
+
+/// The authorities that are trusted beside the system's: those that a registry's own table names, or else `[upstream]`.
+fn trusted(
+    name: RegistryName,
+    registry: &RegistrySettings,
+    settings: &sections::UpstreamSettings,
+) -> Result<Vec<reqwest::Certificate>> {
+    let own = registry.ca_certificates.as_ref();
+    match (own, &settings.ca_certificates) {
+        (Some(file), _) => {
+            certificates::authorities(&format!("registries.{name}.ca_certificates"), &file.0)
+        }
+        (None, Some(file)) => certificates::authorities("upstream.ca_certificates", &file.0),
+        (None, None) => Ok(Vec::new()),
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Reply {
     response: Response,
     /// Until the host's circuit has been told how this ended.
     pass: Option<CircuitPass>,
+    /// Whether it is the answer to a request that carried this mirror's credential.
+    knows_us: bool,
     /// How many bytes have come that hadn't come with an earlier answer.
     new: i64,
     broken_off: bool,
@@ -48,9 +50,21 @@ impl Reply {
         Self {
             response,
             pass,
+            knows_us: false,
             new: 0,
             broken_off: false,
         }
+    }
+
+    /// The request carried this mirror's credential, or didn't.
+    pub(super) fn with_knows_us(mut self, knows_us: bool) -> Self {
+        self.knows_us = knows_us;
+        self
+    }
+
+    /// Whether the request carried this mirror's credential.
+    pub(super) fn knows_us(&self) -> bool {
+        self.knows_us
     }
 
     /// So many of the first bytes have come before, with an earlier answer: they don't count as progress.

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     client::{Authorities, BRING_AUTHORITIES},
+    credential::Carried,
     failures::{Failure, Resource},
     proxies,
     redirect::MOST,
@@ -24,32 +25,78 @@ use crate::{
     metrics::UpstreamKind,
 };
 
+/// Whether an answer says that the credential which its request carried is no good.
+fn is_refusal(reply: &Reply) -> bool {
+    reply.knows_us() && reply.status() == StatusCode::UNAUTHORIZED
+}
+
 /// How a hop fails: the error, and what its host's circuit is told.
 type Failed = (Error, Option<Failure>);
 
 impl Upstream {
-    /// Sends one request, follows where the answers lead, and waits for the head of the last one.
+    /// Sends one request, with this mirror's credential if it is for who is asked, follows where the answers lead, and waits for the head of the last one.
     pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Reply> {
         let (client, request) = request.build_split();
-        let mut request =
+        let request =
             request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
         self.allows(request.url())?;
+        let credential = self.credential.as_ref();
+        let Some(credential) = credential.filter(|c| c.is_for(request.url())) else {
+            return self.follow(kind, &client, request, None).await;
+        };
+        let mut carried = credential.carried().await?;
+        // None of ours has a body, so that each can be sent again.
+        let again = request.try_clone();
+        let mut reply = self.follow(kind, &client, request, Some(&carried)).await?;
+        if is_refusal(&reply)
+            && let Some(again) = again
+            && let Some(other) = credential.instead_of(&carried).await
+        {
+            reply = self.follow(kind, &client, again, Some(&other)).await?;
+            carried = other;
+        }
+        match reply.status() {
+            _ if !reply.knows_us() => {}
+            StatusCode::UNAUTHORIZED => {
+                credential.was_refused(&carried, self.credential_refused(reply.url()));
+            }
+            // Whom it doesn't let in, or what it doesn't give to anybody.
+            StatusCode::FORBIDDEN => {}
+            _ => credential.was_taken(),
+        }
+        Ok(reply)
+    }
+
+    /// Sends a request and follows where the answers lead. What it carries doesn't go along to another origin, nor come back from there.
+    async fn follow(
+        &self,
+        kind: UpstreamKind,
+        client: &reqwest::Client,
+        mut request: reqwest::Request,
+        carried: Option<&Carried>,
+    ) -> Result<Reply> {
+        let mut knows_us = carried.is_some();
+        if let Some(carried) = carried {
+            carried.write(request.headers_mut());
+        }
         let deadline = Instant::now() + *self.settings.first_byte_timeout;
         for _ in 0..=MOST {
             let url = request.url().clone();
-            // None of ours has a body, so that each can be sent again.
             let again = request.try_clone();
-            let answer = self.hop(kind, &client, request, deadline).await?;
+            let answer = self.hop(kind, client, request, deadline).await?;
             let (Some(next), Some(mut following)) = (self.leads_on(kind, &answer)?, again) else {
-                return Ok(answer);
+                return Ok(answer.with_knows_us(knows_us));
             };
             if next.origin() != url.origin() {
-                for own in [
+                knows_us = false;
+                let own = carried.map(|carried| carried.header().clone());
+                let usual = [
                     header::AUTHORIZATION,
                     header::COOKIE,
                     header::PROXY_AUTHORIZATION,
-                ] {
-                    following.headers_mut().remove(own);
+                ];
+                for header in usual.into_iter().chain(own) {
+                    following.headers_mut().remove(header);
                 }
             }
             *following.url_mut() = next;
@@ -161,6 +208,15 @@ impl Upstream {
             Trouble::Handshake => refused(format!(
                 "{subject} and this mirror have no version or cipher of TLS in common"
             )),
+            Trouble::ClientCertificate => refused(match self.has_identity {
+                true => format!(
+                    "{subject} refused this mirror's client certificate; ask whoever runs this mirror to look after it"
+                ),
+                false => format!(
+                    "{subject} wants a client certificate, and this mirror has none for it; whoever runs it can name one in `registries.{}.client_certificate`",
+                    self.registry
+                ),
+            }),
             Trouble::Name(NameError::Unknown(name)) => refused(format!(
                 "{host} can't be reached, because the name service knows no {}; check how it is written, and the DNS of this machine",
                 self.spoken(url, &name)
@@ -173,7 +229,8 @@ impl Upstream {
             // Not the host's trouble but that of whoever has led there.
             Trouble::Name(NameError::Inside(_)) => return (self.leads_inside(url), None),
             Trouble::TunnelCredentials => refused(format!(
-                "the proxy {proxy_name} wants credentials before it leads to {host} (407); they go into its URL in HTTPS_PROXY, before an `@`"
+                "the proxy {proxy_name} wants credentials before it leads to {host} (407); they go into its URL in {}, before an `@`",
+                self.proxies.said_in()
             )),
             Trouble::TunnelRefused => self.no_tunnel(url, &host, &proxy_name).await,
             Trouble::Timeout => {
@@ -197,8 +254,8 @@ impl Upstream {
             (BadCertificate::UnknownIssuer, Authorities::None) => format!(
                 "this machine has no CA certificates to check that of {subject} with; {BRING_AUTHORITIES}"
             ),
-            (BadCertificate::UnknownIssuer, Authorities::System) => format!(
-                "nobody this machine knows has signed the certificate of {subject}; add that authority to the system's certificates, or name a file with it in SSL_CERT_FILE"
+            (BadCertificate::UnknownIssuer, Authorities::Some) => format!(
+                "nobody this machine knows has signed the certificate of {subject}; add that authority to the system's certificates, or name a file with it in `upstream.ca_certificates` or SSL_CERT_FILE"
             ),
             (BadCertificate::Expired, _) => {
                 format!(
@@ -212,7 +269,7 @@ impl Upstream {
                 format!("the certificate of {subject} is that of another host")
             }
             (BadCertificate::Authority, _) => format!(
-                "{subject} shows the certificate of an authority for its own, which nobody trusts; give it one for servers that the authority has signed, and name the authority's in SSL_CERT_FILE"
+                "{subject} shows the certificate of an authority for its own, which nobody trusts; give it one for servers that the authority has signed, and name the authority's in `upstream.ca_certificates` or SSL_CERT_FILE"
             ),
             (BadCertificate::Unusable, _) => {
                 format!(

@@ -11,6 +11,8 @@ use super::resolve::NameError;
 pub(super) enum Trouble {
     /// A certificate that isn't to be trusted, and why.
     Certificate(BadCertificate),
+    /// The other side wants a certificate from this one, and there is none, or none that it takes.
+    ClientCertificate,
     /// The two sides have no way of speaking TLS in common.
     Handshake,
     /// The name has no address to connect to.
@@ -103,10 +105,19 @@ fn of_tls(error: &rustls::Error) -> Trouble {
             | AlertDescription::ProtocolVersion
             | AlertDescription::InsufficientSecurity
             | AlertDescription::UnrecognisedName
-            | AlertDescription::AccessDenied
-            | AlertDescription::CertificateRequired
             | AlertDescription::NoApplicationProtocol,
         ) => Trouble::Handshake,
+        // Who sends one of these has been shown a certificate, or none: ours.
+        rustls::Error::AlertReceived(
+            AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate,
+        ) => Trouble::ClientCertificate,
         _ => Trouble::Passing,
     }
 }
@@ -165,5 +176,11 @@ mod tests {
         let alert = |alert| of_tls(&rustls::Error::AlertReceived(alert));
         assert_eq!(alert(AlertDescription::ProtocolVersion), Trouble::Handshake);
         assert_eq!(alert(AlertDescription::InternalError), Trouble::Passing);
+        for shown in [
+            AlertDescription::CertificateRequired,
+            AlertDescription::UnknownCA,
+        ] {
+            assert_eq!(alert(shown), Trouble::ClientCertificate);
+        }
     }
 }

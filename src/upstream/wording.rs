@@ -3,16 +3,15 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use http::StatusCode;
-use reqwest::Response;
 use url::Url;
 
-use super::registry::Upstream;
+use super::{registry::Upstream, reply::Reply};
 use crate::error::Error;
 
 impl Upstream {
     /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
     /// be the same.
-    pub(super) fn unexpected(&self, response: &Response, what: &str) -> Error {
+    pub(super) fn unexpected(&self, response: &Reply, what: &str) -> Error {
         let (host, status) = (self.host(response.url()), response.status());
         let said = format!("{host} answered {status} when asked for {what}");
         match status {
@@ -20,28 +19,56 @@ impl Upstream {
             StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
                 Error::upstream_fault(said)
             }
-            StatusCode::UNAUTHORIZED => Error::upstream_refused(format!(
-                "{said}: it wants credentials, and this mirror has none for it"
+            StatusCode::UNAUTHORIZED if response.knows_us() => {
+                self.credential_refused(response.url()).because(said)
+            }
+            StatusCode::UNAUTHORIZED => self.no_credential(&said),
+            StatusCode::FORBIDDEN if response.knows_us() => Error::upstream_refused(format!(
+                "{} refused this mirror's credential, or doesn't give {what} to everybody (403); ask whoever runs this mirror",
+                self.host_name(response.url())
             )),
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Error::upstream_refused(format!(
-                "{said}: the proxy on the way wants credentials; they go into its URL in HTTPS_PROXY or HTTP_PROXY, before an `@`"
+                "{said}: the proxy on the way wants credentials; they go into its URL in {}, before an `@`",
+                self.proxies.said_in()
             )),
             _ if status.is_client_error() => Error::upstream_refused(said),
             _ => Error::upstream_fault(said),
         }
     }
 
+    /// What to say when the credential that was shown is no good.
+    pub(super) fn credential_refused(&self, url: &Url) -> Error {
+        Error::upstream_refused(format!(
+            "{} refused this mirror's credential; ask whoever runs this mirror to renew it",
+            self.host_name(url)
+        ))
+    }
+
+    /// What to say when one is wanted and none was shown.
+    fn no_credential(&self, said: &str) -> Error {
+        let registry = self.registry;
+        Error::upstream_refused(match self.credential {
+            None => format!(
+                "{said}: it wants credentials, and this mirror has none for it; whoever runs this mirror can give it one in `[registries.{registry}.credential]`"
+            ),
+            Some(_) => format!(
+                "{said}: it wants credentials, and those of this mirror are for other origins; whoever runs this mirror can add this one to `registries.{registry}.credential.also`"
+            ),
+        })
+    }
+
     /// How messages call the other side: the registry and, of the URL, only the host, because queries may hold secrets; and that only if it is no word of
     /// somebody else's.
     pub(super) fn host(&self, url: &Url) -> String {
-        format!(
-            "{} ({})",
-            self.registry,
-            match self.surroundings.is_told(url) {
-                true => url.host_str().unwrap_or("no host"),
-                false => "another host",
-            }
-        )
+        format!("{} ({})", self.registry, self.host_name(url))
+    }
+
+    /// The host's name alone, on the same condition.
+    fn host_name<'a>(&self, url: &'a Url) -> &'a str {
+        match self.surroundings.is_told(url) {
+            true => url.host_str().unwrap_or("no host"),
+            false => "another host",
+        }
     }
 
     /// What a circuit is about: the host and, where it isn't the usual one, the port. One that neither the registry nor the operator has named is given a

@@ -105,6 +105,9 @@ async fn a_named_file_is_read_in_place_of_the_usual_one() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
+/// The keys of `[registries.internal.credential]` that would contradict those shown before them.
+const INSTEAD: [&str; 4] = ["header", "env", "command", "ttl"];
+
 /// What the comments of mirror.toml turn into when their `#` is removed; the examples too, if they are wanted.
 fn uncommented(with_examples: bool) -> (String, usize) {
     let (mut toml, mut keys, mut in_example, mut section) = (String::new(), 0, false, "");
@@ -128,12 +131,17 @@ fn uncommented(with_examples: bool) -> (String, usize) {
             "admin_listen",
             "tokens",
             "help",
+            "proxy",
+            "ca_certificates",
+            "contact",
         ];
         let example = in_example
             || key.is_some_and(|key| has_no_default.contains(&key))
             || (section == "[audit]" && key == Some("path"))
             || section == "[tls]";
-        if commented && is_setting && (with_examples || !example) {
+        let contradicts = section.starts_with("[registries.internal.credential]")
+            && key.is_some_and(|key| INSTEAD.contains(&key));
+        if commented && is_setting && (with_examples || !example) && !contradicts {
             keys += 1;
             toml.push_str(content);
         } else {
@@ -192,11 +200,21 @@ fn mirror_toml_shows_every_key_there_is() {
     for line in toml.lines() {
         if let Some((name, _)) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
             section = name;
-            // A table within a section is a key of it.
+            // A table within a section is a key of it: `access.jwt.NAME` of `access`, `registries.NAME.credential` of `registries.NAME`.
             let mut parts = name.split('.');
-            if let (Some(outer), Some(inner), Some(_)) = (parts.next(), parts.next(), parts.next())
-            {
+            let within = match (parts.next(), parts.next(), parts.next()) {
+                (Some("registries"), Some(_), Some(inner)) => {
+                    name.rsplit_once('.').map(|(outer, _)| (outer, inner))
+                }
+                (Some(outer), Some(inner), Some(_)) => Some((outer, inner)),
+                _ => None,
+            };
+            if let Some((outer, inner)) = within {
                 shown.entry(outer).or_default().insert(inner.to_owned());
+            }
+        } else if let Some((key, _)) = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")) {
+            if INSTEAD.contains(&key) {
+                shown.entry(section).or_default().insert(key.to_owned());
             }
         } else if let Some((key, _)) = line.split_once(" = ") {
             shown.entry(section).or_default().insert(key.to_owned());

@@ -291,7 +291,10 @@ mod tests {
     use super::*;
     use crate::{
         allowance::Allowance,
-        config::sections::{self, FreshnessSettings},
+        config::{
+            self, BaseUrl,
+            sections::{self, FreshnessSettings},
+        },
         domain::{IndexFile, RegistryName, Sha256, Validators},
         metrics::Metrics,
         mirror::{
@@ -354,9 +357,12 @@ mod tests {
     async fn what_is_shown_is_made_anew_of_what_is_kept_when_its_time_has_come() {
         let (service, now) = (service(), SystemTime::now());
         let name = RegistryName::parse("nobody").expect("a name");
-        let url = "http://127.0.0.1:9/".parse().expect("a URL");
-        let settings = sections::UpstreamSettings::default();
-        let upstream = Upstream::new(name, url, settings, service.shared.metrics.clone());
+        let url = BaseUrl::parse("http://127.0.0.1:9/").expect("a URL");
+        let (nobody, settings) = (
+            config::RegistrySettings::at(url),
+            sections::UpstreamSettings::default(),
+        );
+        let upstream = Upstream::new(name, &nobody, settings, service.shared.metrics.clone());
         let registry = Registry::Online(Arc::new(upstream.expect("an upstream")));
         let tiny = CrateName::parse("tiny").expect("a name");
         let key = IndexKey::new(name, tiny);

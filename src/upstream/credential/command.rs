@@ -1,0 +1,225 @@
+//! What a command prints: run without a shell, with limits on its time and its output, and ended with all that it has started.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+use zeroize::Zeroizing;
+
+use super::form::LONGEST;
+use crate::config::credential::CommandLine;
+
+/// How long it may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// How much of its standard error is read.
+const COMPLAINT: usize = 1 << 10;
+/// How much of that goes into the log.
+const QUOTED: usize = 200;
+
+/// Runs `command` and returns what it has printed on standard output. An error is a sentence for the log: it has nothing of that output in it.
+pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, String> {
+    let program = &command.program;
+    let mut child = Command::new(program)
+        .args(&command.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| format!("the command {program} can't be started: {e}"))?;
+    let group = Group::of(&child);
+    let ended = tokio::time::timeout(LIMIT, finish(&mut child)).await;
+    let Ok(ended) = ended else {
+        drop(group);
+        // Reaped by the runtime, which it leaves to when it is dropped.
+        return Err(format!(
+            "the command {program} has taken more than {}, and is ended",
+            humantime::format_duration(LIMIT)
+        ));
+    };
+    let Finished {
+        status,
+        printed,
+        complaint,
+    } = ended.map_err(|e| format!("the command {program} can't be waited for: {e}"))?;
+    if printed.len() > LONGEST {
+        return Err(format!("the command {program} prints more than 16 KiB"));
+    }
+    if !status.success() {
+        let complaint = quoted(&complaint, &printed);
+        return Err(format!(
+            "the command {program} failed ({status}){complaint}"
+        ));
+    }
+    group.leave();
+    Ok(printed)
+}
+
+/// A command that has come to its end, or has printed too much.
+struct Finished {
+    status: ExitStatus,
+    printed: Zeroizing<Vec<u8>>,
+    complaint: Zeroizing<Vec<u8>>,
+}
+
+async fn finish(child: &mut Child) -> std::io::Result<Finished> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (printed, complaint) =
+        tokio::try_join!(beginning(stdout, LONGEST + 1), beginning(stderr, COMPLAINT))?;
+    let status = child.wait().await?;
+    Ok(Finished {
+        status,
+        printed,
+        complaint,
+    })
+}
+
+/// The first `most` bytes of a stream. The rest is read and thrown away, so that nobody waits for room in a pipe.
+async fn beginning(
+    stream: Option<impl AsyncRead + Unpin>,
+    most: usize,
+) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut kept = Zeroizing::new(Vec::with_capacity(most));
+    let Some(stream) = stream else {
+        return Ok(kept);
+    };
+    let mut stream = stream.take(most as u64);
+    stream.read_to_end(&mut kept).await?;
+    let mut stream = stream.into_inner();
+    let mut rest = Zeroizing::new([0; 1 << 10]);
+    while stream.read(&mut *rest).await? > 0 {}
+    Ok(kept)
+}
+
+/// What a command complained of, for the log: the beginning of its last line, unless what it has printed is in there too.
+fn quoted(complaint: &[u8], printed: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
+    let printed = String::from_utf8_lossy(printed);
+    let line = text.trim().lines().last().unwrap_or_default();
+    let is_in_it = |word: &str| word.len() > 3 && line.contains(word);
+    if line.is_empty() || printed.split_whitespace().any(is_in_it) {
+        return String::new();
+    }
+    let line: String = line.chars().take(QUOTED).collect();
+    format!(": {line:?}")
+}
+
+/// The processes of a command. They are ended when this is dropped, unless it has done well: then what it has left running was meant to.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Fails when none of them is left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(script: &str) -> CommandLine {
+        CommandLine {
+            program: "/bin/sh".to_owned(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+        }
+    }
+
+    async fn said(script: &str) -> Result<String, String> {
+        let printed = run(&shell(script)).await?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    #[tokio::test]
+    async fn what_it_prints_is_what_comes_and_what_it_complains_of_is_for_the_log() {
+        assert_eq!(
+            said("echo token; echo noise >&2").await,
+            Ok("token\n".to_owned())
+        );
+        let failed = said("echo 'no such account' >&2; exit 3")
+            .await
+            .expect_err("it failed");
+        assert!(failed.contains("exit status: 3"), "{failed}");
+        assert!(failed.ends_with(": \"no such account\""), "{failed}");
+        let leaked = said("echo hunter2; echo 'not hunter2 again' >&2; exit 1").await;
+        let leaked = leaked.expect_err("it failed");
+        assert!(!leaked.contains("hunter2"), "{leaked}");
+    }
+
+    #[tokio::test]
+    async fn arguments_reach_it_as_they_are_written() {
+        let command = CommandLine {
+            program: "printf".to_owned(),
+            arguments: vec!["%s".to_owned(), "$HOME `id`; a\"b".to_owned()],
+        };
+        let printed = run(&command).await.expect("printed");
+        assert_eq!(&printed[..], b"$HOME `id`; a\"b");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_started_or_prints_too_much_is_told() {
+        let missing = CommandLine {
+            program: "/nonexistent/get-token".to_owned(),
+            arguments: Vec::new(),
+        };
+        let why = run(&missing).await.expect_err("there is none");
+        assert!(
+            why.contains("/nonexistent/get-token can't be started"),
+            "{why}"
+        );
+        let why = said("head -c 1000000 /dev/zero")
+            .await
+            .expect_err("too much");
+        assert!(why.contains("prints more than 16 KiB"), "{why}");
+    }
+
+    /// A script that waits for something leaves what it waits for behind when only the shell is killed.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_too_long_is_ended_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let started = Instant::now();
+        // Time is paused: ten seconds pass as soon as nothing else is to be done.
+        let running = tokio::spawn(async move { said(&script).await });
+        while !std::fs::read_to_string(&file).is_ok_and(|pid| pid.ends_with('\n')) {
+            std::thread::sleep(Duration::from_millis(5));
+            tokio::task::yield_now().await;
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it never began"
+            );
+        }
+        let why = running.await.expect("it ends").expect_err("it is ended");
+        assert!(why.contains("more than 10s"), "{why}");
+        let pid = std::fs::read_to_string(&file).expect("its id");
+        let status = format!("/proc/{}/status", pid.trim());
+        let lives = || std::fs::read_to_string(&status).is_ok_and(|s| !s.contains("State:\tZ"));
+        while lives() {
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(started.elapsed() < Duration::from_secs(20), "it lives on");
+        }
+    }
+}
