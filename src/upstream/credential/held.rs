@@ -222,3 +222,109 @@ impl State {
         self.asked.is_some_and(|asked| now < asked + PAUSE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::config::credential::{CommandLine, CredentialForm};
+
+    const TTL: Duration = Duration::from_secs(3600);
+
+    /// What is in `folder`, printed by a command that writes down that it was run.
+    fn printed(folder: &Path) -> Arc<Holder> {
+        let script = "echo >> runs; cat token || exit 1";
+        let script = format!("cd {} && {{ {script}; }}", folder.display());
+        let command = CommandLine {
+            program: "/bin/sh".to_owned(),
+            arguments: vec!["-c".to_owned(), script],
+        };
+        let name = RegistryName::crates_io();
+        let form = Form::new(&CredentialForm::Raw);
+        Arc::new(Holder::new(name, form, Source::Command(command, TTL)))
+    }
+
+    fn runs(folder: &Path) -> usize {
+        let runs = fs::read_to_string(folder.join("runs"));
+        runs.map_or(0, |runs| runs.lines().count())
+    }
+
+    fn write(folder: &Path, token: &str) {
+        fs::write(folder.join("token"), token).expect("written");
+    }
+
+    /// Time goes on by so much at once. It isn't paused while commands run: it would jump to the end of their time.
+    async fn later(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    async fn text(holder: &Arc<Holder>) -> (u64, String) {
+        let held = holder.get().await.expect("a credential");
+        (held.number, held.secret.expose().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_refused_one_is_asked_for_once_more_and_only_then_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        write(folder, "old");
+        let holder = printed(folder);
+        assert_eq!(text(&holder).await, (0, "old".to_owned()));
+        write(folder, "new");
+        assert!(holder.instead_of(0).await.is_none(), "it was run just now");
+        later(PAUSE).await;
+        let (one, other) = tokio::join!(holder.instead_of(0), holder.instead_of(0));
+        let [one, other] = [one, other].map(|held| held.expect("another one").number);
+        assert_eq!((one, other, runs(folder)), (1, 1, 2));
+        // Who comes late with the old one gets the one that has come meanwhile.
+        assert_eq!(holder.instead_of(0).await.expect("the new one").number, 1);
+        assert_eq!(runs(folder), 2);
+        // It has no other one.
+        later(PAUSE).await;
+        for _ in 0..3 {
+            assert!(holder.instead_of(1).await.is_none());
+        }
+        assert_eq!(runs(folder), 3);
+        assert_eq!(text(&holder).await, (1, "new".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn after_its_time_there_is_another_one_or_the_old_one_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        write(folder, "one");
+        let holder = printed(folder);
+        assert_eq!(text(&holder).await.1, "one");
+        write(folder, "two");
+        later(TTL - Duration::from_secs(30)).await;
+        assert_eq!(text(&holder).await.1, "one");
+        later(Duration::from_secs(31)).await;
+        assert_eq!(text(&holder).await.1, "two");
+        assert_eq!(runs(folder), 2);
+        fs::remove_file(folder.join("token")).expect("removed");
+        later(TTL).await;
+        for _ in 0..3 {
+            assert_eq!(text(&holder).await.1, "two");
+        }
+        assert_eq!(runs(folder), 3, "it is left alone for a while");
+        write(folder, "three");
+        later(PAUSE).await;
+        assert_eq!(text(&holder).await.1, "three");
+    }
+
+    #[tokio::test]
+    async fn without_any_it_is_an_error_that_stays_for_a_while() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let holder = printed(folder.path());
+        for _ in 0..3 {
+            assert!(holder.get().await.is_err());
+        }
+        assert_eq!(runs(folder.path()), 1);
+        write(folder.path(), "here");
+        later(PAUSE).await;
+        assert_eq!(text(&holder).await.1, "here");
+    }
+}
