@@ -140,6 +140,7 @@ fn member(section: &[u8]) -> (&[u8], Vec<u8>) {
         modified_at,
         checked_at,
         gone: false,
+        history: Default::default(),
     };
     (path, record.encode().concat())
 }

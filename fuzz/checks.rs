@@ -23,10 +23,10 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{
         CrateId, CrateKey, CrateName, Dependency, DownloadTemplate, IndexFile, IndexKey, IndexPath,
-        Key, Lockfile, RegistryName, Sha256, Validators,
+        Key, Lockfile, RegistryName, Sha256, Validators, View,
         lockfile::{Locked, PackageSource},
     },
-    http::parts::{Agent, ByteRange, Extent, Route, accepts_gzip, is_strongly, none_match},
+    http::parts::{Agent, ByteRange, Extent, Place, Route, accepts_gzip, is_strongly, none_match},
     policy::render,
     prefetch::lockfile_in,
     store::IndexRecord,
@@ -61,20 +61,21 @@ pub fn router(input: &[u8]) {
         return;
     };
     match Route::parse(asked) {
-        Ok(Route::Index { registry, name }) => {
+        Ok(Route::Index { place, name }) => {
+            let registry = place.registry;
             let key = IndexKey::new(registry.unwrap_or_else(RegistryName::crates_io), name);
             assert_in_store(&key.path());
-            let written = format!("{}/index/{}", prefix(registry), key.path);
+            let written = format!("{}/index/{}", prefix(&place), key.path);
             assert_eq!(written, asked, "index files have one path");
         }
-        Ok(route @ Route::Download { registry, id }) => {
+        Ok(route @ Route::Download { place, id }) => {
             let key = CrateKey {
-                registry: registry.unwrap_or_else(RegistryName::crates_io),
+                registry: place.registry.unwrap_or_else(RegistryName::crates_io),
                 id,
                 sha256: Sha256::of(input),
             };
             assert_in_store(&key.path());
-            let (prefix, CrateId { name, version }) = (prefix(registry), id);
+            let (prefix, CrateId { name, version }) = (prefix(&place), id);
             for written in [
                 format!("{prefix}/api/v1/crates/{name}/{version}/download"),
                 format!("{prefix}/crates/{name}/{version}/download"),
@@ -87,9 +88,15 @@ pub fn router(input: &[u8]) {
     }
 }
 
-/// Where a registry's paths begin.
-fn prefix(registry: Option<RegistryName>) -> String {
-    registry.map_or_else(String::new, |name| format!("/registries/{name}"))
+/// Where the paths of a registry begin, as it is seen somehow.
+fn prefix(place: &Place) -> String {
+    let registry = place.registry;
+    let registry = registry.map_or_else(String::new, |name| format!("/registries/{name}"));
+    match place.view {
+        View::Usual => registry,
+        View::Named(view) => format!("{registry}/views/{view}"),
+        View::AsOf(day) => format!("{registry}/at/{day}"),
+    }
 }
 
 /// A key's path can't leave its folder, can be a file on every system, and is read back as the key it was made from.
@@ -202,7 +209,7 @@ pub fn index_file(input: &[u8]) {
     }
     assert_nothing_changed(&file, &file);
     let dependency = Dependency::any(name);
-    if let Some(version) = dependency.resolve(&file) {
+    if let Some(version) = dependency.resolve(&file, |_| false) {
         assert!(!version.yanked, "no resolver picks a yanked version");
         for next in dependency.next(&file, version) {
             assert!(next.req.is_some(), "a dependency says what it wants");

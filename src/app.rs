@@ -21,6 +21,7 @@ use crate::{
     http,
     metrics::Metrics,
     mirror::{GzipVariants, Mirror, Parts, Registry},
+    policy::{Policy, RulesVersion},
     prefetch,
     store::{FolderSettings, Store},
     tls,
@@ -491,6 +492,12 @@ pub fn mirror(
         .with_room(config.store.max_size.get())
         .with_block_budget(BlockBudget::of(allowance.clone()));
     let registries = registries(&config, &metrics)?;
+    let policy = Policy::new(
+        &config.policy,
+        &config.views,
+        Arc::default(),
+        RulesVersion::default(),
+    );
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,
         freshness: config.freshness,
@@ -501,6 +508,7 @@ pub fn mirror(
         store,
         registries,
         offline_index: config.offline.index,
+        policy,
         metrics,
     }))
 }

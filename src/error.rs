@@ -53,6 +53,8 @@ pub enum Kind {
     },
     /// Upstream took too long.
     UpstreamTimeout,
+    /// The rules about what may come in refuse it.
+    Denied,
     /// What the operator configured is impossible.
     Config,
     /// The store can't be read or written.
@@ -103,6 +105,7 @@ impl Kind {
             | Self::MethodNotAllowed
             | Self::NotFound => (Refused, OTHER, None),
             Self::TooManyRequests { retry_after } => (Refused, OTHER, Some(retry_after)),
+            Self::Denied => (Refused, "denied", None),
             Self::Absent => (Absent, "absent", None),
             Self::Offline => (Absent, OTHER, None),
             Self::UpstreamFault => (Upstream(Lasting), "fault", None),
@@ -160,6 +163,8 @@ struct Details {
     message: String,
     /// The same in words, for the log.
     cause: Option<String>,
+    /// Which rule it was, of what the rules refuse.
+    rule: Option<Arc<str>>,
     /// What a library or the system has said, as a value.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -171,6 +176,7 @@ impl Error {
             kind,
             message: message.into(),
             cause: None,
+            rule: None,
             source: None,
         }))
     }
@@ -205,6 +211,17 @@ impl Error {
     pub fn with_io_source(self, source: &io::Error) -> Self {
         let code = source.raw_os_error().map(io::Error::from_raw_os_error);
         self.with_source(code.unwrap_or_else(|| source.kind().into()))
+    }
+
+    /// The same with the rule that refuses it.
+    #[must_use]
+    pub fn by_rule(self, rule: Arc<str>) -> Self {
+        self.with(|details| details.rule = Some(rule))
+    }
+
+    /// The rule that refuses it, if one does.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        self.0.rule.as_ref()
     }
 
     /// The same failure in other words; its causes stay.

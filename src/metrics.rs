@@ -155,6 +155,9 @@ pub struct Metrics {
     tls_days_left: IntGaugeVec,
     /// Changed TLS files that couldn't be used, so that those before stayed in use.
     pub tls_reloads_failed: IntCounter,
+    policy_denied: IntCounterVec,
+    policy_would_deny: IntCounterVec,
+    policy_warned: IntCounterVec,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
@@ -254,7 +257,7 @@ impl Metrics {
             hosts: Mutex::default(),
             index_changes: counters(
                 "crate_mirror_index_suspicious_changes_total",
-                "Versions that vanished from an index file or changed their checksum",
+                "Versions that vanished from an index file or changed their checksum, and crates that were deleted and replaced by others",
                 &["registry", "change"],
             )?,
             tls_handshakes: counters(
@@ -274,6 +277,21 @@ impl Metrics {
             tls_reloads_failed: counter(
                 "crate_mirror_tls_reloads_failed_total",
                 "Changed TLS files that couldn't be used; those before stayed in use",
+            )?,
+            policy_denied: counters(
+                "crate_mirror_policy_denied_total",
+                "Requests that the rules about what may come in refused, by kind of rule",
+                &["kind"],
+            )?,
+            policy_would_deny: counters(
+                "crate_mirror_policy_would_deny_total",
+                "Requests that the rules would have refused if policy.mode were \"enforce\", by kind of rule",
+                &["kind"],
+            )?,
+            policy_warned: counters(
+                "crate_mirror_policy_warned_total",
+                "Crates that were handed out although advisories are known about them (policy.advisories.warn)",
+                &["registry"],
             )?,
             served_bytes: counter(
                 "crate_mirror_served_bytes_total",
@@ -383,10 +401,25 @@ impl Metrics {
         }
     }
 
-    /// Counts published versions that upstream took back (`vanished`) or gave other content (`checksum`).
+    /// Counts published versions that upstream took back (`vanished`) or gave other content (`checksum`), and crates that another one took the name of (`replaced`).
     pub fn index_changes(&self, registry: &str, change: &str, count: usize) {
         let changes = self.index_changes.with_label_values(&[registry, change]);
         changes.inc_by(count as u64);
+    }
+
+    /// Counts what the rules of a kind refused.
+    pub fn policy_denied(&self, kind: &str) {
+        self.policy_denied.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts what the rules of a kind would have refused, were they enforced.
+    pub fn policy_would_deny(&self, kind: &str) {
+        self.policy_would_deny.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a crate of `registry` that was handed out although advisories are known about it.
+    pub fn policy_warned(&self, registry: &str) {
+        self.policy_warned.with_label_values(&[registry]).inc();
     }
 
     /// Everything as Prometheus text, version 0.0.4.
@@ -473,11 +506,11 @@ mod tests {
             }
         }
         assert!(
-            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 30\n"),
+            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 35\n"),
             "{text}"
         );
         assert!(
-            text.contains("duration_seconds_count{route=\"download\"} 6\n"),
+            text.contains("duration_seconds_count{route=\"download\"} 7\n"),
             "{text}"
         );
     }

@@ -99,6 +99,7 @@ fn fill(store: &Path, entries: usize) -> Result<()> {
             modified_at: now,
             checked_at: now,
             gone: false,
+            history: Default::default(),
         };
         let path = store.join(IndexKey::new(registry()?, name).path());
         let folder = path.parent().unwrap_or(store);

@@ -48,6 +48,8 @@ pub enum Delivery {
 pub enum Verdict {
     /// It may.
     Allowed,
+    /// It may, although these advisories are known about it.
+    Warned(Arc<str>),
     /// It may not, by this rule.
     Denied(Arc<str>),
     /// It may not, by this rule, which isn't enforced.
@@ -57,7 +59,7 @@ pub enum Verdict {
 impl Verdict {
     const fn as_str(&self) -> &'static str {
         match self {
-            Self::Allowed => "allowed",
+            Self::Allowed | Self::Warned(_) => "allowed",
             Self::Denied(_) => "denied",
             Self::WouldDeny(_) => "would-deny",
         }
@@ -66,7 +68,7 @@ impl Verdict {
     fn rule(&self) -> Option<&str> {
         match self {
             Self::Allowed => None,
-            Self::Denied(rule) | Self::WouldDeny(rule) => Some(rule),
+            Self::Warned(rule) | Self::Denied(rule) | Self::WouldDeny(rule) => Some(rule),
         }
     }
 }

@@ -297,6 +297,7 @@ mod tests {
             modified_at: SystemTime::UNIX_EPOCH,
             checked_at: SystemTime::UNIX_EPOCH,
             gone: false,
+            history: Default::default(),
         };
         let bytes = bytes::Bytes::from(record.encode().concat());
         let index = Some(BundleEntry {

@@ -5,6 +5,7 @@ mod connection;
 pub mod credential;
 mod load;
 mod origins;
+pub mod policy;
 mod registries;
 pub mod sections;
 mod settings;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     access::{AccessSettings, AuditSettings},
     origins::Origins,
+    policy::{PolicySettings, Views},
     registries::{self, RegistrySettings},
     sections,
     tls::TlsSettings,
@@ -42,6 +43,10 @@ pub struct Config {
     pub access: AccessSettings,
     /// What is written down of who got what.
     pub audit: AuditSettings,
+    /// Which crates may come in.
+    pub policy: PolicySettings,
+    /// The registries under other rules.
+    pub views: Views,
     /// The registries to mirror, by name, exactly one of them the default one; crates.io is there without being written, and those that are disabled
     /// aren't.
     #[serde(
@@ -76,9 +81,12 @@ impl Config {
     /// [`Kind::Config`](crate::error::Kind::Config) when parts of them contradict one another.
     pub(super) fn complete(self) -> Result<Self> {
         let has = |name: &RegistryName| self.registries.contains_key(name);
-        self.access.check(has)?;
+        let is_view =
+            |name: &RegistryName| self.views.keys().any(|view| view.as_registry() == *name);
+        self.access.check(|name| has(name) || is_view(name))?;
         self.audit.check()?;
         self.tls.check()?;
+        self.policy.check(&self.views, has)?;
         let origins = Origins::of(&self.server, &self.registries);
         Ok(Self { origins, ..self })
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, de};
+
 use crate::error::{Error, Result};
 
 /// What an advisory is about. The words are RustSec's.
@@ -184,6 +186,14 @@ impl FromStr for AdvisoryMatcher {
                 "{text:?} names no advisories: what is allowed is {allowed}"
             ))
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for AdvisoryMatcher {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|e: Error| de::Error::custom(e.message()))
     }
 }
 

@@ -37,10 +37,16 @@ impl Dependency {
         }
     }
 
-    /// The version of `file` that a resolver would take.
-    pub fn resolve<'a>(&self, file: &'a IndexFile) -> Option<&'a Version> {
+    /// The version of `file` that a resolver would take, which sees those as yanked that are `hidden`, by their place in the list.
+    pub fn resolve<'a>(
+        &self,
+        file: &'a IndexFile,
+        hidden: impl Fn(usize) -> bool,
+    ) -> Option<&'a Version> {
         let newest_first = |a: &(Semver, &Version), b: &(Semver, &Version)| a.0.cmp(&b.0);
-        let versions = file.versions().iter().filter(|v| !v.yanked);
+        let versions = file.versions().iter().enumerate();
+        let versions = versions.filter(|(place, v)| !v.yanked && !hidden(*place));
+        let versions = versions.map(|(_, version)| version);
         let fitting = versions.filter_map(|version| {
             let number = Semver::parse(version.version().as_str()).ok()?;
             let fits = match &self.req {
@@ -196,11 +202,13 @@ mod tests {
     }
 
     fn resolved(file: &IndexFile, dependency: &Dependency) -> Option<String> {
-        dependency.resolve(file).map(|v| v.version().to_string())
+        dependency
+            .resolve(file, |_| false)
+            .map(|v| v.version().to_string())
     }
 
     fn names(file: &IndexFile, dependency: &Dependency) -> Vec<String> {
-        let version = dependency.resolve(file).expect("a version");
+        let version = dependency.resolve(file, |_| false).expect("a version");
         let next = dependency.next(file, version).into_iter();
         next.map(|dependency| dependency.name.to_string()).collect()
     }
@@ -267,7 +275,10 @@ mod tests {
                 "real-name"
             ]
         );
-        let next = dependency.next(&file, dependency.resolve(&file).expect("a version"));
+        let next = dependency.next(
+            &file,
+            dependency.resolve(&file, |_| false).expect("a version"),
+        );
         let slashed = next.iter().find(|w| w.name.as_str() == "by-slash");
         assert!(slashed.is_some_and(|w| w.features.contains("x")));
     }

@@ -1,9 +1,9 @@
 //! [`IndexFile`]: one crate's index file, its bytes as upstream sent them and the few fields this program needs.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, time::SystemTime};
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{
     checksum::Sha256,
@@ -40,6 +40,8 @@ pub struct Version {
     pub sha256: Sha256,
     /// Whether resolvers should pass it over.
     pub yanked: bool,
+    /// When it was published (`pubtime`), if upstream says so in the form that cargo reads.
+    pub published: Option<SystemTime>,
     /// Where its line stands in the body, without the line feed.
     pub line: Range<usize>,
 }
@@ -139,6 +141,24 @@ struct IndexLine<'a> {
     cksum: Sha256,
     #[serde(default)]
     yanked: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "text_or_nothing")]
+    pubtime: Option<Cow<'a, str>>,
+}
+
+/// A text; whatever else stands there is nothing, as a line isn't unreadable for it.
+fn text_or_nothing<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'de, str>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<'a> {
+        Text(#[serde(borrow)] Cow<'a, str>),
+        Other(IgnoredAny),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Text(text) => Some(text),
+        Either::Other(_) => None,
+    })
 }
 
 impl IndexFile {
@@ -183,6 +203,7 @@ impl IndexFile {
                             version,
                             sha256: entry.cksum,
                             yanked: entry.yanked.unwrap_or(false),
+                            published: entry.pubtime.and_then(|time| published(&time)),
                             line,
                         }),
                         Err(_) => unreadable += 1,
@@ -227,18 +248,27 @@ impl IndexFile {
 
     /// What the file says of exactly this crate and version; `None` too when the name's case differs from the canonical one.
     pub fn find(&self, id: &CrateId) -> Option<&Version> {
-        if id.name != self.name {
-            return None;
+        self.position(id).map(|at| &self.versions[at])
+    }
+
+    /// Where in [`versions`](Self::versions) that is.
+    pub fn position(&self, id: &CrateId) -> Option<usize> {
+        match id.name == self.name {
+            true => self.position_of(&id.version),
+            false => None,
         }
-        self.by_version(&id.version)
     }
 
     fn by_version(&self, wanted: &CrateVersion) -> Option<&Version> {
+        self.position_of(wanted).map(|at| &self.versions[at])
+    }
+
+    fn position_of(&self, wanted: &CrateVersion) -> Option<usize> {
         let wanted = wanted.as_str();
         let at = self
             .versions
             .binary_search_by(|v| v.version.as_str().cmp(wanted));
-        at.ok().map(|i| &self.versions[i])
+        at.ok()
     }
 
     /// All versions, in the order of their text. One that is listed twice is here once, as its last line has it.
@@ -269,6 +299,11 @@ impl IndexFile {
     pub fn overhead(&self) -> usize {
         size_of::<Self>() + size_of_val::<[Version]>(&self.versions)
     }
+}
+
+/// A `pubtime`, `YYYY-MM-DDTHH:MM:SSZ`. What is later than a date can be is none.
+fn published(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
 }
 
 /// Of the lines for one version, which stand together in the order of the body, leaves the last: that is the one cargo takes, so its checksum

@@ -15,17 +15,20 @@ pub enum Outcome {
     Absent,
     /// It isn't here, or no longer whole, and there is no upstream to ask.
     Offline,
+    /// The rules about what may come in refuse it.
+    Denied,
 }
 
 impl Outcome {
     /// Every outcome, for what must be prepared per outcome.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Revalidated,
         Self::Miss,
         Self::Stale,
         Self::Absent,
         Self::Offline,
+        Self::Denied,
     ];
 
     /// The word used in `x-cache`, logs and metrics.
@@ -37,6 +40,7 @@ impl Outcome {
             Self::Stale => "stale",
             Self::Absent => "absent",
             Self::Offline => "offline",
+            Self::Denied => "denied",
         }
     }
 }

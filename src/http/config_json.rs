@@ -13,10 +13,11 @@ use super::{
     asked::Asked,
     body::BodySource,
     respond::{Answer, JSON, NO_CACHE},
+    route::Place,
 };
 use crate::{
     config::BaseUrl,
-    domain::{Outcome, RegistryName},
+    domain::{Outcome, View},
     error::{Error, Result},
     transport::Scheme,
 };
@@ -89,21 +90,13 @@ pub(super) struct Root<'a> {
     base: &'a Base<'a>,
     /// What stands in the path, where a token does.
     token: Option<&'a str>,
-    registry: Option<RegistryName>,
+    place: Place,
 }
 
 impl<'a> Root<'a> {
-    /// That of the default registry (`None`) or a named one.
-    pub(super) fn of(
-        base: &'a Base<'a>,
-        token: Option<&'a str>,
-        registry: Option<RegistryName>,
-    ) -> Self {
-        Self {
-            base,
-            token,
-            registry,
-        }
+    /// That of a registry as it is seen somehow.
+    pub(super) fn of(base: &'a Base<'a>, token: Option<&'a str>, place: Place) -> Self {
+        Self { base, token, place }
     }
 }
 
@@ -113,9 +106,13 @@ impl Display for Root<'_> {
         if let Some(token) = self.token {
             write!(f, "/t/{token}")?;
         }
-        match self.registry {
-            Some(name) => write!(f, "/registries/{name}"),
-            None => Ok(()),
+        if let Some(name) = self.place.registry {
+            write!(f, "/registries/{name}")?;
+        }
+        match self.place.view {
+            View::Usual => Ok(()),
+            View::Named(view) => write!(f, "/views/{view}"),
+            View::AsOf(day) => write!(f, "/at/{day}"),
         }
     }
 }
@@ -124,7 +121,7 @@ impl Display for Root<'_> {
 struct Last {
     scheme: Scheme,
     host: Box<[u8]>,
-    registry: Option<RegistryName>,
+    place: Place,
     auth_required: bool,
     headers: HeaderMap,
     body: Bytes,
@@ -135,19 +132,19 @@ thread_local! {
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
-/// The answer to a request for the config.json of the default registry (`None`) or a named one.
+/// The answer to a request for the config.json of a registry as it is seen somehow.
 ///
 /// # Errors
 /// See [`base_url`].
 pub(super) fn answered(
     public: Option<&BaseUrl>,
     asked: &Asked<'_>,
-    registry: Option<RegistryName>,
+    place: Place,
     auth_required: bool,
 ) -> Result<Answer> {
     let own = || -> Result<Answer> {
         let base = base_url(public, asked)?;
-        let root = Root::of(&base, asked.token, registry);
+        let root = Root::of(&base, asked.token, place);
         // A token in the path goes along by itself.
         Ok(answer(&root, auth_required && asked.token.is_none()))
     };
@@ -165,7 +162,7 @@ pub(super) fn answered(
         let is_same = |last: &&Last| {
             *last.host == *host
                 && last.scheme == scheme
-                && last.registry == registry
+                && last.place == place
                 && last.auth_required == auth_required
         };
         if let Some(last) = last.as_ref().filter(is_same) {
@@ -184,7 +181,7 @@ pub(super) fn answered(
             *last = Some(Last {
                 scheme,
                 host: host.into(),
-                registry,
+                place,
                 auth_required,
                 // A copy has no more room than it needs.
                 headers: answer.headers.clone(),
@@ -235,7 +232,7 @@ mod tests {
             scheme,
             host: None,
         };
-        let answer = answered(None, &asked, None, auth_required).expect("an answer");
+        let answer = answered(None, &asked, Place::default(), auth_required).expect("an answer");
         match answer.body {
             BodySource::Full(body, _) => String::from_utf8(body.to_vec()).expect("JSON"),
             BodySource::Empty | BodySource::Chunks { .. } => panic!("another body"),

@@ -10,11 +10,11 @@ use super::{
     crates::{self, NegotiatedCrate},
     exchange::Exchange,
     index::{self, NegotiatedIndex},
-    receipt::{Receipt, signed},
+    receipt::{HandedOut, Receipt, refused, signed},
     respond::Answer,
 };
 use crate::{
-    domain::{CrateId, CrateName},
+    domain::{CrateId, CrateName, View},
     error::Result,
     mirror::{Mirror, Registry},
 };
@@ -22,9 +22,9 @@ use crate::{
 /// A request that memory alone can't answer.
 pub(super) enum Deferred {
     /// For an index file.
-    Index(Registry, CrateName, NegotiatedIndex),
+    Index(Registry, View, CrateName, NegotiatedIndex),
     /// For a .crate file.
-    Download(Registry, CrateId, Box<RequestedCrate>),
+    Download(Registry, View, CrateId, Box<RequestedCrate>),
 }
 
 /// What has to be known of a request for a .crate file while it waits.
@@ -45,13 +45,14 @@ impl Deferred {
         now: SystemTime,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
-            Self::Index(registry, name, negotiated) => Box::pin(async move {
-                let found = survived(mirror.index(&registry, name, now)).await;
+            Self::Index(registry, view, name, negotiated) => Box::pin(async move {
+                let found = survived(mirror.index_in(&registry, name, view, now)).await;
                 let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
             }),
-            Self::Download(registry, id, requested) => Box::pin(async move {
-                let found = survived(download(&mirror, &registry, &id, *requested, now)).await;
+            Self::Download(registry, view, id, requested) => Box::pin(async move {
+                let found = download(&mirror, &registry, &id, view, *requested, now);
+                let found = survived(found).await;
                 exchange.finish(found, id)
             }),
         }
@@ -63,6 +64,7 @@ async fn download(
     mirror: &Mirror,
     registry: &Registry,
     id: &CrateId,
+    view: View,
     requested: RequestedCrate,
     now: SystemTime,
 ) -> Result<Answer> {
@@ -70,15 +72,19 @@ async fn download(
         negotiated,
         receipt,
     } = requested;
-    let mut found = mirror.crate_file(registry, id, now).await?;
+    let found = mirror.crate_file_in(registry, id, view, now).await;
+    let mut found = match found {
+        Ok(found) => found,
+        Err(e) => return Err(refused(e, receipt, registry.name(), id)),
+    };
     let divisible = match negotiated.is_part_of(&found.value) {
         true => mirror.divisible(&mut found.value).await,
         false => None,
     };
-    let (key, outcome) = (*found.value.key(), found.outcome);
+    let handed_out = HandedOut::of(&found);
     let answer = match divisible {
         Some(length) => crates::part(&negotiated, found, length),
         None => crates::answer(&negotiated, found),
     };
-    signed(answer, receipt, &key, outcome)
+    signed(answer, receipt, handed_out)
 }

@@ -39,6 +39,6 @@ pub mod parts {
         conditional::none_match,
         negotiate::accepts_gzip,
         range::{ByteRange, Extent, Part, is_strongly},
-        route::{Route, Verb},
+        route::{Place, Route, Verb},
     };
 }

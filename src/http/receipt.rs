@@ -6,9 +6,10 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::{respond::Answer, route::Verb};
 use crate::{
-    audit::{Delivery, Event, Recorder, Verdict},
-    domain::{CrateKey, Outcome, Principal, RegistryName},
+    audit::{Delivery, Event, Recorder, Unwritable, Verdict},
+    domain::{CrateId, CrateKey, Outcome, Principal, RegistryName},
     error::{Error, Kind, Result},
+    mirror::{CrateBody, Found, Standing},
 };
 
 /// So many refusals a minute are written down. Who has no token could otherwise fill the log, and have it forget who got what.
@@ -78,6 +79,24 @@ pub(super) struct Receipt {
     time: SystemTime,
 }
 
+/// What is handed out, as the log says it.
+pub(super) struct HandedOut {
+    key: CrateKey,
+    outcome: Outcome,
+    standing: Standing,
+}
+
+impl HandedOut {
+    /// What was found.
+    pub(super) fn of(found: &Found<CrateBody>) -> Self {
+        Self {
+            key: *found.value.key(),
+            outcome: found.outcome,
+            standing: found.value.standing().clone(),
+        }
+    }
+}
+
 /// The answer, once it is written down what it hands out.
 ///
 /// # Errors
@@ -85,29 +104,63 @@ pub(super) struct Receipt {
 pub(super) fn signed(
     answer: Answer,
     receipt: Option<Receipt>,
-    key: &CrateKey,
-    outcome: Outcome,
+    handed_out: HandedOut,
 ) -> Result<Answer> {
     let Some(receipt) = receipt.filter(|_| answer.status.is_success()) else {
         return Ok(answer);
     };
-    let event = Event {
-        time: receipt.time,
-        who: receipt.who,
-        address: receipt.address,
-        registry: Some(key.registry),
-        delivery: Delivery::Answered {
-            id: key.id,
-            sha256: Some(key.sha256),
-            outcome,
-            verdict: Verdict::Allowed,
+    let HandedOut {
+        key,
+        outcome,
+        standing,
+    } = handed_out;
+    let delivery = Delivery::Answered {
+        id: key.id,
+        sha256: Some(key.sha256),
+        outcome,
+        verdict: match standing {
+            Standing::Clear => Verdict::Allowed,
+            Standing::Warned(advisories) => Verdict::Warned(advisories),
+            Standing::WouldDeny(rule) => Verdict::WouldDeny(rule),
         },
     };
-    match receipt.recorder.record(event) {
+    match receipt.record(key.registry, delivery) {
         Ok(()) => Ok(answer),
         Err(_) => Err(Error::new(
             Kind::Overloaded,
             "this mirror hands out nothing that it can't write down (`audit.required`), and its audit log can't be written at the moment; try again later",
         )),
+    }
+}
+
+/// The error, once it is written down if it is a refusal by the rules.
+pub(super) fn refused(
+    error: Error,
+    receipt: Option<Receipt>,
+    registry: RegistryName,
+    id: &CrateId,
+) -> Error {
+    if let (Some(receipt), Some(rule)) = (receipt, error.rule()) {
+        let delivery = Delivery::Answered {
+            id: *id,
+            sha256: None,
+            outcome: Outcome::Denied,
+            verdict: Verdict::Denied(rule.clone()),
+        };
+        // It is refused whether it can be written down or not.
+        let _ = receipt.record(registry, delivery);
+    }
+    error
+}
+
+impl Receipt {
+    fn record(self, registry: RegistryName, delivery: Delivery) -> Result<(), Unwritable> {
+        self.recorder.record(Event {
+            time: self.time,
+            who: self.who,
+            address: self.address,
+            registry: Some(registry),
+            delivery,
+        })
     }
 }

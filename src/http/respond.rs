@@ -136,6 +136,8 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         Kind::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Outcome::Absent),
         Kind::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Outcome::Absent),
         Kind::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, Outcome::Absent),
+        // Cargo prints the sentence of a 403, and of no other refusal.
+        Kind::Denied => (StatusCode::FORBIDDEN, Outcome::Denied),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
         Kind::Offline => (StatusCode::NOT_FOUND, Outcome::Offline),
         // To be tried again: whoever runs the mirror can bring it anew.

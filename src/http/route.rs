@@ -4,37 +4,46 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    domain::{CrateId, CrateName, IndexPath, RegistryName},
+    domain::{CrateId, CrateName, Day, IndexPath, RegistryName, View, ViewName},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
 };
 
-/// What a path asks for. `registry` is `None` for the default registry, whose name isn't in the path.
+/// Which registry is asked, and as what it is seen. One that isn't named is the default one, or that of the view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The registry.
+    pub registry: Option<RegistryName>,
+    /// By which rules, or as of which day.
+    pub view: View,
+}
+
+/// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// A registry's config.json.
     ConfigJson {
         /// Of which registry.
-        registry: Option<RegistryName>,
+        place: Place,
     },
     /// A crate's index file.
     Index {
         /// Of which registry.
-        registry: Option<RegistryName>,
+        place: Place,
         /// The crate's name, in lower case as paths have it.
         name: CrateName,
     },
     /// A .crate file.
     Download {
         /// Of which registry.
-        registry: Option<RegistryName>,
+        place: Place,
         /// Which crate and version.
         id: CrateId,
     },
     /// A path of the web API other than a download. There is nothing under it, and cargo wants to be told so in JSON.
     WebApi {
         /// Of which registry.
-        registry: Option<RegistryName>,
+        place: Place,
     },
     /// `/healthz`: is the process alive?
     Health,
@@ -93,18 +102,12 @@ impl Route {
             )
         };
         let file = |name: &str, version: &str| CrateId::parse(&decode(name)?, &decode(version)?);
-        let (registry, rest) = match path.strip_prefix("/registries/") {
-            Some(rest) => {
-                let (name, rest) = rest.split_once('/').ok_or_else(unknown)?;
-                (Some(RegistryName::parse(name)?), rest)
-            }
-            None => (None, path.strip_prefix('/').ok_or_else(unknown)?),
-        };
+        let (place, rest) = Place::of(path)?.ok_or_else(unknown)?;
         if let Some(path) = rest.strip_prefix("index/") {
             return match path {
-                "config.json" => Ok(Self::ConfigJson { registry }),
+                "config.json" => Ok(Self::ConfigJson { place }),
                 path => IndexPath::parse(path).map(|path| Self::Index {
-                    registry,
+                    place,
                     name: path.name(),
                 }),
             };
@@ -114,15 +117,15 @@ impl Route {
                 .or_else(|| file_name(path))
                 .ok_or_else(unknown)?;
             let id = file(name, version)?;
-            return Ok(Self::Download { registry, id });
+            return Ok(Self::Download { place, id });
         }
         let api = rest.strip_prefix("api/v1/").ok_or_else(unknown)?;
         match api.strip_prefix("crates/").and_then(download) {
             Some((name, version)) => Ok(Self::Download {
-                registry,
+                place,
                 id: file(name, version)?,
             }),
-            None => Ok(Self::WebApi { registry }),
+            None => Ok(Self::WebApi { place }),
         }
     }
 
@@ -138,7 +141,47 @@ impl Route {
     }
 }
 
-/// The crate and version in `{crate}/{version}/download`, the form of crates.io's API and of its CDN.
+impl Place {
+    /// The place that a path begins with, and the rest of the path; `None` for what begins with none.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] for names that no registry and no view can have, and for dates that are none.
+    fn of(path: &str) -> Result<Option<(Self, &str)>> {
+        let Some(rest) = path.strip_prefix('/') else {
+            return Ok(None);
+        };
+        if let Some(rest) = rest.strip_prefix("views/") {
+            let Some((name, rest)) = rest.split_once('/') else {
+                return Ok(None);
+            };
+            let view = View::Named(ViewName::parse(name)?);
+            let registry = None;
+            return Ok(Some((Self { registry, view }, rest)));
+        }
+        let (registry, rest) = match rest.strip_prefix("registries/") {
+            Some(rest) => match rest.split_once('/') {
+                Some((name, rest)) => (Some(RegistryName::parse(name)?), rest),
+                None => return Ok(None),
+            },
+            None => (None, rest),
+        };
+        let (view, rest) = match rest.strip_prefix("at/").map(|rest| rest.split_once('/')) {
+            Some(Some((date, rest))) => (View::AsOf(day(date)?), rest),
+            Some(None) => return Ok(None),
+            None => (View::Usual, rest),
+        };
+        Ok(Some((Self { registry, view }, rest)))
+    }
+}
+
+/// A date as paths write it.
+fn day(text: &str) -> Result<Day> {
+    Day::parse(text).ok_or_else(|| {
+        Error::bad_request("after /at/ comes a day such as 2026-11-01, and then index/")
+    })
+}
+
+/// Crate and version of `{crate}/{version}/download`, which is crates.io's form.
 fn download(path: &str) -> Option<(&str, &str)> {
     let (name, rest) = path.split_once('/')?;
     let version = rest.strip_suffix("/download")?;
@@ -170,10 +213,7 @@ mod tests {
 
     fn index(path: &str) -> String {
         match Route::parse(path) {
-            Ok(Route::Index {
-                registry: None,
-                name,
-            }) => name.to_string(),
+            Ok(Route::Index { place, name }) if place == Place::default() => name.to_string(),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -281,11 +321,53 @@ mod tests {
 
     #[test]
     fn every_registry_has_the_same_paths() {
-        let registry = Some(RegistryName::parse("internal").expect("valid"));
+        let place = Place {
+            registry: Some(RegistryName::parse("internal").expect("valid")),
+            view: View::Usual,
+        };
         let route = Route::parse("/registries/internal/index/config.json");
-        assert_eq!(route.expect("a route"), Route::ConfigJson { registry });
+        assert_eq!(route.expect("a route"), Route::ConfigJson { place });
         let route = Route::parse("/registries/internal/api/v1/crates/a/1.0.0/download");
         let id = CrateId::parse("a", "1.0.0").expect("valid");
-        assert_eq!(route.expect("a route"), Route::Download { registry, id });
+        assert_eq!(route.expect("a route"), Route::Download { place, id });
+    }
+
+    #[test]
+    fn views_and_days_are_places_of_their_own() {
+        let place = |path: &str| match Route::parse(path) {
+            Ok(Route::Index { place, .. } | Route::ConfigJson { place }) => place,
+            Ok(Route::Download { place, .. }) => place,
+            other => panic!("{path}: {other:?}"),
+        };
+        let named = View::Named(ViewName::parse("stable").expect("valid"));
+        let day = View::AsOf(Day::parse("2026-11-01").expect("a day"));
+        for (path, registry, view) in [
+            ("/views/stable/index/config.json", None, named),
+            ("/views/stable/index/se/rd/serde", None, named),
+            ("/views/stable/api/v1/crates/a/1.0.0/download", None, named),
+            ("/at/2026-11-01/index/se/rd/serde", None, day),
+            ("/at/2026-11-01/api/v1/crates/a/1.0.0/download", None, day),
+            ("/registries/own/at/2026-11-01/index/1/a", Some("own"), day),
+        ] {
+            let registry = registry.map(|name| RegistryName::parse(name).expect("valid"));
+            assert_eq!(place(path), Place { registry, view }, "{path}");
+        }
+        for path in [
+            "/views/A/index/1/a",
+            "/at/2026-02-30/index/1/a",
+            "/at/x/index/1/a",
+        ] {
+            assert_eq!(kind(path), Kind::BadRequest, "{path}");
+        }
+        for path in [
+            "/views/a",
+            "/views/",
+            "/at/2026-11-01",
+            "/at/",
+            "/views/a/at/2026-11-01/index/1/a",
+            "/registries/a/views/b/index/1/a",
+        ] {
+            assert_eq!(kind(path), Kind::NotFound, "{path}");
+        }
     }
 }

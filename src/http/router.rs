@@ -19,16 +19,16 @@ use super::{
     index::{self, NegotiatedIndex},
     pages::{self, LastMetrics},
     rate_limit::RateLimit,
-    receipt::{Ledger, signed},
+    receipt::{HandedOut, Ledger, signed},
     respond::{Answer, ErrorForm, no_memory},
-    route::{Route, Verb},
+    route::{Place, Route, Verb},
     upgrades::Upgrades,
 };
 use crate::{
     access::{Forwarded, TrustedProxies, jwt::Awaited, loggable},
     audit::Recorder,
     config::{BaseUrl, sections::ServerSettings},
-    domain::{Principal, RegistryName},
+    domain::{Principal, RegistryName, View},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
     mirror::Mirror,
@@ -246,12 +246,20 @@ impl Inner {
     fn registry_of(&self, route: &Result<Route>) -> Option<RegistryName> {
         match route {
             Ok(
-                Route::ConfigJson { registry }
-                | Route::Index { registry, .. }
-                | Route::Download { registry, .. }
-                | Route::WebApi { registry },
-            ) => Some(registry.unwrap_or(self.mirror.default_registry())),
+                Route::ConfigJson { place }
+                | Route::Index { place, .. }
+                | Route::Download { place, .. }
+                | Route::WebApi { place },
+            ) => Some(self.guarded_name(place)),
             Ok(Route::Health | Route::Ready | Route::Metrics | Route::Status) | Err(_) => None,
+        }
+    }
+
+    /// The name by which a token says that it is for a place: a view's own, or the registry's.
+    fn guarded_name(&self, place: &Place) -> RegistryName {
+        match place.view {
+            View::Named(view) => view.as_registry(),
+            View::Usual | View::AsOf(_) => place.registry.unwrap_or(self.mirror.default_registry()),
         }
     }
 
@@ -340,26 +348,30 @@ impl Inner {
         self.is_here(&route)?;
         let (mirror, headers) = (&self.mirror, &asked.head.headers);
         Ok(AtOnce::Answer(match route {
-            Route::Index { registry, name } => {
-                let registry = mirror.registry(registry)?;
+            Route::Index { place, name } => {
+                let registry = mirror.place(place.registry, place.view)?;
                 let negotiated = NegotiatedIndex::of(headers);
-                match mirror.index_at_once(registry, name, now) {
+                match mirror.index_at_once(registry, name, place.view, now) {
                     Some(found) => index::answer(&negotiated, found?),
                     None => {
-                        return Ok(
-                            Deferred::Index(registry.clone(), name, negotiated.kept()).into()
-                        );
+                        return Ok(Deferred::Index(
+                            registry.clone(),
+                            place.view,
+                            name,
+                            negotiated.kept(),
+                        )
+                        .into());
                     }
                 }
             }
-            Route::Download { registry, id } => {
-                let registry = mirror.registry(registry)?;
+            Route::Download { place, id } => {
+                let registry = mirror.place(place.registry, place.view)?;
                 let ledger = self.ledger.as_ref();
                 let receipt = ledger.and_then(|l| l.receipt(verb, who, asked.client, now));
                 let negotiated = NegotiatedCrate::of(headers, verb);
                 let found = match negotiated.is_maybe_part() {
                     true => None,
-                    false => mirror.crate_at_once(registry, &id),
+                    false => mirror.crate_at_once(registry, &id, place.view, now),
                 };
                 let Some(found) = found else {
                     let negotiated = negotiated.kept();
@@ -367,21 +379,22 @@ impl Inner {
                         negotiated,
                         receipt,
                     });
-                    return Ok(Deferred::Download(registry.clone(), id, requested).into());
+                    return Ok(
+                        Deferred::Download(registry.clone(), place.view, id, requested).into(),
+                    );
                 };
                 let found = found?;
-                let (key, outcome) = (*found.value.key(), found.outcome);
+                let handed_out = HandedOut::of(&found);
                 let answer = crates::answer(&negotiated, found);
-                signed(answer, receipt, &key, outcome)?
+                signed(answer, receipt, handed_out)?
             }
-            Route::ConfigJson { registry } => {
-                mirror.registry(registry)?;
-                let name = registry.unwrap_or(mirror.default_registry());
-                let auth_required = self.authentication.is_needed(name);
-                config_json::answered(self.public_url.as_ref(), asked, registry, auth_required)?
+            Route::ConfigJson { place } => {
+                mirror.place(place.registry, place.view)?;
+                let auth_required = self.authentication.is_needed(self.guarded_name(&place));
+                config_json::answered(self.public_url.as_ref(), asked, place, auth_required)?
             }
-            Route::WebApi { registry } => {
-                mirror.registry(registry)?;
+            Route::WebApi { place } => {
+                mirror.place(place.registry, place.view)?;
                 return Err(Error::not_found(
                     "this mirror serves the index and downloads; for search and everything else of the web API ask the registry itself",
                 ));
@@ -401,7 +414,7 @@ impl Inner {
             Side::Admin => return Ok(pages::admin()),
         };
         let base = config_json::base_url(self.public_url.as_ref(), asked)?;
-        let root = config_json::Root::of(&base, asked.token, None).to_string();
+        let root = config_json::Root::of(&base, asked.token, Place::default()).to_string();
         pages::status(
             &self.mirror,
             &self.memory,

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use crates::CrateBody;
+pub use crates::{CrateBody, Standing};
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
@@ -26,14 +26,15 @@ pub use shared::Found;
 use self::{
     crates::CrateService,
     index::{IndexService, IndexSettings, Trigger},
-    shared::{Background, MemoryCache, Shared},
+    shared::{Background, MemoryCache, RulesInForce, Shared},
 };
 use crate::{
     allowance::{Allowance, Lease},
     config::sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
-    domain::{CrateId, CrateName, RegistryName},
+    domain::{CrateId, CrateName, RegistryName, View},
     error::{Error, Result},
     metrics::Metrics,
+    policy::Policy,
     store::Store,
     upstream::Circuit,
 };
@@ -58,6 +59,8 @@ pub struct Parts {
     pub offline_index: OfflineIndex,
     /// The registry served when none is named.
     pub default: RegistryName,
+    /// What may come in.
+    pub policy: Policy,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -83,6 +86,7 @@ impl Mirror {
             budget: parts.allowance,
             store: parts.store,
             metrics: parts.metrics,
+            rules: RulesInForce::new(parts.policy),
             background: Background::default(),
         });
         let keeper = Arc::downgrade(&shared);
@@ -122,6 +126,41 @@ impl Mirror {
         })
     }
 
+    /// The registry that is seen in `view`, where a named one says itself which one it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    pub fn place(&self, registry: Option<RegistryName>, view: View) -> Result<&Registry> {
+        let View::Named(name) = view else {
+            return self.registry(registry);
+        };
+        let policy = self.0.shared.rules.policy();
+        match policy.registry_of(name) {
+            Some(registry) => self.registry(registry),
+            None => Err(Error::not_found(format!(
+                "this mirror has no view {name}; it has {}",
+                match policy
+                    .views()
+                    .map(|name| name.to_string())
+                    .collect::<Vec<_>>()
+                {
+                    names if names.is_empty() => "none".to_owned(),
+                    names => names.join(", "),
+                }
+            ))),
+        }
+    }
+
+    /// The rules about what may come in that hold now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.0.shared.rules.policy()
+    }
+
+    /// From now on these rules hold, for what is in memory too.
+    pub fn enforce(&self, policy: Policy) {
+        self.0.shared.rules.replace(policy);
+    }
+
     /// The names of all registries.
     pub fn registries(&self) -> impl Iterator<Item = RegistryName> {
         self.0.registries.keys().copied()
@@ -147,7 +186,22 @@ impl Mirror {
         name: CrateName,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
-        self.0.index.get(registry, name, now, Trigger::Client)
+        let view = View::Usual;
+        self.0.index.get(registry, name, view, now, Trigger::Client)
+    }
+
+    /// The same as it is seen in `view`.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index).
+    pub fn index_in(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
+        self.0.index.get(registry, name, view, now, Trigger::Client)
     }
 
     /// The same for who knows already what else it needs: no dependency is read ahead.
@@ -160,17 +214,20 @@ impl Mirror {
         name: CrateName,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
-        self.0.index.get(registry, name, now, Trigger::NoReadAhead)
+        let view = View::Usual;
+        let trigger = Trigger::NoReadAhead;
+        self.0.index.get(registry, name, view, now, trigger)
     }
 
-    /// The same as [`index`](Self::index) if it takes nothing but a look into memory; `None` when it takes more.
+    /// The same as [`index_in`](Self::index_in) if it takes nothing but a look into memory; `None` when it takes more.
     pub fn index_at_once(
         &self,
         registry: &Registry,
         name: CrateName,
+        view: View,
         now: SystemTime,
     ) -> Option<Result<Found<Arc<IndexEntry>>>> {
-        self.0.index.get_at_once(registry, name, now)
+        self.0.index.get_at_once(registry, name, view, now)
     }
 
     /// The file of exactly this crate and version.
@@ -191,7 +248,21 @@ impl Mirror {
         id: &CrateId,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<CrateBody>>> {
-        self.0.crates.get(registry, id, now)
+        self.0.crates.get(registry, id, View::Usual, now)
+    }
+
+    /// The same for who sees the registry in `view`.
+    ///
+    /// # Errors
+    /// Those of [`crate_file`](Self::crate_file).
+    pub fn crate_file_in(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+        view: View,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Found<CrateBody>>> {
+        self.0.crates.get(registry, id, view, now)
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
@@ -199,8 +270,10 @@ impl Mirror {
         &self,
         registry: &Registry,
         id: &CrateId,
+        view: View,
+        now: SystemTime,
     ) -> Option<Result<Found<CrateBody>>> {
-        self.0.crates.get_at_once(registry, id)
+        self.0.crates.get_at_once(registry, id, view, now)
     }
 
     /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on

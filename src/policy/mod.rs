@@ -1,12 +1,22 @@
-//! Policy: which versions may be picked, and what an index file looks like to those who mustn't pick the others. Pure: facts in, answers out.
+//! Policy: which versions may come in, and what an index file looks like to those who mustn't pick the others. Pure: facts in, answers out.
 
 pub mod advisories;
+mod crate_rules;
+mod denial;
 mod licenses;
 mod manifest;
+mod marks;
 mod render;
+mod rules;
+mod sentence;
 mod validity;
 
+pub use crate_rules::{Candidate, CrateRules, Decision, Known, Ruling};
+pub use denial::{Cause, Denial, DenialKind, Since};
 pub use licenses::{LicenseRules, UnknownLicense};
 pub use manifest::{ManifestReader, license_in};
-pub use render::render;
+pub use marks::Marks;
+pub use render::{render, render_places};
+pub use rules::Policy;
+pub use sentence::refusal;
 pub use validity::{RulesVersion, Validity};

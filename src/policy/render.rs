@@ -16,11 +16,16 @@ const YANKED: &[u8] = b"true";
 /// The body of `file` with every version that is `hidden` shown as yanked; `None` when that is the body as it is. No other byte changes: unknown
 /// fields, their order, blank lines and lines of later formats reach cargo.
 pub fn render(file: &IndexFile, hidden: impl Fn(&Version) -> bool) -> Option<Bytes> {
+    render_places(file, |place| hidden(&file.versions()[place]))
+}
+
+/// The same for versions by their place in the list.
+pub fn render_places(file: &IndexFile, hidden: impl Fn(usize) -> bool) -> Option<Bytes> {
     let body = file.body();
-    let shown = file.versions().iter();
-    let shown = shown.filter(|version| !version.yanked && hidden(version));
+    let shown = file.versions().iter().enumerate();
+    let shown = shown.filter(|(place, version)| !version.yanked && hidden(*place));
     let mut edits: Vec<Edit> = shown
-        .filter_map(|version| Edit::in_line(body, &version.line))
+        .filter_map(|(_, version)| Edit::in_line(body, &version.line))
         .collect();
     if edits.is_empty() {
         return None;

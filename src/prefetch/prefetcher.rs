@@ -100,9 +100,11 @@ impl Prefetcher {
                 "{} couldn't say whether the copy here is current",
                 key.registry
             ))),
-            Outcome::Hit | Outcome::Revalidated | Outcome::Absent | Outcome::Offline => {
-                Ok(Got::Here(None))
-            }
+            Outcome::Hit
+            | Outcome::Revalidated
+            | Outcome::Absent
+            | Outcome::Offline
+            | Outcome::Denied => Ok(Got::Here(None)),
         }
     }
 
@@ -193,7 +195,8 @@ impl Prefetcher {
                 | Outcome::Revalidated
                 | Outcome::Miss
                 | Outcome::Absent
-                | Outcome::Offline => Error::absent(what),
+                | Outcome::Offline
+                | Outcome::Denied => Error::absent(what),
             });
         };
         let sha256 = listed.sha256;
@@ -221,7 +224,8 @@ impl Prefetcher {
             | Outcome::Revalidated
             | Outcome::Stale
             | Outcome::Absent
-            | Outcome::Offline => Got::Here(Some(key)),
+            | Outcome::Offline
+            | Outcome::Denied => Got::Here(Some(key)),
         })
     }
 

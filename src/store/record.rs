@@ -1,16 +1,19 @@
 //! [`IndexRecord`]: one index file as it is stored, self-describing: a JSON header line, then the body as upstream sent it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Sha256, Validators};
+use crate::domain::{CrateVersion, History, Remembered, Sha256, Validators};
 
 /// The version of the stored form; records of another one are fetched again.
 const FORMAT: u32 = 1;
-/// No header is longer; a file without a line feed this early is no record.
-const MAX_HEADER: usize = 16 << 10;
+/// No header is longer; a file without a line feed this early is no record. Most of it is room for the [`History`] of a crate.
+const MAX_HEADER: usize = 2 << 20;
 /// Clocks that are further apart are wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(24 * 3600);
 /// The first millisecond that no HTTP date can be made of (RFC 9110, section 5.6.7): years there have four digits.
@@ -31,6 +34,8 @@ pub struct IndexRecord {
     pub checked_at: SystemTime,
     /// Whether upstream said then that there is no such crate any more. The body is kept for those who hold a Cargo.lock.
     pub gone: bool,
+    /// What is remembered of the crate's versions beside the body.
+    pub history: Arc<History>,
 }
 
 /// When a record was last confirmed, and then when its body came to be: of two records of one crate, the greater one is newer.
@@ -62,9 +67,40 @@ struct Header {
     checked_at: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remembered: Vec<RememberedVersion>,
     /// The digest of this header without this field: a flipped bit must not make a copy fresh for years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header_sha256: Option<Sha256>,
+}
+
+/// What is remembered of one version.
+#[derive(Clone, Serialize, Deserialize)]
+struct RememberedVersion {
+    version: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_seen: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<Sha256>,
+}
+
+impl RememberedVersion {
+    fn of((version, remembered): (&str, Remembered)) -> Self {
+        Self {
+            version: version.into(),
+            first_seen: remembered.first_seen.map(millis),
+            sha256: remembered.sha256,
+        }
+    }
+
+    fn read(&self) -> Result<(CrateVersion, Remembered), String> {
+        let version = CrateVersion::parse(&self.version);
+        let remembered = Remembered {
+            first_seen: self.first_seen.map(time).transpose()?,
+            sha256: self.sha256,
+        };
+        Ok((version.map_err(|e| e.message().to_owned())?, remembered))
+    }
 }
 
 impl Header {
@@ -116,6 +152,7 @@ impl IndexRecord {
             modified_at: millis(self.modified_at),
             checked_at: millis(self.checked_at),
             gone: self.gone,
+            remembered: self.history.parts().map(RememberedVersion::of).collect(),
             header_sha256: None,
         };
         let mut line = header.line();
@@ -142,6 +179,8 @@ impl IndexRecord {
         if header.length != body.len() {
             return Err(format!("it has {} bytes of {}", body.len(), header.length));
         }
+        let remembered = header.remembered.iter().map(RememberedVersion::read);
+        let history = History::from_parts(remembered.collect::<Result<Vec<_>, _>>()?);
         match Sha256::of(&body) {
             actual if actual == header.sha256 => Ok(Self {
                 body,
@@ -150,6 +189,7 @@ impl IndexRecord {
                 modified_at: time(header.modified_at)?,
                 checked_at: time(header.checked_at)?,
                 gone: header.gone,
+                history: Arc::new(history),
             }),
             actual => Err(format!("its checksum is {actual}")),
         }
@@ -186,7 +226,24 @@ mod tests {
             modified_at: time(1_000_001).expect("a time"),
             checked_at: time(2_000_002).expect("a time"),
             gone: true,
+            history: Arc::new(History::from_parts(remembered())),
         }
+    }
+
+    fn remembered() -> Vec<(CrateVersion, Remembered)> {
+        let version = |text| CrateVersion::parse(text).expect("a version");
+        let first_seen = Some(time(3_000_003).expect("a time"));
+        let sha256 = Some(Sha256::of(b"before"));
+        vec![
+            (
+                version("1.0.0"),
+                Remembered {
+                    first_seen,
+                    sha256: None,
+                },
+            ),
+            (version("1.0.1"), Remembered { first_seen, sha256 }),
+        ]
     }
 
     fn encoded() -> Vec<u8> {
@@ -202,6 +259,7 @@ mod tests {
         assert_eq!(read.modified_at, written.modified_at);
         assert_eq!(read.checked_at, written.checked_at);
         assert_eq!(read.gone, written.gone);
+        assert_eq!(read.history, written.history);
     }
 
     #[test]

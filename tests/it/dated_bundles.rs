@@ -124,6 +124,7 @@ fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
             modified_at: time,
             checked_at: time,
             gone: false,
+            history: Default::default(),
         }
     };
     let stage = |batch: &mut Batch, record: &IndexRecord| {

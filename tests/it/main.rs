@@ -79,6 +79,8 @@ mod registries;
 mod registry_changes;
 mod resumed;
 mod retries;
+mod rules;
+mod ruling;
 mod seeds;
 mod served_again;
 mod settings;

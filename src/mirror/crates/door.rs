@@ -1,67 +1,266 @@
-//! [`let_out`]: the one way out for .crate files, from wherever they come. What may not go to who asks is refused here.
+//! [`Door`]: the one way out for .crate files, from wherever they come. What may not go to who asks is refused here.
 //!
-//! Outside of this module nobody can make a [`CrateBody`], and nothing else is given to clients.
+//! Outside of this module nobody can make a [`Pass`], nor without one a [`CrateBody`], and nothing else is given to clients.
+
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
 use super::file::CrateFile;
 use crate::{
-    domain::{CrateKey, Outcome, Version},
-    error::Result,
-    mirror::shared::Found,
+    domain::{CrateId, CrateKey, License, Outcome, RegistryName, View},
+    error::{Error, Kind, Result},
+    mirror::{
+        kept::{IndexEntry, WholeCrate},
+        shared::{Found, RulesInForce, Shared},
+    },
+    policy::{Candidate, CrateRules, Denial, Policy, refusal},
     zero_copy::Content,
 };
 
 /// A .crate file that may go to who asked for it, whole or on its way.
-pub struct CrateBody(CrateFile);
-
-/// What the index says of a file.
-#[derive(Clone, Copy)]
-pub(super) enum Listing<'a> {
-    /// This line.
-    Listed(&'a Version),
-    /// Nothing (any more): the version is withdrawn.
-    Withdrawn,
+pub struct CrateBody {
+    file: CrateFile,
+    standing: Standing,
 }
 
-/// Decides whether this file may go to who asks for it. `listing` is the index's word on it, `outcome` where it comes from.
-///
-/// # Errors
-/// None today: there are no rules yet, and every crate may go to everybody.
-pub(super) fn let_out(
-    file: CrateFile,
-    listing: Listing<'_>,
-    outcome: Outcome,
-) -> Result<Found<CrateBody>> {
-    match listing {
-        Listing::Listed(version) => debug_assert_eq!(version.sha256, file.key().sha256),
-        Listing::Withdrawn => {}
+/// What the rules say of a file that may go out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    #[default]
+    Clear,
+    /// Advisories are known about it, which is to be written down: these.
+    Warned(Arc<str>),
+    /// It would be refused, by this rule, if the policy were enforced.
+    WouldDeny(Arc<str>),
+}
+
+/// Leave for one file to go out.
+#[derive(Clone)]
+pub(super) struct Pass {
+    key: CrateKey,
+    standing: Standing,
+    /// Whose licence is still to be looked at, if licences matter.
+    unlicensed: Option<Box<Candidate>>,
+}
+
+/// The rules that a request for a crate is held to, from its beginning to its end.
+pub(super) struct Door<'a> {
+    shared: &'a Shared,
+    policy: Arc<Policy>,
+    registry: RegistryName,
+    id: &'a CrateId,
+    view: View,
+    now: SystemTime,
+}
+
+impl Pass {
+    /// Leave for a file that is listed in `place` of an entry whose rendition says already that there is nothing to say of it; `None` when that has to be asked.
+    /// This is the way of a hit.
+    pub(super) fn at_once(
+        rules: &RulesInForce,
+        entry: &IndexEntry,
+        place: usize,
+        file: &WholeCrate,
+        now: SystemTime,
+    ) -> Option<Self> {
+        let (rendition, ruling) = (entry.rendition(), entry.rendition().ruling());
+        let version = rules.version();
+        let is_clear = rendition.is_valid(version, now)
+            && !ruling.crate_is_denied
+            && !ruling.noted.contains(place)
+            && (!ruling.asks_for_licenses || file.is_licensed_under(version));
+        is_clear.then_some(Self {
+            key: file.key,
+            standing: Standing::Clear,
+            unlicensed: None,
+        })
     }
-    Ok(Found {
-        value: CrateBody(file),
-        outcome,
-    })
+
+    /// Whether the file's licence is still to be looked at.
+    pub(super) fn needs_license(&self) -> bool {
+        self.unlicensed.is_some()
+    }
+}
+
+impl<'a> Door<'a> {
+    /// The rules that hold now for who asks for `id` in `view`.
+    pub(super) fn new(
+        shared: &'a Shared,
+        registry: RegistryName,
+        id: &'a CrateId,
+        view: View,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            policy: shared.rules.policy(),
+            shared,
+            registry,
+            id,
+            view,
+            now,
+        }
+    }
+
+    /// Whether anything of this crate may go out at all.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] when not.
+    pub(super) fn open(&self) -> Result<()> {
+        let rules = self.rules();
+        match rules.crate_denial() {
+            Some(denial) if rules.is_enforced(&denial) => {
+                let what = self.id.name.to_string();
+                Err(self.refuse(&what, &denial, &rules, None))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Leave for the file `key`, by what `entry` says of it, or said before it was withdrawn.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] when it may not go out.
+    pub(super) fn examine(&self, key: &CrateKey, entry: Option<&IndexEntry>) -> Result<Pass> {
+        let rules = self.rules();
+        let known = entry.map(IndexEntry::known);
+        let line = known.and_then(|known| Some((known, known.file.find(&key.id)?)));
+        let candidate = match line {
+            Some((known, line)) if line.sha256 == key.sha256 => Candidate::listed(line, known),
+            Some(_) | None => Candidate::withdrawn(&key.id.version, key.sha256, known),
+        };
+        let Some(candidate) = candidate else {
+            return Err(Error::internal("a version that is listed is none"));
+        };
+        let decision = rules.decide(&candidate, known);
+        let asks = self.policy.asks_for_licenses();
+        let pass = |standing| Pass {
+            key: *key,
+            standing,
+            unlicensed: asks.then(|| Box::new(candidate.clone())),
+        };
+        match decision.denial.or_else(|| rules.crate_denial()) {
+            Some(denial) if rules.is_enforced(&denial) => {
+                let what = key.id.to_string();
+                Err(self.refuse(&what, &denial, &rules, known))
+            }
+            Some(denial) => Ok(pass(self.would_refuse(&denial))),
+            None if decision.warnings.is_empty() => Ok(pass(Standing::Clear)),
+            None => {
+                let ids: Vec<_> = decision.warnings.iter().map(|a| &*a.id).collect();
+                let ids: Arc<str> = ids.join(",").into();
+                self.shared.metrics.policy_warned(self.registry.as_str());
+                tracing::warn!(id = %key.id, advisories = %ids, "handed out, although advisories are known about it");
+                Ok(pass(Standing::Warned(ids)))
+            }
+        }
+    }
+
+    /// Leave for the same file, now that its licence is known.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] when it may not go out under that.
+    pub(super) fn license(&self, pass: Pass, file: &CrateFile, license: &License) -> Result<Pass> {
+        let Some(candidate) = pass.unlicensed else {
+            return Ok(pass);
+        };
+        let rules = self.rules();
+        let licensed = |standing| Pass {
+            key: pass.key,
+            standing,
+            unlicensed: None,
+        };
+        match rules.license_denial(&candidate, license) {
+            Some(denial) if rules.is_enforced(&denial) => {
+                let what = file.key().id.to_string();
+                Err(self.refuse(&what, &denial, &rules, None))
+            }
+            Some(denial) => Ok(licensed(self.would_refuse(&denial))),
+            None => {
+                let is_allowed = self.policy.allows_license(license);
+                match file {
+                    CrateFile::Whole(whole) if is_allowed => {
+                        whole.license_under(self.policy.version());
+                    }
+                    CrateFile::Whole(_) | CrateFile::Stored(_) | CrateFile::Arriving(..) => {}
+                }
+                Ok(licensed(pass.standing))
+            }
+        }
+    }
+
+    /// Lets a file out. `outcome` says where it comes from.
+    pub(super) fn let_out(
+        file: CrateFile,
+        pass: Pass,
+        outcome: Outcome,
+    ) -> Result<Found<CrateBody>> {
+        if *file.key() != pass.key || pass.needs_license() {
+            return Err(Error::internal(
+                "a file was to go out without a pass for it",
+            ));
+        }
+        let standing = pass.standing;
+        Ok(Found {
+            value: CrateBody { file, standing },
+            outcome,
+        })
+    }
+
+    fn rules(&self) -> CrateRules<'_> {
+        let name = self.id.name;
+        self.policy
+            .of_crate(self.registry, name, self.view, self.now)
+    }
+
+    /// The refusal, counted.
+    fn refuse(
+        &self,
+        what: &str,
+        denial: &Denial,
+        rules: &CrateRules<'_>,
+        known: Option<crate::policy::Known<'_>>,
+    ) -> Error {
+        let kind = denial.cause.kind().as_str();
+        self.shared.metrics.policy_denied(kind);
+        let sentence = refusal(self.registry, what, denial, rules, known);
+        Error::new(Kind::Denied, sentence).by_rule(denial.cause.rule())
+    }
+
+    /// What would have been refused, counted and logged.
+    fn would_refuse(&self, denial: &Denial) -> Standing {
+        let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
+        self.shared.metrics.policy_would_deny(kind);
+        tracing::warn!(id = %self.id, kind, %rule, "the policy would refuse this if it were enforced");
+        Standing::WouldDeny(rule)
+    }
 }
 
 impl CrateBody {
     /// The file's size in bytes, if it is known yet.
     pub fn length(&self) -> Option<u64> {
-        self.0.length()
+        self.file.length()
     }
 
     /// Which file it is.
     pub fn key(&self) -> &CrateKey {
-        self.0.key()
+        self.file.key()
     }
 
     /// The entity tag of the file.
     pub fn etag(&self) -> Bytes {
-        self.0.etag()
+        self.file.etag()
+    }
+
+    /// What the rules say of it.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// All of it, if it is in memory; it has been checked.
     pub fn whole(&self) -> Option<&Content> {
-        match &self.0 {
+        match &self.file {
             CrateFile::Whole(whole) => Some(&whole.content),
             CrateFile::Stored(_) | CrateFile::Arriving(..) => None,
         }
@@ -72,11 +271,11 @@ impl CrateBody {
     /// # Errors
     /// What keeps the file from being handed out whole; nothing comes after it.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        self.0.next().await
+        self.file.next().await
     }
 
     /// The file, for who has a closer look at it on behalf of the same client.
     pub(super) fn file(&mut self) -> &mut CrateFile {
-        &mut self.0
+        &mut self.file
     }
 }

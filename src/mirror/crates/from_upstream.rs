@@ -82,7 +82,8 @@ impl CrateSource for CrateFromUpstream<'_> {
                 | Outcome::Revalidated
                 | Outcome::Miss
                 | Outcome::Absent
-                | Outcome::Offline => unknown_version(&found.value, registry, id),
+                | Outcome::Offline
+                | Outcome::Denied => unknown_version(&found.value, registry, id),
             },
             Err(e) if e.kind() == Kind::Absent => self.unknown_crate(id).await,
             Err(e) => e,

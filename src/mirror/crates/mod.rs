@@ -7,6 +7,7 @@ mod file;
 mod from_store;
 mod from_upstream;
 mod landing;
+mod licenses;
 mod listing;
 mod loads;
 mod parts;
@@ -20,14 +21,15 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use door::CrateBody;
+pub use door::{CrateBody, Standing};
 
 use self::{
-    door::{Listing, let_out},
+    door::{Door, Pass},
     download::Downloads,
     file::CrateFile,
     from_store::CrateFromStore,
     from_upstream::CrateFromUpstream,
+    licenses::Licenses,
     listing::listed,
     loads::Loads,
     source::CrateSource,
@@ -35,12 +37,11 @@ use self::{
 };
 use super::{
     index::IndexService,
-    kept::IndexEntry,
     registry::Registry,
     shared::{Found, Resident, Shared},
 };
 use crate::{
-    domain::{CrateId, IndexKey, Outcome, RegistryName},
+    domain::{CrateId, IndexKey, Outcome, RegistryName, View},
     error::{Error, Kind, Result},
     upstream::ANSWER_WITHIN,
 };
@@ -57,14 +58,14 @@ pub(super) struct CrateService {
     loads: Arc<Loads>,
     /// Crates being fetched from upstream.
     downloads: Arc<Downloads>,
+    licenses: Arc<Licenses>,
 }
 
-/// A file that is there for who asked, and not yet through the [`door`].
+/// A file that is there for who asked, and leave for it to go out.
 struct Obtained {
     file: CrateFile,
     outcome: Outcome,
-    /// The index entry that lists it; none if it is withdrawn.
-    entry: Option<Arc<IndexEntry>>,
+    pass: Pass,
 }
 
 impl CrateService {
@@ -72,6 +73,7 @@ impl CrateService {
         Self {
             loads: Arc::new(Loads::new(shared.clone())),
             downloads: Arc::default(),
+            licenses: Arc::new(Licenses::new(shared.clone())),
             shared,
             index,
         }
@@ -89,13 +91,16 @@ impl CrateService {
         &self,
         registry: &Registry,
         id: &CrateId,
+        view: View,
         now: SystemTime,
     ) -> Result<Found<CrateBody>> {
-        if let Some(found) = self.get_at_once(registry, id) {
+        if let Some(found) = self.get_at_once(registry, id, view, now) {
             return found;
         }
         let (name, deadline) = (registry.name(), Instant::now() + ANSWER_WITHIN);
         let (shared, index, loads) = (&self.shared, &*self.index, &self.loads);
+        let door = Door::new(shared, name, id, view, now);
+        door.open()?;
         let obtained = async {
             match registry {
                 Registry::Online(upstream) => {
@@ -108,7 +113,7 @@ impl CrateService {
                         now,
                         deadline,
                     };
-                    self.obtained(&source, name, id, now).await
+                    self.obtained(&source, &door, name, id, now).await
                 }
                 Registry::Offline(_) => {
                     let source = CrateFromStore {
@@ -119,7 +124,7 @@ impl CrateService {
                         now,
                         deadline,
                     };
-                    self.obtained(&source, name, id, now).await
+                    self.obtained(&source, &door, name, id, now).await
                 }
             }
         };
@@ -127,19 +132,22 @@ impl CrateService {
         let Obtained {
             file,
             outcome,
-            entry,
+            pass,
         } = obtained.unwrap_or_else(|_| {
             Err(Error::new(
                 Kind::Overloaded,
                 format!("{id} couldn't be read from this mirror's store in time; try again"),
             ))
         })?;
-        let line = entry.as_ref().and_then(|entry| entry.file().find(id));
-        let_out(
-            file,
-            line.map_or(Listing::Withdrawn, Listing::Listed),
-            outcome,
-        )
+        let pass = match pass.needs_license() {
+            true => {
+                let license = timeout_at(deadline + GRACE, self.licenses.of(&file)).await;
+                let license = license.unwrap_or_else(|_| Err(manifest_is_late(id)))?;
+                door.license(pass, &file, &license)?
+            }
+            false => pass,
+        };
+        Door::let_out(file, pass, outcome)
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
@@ -147,14 +155,17 @@ impl CrateService {
         &self,
         registry: &Registry,
         id: &CrateId,
+        view: View,
+        now: SystemTime,
     ) -> Option<Result<Found<CrateBody>>> {
         let index = IndexKey::new(registry.name(), id.name);
-        let entry = self.index.in_memory(&index)?;
-        let (line, key) = listed(&entry, index.registry, id)?;
+        let entry = self.index.seen_in_memory(&index, view, now)?;
+        let place = entry.file().position(id)?;
+        let (_, key) = listed(&entry, index.registry, id)?;
         match self.shared.memory.crate_file(&key)? {
             Resident::Crate(whole) => {
-                let (file, listing) = (CrateFile::Whole(whole), Listing::Listed(line));
-                Some(let_out(file, listing, Outcome::Hit))
+                let pass = Pass::at_once(&self.shared.rules, &entry, place, &whole, now)?;
+                Some(Door::let_out(CrateFile::Whole(whole), pass, Outcome::Hit))
             }
             Resident::Absent(_) | Resident::Index(_) => None,
         }
@@ -169,6 +180,7 @@ impl CrateService {
     async fn obtained<S: CrateSource>(
         &self,
         source: &S,
+        door: &Door<'_>,
         registry: RegistryName,
         id: &CrateId,
         now: SystemTime,
@@ -177,10 +189,11 @@ impl CrateService {
         let known = at_hand.as_deref();
         let known = known.and_then(|entry| listed(entry, registry, id));
         let known = known.map(|(_, key)| key);
-        if let Some(key) = known
-            && let Some(file) = source.stored(&key).await?
-        {
-            return Ok(Obtained::stored(file, at_hand));
+        if let Some(key) = known {
+            let pass = door.examine(&key, at_hand.as_deref())?;
+            if let Some(file) = source.stored(&key).await? {
+                return Ok(Obtained::stored(file, pass));
+            }
         }
         let current = source.current(id, at_hand.as_ref()).await;
         let entry = current.as_ref().ok().map(|found| found.value.clone());
@@ -192,30 +205,42 @@ impl CrateService {
             let entry = entry.as_deref();
             let stored = withdrawn(&self.shared, &self.loads, &index, id, entry, now).await;
             return match stored {
-                Some(file) => Ok(Obtained::stored(file, None)),
+                Some(file) => {
+                    let pass = door.examine(file.key(), entry)?;
+                    Ok(Obtained::stored(file, pass))
+                }
                 None => Err(source.unlisted(id, current).await),
             };
         };
+        // Before upstream is asked for it: what may not go out needn't come in.
+        let pass = door.examine(&key, entry.as_deref())?;
         if known != Some(key)
             && let Some(file) = source.stored(&key).await?
         {
-            return Ok(Obtained::stored(file, entry));
+            return Ok(Obtained::stored(file, pass));
         }
         let Found { value, outcome } = source.obtain(&key).await?;
         Ok(Obtained {
             file: value,
             outcome,
-            entry,
+            pass,
         })
     }
 }
 
 impl Obtained {
-    fn stored(file: CrateFile, entry: Option<Arc<IndexEntry>>) -> Self {
+    fn stored(file: CrateFile, pass: Pass) -> Self {
         Self {
             file,
             outcome: Outcome::Hit,
-            entry,
+            pass,
         }
     }
+}
+
+/// What to say when the rules ask for a licence and the manifest that says it isn't here in time.
+fn manifest_is_late(id: &CrateId) -> Error {
+    Error::upstream_timeout(format!(
+        "the manifest of {id}, whose licence the rules ask for, didn't arrive in time; try again, it may be here by then"
+    ))
 }

@@ -11,7 +11,7 @@ use super::{
     write_behind::WriteBehind,
 };
 use crate::{
-    domain::{IndexFile, IndexKey, Outcome, Validators},
+    domain::{IndexKey, Outcome, Validators},
     error::{Error, Kind, Result},
     mirror::{
         kept::{Due, IndexEntry},
@@ -68,7 +68,7 @@ impl Copies {
         entry: IndexEntry,
     ) -> IndexFound {
         if let Some(before) = before {
-            self.warn_of_changes(&key, before.file(), entry.file());
+            self.warn_of_changes(&key, &before, &entry);
         }
         Found {
             value: self.keep(key, None, entry),
@@ -185,10 +185,16 @@ impl Copies {
         entry
     }
 
-    /// Says what upstream took back; it is served as upstream has it all the same, because upstream is who decides.
-    fn warn_of_changes(&self, key: &IndexKey, before: &IndexFile, now: &IndexFile) {
+    /// Says what upstream took back, or gave other content. What vanished is gone from what is shown, because upstream is who decides; content that changed is
+    /// refused until a rule names it.
+    fn warn_of_changes(&self, key: &IndexKey, before: &IndexEntry, now: &IndexEntry) {
         let (registry, name) = (key.registry.as_str(), key.name());
-        let changes = now.changes_since(before);
+        if before.before().is_replaced_by(now.file()) {
+            self.shared.metrics.index_changes(registry, "replaced", 1);
+            tracing::warn!(registry, %name, "upstream deleted this crate, and another one has been published under its name; it is taken for a new crate");
+            return;
+        }
+        let changes = now.file().changes_since(before.file());
         for (change, versions) in [
             ("vanished", &changes.vanished),
             ("checksum", &changes.replaced),
@@ -196,7 +202,7 @@ impl Copies {
             if !versions.is_empty() {
                 let metrics = &self.shared.metrics;
                 metrics.index_changes(registry, change, versions.len());
-                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream");
+                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream; those with another checksum are refused until a rule with their sha256 allows them");
             }
         }
     }

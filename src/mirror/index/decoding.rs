@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{pile::Pile, view::view};
+use super::{pile::Pile, view::Viewpoint};
 use crate::{
     allowance::Lease,
-    domain::{IndexFile, IndexPath, Measure, Sha256},
+    domain::{History, IndexFile, IndexKey, Measure, Sha256},
     error::{Error, Result},
-    mirror::kept::{GZIP_AT_ONCE, IndexContent, Rendition, keep, overhead},
-    policy::RulesVersion,
+    mirror::kept::{GZIP_AT_ONCE, IndexContent, IndexEntry, Rendition, keep, overhead},
+    policy::{Known, Marks},
     store::{Pulse, Spool},
     upstream::{Encoding, IndexStream, gunzip, inflate},
 };
@@ -26,13 +26,13 @@ const START: usize = 1 << 10;
 /// What the index file will be.
 #[derive(Clone)]
 pub(super) struct Expected {
-    pub(super) path: IndexPath,
+    pub(super) key: IndexKey,
     /// What there is already.
-    pub(super) known: Option<Bytes>,
+    pub(super) known: Option<Arc<IndexEntry>>,
     /// When it changed.
     pub(super) modified: SystemTime,
     /// What decides what is shown of it.
-    pub(super) rules: RulesVersion,
+    pub(super) from: Viewpoint,
 }
 
 /// What an index file comes to.
@@ -42,7 +42,14 @@ pub(super) enum Ready {
     /// There is nothing in it.
     Empty,
     /// It is new.
-    New(Arc<IndexContent>, Arc<Rendition>),
+    New(Made),
+}
+
+/// What is made of a new index file.
+pub(super) struct Made {
+    pub(super) content: Arc<IndexContent>,
+    pub(super) rendition: Arc<Rendition>,
+    pub(super) history: Arc<History>,
 }
 
 /// What a first look found.
@@ -113,7 +120,8 @@ pub(super) fn measure(
     let mut measure = Measure::default();
     let mut start = Vec::new();
     // What follows of the known body, as long as there is no difference.
-    let mut same = expected.known.as_deref();
+    let known = expected.known.as_ref();
+    let mut same = known.map(|entry| &entry.file().body()[..]);
     let see = |chunk: &[u8]| {
         measure.add(chunk);
         let room = START - start.len();
@@ -137,13 +145,14 @@ pub(super) fn measure(
     }
     if !measure.has_entries() {
         // Its start says well enough what it is instead.
-        IndexFile::parse(expected.path, start.into())?;
+        IndexFile::parse(expected.key.path, start.into())?;
     }
     let gzip = match is_plain {
         true => wire.length(),
         false => length.min(GZIP_AT_ONCE),
     };
-    let bytes = (measure.needs() + gzip + overhead()) as u64;
+    let copies = expected.from.copies() * length;
+    let bytes = (measure.needs() + gzip + copies + overhead()) as u64;
     Ok(Measured::Needs(Needs { length, bytes }))
 }
 
@@ -176,11 +185,25 @@ pub(super) fn decode(wire: &impl Wire, encoding: Encoding, needs: Needs) -> Resu
 /// # Errors
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no index file of that crate.
 pub(super) fn finish(decoded: Decoded, expected: &Expected, lease: Lease) -> Result<Ready> {
-    let file = IndexFile::parse(expected.path, decoded.body)?;
+    let file = IndexFile::parse(expected.key.path, decoded.body)?;
     let sha256 = Sha256::of(file.body());
-    let (shown, validity) = view(expected.rules, decoded.gzip);
-    let (content, rendition) = keep(file, sha256, expected.modified, shown, validity, lease);
-    Ok(Ready::New(content, rendition))
+    let before = expected.known.as_ref().map(|entry| entry.before());
+    let history = Arc::new(History::after(before, &file, expected.from.now));
+    let known = Known {
+        file: &file,
+        history: &history,
+        modified_at: expected.modified,
+    };
+    let everything = Marks::default();
+    let (shown, ruling) = expected
+        .from
+        .see(&expected.key, known, &everything, decoded.gzip);
+    let (content, rendition) = keep(file, sha256, expected.modified, shown, ruling, lease);
+    Ok(Ready::New(Made {
+        content,
+        rendition,
+        history,
+    }))
 }
 
 fn each_chunk(mut wire: impl BufRead, mut see: impl FnMut(&[u8])) -> Result<()> {

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
     records::StoredRecords,
     shown::{IndexFound, IndexWaiters},
     source::IndexSource,
-    view::view,
+    view::Viewpoint,
 };
 use crate::{
     allowance::Lease,
@@ -26,10 +25,10 @@ use crate::{
     domain::{CrateId, CrateKey, IndexFile, IndexKey, MissedRequest, Version},
     error::{Error, Kind, Result},
     mirror::{
-        kept::{Due, IndexEntry, ReadAheadMark, Shown, keep},
+        kept::{Due, IndexEntry, ReadAheadMark, keep},
         shared::{Found, Resident, Shared, not_in_store, unreadable_offline},
     },
-    policy::render,
+    policy::{Known, Marks},
     store::{IndexRecord, Mark},
 };
 
@@ -124,7 +123,7 @@ impl Lookup {
             return None;
         };
         let is_due = !matches!(entry.due(&self.shared.freshness, now), Due::Nothing);
-        let is_valid = entry.rendition().is_valid(self.shared.rules(), now);
+        let is_valid = entry.rendition().is_valid(self.shared.rules.version(), now);
         (!is_due && is_valid && entry.seen == Some(mark)).then_some(entry)
     }
 
@@ -159,7 +158,7 @@ impl Lookup {
         stored: Option<Vec<CrateKey>>,
         now: SystemTime,
     ) -> Result<IndexEntry> {
-        let rules = self.shared.rules();
+        let from = Viewpoint::usual(&self.shared, now);
         let _permit = self.records.permit().await;
         let made = make(move || {
             let IndexRecord {
@@ -168,17 +167,25 @@ impl Lookup {
                 validators,
                 modified_at,
                 gone,
+                history,
                 ..
             } = record;
             let file = IndexFile::parse(key.path, body)?;
-            let (shown, validity) = view(rules, None);
-            let stored = stored.and_then(|stored| only_stored(&file, &key, &stored));
-            let shown = stored.map_or(shown, Shown::Other);
-            let (content, rendition) = keep(file, sha256, modified_at, shown, validity, lease);
+            let known = Known {
+                file: &file,
+                history: &history,
+                modified_at,
+            };
+            let not_stored = stored.map(|stored| not_among(&file, &key, &stored));
+            let not_stored = not_stored.unwrap_or_default();
+            let (shown, ruling) = from.see(&key, known, &not_stored, None);
+            let (content, rendition) = keep(file, sha256, modified_at, shown, ruling, lease);
             Ok(IndexEntry {
                 content,
                 rendition,
                 validators,
+                history,
+                not_stored: Arc::new(not_stored),
                 modified_at,
                 checked_at: now,
                 recorded_at: now,
@@ -198,8 +205,8 @@ impl Lookup {
     }
 }
 
-/// `file` with every version yanked whose .crate file isn't among `stored`; nothing when all are there.
-fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<Bytes> {
+/// The versions whose .crate file isn't among `stored`.
+fn not_among(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Marks {
     let stored: HashSet<String> = stored.iter().map(CrateKey::path).collect();
     let (registry, name) = (key.registry, file.name());
     let missing = |version: &Version| {
@@ -215,5 +222,7 @@ fn only_stored(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Option<
         };
         !stored.contains(&key.path())
     };
-    render(file, missing)
+    Marks::of(file.versions().len(), |place| {
+        missing(&file.versions()[place])
+    })
 }

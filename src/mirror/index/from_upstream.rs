@@ -90,7 +90,7 @@ impl IndexSource for IndexFromUpstream<'_> {
             return None;
         };
         let too_old = matches!(entry.due(&self.shared.freshness, now), Due::Replace);
-        let is_valid = entry.rendition().is_valid(self.shared.rules(), now);
+        let is_valid = entry.rendition().is_valid(self.shared.rules.version(), now);
         (!too_old && is_valid).then_some(entry)
     }
 

@@ -14,6 +14,7 @@ mod refresh;
 mod shown;
 mod source;
 mod view;
+mod views;
 mod write_behind;
 
 use std::{sync::Arc, time::SystemTime};
@@ -34,6 +35,8 @@ use self::{
     refresh::Refresher,
     shown::shown,
     source::IndexSource,
+    view::denied,
+    views::Views,
 };
 use super::{
     kept::IndexEntry,
@@ -42,7 +45,7 @@ use super::{
 };
 use crate::{
     config::sections::{OfflineIndex, ReadAheadSettings},
-    domain::{CrateName, IndexKey, MissedRequest, Outcome},
+    domain::{CrateName, IndexKey, MissedRequest, Outcome, View},
     error::{Kind, Result},
     upstream::{ANSWER_WITHIN, Upstream},
 };
@@ -61,6 +64,7 @@ pub(super) struct IndexService {
     refresher: Arc<Refresher>,
     read_ahead: Arc<ReadAhead>,
     from_store: IndexFromStore,
+    views: Arc<Views>,
     /// What is being obtained.
     flights: SingleFlight<IndexKey, IndexFound>,
 }
@@ -79,6 +83,7 @@ impl IndexService {
             refresher.clone(),
             flights.clone(),
         );
+        let views = Arc::new(Views::new(shared.clone(), gzip.clone()));
         let lookup = Lookup::new(shared.clone(), records.clone(), gzip, settings.offline);
         Self {
             shared,
@@ -86,26 +91,30 @@ impl IndexService {
             refresher,
             read_ahead: Arc::new(read_ahead),
             from_store: IndexFromStore(Arc::new(lookup)),
+            views,
             flights,
         }
     }
 
-    /// The index file of `name`, as fresh as it has to be.
+    /// The index file of `name` as it is seen in `view`, as fresh as it has to be.
     ///
     /// # Errors
-    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
-    /// and [`Kind::Corrupt`] when there is no upstream to ask.
+    /// [`Kind::Denied`] when the rules refuse the crate; [`Kind::Absent`] when upstream doesn't know it; one of the upstream kinds when it fails and there is no
+    /// copy; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
     pub(super) async fn get(
         &self,
         registry: &Registry,
         name: CrateName,
+        view: View,
         now: SystemTime,
         trigger: Trigger,
     ) -> Result<IndexFound> {
-        if let Some(found) = self.get_at_once(registry, name, now) {
+        if let Some(found) = self.get_at_once(registry, name, view, now) {
             return found;
         }
         let key = IndexKey::new(registry.name(), name);
+        // Before upstream is asked for it: what may not go out needn't come in.
+        denied(&self.shared, &key, name, view, now)?;
         let deadline = Instant::now() + ANSWER_WITHIN;
         let found = match registry {
             Registry::Online(upstream) => {
@@ -121,7 +130,12 @@ impl IndexService {
                 })
             }
         };
-        self.given(&key, found)
+        let Found { value, outcome } = self.given(&key, found)?;
+        let value = match view {
+            View::Usual => value,
+            View::Named(_) | View::AsOf(_) => self.views.of(key, view, value, now).await?,
+        };
+        Ok(Found { value, outcome })
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
@@ -129,6 +143,7 @@ impl IndexService {
         &self,
         registry: &Registry,
         name: CrateName,
+        view: View,
         now: SystemTime,
     ) -> Option<Result<IndexFound>> {
         let key = IndexKey::new(registry.name(), name);
@@ -140,7 +155,16 @@ impl IndexService {
             }
             Registry::Offline(_) => self.from_store.permits(&key, known, now)?,
         };
-        Some(self.given(&key, found))
+        let found = match found {
+            Ok(found) => found,
+            Err(e) => return Some(self.given(&key, Err(e))),
+        };
+        let value = self.views.at_once(&key, view, &found.value, now)?;
+        // Why it is refused takes longer to say.
+        if value.rendition().ruling().crate_is_denied {
+            return None;
+        }
+        Some(self.given(&key, Ok(Found { value, ..found })))
     }
 
     /// What memory, else the store, has of an index file, whatever its age, also when the crate is gone from upstream's index. A store that can't be read
@@ -152,10 +176,15 @@ impl IndexService {
         }
     }
 
-    /// What memory alone has of an index file, whatever its age.
-    pub(super) fn in_memory(&self, key: &IndexKey) -> Option<Arc<IndexEntry>> {
+    /// What memory alone has of an index file as it is seen in `view`, whatever its age.
+    pub(super) fn seen_in_memory(
+        &self,
+        key: &IndexKey,
+        view: View,
+        now: SystemTime,
+    ) -> Option<Arc<IndexEntry>> {
         match self.shared.memory.index(key)? {
-            Resident::Index(entry) => Some(entry),
+            Resident::Index(entry) => self.views.at_once(key, view, &entry, now),
             Resident::Absent(_) | Resident::Crate(_) => None,
         }
     }
@@ -299,9 +328,9 @@ mod tests {
         metrics::Metrics,
         mirror::{
             kept::{ReadAheadMark, Shown, keep},
-            shared::{Background, MemoryCache},
+            shared::{Background, MemoryCache, RulesInForce},
         },
-        policy::Validity,
+        policy::{Ruling, Validity},
         store::Store,
     };
 
@@ -316,6 +345,7 @@ mod tests {
             store: Store::in_memory(metrics.clone()),
             metrics,
             background: Background::default(),
+            rules: RulesInForce::default(),
         });
         let settings = IndexSettings {
             read_ahead: ReadAheadSettings::default(),
@@ -335,11 +365,17 @@ mod tests {
         let sha256 = Sha256::of(&body);
         let file = IndexFile::parse(key.path, body).expect("an index file");
         let lease = service.shared.budget.try_take(100_000).expect("memory");
-        let (content, rendition) = keep(file, sha256, now, Shown::AsIs(None), validity, lease);
+        let ruling = Ruling {
+            validity,
+            ..Ruling::default()
+        };
+        let (content, rendition) = keep(file, sha256, now, Shown::AsIs(None), ruling, lease);
         let entry = IndexEntry {
             content,
             rendition,
             validators: Validators::default(),
+            history: Arc::default(),
+            not_stored: Arc::default(),
             modified_at: now,
             checked_at: now,
             recorded_at: now,
@@ -367,17 +403,23 @@ mod tests {
         let tiny = CrateName::parse("tiny").expect("a name");
         let key = IndexKey::new(name, tiny);
         let until = Some(now + std::time::Duration::from_secs(10));
-        let rules = service.shared.rules();
+        let rules = service.shared.rules.version();
         entry(&service, &key, Validity { rules, until }, now);
-        let before = service.get_at_once(&registry, tiny, now).expect("a hit");
+        let before = service
+            .get_at_once(&registry, tiny, View::Usual, now)
+            .expect("a hit");
         let before = before.expect("an entry").value;
 
         let then = now + std::time::Duration::from_secs(10);
         assert!(
-            service.get_at_once(&registry, tiny, then).is_none(),
+            service
+                .get_at_once(&registry, tiny, View::Usual, then)
+                .is_none(),
             "it is to be made anew"
         );
-        let after = service.get(&registry, tiny, then, Trigger::Client).await;
+        let after = service
+            .get(&registry, tiny, View::Usual, then, Trigger::Client)
+            .await;
         let after = after.expect("an entry");
         assert_eq!(after.outcome, Outcome::Hit, "upstream wasn't asked");
         assert!(after.value.rendition().is_valid(rules, then));
@@ -386,7 +428,7 @@ mod tests {
         assert_eq!(before.index_file, after.index_file);
         assert_eq!(before.body.as_ptr(), after.body.as_ptr(), "the same bytes");
         assert_eq!(before.gzip(), after.gzip());
-        let again = service.get_at_once(&registry, tiny, then);
+        let again = service.get_at_once(&registry, tiny, View::Usual, then);
         assert!(again.is_some(), "kept in memory");
     }
 }

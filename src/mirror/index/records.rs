@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{blocking::make, gzip_variants::GzipMaker, view::view};
+use super::{blocking::make, gzip_variants::GzipMaker, view::Viewpoint};
 use crate::{
     allowance::Lease,
     domain::{IndexFile, IndexKey, Measure},
@@ -19,6 +19,7 @@ use crate::{
         kept::{GZIP_AT_ONCE, IndexEntry, ReadAheadMark, keep, overhead},
         shared::{Resident, Shared},
     },
+    policy::{Known, Marks},
     store::{IndexRecord, StoredIndex},
     upstream::ANSWER_WITHIN,
 };
@@ -110,14 +111,15 @@ impl StoredRecords {
 
     /// What the store has of an index file.
     async fn stored(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Arc<IndexEntry>>> {
-        let (record, lease) = match self.leased(key, now, 0).await {
+        let from = Viewpoint::usual(&self.shared, now);
+        let (record, lease) = match self.leased(key, now, from.copies()).await {
             Ok(Some(leased)) => leased,
             Ok(None) => return Ok(None),
             // Without memory for a copy there is none; what is corrupt is dropped by now.
             Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
             Err(e) => return Err(e),
         };
-        let (path, rules) = (key.path, self.shared.rules());
+        let key = *key;
         let _permit = self.permit().await;
         let made = make(move || {
             let IndexRecord {
@@ -127,14 +129,22 @@ impl StoredRecords {
                 modified_at,
                 checked_at,
                 gone,
+                history,
             } = record;
-            let file = IndexFile::parse(path, body)?;
-            let (shown, validity) = view(rules, None);
-            let (content, rendition) = keep(file, sha256, modified_at, shown, validity, lease);
+            let file = IndexFile::parse(key.path, body)?;
+            let known = Known {
+                file: &file,
+                history: &history,
+                modified_at,
+            };
+            let (shown, ruling) = from.see(&key, known, &Marks::default(), None);
+            let (content, rendition) = keep(file, sha256, modified_at, shown, ruling, lease);
             Ok(IndexEntry {
                 content,
                 rendition,
                 validators,
+                history,
+                not_stored: Arc::default(),
                 modified_at,
                 checked_at,
                 recorded_at: checked_at,
@@ -146,7 +156,7 @@ impl StoredRecords {
         });
         match made.await {
             Ok(entry) => {
-                self.gzip.make(*key, &entry.rendition);
+                self.gzip.make(key, &entry.rendition);
                 Ok(Some(Arc::new(entry)))
             }
             Err(e) => {

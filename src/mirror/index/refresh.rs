@@ -2,17 +2,16 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     copies::Copies,
-    decoding::{Expected, Ready},
+    decoding::{Expected, Made, Ready},
     gzip_variants::GzipMaker,
     reception::{Received, Reception},
     records::StoredRecords,
     shown::{IndexFound, permitted},
-    view::shown_again,
+    view::{Viewpoint, shown_again},
 };
 use crate::{
     domain::{IndexKey, Validators},
@@ -111,10 +110,11 @@ impl Refresher {
         let Resident::Index(entry) = known else {
             return Ok(known);
         };
-        if entry.rendition().is_valid(self.shared.rules(), now) {
+        if entry.rendition().is_valid(self.shared.rules.version(), now) {
             return Ok(Resident::Index(entry));
         }
-        let again = Arc::new(shown_again(&self.shared, &entry, now).await?);
+        let from = Viewpoint::usual(&self.shared, now);
+        let again = Arc::new(shown_again(&self.shared, *key, &entry, from).await?);
         let replaced = |current: &Arc<IndexEntry>| Arc::ptr_eq(current, &entry);
         self.shared
             .memory
@@ -174,7 +174,7 @@ impl Refresher {
             (Ok(Brought::Empty(said)), known) => return copies.take_empty(key, known, said, now),
             (Err(e), known) => return copies.fall_back(key, known, e, now),
         };
-        let ready = self.ready(key, received, known.as_deref(), validators.clone(), now);
+        let ready = self.ready(key, received, known.as_ref(), validators.clone(), now);
         match (ready.await, known) {
             (Ok(Readied::New(entry)), known) => Ok(copies.replace(key, known, *entry)),
             (Ok(Readied::Unchanged), Some(entry)) => {
@@ -223,22 +223,25 @@ impl Refresher {
         &self,
         key: IndexKey,
         received: Received,
-        known: Option<&IndexEntry>,
+        known: Option<&Arc<IndexEntry>>,
         validators: Validators,
         now: SystemTime,
     ) -> Result<Readied> {
-        let body: Option<Bytes> = known.map(|entry| entry.file().body().clone());
         let modified = validators.modified(known.map(|entry| entry.modified_at), now);
         let expected = Expected {
-            path: key.path,
-            known: body,
+            key,
+            known: known.cloned(),
             modified,
-            rules: self.shared.rules(),
+            from: Viewpoint::usual(&self.shared, now),
         };
-        let (content, rendition) = match self.reception.make_ready(expected, received).await? {
+        let Made {
+            content,
+            rendition,
+            history,
+        } = match self.reception.make_ready(expected, received).await? {
             Ready::Unchanged => return Ok(Readied::Unchanged),
             Ready::Empty => return Ok(Readied::Empty),
-            Ready::New(content, rendition) => (content, rendition),
+            Ready::New(made) => made,
         };
         if content.file.unreadable() > 0 {
             let lines = content.file.unreadable();
@@ -248,6 +251,8 @@ impl Refresher {
             content,
             rendition,
             validators,
+            history,
+            not_stored: Arc::default(),
             modified_at: modified,
             checked_at: now,
             recorded_at: now,

@@ -47,7 +47,7 @@ pub(super) fn permitted(
                 Due::NotYet => Outcome::Stale,
                 Due::Refresh | Due::Replace => return None,
             };
-            let is_valid = entry.rendition().is_valid(shared.rules(), now);
+            let is_valid = entry.rendition().is_valid(shared.rules.version(), now);
             is_valid.then_some(Ok(Found {
                 value: entry,
                 outcome,

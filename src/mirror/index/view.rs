@@ -1,51 +1,98 @@
 //! What the rules make of an index file: decided here, for files from upstream and from the store, new ones and kept ones.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
 use super::blocking::make;
 use crate::{
-    error::Result,
+    domain::{CrateName, IndexKey, View},
+    error::{Error, Kind, Result},
     mirror::{
         kept::{GZIP_AT_ONCE, IndexEntry, Shown, shown_anew},
         shared::Shared,
     },
-    policy::{RulesVersion, Validity},
+    policy::{Known, Marks, Policy, Ruling, refusal, render_places},
 };
 
-/// What `rules` show of a file whose gzip variant may be at hand, and for how long. There are no rules yet: the file as it is, for ever.
-pub(super) fn view(rules: RulesVersion, gzip: Option<Bytes>) -> (Shown, Validity) {
-    (Shown::AsIs(gzip), Validity::of(rules))
+/// By what an index file is looked at.
+#[derive(Clone)]
+pub(super) struct Viewpoint {
+    pub(super) policy: Arc<Policy>,
+    pub(super) view: View,
+    pub(super) now: SystemTime,
 }
 
-/// `entry` with what is shown of it made anew of what is kept: the rules are others now, or the time has come. Upstream has no part in it.
+impl Viewpoint {
+    /// The rules for everybody, as they are now.
+    pub(super) fn usual(shared: &Shared, now: SystemTime) -> Self {
+        Self::of(shared, View::Usual, now)
+    }
+
+    /// The rules of a view, as they are now.
+    pub(super) fn of(shared: &Shared, view: View, now: SystemTime) -> Self {
+        Self {
+            policy: shared.rules.policy(),
+            view,
+            now,
+        }
+    }
+
+    /// How many copies of a file's body this may make: what is shown may be another one.
+    pub(super) fn copies(&self) -> usize {
+        usize::from(self.policy.may_hide(self.view))
+    }
+
+    /// What is shown of a file, whose gzip variant may be at hand, and what the rules say of it. Versions that are `not_stored` can't be had whatever they say.
+    pub(super) fn see(
+        &self,
+        key: &IndexKey,
+        known: Known<'_>,
+        not_stored: &Marks,
+        gzip: Option<Bytes>,
+    ) -> (Shown, Ruling) {
+        let (registry, name) = (key.registry, known.file.name());
+        let rules = self.policy.of_crate(registry, name, self.view, self.now);
+        let ruling = rules.rule(known);
+        let is_as_it_is = ruling.hidden.is_empty() && not_stored.is_empty();
+        let other = match is_as_it_is {
+            true => None,
+            false => render_places(known.file, |place| {
+                ruling.hidden.contains(place) || not_stored.contains(place)
+            }),
+        };
+        let shown = other.map_or(Shown::AsIs(gzip), Shown::Other);
+        (shown, ruling)
+    }
+}
+
+/// `entry` with what is shown of it made anew of what is kept: it is looked at from elsewhere, the rules are others now, or the time has come. Upstream has no
+/// part in it.
 ///
 /// # Errors
 /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it in time.
 pub(super) async fn shown_again(
     shared: &Shared,
+    key: IndexKey,
     entry: &IndexEntry,
-    now: SystemTime,
+    from: Viewpoint,
 ) -> Result<IndexEntry> {
-    let rules = shared.rules();
-    let (shown, validity) = view(rules, None);
-    debug_assert!(validity.holds(rules, now), "what is made now holds now");
-    let needs = match &shown {
-        Shown::AsIs(_) => 0,
-        Shown::Other(body) => body.len(),
-    };
-    let needs = needs + entry.file().body().len().min(GZIP_AT_ONCE);
+    let body = entry.file().body().len();
+    // `"yanked":true` is longer than `"yanked":false` is not; a line without the field grows by a few bytes.
+    let grows = 16 * entry.file().versions().len();
+    let needs = from.copies() * (body + grows) + body.min(GZIP_AT_ONCE);
     let lease = shared.budget.take(needs as u64).await?;
     let before = entry.clone();
     let rendition = make(move || {
+        let known = before.known();
+        let (shown, ruling) = from.see(&key, known, &before.not_stored, None);
         let (content, modified) = (&before.content, before.modified_at);
         Ok(shown_anew(
             content,
             &before.rendition,
             modified,
             shown,
-            validity,
+            ruling,
             lease,
         ))
     });
@@ -53,4 +100,30 @@ pub(super) async fn shown_again(
         rendition: rendition.await?,
         ..entry.clone()
     })
+}
+
+/// Whether the rules refuse a crate as such, whatever its versions.
+///
+/// # Errors
+/// [`Kind::Denied`](crate::error::Kind::Denied) with the sentence, if so; it is counted.
+pub(super) fn denied(
+    shared: &Shared,
+    key: &IndexKey,
+    name: CrateName,
+    view: View,
+    now: SystemTime,
+) -> Result<()> {
+    let policy = shared.rules.policy();
+    let rules = policy.of_crate(key.registry, name, view, now);
+    let Some(denial) = rules.crate_denial() else {
+        return Ok(());
+    };
+    let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
+    if !rules.is_enforced(&denial) {
+        shared.metrics.policy_would_deny(kind);
+        return Ok(());
+    }
+    shared.metrics.policy_denied(kind);
+    let sentence = refusal(key.registry, name.as_str(), &denial, &rules, None);
+    Err(Error::new(Kind::Denied, sentence).by_rule(rule))
 }

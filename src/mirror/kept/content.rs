@@ -8,7 +8,7 @@ use super::rendition::Rendition;
 use crate::{
     allowance::Lease,
     domain::{IndexFile, Sha256},
-    policy::Validity,
+    policy::Ruling,
 };
 
 /// What doesn't change when upstream confirms a copy.
@@ -38,11 +38,11 @@ pub(in crate::mirror) fn keep(
     sha256: Sha256,
     modified: SystemTime,
     shown: Shown,
-    validity: Validity,
+    ruling: Ruling,
     mut lease: Lease,
 ) -> (Arc<IndexContent>, Arc<Rendition>) {
     let own_body = matches!(shown, Shown::AsIs(_));
-    let mut rendition = render(&file, sha256, modified, shown, validity);
+    let mut rendition = render(&file, sha256, modified, shown, ruling);
     let held = match own_body {
         true => 0,
         false => file.body().len(),
@@ -64,7 +64,7 @@ pub(in crate::mirror) fn shown_anew(
     before: &Rendition,
     modified: SystemTime,
     shown: Shown,
-    validity: Validity,
+    ruling: Ruling,
     mut lease: Lease,
 ) -> Arc<Rendition> {
     let own_body = matches!(shown, Shown::AsIs(_));
@@ -73,9 +73,9 @@ pub(in crate::mirror) fn shown_anew(
         Shown::Other(body) => body,
     };
     if *body == before.body {
-        return Arc::new(before.under(validity));
+        return Arc::new(before.under(ruling));
     }
-    let mut rendition = render(&content.file, content.sha256, modified, shown, validity);
+    let mut rendition = render(&content.file, content.sha256, modified, shown, ruling);
     hold_parts(&mut rendition, own_body, &mut lease);
     Arc::new(rendition)
 }
@@ -85,7 +85,7 @@ fn render(
     sha256: Sha256,
     modified: SystemTime,
     shown: Shown,
-    validity: Validity,
+    ruling: Ruling,
 ) -> Rendition {
     let rendition = match shown {
         Shown::AsIs(gzip) => Rendition::new(file.body().clone(), gzip, &sha256, Some(modified)),
@@ -95,7 +95,7 @@ fn render(
             Rendition::new(body, None, &hash, None)
         }
     };
-    rendition.made_of(sha256, validity)
+    rendition.made_of(sha256, ruling)
 }
 
 /// Ties a part of the lease to each body of its own: a client may hold on to one for longer than the entry lives.

@@ -12,9 +12,10 @@ use super::{content::IndexContent, rendition::Rendition};
 use crate::{
     config::sections,
     domain::{
-        IndexFile, Validators,
+        Before, History, IndexFile, Validators,
         freshness::{Freshness, judge},
     },
+    policy::{Known, Marks},
     store::{IndexRecord, Mark},
 };
 
@@ -27,6 +28,10 @@ pub struct IndexEntry {
     pub(in crate::mirror) content: Arc<IndexContent>,
     pub(in crate::mirror) rendition: Arc<Rendition>,
     pub(in crate::mirror) validators: Validators,
+    /// What is remembered of the crate's versions beside the file.
+    pub(in crate::mirror) history: Arc<History>,
+    /// Offline, the versions that can't be had because they aren't stored.
+    pub(in crate::mirror) not_stored: Arc<Marks>,
     /// When the body came to be.
     pub(in crate::mirror) modified_at: SystemTime,
     /// When upstream, or offline a look into the store, last said that this is current.
@@ -72,6 +77,31 @@ impl IndexEntry {
         &self.content.file
     }
 
+    /// What the rules have to know of it.
+    pub(in crate::mirror) fn known(&self) -> Known<'_> {
+        Known {
+            file: self.file(),
+            history: &self.history,
+            modified_at: self.modified_at,
+        }
+    }
+
+    /// Whether the version in this place of the file's list is shown as yanked although it isn't.
+    pub fn hides(&self, place: usize) -> bool {
+        self.rendition.ruling().hidden.contains(place) || self.not_stored.contains(place)
+    }
+
+    /// What was known before its index file changes.
+    pub(in crate::mirror) fn before(&self) -> Before<'_> {
+        Before {
+            file: self.file(),
+            history: &self.history,
+            checked_at: self.checked_at,
+            modified_at: self.modified_at,
+            gone: self.gone,
+        }
+    }
+
     /// What is served of it.
     pub fn rendition(&self) -> &Rendition {
         &self.rendition
@@ -94,7 +124,8 @@ impl IndexEntry {
         let (file, rendition) = (self.file(), self.rendition());
         let shares = file.body().as_ptr() == rendition.body.as_ptr();
         let own = if shares { 0 } else { file.body().len() };
-        file.overhead() + own + rendition.size() + size_of::<Self>()
+        let beside = self.history.size() + self.not_stored.size();
+        file.overhead() + own + rendition.size() + beside + size_of::<Self>()
     }
 
     /// What to do about it at `now`.
@@ -126,6 +157,7 @@ impl IndexEntry {
             modified_at: self.modified_at,
             checked_at: self.checked_at,
             gone: self.gone,
+            history: self.history.clone(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::gzip;
 use crate::{
     allowance::Allowance,
     domain::Sha256,
-    policy::{RulesVersion, Validity},
+    policy::{RulesVersion, Ruling},
 };
 
 /// About how many bytes is what others prepare of a rendition, once all of it has been asked for: see [`Rendition::prepared`].
@@ -29,8 +29,8 @@ pub struct Rendition {
     pub body: Bytes,
     /// The hash of the index file that this was made of.
     pub index_file: Sha256,
-    /// By which rules it was made of that, and until when they make the same.
-    validity: Validity,
+    /// What the rules say of that, and until when they say the same.
+    ruling: Ruling,
     /// The body gzipped, if that makes it smaller and it is worth it; not set while that isn't known yet.
     gzip: OnceLock<Option<Bytes>>,
     /// Whether somebody is at making it.
@@ -72,7 +72,7 @@ impl Rendition {
         Self {
             body,
             index_file: *sha256,
-            validity: Validity::default(),
+            ruling: Ruling::default(),
             gzip,
             claimed: AtomicBool::new(false),
             etag: format!("W/\"{}\"", &hash[..32]).into(),
@@ -81,21 +81,21 @@ impl Rendition {
         }
     }
 
-    /// The same as what is made of the index file that hashes to `index_file`, for as long as `validity` says.
-    pub(super) fn made_of(self, index_file: Sha256, validity: Validity) -> Self {
+    /// The same as what is made of the index file that hashes to `index_file`, of which the rules say this.
+    pub(super) fn made_of(self, index_file: Sha256, ruling: Ruling) -> Self {
         Self {
             index_file,
-            validity,
+            ruling,
             ..self
         }
     }
 
-    /// The same bytes for as long as `validity` says.
-    pub(super) fn under(&self, validity: Validity) -> Self {
+    /// The same bytes, now that the rules say this.
+    pub(super) fn under(&self, ruling: Ruling) -> Self {
         Self {
             body: self.body.clone(),
             index_file: self.index_file,
-            validity,
+            ruling,
             gzip: self.gzip.clone(),
             claimed: AtomicBool::new(false),
             etag: self.etag.clone(),
@@ -106,7 +106,12 @@ impl Rendition {
 
     /// Whether this is still what `rules` make of its index file at `now`. Asked at every hit; a nanosecond.
     pub fn is_valid(&self, rules: RulesVersion, now: SystemTime) -> bool {
-        self.validity.holds(rules, now)
+        self.ruling.validity.holds(rules, now)
+    }
+
+    /// What the rules say of its index file.
+    pub(in crate::mirror) fn ruling(&self) -> &Ruling {
+        &self.ruling
     }
 
     /// What whoever serves this makes of it once, to be found again at each hit: headers, say. One type has the place, the first that comes; `None` to
@@ -153,7 +158,8 @@ impl Rendition {
 
     /// About how many bytes of memory this takes.
     pub fn size(&self) -> usize {
-        self.body.len() + self.gzip().map_or(0, Bytes::len) + size_of::<Self>() + PREPARED
+        let bodies = self.body.len() + self.gzip().map_or(0, Bytes::len);
+        bodies + self.ruling.size() + size_of::<Self>() + PREPARED
     }
 }
 

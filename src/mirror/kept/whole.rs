@@ -1,11 +1,15 @@
 //! [`WholeCrate`]: a .crate file in memory, and the entity tag that .crate files go out with.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 
 use crate::{
     domain::{CrateKey, Sha256},
+    policy::RulesVersion,
     zero_copy::Content,
 };
 
@@ -18,6 +22,8 @@ pub(in crate::mirror) struct WholeCrate {
     pub(in crate::mirror) content: Content,
     /// The entity tag for them.
     pub(in crate::mirror) etag: Bytes,
+    /// The rules under which its licence was found to be allowed last: their version and one; 0 for none.
+    licensed_under: AtomicU64,
 }
 
 impl WholeCrate {
@@ -25,7 +31,23 @@ impl WholeCrate {
     pub(in crate::mirror) fn new(key: &CrateKey, content: Content) -> Arc<Self> {
         let etag = etag(&key.sha256);
         let key = *key;
-        Arc::new(Self { key, content, etag })
+        let licensed_under = AtomicU64::new(0);
+        Arc::new(Self {
+            key,
+            content,
+            etag,
+            licensed_under,
+        })
+    }
+
+    /// Whether its licence was found to be allowed by these rules.
+    pub(in crate::mirror) fn is_licensed_under(&self, rules: RulesVersion) -> bool {
+        self.licensed_under.load(Ordering::Relaxed) == rules.0 + 1
+    }
+
+    /// Notes that its licence is allowed by these rules.
+    pub(in crate::mirror) fn license_under(&self, rules: RulesVersion) {
+        self.licensed_under.store(rules.0 + 1, Ordering::Relaxed);
     }
 
     /// About how many bytes of memory this takes.

@@ -164,6 +164,11 @@ impl MemoryCache {
         self.cache.run_pending_tasks();
     }
 
+    /// How many bytes may be kept.
+    pub(in crate::mirror) fn budget(&self) -> u64 {
+        self.budget
+    }
+
     /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
     pub(in crate::mirror) fn largest(&self) -> u64 {
         (self.budget / 16).clamp(64 << 10, 16 << 20)

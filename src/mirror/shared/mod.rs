@@ -4,6 +4,7 @@ mod background;
 mod found;
 mod memory;
 mod missed;
+mod rules;
 mod single_flight;
 mod user_messages;
 
@@ -17,12 +18,12 @@ pub use found::Found;
 pub(in crate::mirror) use background::Background;
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
+pub(in crate::mirror) use rules::RulesInForce;
 pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
 pub(in crate::mirror) use user_messages::{not_here, too_old, unreadable};
 
 use crate::{
-    allowance::Allowance, config::sections::FreshnessSettings, metrics::Metrics,
-    policy::RulesVersion, store::Store,
+    allowance::Allowance, config::sections::FreshnessSettings, metrics::Metrics, store::Store,
 };
 
 /// What both services use.
@@ -37,16 +38,13 @@ pub(in crate::mirror) struct Shared {
     pub(in crate::mirror) store: Store,
     /// Where to count.
     pub(in crate::mirror) metrics: Arc<Metrics>,
+    /// What may come in.
+    pub(in crate::mirror) rules: RulesInForce,
     /// Where work goes on that nobody waits for.
     pub(in crate::mirror) background: Background,
 }
 
 impl Shared {
-    /// The rules in force. There are none yet, and so never others.
-    pub(in crate::mirror) fn rules(&self) -> RulesVersion {
-        RulesVersion::default()
-    }
-
     /// Whether "there is no such thing", said at that time, is still believed.
     pub(in crate::mirror) fn still_absent(&self, since: SystemTime, now: SystemTime) -> bool {
         now.duration_since(since)

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::sections,
-    domain::{IndexKey, Outcome, RegistryName},
+    domain::{IndexKey, Outcome, RegistryName, View},
     error::{Kind, Result},
     mirror::{
         kept::{Due, IndexEntry},
@@ -137,7 +137,10 @@ impl ReadAhead {
     ) -> Capacity {
         while let Some(step) = self.queue.next() {
             let key = step.key();
-            if self.is_current(&step, &key, followed, now).await || !step.has_files_left() {
+            if self.is_denied(&key, now)
+                || self.is_current(&step, &key, followed, now).await
+                || !step.has_files_left()
+            {
                 continue;
             }
             let flight = match self.flights.join_existing(&key) {
@@ -162,6 +165,14 @@ impl ReadAhead {
             }));
         }
         Capacity::Left
+    }
+
+    /// Whether the rules refuse a step's crate: nobody will be given its index file.
+    fn is_denied(&self, key: &IndexKey, now: SystemTime) -> bool {
+        let policy = self.shared.rules.policy();
+        let rules = policy.of_crate(key.registry, key.name(), View::Usual, now);
+        let denial = rules.crate_denial();
+        denial.is_some_and(|denial| rules.is_enforced(&denial))
     }
 
     /// Whether what is here of a step's index file needn't be asked for. What there is is followed in any case.

@@ -91,7 +91,7 @@ impl Step {
         followed: &mut Followed,
         settings: &sections::ReadAheadSettings,
     ) -> Vec<Self> {
-        let Some(version) = self.want.resolve(entry.file()) else {
+        let Some(version) = self.want.resolve(entry.file(), |place| entry.hides(place)) else {
             return Vec::new();
         };
         let step = (
