@@ -4,11 +4,12 @@
 //! cache with conditional requests. The layers, lowest first; imports go downward only:
 //!
 //! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`policy`] (pure too), [`store`] and [`upstream`] (bytes in and out),
-//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`access`] and [`audit`] (who may ask, who got what), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
+//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`access`] and [`audit`] (who may ask, who got what), [`advisories`] (what is known against versions of crates), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
 pub mod access;
+pub mod advisories;
 pub mod allowance;
 pub mod app;
 pub mod audit;

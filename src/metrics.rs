@@ -184,6 +184,14 @@ pub struct Metrics {
     pub read_ahead_unasked: IntGauge,
     /// Files that say who may ask, and that can't be read or understood as they are now.
     pub access_files_unreadable: IntGauge,
+    /// Advisories in force.
+    pub advisories: IntGauge,
+    /// Seconds since their database was last written to.
+    pub advisories_age: IntGauge,
+    /// Its files that can't be read as advisories.
+    pub advisories_passed_over: IntGauge,
+    /// Whether it can't be read as it is now.
+    pub advisories_unreadable: IntGauge,
     /// Lines of the audit log that were lost.
     pub audit_lost: IntCounter,
     /// Whether the last write into the audit log failed.
@@ -338,6 +346,19 @@ impl Metrics {
             access_files_unreadable: gauge(
                 "crate_mirror_access_files_unreadable",
                 "Files that say who may ask and can't be read or understood; what they said before is in force",
+            )?,
+            advisories: gauge("crate_mirror_advisories", "Advisories in force")?,
+            advisories_age: gauge(
+                "crate_mirror_advisories_age_seconds",
+                "Time since the database of advisories was last written to",
+            )?,
+            advisories_passed_over: gauge(
+                "crate_mirror_advisories_passed_over",
+                "Files in the database of advisories that can't be read as advisories",
+            )?,
+            advisories_unreadable: gauge(
+                "crate_mirror_advisories_unreadable",
+                "Whether the database of advisories can't be read as it is now; what was read before is in force",
             )?,
             audit_lost: counter(
                 "crate_mirror_audit_lost_total",

@@ -320,7 +320,7 @@ mod tests {
     }
 
     proptest! {
-        /// Pieces of any size come to the same, and so does a file that was damaged.
+        /// Pieces of any size come to the same, and no damage makes another licence of it.
         #[test]
         fn a_file_is_read_alike_however_it_is_cut(piece in 1_usize..300, at in any::<proptest::sample::Index>(), byte in any::<u8>(), is_damaged in any::<bool>()) {
             let mut file = packed(&[("Some_Tool-1.0.0/a", "x"), ("Some_Tool-1.0.0/Cargo.toml", MIT)]);
@@ -333,8 +333,15 @@ mod tests {
                 reader.feed(piece);
             }
             let license = reader.finish();
-            prop_assert_eq!(&license, &license_in(&file, &id()));
-            prop_assert!(is_damaged || license == License::Expression("MIT".into()));
+            let whole = license_in(&file, &id());
+            match is_damaged {
+                // In one go the damage may be met before what came out of the file so far has been looked at.
+                true => prop_assert!(license == whole || license == License::None || whole == License::None),
+                false => {
+                    prop_assert_eq!(&license, &License::Expression("MIT".into()));
+                    prop_assert_eq!(&license, &whole);
+                }
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ mod hanging_disk;
 mod heads;
 mod held_by_clients;
 mod hidden_versions;
+mod hostile_advisories;
 mod hostile_bodies;
 mod hostile_bundles;
 mod http2;

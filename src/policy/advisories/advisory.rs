@@ -42,6 +42,8 @@ pub(super) enum Affected {
     Only {
         hit: Box<[Interval]>,
         patched: Box<[Interval]>,
+        /// These one by one are hit too; by precedence.
+        listed: Box<[Version]>,
     },
 }
 
@@ -53,7 +55,7 @@ impl Advisory {
                 patched,
                 unaffected,
             } => !any(patched, version) && !any(unaffected, version),
-            Affected::Only { hit, .. } => any(hit, version),
+            Affected::Only { hit, listed, .. } => any(hit, version) || is_in(listed, version),
         }
     }
 
@@ -61,7 +63,7 @@ impl Advisory {
     pub fn is_patched_in(&self, version: &Version) -> bool {
         match &self.affected {
             Affected::AllBut { patched, .. } => any(patched, version),
-            Affected::Only { hit, patched } => any(patched, version) && !any(hit, version),
+            Affected::Only { patched, .. } => any(patched, version) && !self.hits(version),
         }
     }
 
@@ -69,8 +71,32 @@ impl Advisory {
     pub fn is_meant_by(&self, matcher: AdvisoryMatcher) -> bool {
         matcher.matches(self.kinds, self.cvss)
     }
+
+    /// How many bytes of memory it takes, roughly.
+    pub fn memory(&self) -> usize {
+        let texts = [&self.title, &self.id].into_iter().chain(&self.aliases);
+        let texts: usize = texts.chain(&self.url).map(|text| text.len()).sum();
+        let (intervals, versions) = match &self.affected {
+            Affected::AllBut {
+                patched,
+                unaffected,
+            } => (patched.len() + unaffected.len(), 0),
+            Affected::Only {
+                hit,
+                patched,
+                listed,
+            } => (hit.len() + patched.len(), listed.len()),
+        };
+        let versions = size_of::<Interval>() * intervals + size_of::<Version>() * versions;
+        size_of::<Self>() + texts + size_of::<Box<str>>() * self.aliases.len() + versions
+    }
 }
 
 fn any(intervals: &[Interval], version: &Version) -> bool {
     intervals.iter().any(|interval| interval.contains(version))
+}
+
+fn is_in(sorted: &[Version], version: &Version) -> bool {
+    let found = sorted.binary_search_by(|listed| listed.cmp_precedence(version));
+    found.is_ok()
 }

@@ -13,6 +13,10 @@ use crate::{
 /// So many of others' identifiers are kept.
 const ALIASES_MAX: usize = 16;
 
+/// No file says more of where versions begin and end, or lists more of them: no crate has so many, and each is looked at whenever an index file is shown.
+pub(super) const MOST_INTERVALS: usize = 1_000;
+pub(super) const MOST_VERSIONS: usize = 20_000;
+
 /// What makes a file one that can't be read.
 pub(super) fn broken(why: &str) -> Error {
     Error::config(text::title(why))

@@ -254,14 +254,5 @@ mod tests {
             let version = Version::new(a, b, c);
             prop_assert_eq!(Interval::from(&requirement).contains(&version), requirement.matches(&version));
         }
-
-        /// And a pre-release that cargo lets match lies inside as well.
-        #[test]
-        fn nothing_that_matches_is_left_out(requirement in requirement(), a in 0_u64..4, b in 0_u64..4, c in 0_u64..4) {
-            let requirement = VersionReq::parse(&format!("{requirement}, >=0.0.0-0")).expect("a requirement");
-            let mut version = Version::new(a, b, c);
-            version.pre = Prerelease::new("rc.1").expect("a pre-release");
-            prop_assert!(!requirement.matches(&version) || Interval::from(&requirement).contains(&version));
-        }
     }
 }

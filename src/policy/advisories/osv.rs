@@ -114,6 +114,7 @@ struct Event {
 struct Found {
     hit: Vec<Interval>,
     patched: Vec<Interval>,
+    listed: Vec<Version>,
     /// What is said of it beside the versions.
     kinds: AdvisoryKinds,
     cvss: Option<CvssScore>,
@@ -134,10 +135,11 @@ impl Found {
             self.add_range(range.events.as_deref().unwrap_or_default())?;
         }
         // What is no version by semver can't be a crate's.
-        for version in versions.iter().filter_map(|v| Version::parse(v).ok()) {
-            if !self.hit.iter().any(|interval| interval.contains(&version)) {
-                self.hit.push(Interval::only(version));
-            }
+        let versions = versions.iter().filter_map(|v| Version::parse(v).ok());
+        self.listed.extend(versions);
+        let intervals = self.hit.len() + self.patched.len();
+        if intervals > details::MOST_INTERVALS || self.listed.len() > details::MOST_VERSIONS {
+            return Err(broken("it names more versions than any crate has"));
         }
         let specific = affected.database_specific.iter();
         for value in specific.chain(&affected.ecosystem_specific) {
@@ -310,7 +312,9 @@ impl General {
         }
     }
 
-    fn advisory(&self, id: &str, package: CrateName, found: Found) -> Advisory {
+    fn advisory(&self, id: &str, package: CrateName, mut found: Found) -> Advisory {
+        found.listed.sort_unstable_by(Version::cmp_precedence);
+        found.listed.dedup_by(|a, b| a.cmp_precedence(b).is_eq());
         let kinds = self.kinds.and(found.kinds);
         Advisory {
             id: id.into(),
@@ -327,6 +331,7 @@ impl General {
             affected: Affected::Only {
                 hit: found.hit.into(),
                 patched: found.patched.into(),
+                listed: found.listed.into(),
             },
         }
     }

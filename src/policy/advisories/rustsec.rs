@@ -118,6 +118,9 @@ fn heading(markdown: &str) -> &str {
 }
 
 fn intervals(requirements: &[String]) -> Result<Box<[Interval]>> {
+    if requirements.len() > details::MOST_INTERVALS {
+        return Err(broken("it has more requirements than any advisory"));
+    }
     let parse = |text: &String| {
         let requirement = VersionReq::parse(text);
         let interval = requirement.as_ref().map(Interval::from);

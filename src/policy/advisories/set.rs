@@ -6,7 +6,7 @@ use super::advisory::Advisory;
 use crate::domain::CrateName;
 
 /// Advisories by crate. Empty as it begins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Advisories {
     by_crate: HashMap<CrateName, Box<[Arc<Advisory>]>>,
     count: usize,

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub mod advisory_db;
 pub mod bundle;
 pub mod cargo;
 pub mod client;
