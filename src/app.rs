@@ -309,7 +309,10 @@ fn guards(
 }
 
 /// What fetches the keys of an issuer of tokens.
-fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::Fetch> {
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when it is offline, or no HTTP client can be set up.
+pub fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::Fetch> {
     if config.offline.enabled {
         return Err(Error::config(format!(
             "a mirror that is offline can't fetch keys from {url}; name a file in `keys` of that table of `access.jwt`"

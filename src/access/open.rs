@@ -87,8 +87,11 @@ fn read_tokens(path: &Path) -> Result<Tokens> {
     token_file::read(path)?.ok_or_else(gone)
 }
 
-/// Reads the keys of the table `[access.jwt.NAME]`.
-fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
+/// Reads the keys of the table `[access.jwt.NAME]` from a file.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when it can't be read, or is no set of keys.
+pub fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
     let wrong = |why: &dyn Display| {
         let path = path.display();
         Error::config(format!("`access.jwt.{name}.keys`: {path}: {why}"))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{StatusCode, header};
+use reqwest::RequestBuilder;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -70,14 +71,17 @@ impl Upstream {
         }
     }
 
-    async fn try_dl(&self) -> Result<DownloadTemplate> {
+    /// A request for its config.json.
+    pub(super) fn config_request(&self) -> Result<RequestBuilder> {
         let url = self.index.join("config.json");
         let url = url.map_err(|e| Error::internal(format!("no URL for config.json: {e}")))?;
-        let request = self
-            .http
-            .get(url)
-            .header(header::ACCEPT, "text/plain, application/json")
-            .header("cargo-protocol", "version=1");
+        let request = self.http.get(url);
+        let request = request.header(header::ACCEPT, "text/plain, application/json");
+        Ok(request.header("cargo-protocol", "version=1"))
+    }
+
+    async fn try_dl(&self) -> Result<DownloadTemplate> {
+        let request = self.config_request()?;
         let mut response = self.send(UpstreamKind::Config, request).await?;
         if response.status() != StatusCode::OK {
             return Err(self.unexpected(&response, "config.json"));

@@ -18,6 +18,7 @@ mod reply;
 mod resolve;
 mod retry;
 mod send;
+mod trial;
 mod trouble;
 mod wording;
 

@@ -36,10 +36,7 @@ type Failed = (Error, Option<Failure>);
 impl Upstream {
     /// Sends one request, with this mirror's credential if it is for who is asked, follows where the answers lead, and waits for the head of the last one.
     pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Reply> {
-        let (client, request) = request.build_split();
-        let request =
-            request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
-        self.allows(request.url())?;
+        let (client, request) = self.built(request)?;
         let credential = self.credential.as_ref();
         let Some(credential) = credential.filter(|c| c.is_for(request.url())) else {
             return self.follow(kind, &client, request, None).await;
@@ -65,6 +62,24 @@ impl Upstream {
             _ => credential.was_taken(),
         }
         Ok(reply)
+    }
+
+    /// The same with nothing to show.
+    pub(super) async fn send_bare(
+        &self,
+        kind: UpstreamKind,
+        request: RequestBuilder,
+    ) -> Result<Reply> {
+        let (client, request) = self.built(request)?;
+        self.follow(kind, &client, request, None).await
+    }
+
+    fn built(&self, request: RequestBuilder) -> Result<(reqwest::Client, reqwest::Request)> {
+        let (client, request) = request.build_split();
+        let request =
+            request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
+        self.allows(request.url())?;
+        Ok((client, request))
     }
 
     /// Sends a request and follows where the answers lead. What it carries doesn't go along to another origin, nor come back from there.

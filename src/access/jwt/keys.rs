@@ -113,6 +113,11 @@ impl KeySet {
         }
     }
 
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The key of that name that signs this way. A token that names none means the only one there is of its kind.
     pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> KeyLookup<'_> {
         let mut is_known = id.is_none();

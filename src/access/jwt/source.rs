@@ -130,20 +130,25 @@ impl KeySource {
         drop(state);
         // A task of its own: whoever began it may go away, and the others wait for it all the same.
         let under_way = UnderWay(self.clone());
-        let fetching = fetch();
-        tokio::spawn(async move {
-            let fetched = tokio::time::timeout(FETCH_WITHIN, fetching).await;
-            let fetched = fetched.unwrap_or_else(|_| {
-                Err(Error::upstream_timeout("they don't come within 10 seconds"))
-            });
-            under_way.end(fetched.and_then(|json| KeySet::parse(&json)));
-        });
+        let fetch = fetch.clone();
+        tokio::spawn(async move { under_way.end(fetched(fetch).await) });
         Some(awaited)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is fetched now, within some seconds.
+///
+/// # Errors
+/// Those of `fetch`; [`Kind::UpstreamTimeout`](crate::error::Kind::UpstreamTimeout) when nothing comes in time, and
+/// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no set of keys.
+pub async fn fetched(fetch: Fetch) -> Result<KeySet> {
+    let json = tokio::time::timeout(FETCH_WITHIN, fetch()).await;
+    let late = |_| Error::upstream_timeout("they don't come within 10 seconds");
+    KeySet::parse(&json.map_err(late)??)
 }
 
 /// Ends a fetch when it is dropped, also by a panic or by a runtime that ends.

@@ -50,6 +50,13 @@ impl Program {
         ))
     }
 
+    /// One that serves a mirror of what is at `index`, with these lines after it in that registry's table.
+    pub fn serving_with(index: &str, registry: &str) -> Program {
+        Program::new(&["serve"]).settings(&format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[registries.crates-io]\nindex = \"{index}\"\n{registry}\n"
+        ))
+    }
+
     /// Another command than the one it was made with.
     pub fn command(mut self, command: &str) -> Program {
         self.args = vec![command.to_owned()];

@@ -76,8 +76,13 @@ impl UpstreamBuilder {
     }
 
     /// Every request needs this `Authorization`, and config.json says `auth-required`.
-    pub fn token(mut self, token: &str) -> Self {
-        self.options.token = Some(token.to_owned());
+    pub fn token(self, token: &str) -> Self {
+        self.wants("authorization", token)
+    }
+
+    /// Every request needs this header, and config.json says `auth-required`.
+    pub fn wants(mut self, header: &str, value: &str) -> Self {
+        self.options.wanted = Some((header.to_owned(), value.to_owned()));
         self
     }
 
@@ -110,7 +115,7 @@ pub(super) struct Options {
     pub(super) chunked: bool,
     pub(super) ranges: bool,
     pub(super) dl: String,
-    pub(super) token: Option<String>,
+    pub(super) wanted: Option<(String, String)>,
 }
 
 impl Default for Options {
@@ -122,7 +127,7 @@ impl Default for Options {
             chunked: false,
             ranges: false,
             dl: "{base}/dl".to_owned(),
-            token: None,
+            wanted: None,
         }
     }
 }

@@ -140,8 +140,8 @@ impl Site {
     }
 
     pub(super) fn answer(&self, request: &Request) -> Answer {
-        let sent = request.headers.get("authorization");
-        if self.options.token.is_some() && self.options.token.as_deref() != sent {
+        let wanted = self.options.wanted.as_ref();
+        if wanted.is_some_and(|(header, value)| request.headers.get(header) != Some(value)) {
             let mut answer = Answer::sentence(401, "a token is needed");
             let login = format!("Cargo login_url=\"{}/me\"", self.base);
             answer.headers.push("www-authenticate", login);
@@ -199,7 +199,7 @@ impl Site {
 
     fn config(&self) -> Resource {
         let mut config = json!({ "dl": self.dl(), "api": self.base });
-        if self.options.token.is_some() {
+        if self.options.wanted.is_some() {
             config["auth-required"] = json!(true);
         }
         text("application/json", config.to_string().into())

@@ -1,21 +1,24 @@
 //! `check`: would it serve? The settings, the store and every upstream, tried without starting; or, of Cargo.lock files, whether the store alone is
 //! enough to build from them.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
+mod guards;
+mod parts;
+mod verdicts;
+
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 
-use super::{interrupt, say::Lines};
+use self::parts::parts;
+use super::interrupt;
 use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
-    metrics::Metrics,
     prefetch::{
         Aside, List, Missing,
         readiness::{CheckDepth, lacking},
     },
-    tls::{self, Lifetime},
 };
 
 /// What to check.
@@ -101,72 +104,4 @@ fn tell(packages: usize, missing: &[Missing], aside: &Aside) {
         more => format!(", and {more} come from elsewhere\n"),
     });
     let _ = std::io::stderr().write_all(said.as_bytes());
-}
-
-/// Says for each part whether it can be used; exit code 1 when the store can't be written to or an upstream can't be used.
-async fn parts(flags: &Flags) -> Result<ExitCode> {
-    let config = config::load(flags)?;
-    let mut lines = Lines::default();
-    match config::file(flags)? {
-        Some(file) => lines.say(format_args!("ok      settings {}", file.display())),
-        None => lines.say(format_args!(
-            "ok      settings, without a file: there is no {} here",
-            config::DEFAULT_FILE
-        )),
-    }
-    let mut code = ExitCode::SUCCESS;
-    if let Some(files) = config.tls.files() {
-        let path = files.certificate.display();
-        let identity = tls::read(files)?;
-        let certificate = identity.certificate();
-        let names = certificate.dns_names().join(", ");
-        let lifetime = Lifetime::of(certificate.validity(), SystemTime::now());
-        let state = match lifetime.is_good() {
-            true => "ok    ",
-            false => {
-                code = ExitCode::FAILURE;
-                "failed"
-            }
-        };
-        lines.say(format_args!("{state}  tls {path} for {names}: {lifetime}"));
-    }
-    let metrics = Arc::new(Metrics::new());
-    let (_, unwritable) = app::try_store(&config, &metrics)?;
-    let store = config.store.path.0.display();
-    match unwritable {
-        None => lines.say(format_args!("ok      store {store}")),
-        Some(why) if config.offline.enabled => {
-            lines.say(format_args!(
-                "ok      store {store}, to be read only: {why}"
-            ));
-        }
-        Some(why) => {
-            lines.say(format_args!("failed  store {store}: {why}"));
-            code = ExitCode::FAILURE;
-        }
-    }
-    if config.offline.enabled {
-        for name in config.registries.keys() {
-            lines.say(format_args!(
-                "ok      registry {name}: offline, so it isn't asked"
-            ));
-        }
-        return Ok(lines.end(code));
-    }
-    for upstream in app::upstreams(&config, &metrics)? {
-        let name = upstream.registry();
-        let mut index = upstream.index_url().clone();
-        // Never a password on a screen or in a CI's log.
-        let _ = (index.set_password(None), index.set_username(""));
-        match upstream.dl().await {
-            Ok(dl) => lines.say(format_args!(
-                "ok      registry {name}: {index}, its crates at {dl}"
-            )),
-            Err(e) => {
-                lines.say(format_args!("failed  registry {name}: {index}: {e}"));
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    Ok(lines.end(code))
 }

@@ -1,0 +1,101 @@
+//! The parts of a mirror, tried one by one without serving.
+
+use std::{process::ExitCode, sync::Arc, time::SystemTime};
+
+use super::{guards, verdicts::Verdicts};
+use crate::{
+    app,
+    config::{self, Config, Flags},
+    error::Result,
+    metrics::Metrics,
+    tls::{self, Lifetime},
+};
+
+/// Says for each part whether it can be used; exit code 1 when one can't.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when a mirror wouldn't start with these settings.
+pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
+    let config = config::load(flags)?;
+    let mut verdicts = Verdicts::default();
+    match config::file(flags)? {
+        Some(file) => verdicts.ok(format_args!("settings {}", file.display())),
+        None => verdicts.ok(format_args!(
+            "settings, without a file: there is no {} here",
+            config::DEFAULT_FILE
+        )),
+    }
+    certificate(&config, &mut verdicts)?;
+    guards::tokens(&config, &mut verdicts);
+    guards::keys(&config, &mut verdicts).await;
+    guards::audit(&config, &mut verdicts);
+    let metrics = Arc::new(Metrics::new());
+    store(&config, &metrics, &mut verdicts)?;
+    registries(&config, &metrics, &mut verdicts).await?;
+    Ok(verdicts.end())
+}
+
+/// What the mirror shows to its clients.
+fn certificate(config: &Config, verdicts: &mut Verdicts) -> Result<()> {
+    let Some(files) = config.tls.files() else {
+        return Ok(());
+    };
+    let identity = tls::read(files)?;
+    let certificate = identity.certificate();
+    let lifetime = Lifetime::of(certificate.validity(), SystemTime::now());
+    let line = format!(
+        "tls {} for {}: {lifetime}",
+        files.certificate.display(),
+        certificate.dns_names().join(", ")
+    );
+    match lifetime.is_good() {
+        true => verdicts.ok(line),
+        false => verdicts.failed(line),
+    }
+    Ok(())
+}
+
+fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) -> Result<()> {
+    let (_, unwritable) = app::try_store(config, metrics)?;
+    let store = config.store.path.0.display();
+    match unwritable {
+        None => verdicts.ok(format_args!("store {store}")),
+        Some(why) if config.offline.enabled => {
+            verdicts.ok(format_args!("store {store}, to be read only: {why}"));
+        }
+        Some(why) => verdicts.failed(format_args!("store {store}: {why}")),
+    }
+    Ok(())
+}
+
+/// Every upstream, and every credential with it.
+async fn registries(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    verdicts: &mut Verdicts,
+) -> Result<()> {
+    if config.offline.enabled {
+        for name in config.registries.keys() {
+            verdicts.ok(format_args!("registry {name}: offline, so it isn't asked"));
+        }
+        return Ok(());
+    }
+    for upstream in app::upstreams(config, metrics)? {
+        let (name, index) = (upstream.registry(), upstream.index_url());
+        let dl = match upstream.dl().await {
+            Ok(dl) => dl,
+            Err(e) => {
+                verdicts.failed(format_args!("registry {name}: {index}: {e}"));
+                continue;
+            }
+        };
+        verdicts.ok(format_args!("registry {name}: {index}, its crates at {dl}"));
+        if let Some(credential) = upstream.credential() {
+            let (taken, shown) = (upstream.tried_without().await, upstream.shown_to(&dl));
+            verdicts.ok(format_args!(
+                "credential of {name}: {credential}; {taken}, and {shown}"
+            ));
+        }
+    }
+    Ok(())
+}

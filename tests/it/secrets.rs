@@ -1,0 +1,313 @@
+//! Secrets: whatever goes wrong, and however much is logged, no token, password or key that the mirror was given or shown is in what it writes or answers.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::support::{
+    Certificate, Package, Program, Running, Tls, TlsFolder, TokenFile, Upstream, UpstreamBuilder,
+    client, until,
+};
+
+const INDEX: &str = "index/se/rd/serde";
+const CRATE: &str = "api/v1/crates/serde/1.0.0/download";
+
+/// What must be nowhere: each secret in the clear, and as it looks within base64, wherever in there it begins.
+struct Planted(Vec<(String, String)>);
+
+impl Planted {
+    fn new() -> Planted {
+        Planted(Vec::new())
+    }
+
+    /// A secret that nothing else looks like.
+    fn plant(&mut self, what: &str) -> String {
+        let secret = format!("Planted-{what}-{:016x}", fastrand::u64(..));
+        self.add(what, &secret);
+        secret
+    }
+
+    fn add(&mut self, what: &str, secret: &str) {
+        self.0.push((what.to_owned(), secret.to_owned()));
+        for before in 0..3 {
+            let text = "x".repeat(before) + secret;
+            let coded = BASE64_STANDARD.encode(&text);
+            let coded = coded.trim_end_matches('=');
+            // The first and the last characters hold bits of what is beside it.
+            let within = &coded[(before * 8).div_ceil(6)..coded.len() - 1];
+            self.0
+                .push((format!("{what} in base64"), within.to_owned()));
+        }
+    }
+
+    #[track_caller]
+    fn are_not_in(&self, place: &str, text: &str) {
+        assert!(!text.is_empty(), "there is nothing in {place}");
+        for (what, secret) in &self.0 {
+            if let Some(line) = text.lines().find(|line| line.contains(secret)) {
+                panic!("{what} is in {place}: {line}");
+            }
+        }
+    }
+}
+
+fn registry() -> UpstreamBuilder {
+    Upstream::new()
+        .publish(Package::new("serde", "1.0.0"))
+        .publish(Package::new("tokio", "1.0.0"))
+}
+
+/// A registry's table and that of its credential.
+fn table(name: &str, index: &str, more: &str) -> String {
+    format!("[registries.{name}]\nindex = \"{index}\"\n{more}\n")
+}
+
+fn credential(name: &str, keys: &str) -> String {
+    format!("[registries.{name}.credential]\n{keys}")
+}
+
+/// All that clients get to see while they ask for this with each of `shown`.
+async fn answers(process: &Running, paths: &[String], shown: &[(&str, &str)]) -> String {
+    let mut all = String::new();
+    for path in paths {
+        let reply = client::get(process.addr(), path, shown).await;
+        for (name, value) in reply.headers.iter() {
+            all += &format!("{name}: {value}\n");
+        }
+        all += &format!("{path}\n{}\n", reply.text());
+    }
+    all
+}
+
+#[tokio::test]
+async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong() {
+    let (mut planted, tokens, files) = (Planted::new(), TokenFile::new(), TlsFolder::new());
+    let upstream = registry().start().await;
+    let url = upstream.index_url();
+    let tls = Tls::before(&upstream, Certificate::Good).await;
+    let token = tokens.add("ci");
+    planted.add("a token", &token);
+    let guess = planted.plant("guess");
+    let key = fs::read_to_string(files.path("key.pem")).expect("a key");
+    let middle = key.lines().nth(1).expect("a key's line");
+    planted
+        .0
+        .push(("a private key".to_owned(), middle.to_owned()));
+
+    let of_file = planted.plant("file");
+    let of_env = planted.plant("environment");
+    let of_command = planted.plant("command");
+    let of_argument = planted.plant("argument");
+    let of_url = planted.plant("url");
+    let of_dl = planted.plant("dl");
+    let of_proxy = planted.plant("proxy");
+    let of_failure = planted.plant("failure");
+    let dl = format!(
+        "http://me:{of_dl}@{}/dl/{{crate}}?{of_dl}#",
+        upstream.addr()
+    );
+    let odd = registry().dl(&dl).start().await;
+    let settings = [
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[audit]\npath = \"audit.jsonl\"\n{}",
+            tokens.settings("token_in_path = true")
+        ),
+        files.beside_plain(""),
+        "[freshness]\nfresh_for = \"0s\"\npatience = \"0s\"\n[upstream]\nretries = 0".to_owned(),
+        table(
+            "crates-io",
+            &url.replace("//", &format!("//me:{of_url}@")),
+            "",
+        ),
+        table(
+            "file",
+            &url,
+            &credential("file", "kind = \"raw\"\nfile = \"secret\""),
+        ),
+        table(
+            "env",
+            &url,
+            &credential("env", "kind = \"bearer\"\nenv = \"CRATES_TOKEN\""),
+        ),
+        table(
+            "command",
+            &url,
+            &credential(
+                "command",
+                &format!(
+                    "kind = \"basic\"\nuser = \"ci\"\ncommand = [\"/bin/sh\", \"-c\", \"echo $0\", \"{of_command}\"]"
+                ),
+            ),
+        ),
+        table(
+            "header",
+            &url,
+            &credential(
+                "header",
+                &format!(
+                    "kind = \"header\"\nheader = \"X-Api-Key\"\ncommand = [\"/bin/echo\", \"{of_argument}\"]"
+                ),
+            ),
+        ),
+        table(
+            "failure",
+            &url,
+            &credential(
+                "failure",
+                &format!(
+                    "kind = \"raw\"\ncommand = [\"/bin/sh\", \"-c\", \"echo {of_failure}; echo bad {of_failure} >&2; exit 1\"]"
+                ),
+            ),
+        ),
+        table("odd", &odd.index_url(), ""),
+        table(
+            "proxied",
+            "http://registry.example/index/",
+            &format!("proxy = \"http://me:{of_proxy}@{}\"", upstream.addr()),
+        ),
+        table(
+            "tunnelled",
+            "https://registry.example/index/",
+            &format!("proxy = \"http://me:{of_proxy}@{}\"", upstream.addr()),
+        ),
+        table(
+            "distrusted",
+            &tls.index_url().replace("//", &format!("//me:{of_url}@")),
+            "proxy = \"none\"",
+        ),
+        table(
+            "nowhere",
+            &format!("http://me:{of_url}@127.0.0.1:1/index/"),
+            "proxy = \"none\"",
+        ),
+    ];
+    let program = |command: &str| {
+        Program::new(&["--log", "trace", command])
+            .settings(&settings.join("\n"))
+            .file("secret", &of_file)
+            .env("CRATES_TOKEN", &of_env)
+    };
+    let checked = program("check").run().await;
+    planted.are_not_in("what check says", &checked.stdout);
+    planted.are_not_in("what check logs", &checked.stderr);
+
+    let process = program("serve").start().await;
+    let names = [
+        "crates-io",
+        "file",
+        "env",
+        "command",
+        "header",
+        "failure",
+        "odd",
+        "proxied",
+        "tunnelled",
+        "distrusted",
+        "nowhere",
+    ];
+    let of_registries = names.iter().flat_map(|name| {
+        let bare = format!("/registries/{name}");
+        [
+            format!("{bare}/{INDEX}"),
+            format!("{bare}/{CRATE}"),
+            format!("{bare}/index/to/ki/tokio"),
+        ]
+    });
+    let paths: Vec<_> = of_registries.collect();
+    let pages = ["/", "/metrics", "/readyz", "/healthz", "/nothing"].map(str::to_owned);
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("u:{token}")));
+    let bearer = format!("Bearer {token}");
+    let broken = upstream.url() + "/dl";
+    for fault in 0..8 {
+        match fault {
+            0 => drop(upstream.on_everything().fail(401)),
+            1 => drop(upstream.on_everything().fail(403)),
+            2 => drop(upstream.on_everything().fail(407)),
+            3 => drop(upstream.on_everything().fail(500)),
+            4 => drop(upstream.on_everything().garbage()),
+            5 => drop(upstream.on_everything().truncate(3)),
+            6 => drop(
+                upstream
+                    .on_everything()
+                    .redirect(&broken.replace("//", &format!("//me:{of_dl}@"))),
+            ),
+            _ => {}
+        }
+        let said = answers(&process, &paths, &[("authorization", &bearer)]).await;
+        planted.are_not_in("an answer", &said);
+        upstream.heal();
+    }
+    let html = ("accept", "text/html");
+    for shown in [
+        &token,
+        &basic,
+        &bearer,
+        &guess,
+        &format!("Digest {guess}"),
+        &format!("{guess} {guess}"),
+    ] {
+        let said = answers(&process, &pages, &[("authorization", shown), html]).await;
+        planted.are_not_in("a page", &said);
+    }
+    let twice = [("authorization", token.as_str()), ("authorization", &guess)];
+    planted.are_not_in("a page", &answers(&process, &pages, &twice).await);
+    // One that is right gets its own token back in `dl`, and nothing else does.
+    let paths = [
+        format!("/t/{token}/{INDEX}"),
+        format!("/t/{token}/{CRATE}"),
+        format!("/t/{token}/nothing"),
+        format!("/t/{token}/%zz"),
+        format!("/t/{guess}/{INDEX}"),
+        format!("/t/{guess}/{CRATE}"),
+        format!("/{INDEX}?token={token}"),
+        format!("/t/{token}"),
+    ];
+    let said = answers(&process, &paths, &[]).await;
+    let said: String = said.lines().filter(|line| !line.starts_with('/')).collect();
+    planted.are_not_in("an answer", &said);
+
+    // What is broken while it runs.
+    tokens.write(&format!("[tokens.ci]\nsha256 = \"{guess}\"\n{guess}\n"));
+    fs::write(
+        process.folder().join("secret"),
+        format!("{of_file}\n{of_file}"),
+    )
+    .expect("written");
+    fs::write(files.path("key.pem"), format!("{middle}\n{middle}")).expect("written");
+    process.signal("HUP").await;
+    let log = process.folder().join("audit.jsonl");
+    let has_lines = |path: &Path| fs::metadata(path).is_ok_and(|m| m.len() > 0);
+    until("the audit log has lines", || has_lines(&log)).await;
+    let after = ["/metrics".to_owned(), format!("/registries/file/{INDEX}")];
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let said = answers(&process, &after, &[("authorization", &bearer)]).await;
+    planted.are_not_in("an answer", &said);
+    process.signal("TERM").await;
+    let ended = process.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let audit = fs::read_to_string(ended.folder.path().join("audit.jsonl"));
+    planted.are_not_in("the audit log", &audit.expect("a file"));
+    planted.are_not_in("what it prints", &ended.stdout);
+    planted.are_not_in("the log", &ended.stderr);
+    for word in [
+        "TRACE",
+        "refused this mirror's credential",
+        "can't get at its credential",
+    ] {
+        assert!(ended.stderr.contains(word), "{word} is not in the log");
+    }
+}
+
+/// The search itself: what is planted is found, in the clear and in base64.
+#[test]
+fn what_is_planted_would_be_found() {
+    let mut planted = Planted::new();
+    let secret = planted.plant("token");
+    let found = |text: &str| planted.0.iter().any(|(_, needle)| text.contains(needle));
+    assert!(found(&format!("authorization: {secret}")));
+    for user in ["", "a", "ab", "abc", "abcd"] {
+        let basic = BASE64_STANDARD.encode(format!("{user}:{secret}"));
+        assert!(found(&format!("Basic {basic}")), "{user}");
+    }
+    assert!(!found("nothing of the kind"));
+}
