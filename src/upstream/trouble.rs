@@ -63,6 +63,9 @@ pub(super) fn read(error: &reqwest::Error) -> (Trouble, Whose) {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return (of_tls(tls), whose);
         }
+        if let Some(alert) = alert_in(&cause.to_string()) {
+            return (of_alert(alert), whose);
+        }
         // The library's error has no name that could be used here, only these words.
         match cause.to_string().strip_prefix("tunnel error: ") {
             Some("proxy authorization required") => return (Trouble::TunnelCredentials, whose),
@@ -99,27 +102,49 @@ fn of_tls(error: &rustls::Error) -> Trouble {
             _ => BadCertificate::Unusable,
         }),
         rustls::Error::PeerIncompatible(_) => Trouble::Handshake,
-        // Those that are about what we are and can, and not about the moment (RFC 8446, section 6.2).
-        rustls::Error::AlertReceived(
-            AlertDescription::HandshakeFailure
-            | AlertDescription::ProtocolVersion
-            | AlertDescription::InsufficientSecurity
-            | AlertDescription::UnrecognisedName
-            | AlertDescription::NoApplicationProtocol,
-        ) => Trouble::Handshake,
-        // Who sends one of these has been shown a certificate, or none: ours.
-        rustls::Error::AlertReceived(
-            AlertDescription::AccessDenied
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::UnsupportedCertificate,
-        ) => Trouble::ClientCertificate,
+        rustls::Error::AlertReceived(alert) => of_alert(*alert),
         _ => Trouble::Passing,
     }
+}
+
+/// Alerts about what we are and can, and not about the moment (RFC 8446, section 6.2).
+const NOTHING_IN_COMMON: [AlertDescription; 5] = [
+    AlertDescription::HandshakeFailure,
+    AlertDescription::ProtocolVersion,
+    AlertDescription::InsufficientSecurity,
+    AlertDescription::UnrecognisedName,
+    AlertDescription::NoApplicationProtocol,
+];
+
+/// Who sends one of these has been shown a certificate, or none: ours.
+const ABOUT_OUR_CERTIFICATE: [AlertDescription; 8] = [
+    AlertDescription::AccessDenied,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRequired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::UnsupportedCertificate,
+];
+
+fn of_alert(alert: AlertDescription) -> Trouble {
+    if ABOUT_OUR_CERTIFICATE.contains(&alert) {
+        return Trouble::ClientCertificate;
+    }
+    match NOTHING_IN_COMMON.contains(&alert) {
+        true => Trouble::Handshake,
+        false => Trouble::Passing,
+    }
+}
+
+/// The alert that these words are about. HTTP/2 passes on what TLS says only in words, and in TLS 1.3 a server looks at a client's certificate after the client
+/// has begun to ask.
+fn alert_in(words: &str) -> Option<AlertDescription> {
+    let known = NOTHING_IN_COMMON.into_iter().chain(ABOUT_OUR_CERTIFICATE);
+    let mut known =
+        known.filter(|alert| words.ends_with(&rustls::Error::AlertReceived(*alert).to_string()));
+    known.next()
 }
 
 /// An error and its causes in one line, without the URL, which the caller words better.
@@ -181,6 +206,9 @@ mod tests {
             AlertDescription::UnknownCA,
         ] {
             assert_eq!(alert(shown), Trouble::ClientCertificate);
+            let words = rustls::Error::AlertReceived(shown).to_string();
+            assert_eq!(alert_in(&format!("connection error: {words}")), Some(shown));
         }
+        assert_eq!(alert_in("connection error: broken pipe"), None);
     }
 }

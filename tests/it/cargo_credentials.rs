@@ -73,11 +73,11 @@ async fn cargo_prints_that_the_credential_was_refused() {
 #[tokio::test]
 async fn cargo_builds_through_a_chain_of_two_mirrors_with_tokens() {
     let (origin, inner, outer) = (registry().start().await, TokenFile::new(), TokenFile::new());
+    let (office, developer) = (inner.add("branch-office"), outer.add("developer"));
     let headquarters = Mirror::of(&origin).settings(&inner.settings(""));
     let headquarters = headquarters.start().await;
     let table = format!(
-        "[registries.crates-io.credential]\nkind = \"raw\"\ncommand = [\"/bin/echo\", {:?}]\n",
-        inner.add("branch-office")
+        "[registries.crates-io.credential]\nkind = \"raw\"\ncommand = [\"/bin/echo\", {office:?}]\n"
     );
     let branch = Mirror::of_index(&headquarters.index_url());
     let branch = branch.settings(&table).settings(&outer.settings(""));
@@ -85,7 +85,7 @@ async fn cargo_builds_through_a_chain_of_two_mirrors_with_tokens() {
     let cargo = Cargo::new(&branch.index_url()).config(PROVIDER);
     let cargo = cargo
         .project(&[("a", "1")])
-        .env("CARGO_REGISTRIES_MIRROR_TOKEN", &outer.add("developer"));
+        .env("CARGO_REGISTRIES_MIRROR_TOKEN", &developer);
     cargo.run(&["build"]).await.success();
 }
 

@@ -1,4 +1,4 @@
-//! A proxy as companies have them: it leads to other hosts (CONNECT), for who knows its password.
+//! A proxy as companies have them: it leads to other hosts, for who knows its password.
 
 use std::{
     net::SocketAddr,
@@ -76,17 +76,24 @@ async fn lead(mut stream: TcpStream, wanted: String, asked: Arc<Mutex<Vec<String
         let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         return stream.write_all(refusal.as_bytes()).await.ok();
     }
-    let target = first.strip_prefix("CONNECT ")?.split(' ').next()?;
-    let port: u16 = target.rsplit_once(':')?.1.parse().ok()?;
+    let (method, rest) = first.split_once(' ')?;
+    let target = rest.split(' ').next()?;
+    let target = target.strip_prefix("http://").unwrap_or(target);
+    let port = target.split('/').next()?.rsplit_once(':')?.1;
+    let port: u16 = port.parse().ok()?;
     asked
         .lock()
         .expect("the proxy's log")
         .push(first.to_owned());
     let mut there = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    stream
-        .write_all(b"HTTP/1.1 200 Connection Established\r\n\r\n")
-        .await
-        .ok()?;
+    match method {
+        "CONNECT" => {
+            let made = b"HTTP/1.1 200 Connection Established\r\n\r\n";
+            stream.write_all(made).await.ok()?;
+        }
+        // A whole URL, which the kit's upstreams understand, too.
+        _ => there.write_all(head.as_bytes()).await.ok()?,
+    }
     copy_bidirectional(&mut stream, &mut there).await.ok()?;
     Some(())
 }
