@@ -28,7 +28,7 @@ pub(crate) struct Child {
     address: SocketAddr,
     end: End,
     /// Kept open: it may say more than where it listens.
-    _stdout: Option<Lines<BufReader<ChildStdout>>>,
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 /// How a server is ended.
@@ -63,8 +63,19 @@ impl Child {
             process,
             address,
             end: End::Kill,
-            _stdout: Some(lines),
+            stdout: Some(lines),
         })
+    }
+
+    /// Where it says next, in a line that begins with `start`, that it listens as well.
+    pub(crate) async fn address_after(&mut self, start: &str) -> Result<SocketAddr> {
+        let lines = self.stdout.as_mut().ok_or("a child without an output")?;
+        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = line.ok().and_then(io::Result::ok).flatten();
+        let address = line
+            .as_deref()
+            .and_then(|line| line.strip_prefix(start)?.parse().ok());
+        address.ok_or_else(|| format!("a line with {start:?} expected: {line:?}"))
     }
 
     /// Starts a program that was told to listen on `address` and waits until it does.
@@ -80,7 +91,7 @@ impl Child {
             process,
             address,
             end,
-            _stdout: None,
+            stdout: None,
         };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).await.is_err() {

@@ -79,7 +79,8 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
     let mut chosen: Vec<(Row, Vec<Protocol>)> = rows
         .map(|row| {
             let protocols = Protocol::ALL.into_iter();
-            let protocols = protocols.filter(|p| wanted(&row, *p)).collect();
+            let protocols = protocols.filter(|p| row.is_asked_over(*p) && wanted(&row, *p));
+            let protocols = protocols.collect();
             (row, protocols)
         })
         .collect();
@@ -108,7 +109,7 @@ async fn plan(servers: &Servers, row: Row, protocol: Protocol) -> Result<Plan> {
         let Some((address, pid)) = servers.find(server, protocol) else {
             continue;
         };
-        let base = format!("http://{address}");
+        let base = format!("{}://{address}", protocol.scheme());
         targets.push(Target {
             server,
             headers: row.prepare(&base, protocol, server).await?,

@@ -55,6 +55,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             folder.path(),
             &store,
             "sparse+http://127.0.0.1:9/index/",
+            "",
         )
         .await?;
         let path = IndexKey::new(registry()?, name(entries / 2)?)

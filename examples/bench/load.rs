@@ -40,9 +40,9 @@ struct Said {
 
 /// Loads a server for a moment; nothing if the tool for that protocol is missing.
 pub(crate) async fn shoot(bench: &Bench, aim: &Aim<'_>) -> Result<Option<Shot>> {
-    let Some(tool) = (match aim.protocol {
-        Protocol::Http1 => &bench.wrk,
-        Protocol::Http2 => &bench.h2load,
+    let Some(tool) = (match aim.protocol.is_http2() {
+        false => &bench.wrk,
+        true => &bench.h2load,
     }) else {
         return Ok(None);
     };
@@ -52,9 +52,9 @@ pub(crate) async fn shoot(bench: &Bench, aim: &Aim<'_>) -> Result<Option<Shot>> 
     };
     // The load generator has one thread for every two cores, so that the server gets more than it.
     let threads = (bench.cores / 2).max(1);
-    let clients = match aim.protocol {
-        Protocol::Http1 => connections,
-        Protocol::Http2 => (connections / 4).max(threads),
+    let clients = match aim.protocol.is_http2() {
+        false => connections,
+        true => (connections / 4).max(threads),
     };
     let command = || {
         let mut command = Command::new(tool);
@@ -62,16 +62,16 @@ pub(crate) async fn shoot(bench: &Bench, aim: &Aim<'_>) -> Result<Option<Shot>> 
         for header in aim.headers {
             command.arg("-H").arg(header);
         }
-        if aim.protocol == Protocol::Http2 {
+        if aim.protocol.is_http2() {
             command.args(["-m", &streams.to_string()]);
         }
         command.kill_on_drop(true);
         command
     };
     let before = proc::cpu(aim.pid);
-    let said = match aim.protocol {
-        Protocol::Http1 => wrk(command(), aim.url, bench.shot()).await?,
-        Protocol::Http2 => h2load(command(), aim.url, bench.shot()).await?,
+    let said = match aim.protocol.is_http2() {
+        false => wrk(command(), aim.url, bench.shot()).await?,
+        true => h2load(command(), aim.url, bench.shot()).await?,
     };
     let cpu = proc::cpu(aim.pid).saturating_sub(before);
     if said.failed > 0.0 || said.requests < 1.0 {
@@ -83,9 +83,9 @@ pub(crate) async fn shoot(bench: &Bench, aim: &Aim<'_>) -> Result<Option<Shot>> 
             aim.url
         ));
     }
-    let p99_us = match aim.protocol {
-        Protocol::Http1 => said.p99_us,
-        Protocol::Http2 => {
+    let p99_us = match aim.protocol.is_http2() {
+        false => said.p99_us,
+        true => {
             let count = (said.per_second * P99_WITHIN).clamp(300.0, 20_000.0);
             p99(command(), aim.url, count, bench.folder.path()).await?
         }

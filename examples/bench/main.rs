@@ -7,9 +7,11 @@
 //! that its CPU time and memory can be told apart. What counts are ratios: the servers take turns within each round. Nothing is asserted.
 
 mod bodies;
+mod certificate;
 mod child;
 mod clients;
 mod floor;
+mod handshakes;
 mod hits;
 mod idle;
 mod load;
@@ -54,7 +56,7 @@ struct Options {
     /// Fewer rows, one round, short runs: under a minute in all.
     #[arg(long)]
     quick: bool,
-    /// Only what has this in its name, such as `stampede`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
+    /// Only what has this in its name, such as `stampede`, `TLS`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// How many rounds; three, or one with `--quick`.
@@ -88,6 +90,9 @@ enum Role {
     /// Many clients that ask at once.
     #[command(hide = true)]
     Clients(clients::Crowd),
+    /// Clients that connect over TLS again and again.
+    #[command(hide = true)]
+    Handshakes(handshakes::Shakers),
 }
 
 #[tokio::main]
@@ -98,6 +103,7 @@ async fn main() -> ExitCode {
         Some(Role::Floor { www }) => floor::run(www).await,
         Some(Role::Wire { to, delay_ms }) => wire::run(*to, Duration::from_millis(*delay_ms)).await,
         Some(Role::Clients(crowd)) => clients::run(crowd).await,
+        Some(Role::Handshakes(wanted)) => handshakes::shakers(wanted).await,
         None => bench(&options).await,
     };
     match done {
@@ -123,6 +129,7 @@ async fn bench(options: &Options) -> Result<()> {
     let mut report = Report::new(&bench, &recording);
     println!("{}", report.preamble());
     hits::run(&bench, &recording, &mut report).await?;
+    handshakes::run(&bench, &recording, &mut report).await?;
     real_cargo::run(&bench, &recording, &mut report).await?;
     stampede::run(&bench, &recording, &mut report).await?;
     idle::run(&bench, &mut report).await?;

@@ -5,7 +5,7 @@
 //! It is three servers. `proxy_cache` with `gzip on` keeps what the origin sends without encoding and compresses for each client. The one that keeps
 //! upstream's gzip passes on what encodings the client takes, and keeps one copy for each answer to that (`Vary`), which costs less. The third serves the
 //! same files from a folder, with gzip twins made beforehand. nginx knows HTTP/2 without TLS only from clients that begin with it, so each has a second
-//! port for that; to cargo, which asks for an upgrade, it speaks HTTP/1.1 over at most two connections.
+//! port for that; to cargo, which asks for an upgrade, it speaks HTTP/1.1 over at most two connections. A third port is for TLS, with sessions kept and resumed.
 
 use std::{fmt::Write as _, fs, net::SocketAddr, os::unix::fs::MetadataExt, path::Path};
 
@@ -38,6 +38,8 @@ pub(crate) struct Nginx {
 pub(crate) struct Ports {
     pub(crate) http1: SocketAddr,
     pub(crate) http2: SocketAddr,
+    /// Both within TLS.
+    pub(crate) tls: SocketAddr,
 }
 
 impl Nginx {
@@ -52,7 +54,7 @@ impl Nginx {
         };
         let mut tried = 0;
         loop {
-            match Self::try_start(program, bench.cores, origin, www).await {
+            match Self::try_start(program, bench, origin, www).await {
                 Err(_) if tried < TRIES => tried += 1,
                 started => return started.map(Some),
             }
@@ -61,17 +63,18 @@ impl Nginx {
 
     async fn try_start(
         program: &Path,
-        workers: usize,
+        bench: &Bench,
         origin: SocketAddr,
         www: &Path,
     ) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
-        let ports = free_ports(6)?;
-        let pair = |at: usize| Ports {
+        let ports = free_ports(9)?;
+        let three = |at: usize| Ports {
             http1: ports[at],
             http2: ports[at + 1],
+            tls: ports[at + 2],
         };
-        let (compressing, keeping, files) = (pair(0), pair(2), pair(4));
+        let (compressing, keeping, files) = (three(0), three(3), three(6));
         let www = fs::canonicalize(www).map_err(|e| format!("{}: {e}", www.display()))?;
         let servers = [
             server(
@@ -85,7 +88,7 @@ impl Nginx {
             server(keeping, &proxy("keeping", "gzip off;", "")),
             server(files, &static_files(&www)),
         ];
-        let text = configuration(workers, origin, &servers.concat());
+        let text = configuration(bench, origin, &servers.concat());
         let file = folder.path().join("nginx.conf");
         fs::write(&file, text).map_err(|e| format!("nginx.conf can't be written: {e}"))?;
         let mut command = Command::new(program);
@@ -112,9 +115,9 @@ impl Nginx {
 }
 
 fn server(ports: Ports, rest: &str) -> String {
-    let Ports { http1, http2 } = ports;
+    let Ports { http1, http2, tls } = ports;
     format!(
-        "server {{\nlisten {http1} reuseport backlog=4096;\nlisten {http2} http2 reuseport backlog=4096;\n{rest}}}\n"
+        "server {{\nlisten {http1} reuseport backlog=4096;\nlisten {http2} http2 reuseport backlog=4096;\nlisten {tls} ssl http2 reuseport backlog=4096;\n{rest}}}\n"
     )
 }
 
@@ -144,7 +147,9 @@ fn static_files(www: &Path) -> String {
     )
 }
 
-fn configuration(workers: usize, origin: SocketAddr, servers: &str) -> String {
+fn configuration(bench: &Bench, origin: SocketAddr, servers: &str) -> String {
+    let (workers, pair) = (bench.cores, &bench.certificate);
+    let (certificate, key) = (pair.certificate.display(), pair.key.display());
     let mut text = String::new();
     // Only root may and has to say as whom the workers run.
     if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
@@ -160,6 +165,7 @@ fn configuration(workers: usize, origin: SocketAddr, servers: &str) -> String {
          access_log off; sendfile on; tcp_nopush off; tcp_nodelay on; default_type text/plain;\n\
          keepalive_requests 1000000000; keepalive_timeout 1h; server_tokens off;\n\
          open_file_cache max=20000 inactive=1h; open_file_cache_valid 10m; open_file_cache_min_uses 1; open_file_cache_errors off;\n\
+         ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:10m; ssl_session_timeout 1h; ssl_session_tickets on;\n\
          http2_chunk_size 128k; http2_max_concurrent_streams 256;\n\
          client_body_temp_path temp_body; proxy_temp_path temp_proxy; fastcgi_temp_path temp_1; uwsgi_temp_path temp_2; scgi_temp_path temp_3;\n\
          proxy_cache_path compressing levels=1:2 keys_zone=compressing:16m max_size=10g inactive=1d use_temp_path=off;\n\

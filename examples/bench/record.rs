@@ -99,7 +99,7 @@ async fn record(bench: &Bench, data: &Path, www: &Path) -> Result<()> {
     let fault = |e: std::io::Error| format!("{} can't be written: {e}", data.display());
     fs::create_dir_all(data).map_err(fault)?;
     let store = data.join("store");
-    let mirror = mirror(bench, data, &store, CRATES_IO).await?.gently();
+    let mirror = mirror(bench, data, &store, CRATES_IO, "").await?.gently();
     let base = format!("http://{}", mirror.address());
     let project = Project::new(&format!("{base}/index/"), PROJECT)?;
     project.run(Verb::Fetch).await?;

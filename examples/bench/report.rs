@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::SystemTime};
 use serde_json::json;
 
 use crate::{
+    handshakes::Handshakes,
     hits::{Cell, Hit, Peak},
     idle::Idle,
     proc,
@@ -29,6 +30,7 @@ pub(crate) struct Report {
     pub(crate) packages: usize,
     pub(crate) hits: Vec<Hit>,
     pub(crate) peaks: Vec<Peak>,
+    pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) trips: Vec<Trip>,
     pub(crate) stampedes: Vec<Stampede>,
     pub(crate) idle: Option<Idle>,
@@ -64,6 +66,7 @@ impl Report {
             packages: 0,
             hits: Vec::new(),
             peaks: Vec::new(),
+            handshakes: Vec::new(),
             trips: Vec::new(),
             stampedes: Vec::new(),
             idle: None,
@@ -116,6 +119,7 @@ impl Report {
             "packages": self.packages,
             "hits": self.hits,
             "peak_memory": self.peaks,
+            "handshakes": self.handshakes,
             "cargo": self.trips,
             "stampedes": self.stampedes,
             "idle": self.idle,
@@ -141,6 +145,7 @@ impl Report {
             self.hits_over(protocol, &mut text);
         }
         self.peaks(&mut text);
+        self.handshakes(&mut text);
         self.cargo(&mut text);
         self.stampedes(&mut text);
         self.idle(&mut text);
@@ -196,6 +201,32 @@ impl Report {
                 "\nMost memory resident during this: {} (nginx's answers are in the page cache besides).",
                 all.join("; ")
             );
+        }
+    }
+
+    fn handshakes(&self, text: &mut String) {
+        if self.handshakes.is_empty() {
+            return;
+        }
+        text.push_str(
+            "\n### Handshakes\n\nConnections a second, each with its handshake, one 2 KB index file and its end, and the server's own CPU time for one.\n\n\
+             | | mirror | nginx | mirror to nginx, connections / CPU |\n|---|---|---|---|\n",
+        );
+        for handshakes in &self.handshakes {
+            let cells = handshakes.cells.iter().map(|cell| {
+                let rate = &cell.per_second;
+                format!(
+                    "{}/s{}, {} | ",
+                    grouped(rate.median()),
+                    spread(rate),
+                    time(cell.cpu_us.median())
+                )
+            });
+            let ratios = handshakes.ratios().map_or(String::new(), |(rate, cpu)| {
+                format!("{:.2} / {:.2}", rate.median(), cpu.median())
+            });
+            let cells = cells.collect::<String>();
+            let _ = writeln!(text, "| {} | {cells}{ratios} |", handshakes.what);
         }
     }
 

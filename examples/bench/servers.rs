@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use crate::{
     Result,
+    certificate::Certificate,
     child::Child,
     nginx::Nginx,
     origin::{COUNTS, DELAY},
@@ -58,17 +59,47 @@ pub(crate) enum Protocol {
     Http1,
     /// HTTP/2 by prior knowledge.
     Http2,
+    /// HTTP/1.1 within TLS 1.3.
+    Http1Tls,
+    /// HTTP/2 within TLS 1.3.
+    Http2Tls,
 }
 
 impl Protocol {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Http1, Self::Http2, Self::Http1Tls, Self::Http2Tls];
 
     /// What tables call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Http1Tls => "HTTP/1.1, TLS",
+            Self::Http2Tls => "HTTP/2, TLS",
+        }
+    }
+
+    /// Whether it is HTTP/2.
+    pub(crate) fn is_http2(self) -> bool {
+        match self {
+            Self::Http1 | Self::Http1Tls => false,
+            Self::Http2 | Self::Http2Tls => true,
+        }
+    }
+
+    /// Whether it is within TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        match self {
+            Self::Http1 | Self::Http2 => false,
+            Self::Http1Tls | Self::Http2Tls => true,
+        }
+    }
+
+    /// What its URLs begin with.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self.is_tls() {
+            true => "https",
+            false => "http",
         }
     }
 }
@@ -111,6 +142,8 @@ impl Origin {
 /// A mirror with an empty store.
 pub(crate) struct Mirror {
     child: Child,
+    /// Where it speaks TLS.
+    tls: Option<SocketAddr>,
     _folder: TempDir,
 }
 
@@ -119,9 +152,37 @@ impl Mirror {
     pub(crate) async fn start(bench: &Bench, origin: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
         let index = format!("sparse+http://{origin}/index/");
-        let child = mirror(bench, folder.path(), &folder.path().join("store"), &index).await?;
+        let child = mirror(
+            bench,
+            folder.path(),
+            &folder.path().join("store"),
+            &index,
+            "",
+        )
+        .await?;
         Ok(Self {
             child,
+            tls: None,
+            _folder: folder,
+        })
+    }
+
+    /// The same that also speaks TLS, on a port of its own.
+    async fn with_tls(bench: &Bench, origin: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
+        let index = format!("sparse+http://{origin}/index/");
+        let Certificate {
+            certificate, key, ..
+        } = &bench.certificate;
+        let tls = format!(
+            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nlisten = \"127.0.0.1:0\"\n"
+        );
+        let store = folder.path().join("store");
+        let mut child = mirror(bench, folder.path(), &store, &index, &tls).await?;
+        let tls = child.address_after("It speaks TLS on https://").await?;
+        Ok(Self {
+            child,
+            tls: Some(tls),
             _folder: folder,
         })
     }
@@ -137,16 +198,18 @@ impl Mirror {
     }
 }
 
-/// A mirror of `index` on that store, with its settings in `folder`.
+/// A mirror of `index` on that store, with its settings in `folder`, and `more` of them.
 pub(crate) async fn mirror(
     bench: &Bench,
     folder: &Path,
     store: &Path,
     index: &str,
+    more: &str,
 ) -> Result<Child> {
     let file = folder.join("mirror.toml");
-    let settings =
-        format!("[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = {index:?}\n");
+    let settings = format!(
+        "[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = {index:?}\n{more}"
+    );
     std::fs::write(&file, settings).map_err(|e| format!("mirror.toml can't be written: {e}"))?;
     let mut command = Command::new(&bench.mirror);
     command
@@ -195,7 +258,7 @@ impl Servers {
     pub(crate) async fn start(bench: &Bench, www: &Path) -> Result<Self> {
         let origin = Origin::start(bench, www).await?;
         Ok(Self {
-            mirror: Mirror::start(bench, origin.address()).await?,
+            mirror: Mirror::with_tls(bench, origin.address()).await?,
             nginx: Nginx::start(bench, origin.address(), www).await?,
             floor: role(bench, "floor", www).await?,
             _origin: origin,
@@ -205,7 +268,14 @@ impl Servers {
     /// Where a server listens for a protocol, and its number; nothing for one that isn't installed.
     pub(crate) fn find(&self, server: Server, protocol: Protocol) -> Option<(SocketAddr, u32)> {
         let ports = match server {
-            Server::Mirror => return Some((self.mirror.address(), self.mirror.pid())),
+            Server::Mirror => {
+                let address = match protocol.is_tls() {
+                    true => self.mirror.tls?,
+                    false => self.mirror.address(),
+                };
+                return Some((address, self.mirror.pid()));
+            }
+            Server::Floor if protocol.is_tls() => return None,
             Server::Floor => return Some((self.floor.address(), self.floor.pid())),
             Server::ProxyCache => self.nginx.as_ref()?.compressing,
             Server::ProxyCacheKeeping => self.nginx.as_ref()?.keeping,
@@ -214,6 +284,7 @@ impl Servers {
         let address = match protocol {
             Protocol::Http1 => ports.http1,
             Protocol::Http2 => ports.http2,
+            Protocol::Http1Tls | Protocol::Http2Tls => ports.tls,
         };
         Some((address, self.nginx.as_ref()?.pid()))
     }

@@ -38,11 +38,45 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
             targets.push(hit(report, second, protocol, least));
         }
     }
+    targets.extend(tls(report));
     targets.push(floor(report));
     targets.extend(warm(report));
     targets.push(cold(report));
     targets.extend(stampedes(report));
     targets.extend(idle(report));
+    targets
+}
+
+/// What TLS may cost beside nginx.
+fn tls(report: &Report) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for protocol in [Protocol::Http1Tls, Protocol::Http2Tls] {
+        let mut small = hit(report, "2 KB index", protocol, 1.5);
+        let mut large = hit(report, "80 KB crate", protocol, 1.0);
+        let ratios = |row| {
+            let mut hits = report.hits.iter();
+            let found = hits.find(|hit| hit.row == row && hit.protocol == protocol)?;
+            found.ratios(Server::ProxyCache)
+        };
+        small.wanted.push_str(", by requests a second");
+        small.met = ratios("2 KB index").map(|(rate, _)| rate.median() >= 1.5);
+        large.wanted.push_str(", by CPU");
+        large.met = ratios("80 KB crate").map(|(_, cpu)| cpu.median() >= 1.0);
+        targets.extend([small, large]);
+    }
+    targets.extend(report.handshakes.iter().map(|handshakes| {
+        let ratios = handshakes.ratios();
+        let got = ratios.as_ref().map(|(rate, cpu)| {
+            let (rate, cpu) = (rate.median(), cpu.median());
+            format!("{rate:.2}x by connections a second, {cpu:.2}x by CPU")
+        });
+        Target {
+            what: handshakes.what.to_owned(),
+            wanted: "0.9x nginx".to_owned(),
+            got: got.unwrap_or_default(),
+            met: ratios.map(|(rate, _)| rate.median() >= 0.9),
+        }
+    }));
     targets
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::Result;
+use crate::{Result, certificate::Certificate};
 
 /// The packages that the tools come in, as Debian and Ubuntu call them.
 pub(crate) const INSTALL: &str = "apt-get install nginx-light wrk nghttp2-client";
@@ -50,6 +50,8 @@ pub(crate) struct Bench {
     pub(crate) h2load: Option<PathBuf>,
     /// Cores, and so worker threads of every server.
     pub(crate) cores: usize,
+    /// What every server shows over TLS.
+    pub(crate) certificate: Certificate,
     /// Goes when the run ends.
     pub(crate) folder: TempDir,
 }
@@ -74,6 +76,7 @@ impl Bench {
             wrk: installed("wrk"),
             h2load: installed("h2load"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            certificate: Certificate::new()?,
             folder: tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?,
         })
     }

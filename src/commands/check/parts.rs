@@ -43,11 +43,12 @@ fn certificate(config: &Config, verdicts: &mut Verdicts) -> Result<()> {
     let identity = tls::read(files)?;
     let certificate = identity.certificate();
     let lifetime = Lifetime::of(certificate.validity(), SystemTime::now());
-    let line = format!(
-        "tls {} for {}: {lifetime}",
-        files.certificate.display(),
-        certificate.dns_names().join(", ")
-    );
+    let names = match certificate.dns_names() {
+        [] => "no host by name".to_owned(),
+        names => names.join(", "),
+    };
+    let path = files.certificate.display();
+    let line = format!("tls {path} for {names}: {lifetime}");
     match lifetime.is_good() {
         true => verdicts.ok(line),
         false => verdicts.failed(line),

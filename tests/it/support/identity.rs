@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -35,16 +36,19 @@ pub struct Identity {
 pub struct Subject<'a> {
     pub common_name: Option<&'a str>,
     pub names: &'a [&'a str],
-    /// The years in which it begins and ends, on the first of January.
-    pub years: (i32, i32),
+    /// In how many days it expires; it began in 2020.
+    pub days: i64,
 }
+
+/// A certificate that outlives every test.
+const FOR_EVER: i64 = 36_500;
 
 impl Subject<'static> {
     /// The mirror as tests ask it.
     pub const LOCALHOST: Self = Self {
         common_name: None,
         names: &["localhost"],
-        years: (2020, 3000),
+        days: FOR_EVER,
     };
 
     /// A client of that name.
@@ -52,7 +56,7 @@ impl Subject<'static> {
         Self {
             common_name: Some(common_name),
             names: &[],
-            years: (2020, 3000),
+            days: FOR_EVER,
         }
     }
 }
@@ -78,8 +82,18 @@ impl Authority {
         if let Some(name) = subject.common_name {
             params.distinguished_name.push(DnType::CommonName, name);
         }
-        params.not_before = date_time_ymd(subject.years.0, 1, 1);
-        params.not_after = date_time_ymd(subject.years.1, 1, 1);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        // And an hour, which a test may take.
+        let seconds = subject.days * 24 * 3_600 + 3_600;
+        let (now, span) = (
+            SystemTime::now(),
+            Duration::from_secs(seconds.unsigned_abs()),
+        );
+        params.not_after = match seconds < 0 {
+            true => now - span,
+            false => now + span,
+        }
+        .into();
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.0).expect("a certificate");
         Identity {
@@ -254,5 +268,17 @@ impl TlsClient {
         let stream = self.connect(addr).await.expect("TLS");
         let shown = stream.get_ref().1.peer_certificates().expect("some");
         shown.first().expect("one").clone().into_owned()
+    }
+
+    /// Waits until it shows this one; panics after 15 seconds, within which a change is in force.
+    pub async fn shows(&self, addr: SocketAddr, identity: &Identity) {
+        let started = Instant::now();
+        while self.shown(addr).await != identity.certificate {
+            assert!(
+                started.elapsed() < Duration::from_secs(15),
+                "another one still"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }

@@ -24,7 +24,7 @@ pub struct Process {
     addr: SocketAddr,
     log: PathBuf,
     /// Kept open: it says more than where it listens.
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
     /// Its settings and its log.
     folder: TempDir,
 }
@@ -111,13 +111,24 @@ impl Process {
             child,
             addr,
             log,
-            _stdout: lines,
+            stdout: lines,
             folder,
         }
     }
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it speaks TLS, when that is a port of its own; to be asked once.
+    pub async fn tls_addr(&mut self) -> SocketAddr {
+        let line = timeout(Duration::from_secs(30), self.stdout.next_line()).await;
+        let line = line.expect("a line in time").expect("text");
+        let address = line
+            .as_deref()
+            .and_then(|line| line.strip_prefix("It speaks TLS on https://"));
+        let address = address.and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("it speaks no TLS: {line:?}"))
     }
 
     pub async fn get(&self, path: &str) -> Reply {

@@ -235,6 +235,14 @@ impl Running {
         address.parse().expect("an address and a port")
     }
 
+    /// Where it says that it speaks TLS, when that is a port of its own.
+    pub fn tls_addr(&self) -> SocketAddr {
+        let lines = &mut self.stdout().lines();
+        let address = lines.find_map(|line| line.strip_prefix("It speaks TLS on https://"));
+        let address = address.expect("a line that says where it speaks TLS");
+        address.parse().expect("an address and a port")
+    }
+
     /// Waits for a line on standard error that `wanted` picks; lines before it are passed over.
     pub async fn logged(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         match self.stderr.until(wanted).await {
