@@ -84,6 +84,7 @@ impl From<io::Error> for Failed {
             }
             Some(rustls::Error::AlertReceived(_)) => TlsHandshake::Alert,
             Some(_) => TlsHandshake::Protocol,
+            None if error.kind() == io::ErrorKind::InvalidData => TlsHandshake::Protocol,
             None => TlsHandshake::Gone,
         };
         Self::Otherwise(what, error)
@@ -144,10 +145,6 @@ async fn shake(
         let polled = Pin::new(&mut accept).poll(context)?;
         if polled.is_pending() {
             let came = accept.get_ref().map_or(0, |socket| socket.came);
-            if came > HANDSHAKE_MOST {
-                let why = "the client sent more than 32 KB";
-                return Poll::Ready(Err(Failed::by(TlsHandshake::Protocol, why)));
-            }
             if !memory.settles(1, 0, came) {
                 let why = "there is no memory for what the client sends";
                 return Poll::Ready(Err(Failed::by(TlsHandshake::NoMemory, why)));
@@ -180,7 +177,8 @@ pub(super) struct TlsStream {
 }
 
 impl TlsStream {
-    fn new(inner: server::TlsStream<TlsSocket>) -> Self {
+    fn new(mut inner: server::TlsStream<TlsSocket>) -> Self {
+        inner.get_mut().0.most = usize::MAX;
         Self {
             inner: Box::new(inner),
             unsent: 0,
@@ -286,6 +284,8 @@ pub(super) struct TlsSocket {
     stream: TcpStream,
     /// Bytes that have come.
     came: usize,
+    /// How many may.
+    most: usize,
     records: Records,
     /// Bytes that were taken.
     sent: usize,
@@ -296,6 +296,7 @@ impl TlsSocket {
         Self {
             stream,
             came: 0,
+            most: HANDSHAKE_MOST,
             records: Records::default(),
             sent: 0,
         }
@@ -315,6 +316,10 @@ impl AsyncRead for TlsSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.came > self.most {
+            let why = "the client sent more than 32 KB";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let bytes = &buffer.filled()[before..];

@@ -136,7 +136,10 @@ async fn a_certificate_that_is_no_good_is_refused_at_the_handshake() {
         let client = all.files.client_with(identity);
         let reply = client.try_get(mirror.tls_addr(), "/healthz", &[]).await;
         assert!(reply.is_err(), "{:?}", reply.map(|reply| reply.status));
-        assert_eq!(count().await, before + 1.0, "{result}");
+        let text = get(&mirror, &all.client("metrics"), "/metrics")
+            .await
+            .text();
+        assert_eq!(count().await, before + 1.0, "{result}: {text}");
     };
     refused(&others.issue(&Subject::client("a")), "certificate").await;
     refused(&all.clients.issue(&expired), "certificate").await;
