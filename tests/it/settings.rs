@@ -13,11 +13,11 @@ async fn file_refused(toml: &str, words: &[&str]) {
 #[tokio::test]
 async fn an_unknown_key_is_named_with_those_there_are() {
     for (toml, key, allowed) in [
-        ("serve = 1", "`serve`", "server, store, memory"),
+        ("serve = 1", "`serve`", "server, tls, store, memory"),
         (
             "[serve]\nlisten = \"127.0.0.1:0\"",
             "`serve`",
-            "server, store",
+            "server, tls, store",
         ),
         (
             "[server]\nlistn = 1",
