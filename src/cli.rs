@@ -51,6 +51,8 @@ enum Command {
     Token(commands::token::TokenOptions),
     /// Ask the audit log who got what.
     Audit(commands::audit::AuditOptions),
+    /// Ask the rules about what may come in what they say, before they are switched on and after.
+    Policy(commands::policy::PolicyOptions),
     /// Make the store smaller, least recently used first; also beside a running mirror.
     Evict {
         /// How small, such as 10GiB; `store.max_size` if not said.
@@ -143,6 +145,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Wanted(options) => commands::wanted::run(&flags, options).await,
             Command::Token(options) => commands::token::run(&flags, options),
             Command::Audit(options) => commands::audit::run(&flags, options).await,
+            Command::Policy(options) => commands::policy::run(&flags, options).await,
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
             Command::Export(options) => commands::export::run(&flags, options).await,
             Command::Import(options) => commands::import::run(&flags, options).await,
@@ -161,7 +164,7 @@ const LOG_BACKLOG: usize = 16_384;
 fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
     let usual = match command {
         // It says itself what came of each thing.
-        Some(Command::Prefetch(_)) => "error",
+        Some(Command::Prefetch(_) | Command::Policy(_)) => "error",
         _ => "info",
     };
     let filter = settings.log.as_deref().unwrap_or(usual);

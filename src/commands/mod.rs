@@ -7,6 +7,7 @@ pub mod evict;
 pub mod export;
 pub mod import;
 mod interrupt;
+pub mod policy;
 pub mod prefetch;
 pub(crate) mod say;
 pub mod serve;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use crates::{CrateBody, Standing};
+pub use crates::{CrateBody, CrateJudgement, Denied, Judgement, LicenseKnown, Standing};
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
@@ -154,6 +154,34 @@ impl Mirror {
     /// The rules about what may come in that hold now.
     pub fn policy(&self) -> Arc<Policy> {
         self.0.shared.rules.policy()
+    }
+
+    /// What the rules say of this version, whether they are enforced or only tried; its index file is obtained if it isn't here.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index), and [`Kind::Absent`](crate::error::Kind::Absent) when there is no such version.
+    pub fn judge(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+        view: View,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Judgement>> {
+        self.0.crates.judge(registry, id, view, now)
+    }
+
+    /// What the rules say of this crate and all its versions.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index).
+    pub fn judge_crate(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<CrateJudgement>> {
+        self.0.crates.judge_crate(registry, name, view, now)
     }
 
     /// From now on these rules hold, for what is in memory too.

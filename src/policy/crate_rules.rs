@@ -288,6 +288,11 @@ impl<'a> CrateRules<'a> {
         self.rules.iter().find(matches)
     }
 
+    /// The operator's rule that lets a version in or has it wait, if one is about it.
+    pub fn deciding(&self, candidate: &Candidate) -> Option<Arc<str>> {
+        self.rule_for(candidate).map(|rule| rule.label.clone())
+    }
+
     fn allows_content(&self, candidate: &Candidate) -> bool {
         let names = |rule: &&Arc<Rule>| rule.names_content(&candidate.version, &candidate.sha256);
         self.rules.iter().any(names)
@@ -419,6 +424,11 @@ impl Candidate {
             was: remembered.sha256.filter(|was| *was != version.sha256),
             yanked: version.yanked,
         })
+    }
+
+    /// Its number.
+    pub fn version(&self) -> &SemVersion {
+        &self.version
     }
 
     /// A version that the index doesn't list any more, and whose file hashes to `sha256`. It was seen before the index file came to be that lacks it.

@@ -6,6 +6,7 @@ mod fetch;
 mod file;
 mod from_store;
 mod from_upstream;
+mod judge;
 mod landing;
 mod licenses;
 mod listing;
@@ -22,6 +23,7 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 pub use door::{CrateBody, Standing};
+pub use judge::{CrateJudgement, Denied, Judgement, LicenseKnown};
 
 use self::{
     door::{Door, Pass},

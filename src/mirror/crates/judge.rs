@@ -1,0 +1,199 @@
+//! [`Judgement`]: what the rules say of a version to who asks about it, and not for it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::CrateService;
+use crate::{
+    domain::{CrateId, CrateKey, CrateName, License, View},
+    error::{Error, Result},
+    mirror::{index::Trigger, kept::IndexEntry, registry::Registry},
+    policy::{Candidate, CrateRules, Denial, Known, advisories::Advisory, refusal},
+};
+
+/// What the rules say of a version, whether they are enforced or only tried.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Why it may not come in, if so.
+    pub denial: Option<Denied>,
+    /// The rule that lets it in or has it wait, if one is about it.
+    pub rule: Option<Arc<str>>,
+    /// What is known against it and doesn't keep it out.
+    pub warnings: Vec<Arc<Advisory>>,
+    /// Its licence, where licences matter and it is known here.
+    pub license: LicenseKnown,
+}
+
+/// Why something may not come in.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// What it is about it, and until when.
+    pub denial: Denial,
+    /// The same as a sentence, without a full stop.
+    pub sentence: String,
+}
+
+/// What is known of a licence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LicenseKnown {
+    /// The rules let in all.
+    NoMatter,
+    /// This one.
+    Known(License),
+    /// Only the .crate file says it, which isn't stored.
+    Unknown,
+}
+
+/// What the rules say of a crate.
+#[derive(Clone, Debug)]
+pub struct CrateJudgement {
+    /// Why the crate as such may not come in, if so.
+    pub denial: Option<Denied>,
+    /// How many versions there are that aren't yanked.
+    pub versions: usize,
+    /// Of those, which may not come in, and why, the newest first.
+    pub denied: Vec<(CrateId, Denied)>,
+    /// The newest version that may be picked.
+    pub newest: Option<CrateId>,
+}
+
+impl CrateService {
+    /// What the rules say of this version; its index file is obtained if it isn't here.
+    ///
+    /// # Errors
+    /// Those of the index, and [`Kind::Absent`](crate::error::Kind::Absent) when there is no such version.
+    pub(in crate::mirror) async fn judge(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+        view: View,
+        now: SystemTime,
+    ) -> Result<Judgement> {
+        let policy = self.shared.rules.policy();
+        let name = registry.name();
+        let said = |rules: &CrateRules<'_>, denial: Denial, known: Option<Known<'_>>| Denied {
+            sentence: refusal(name, &id.to_string(), &denial, rules, known),
+            denial,
+        };
+        {
+            let rules = policy.of_crate(name, id.name, view, now);
+            if let Some(denial) = rules.crate_denial() {
+                return Ok(Judgement {
+                    denial: Some(said(&rules, denial, None)),
+                    rule: None,
+                    warnings: Vec::new(),
+                    license: LicenseKnown::NoMatter,
+                });
+            }
+        }
+        let entry = self.entry(registry, id.name, now).await?;
+        let Some(line) = entry.file().find(id) else {
+            return Err(super::listing::unknown_version(&entry, name, id));
+        };
+        let key = CrateKey {
+            registry: name,
+            id: *id,
+            sha256: line.sha256,
+        };
+        let license = match policy.asks_for_licenses() {
+            false => LicenseKnown::NoMatter,
+            true => self.known_license(&key, now).await,
+        };
+        let rules = policy.of_crate(name, id.name, view, now);
+        let known = entry.known();
+        let Some(candidate) = Candidate::listed(line, known) else {
+            return Err(Error::internal("a version that is listed is none"));
+        };
+        let decision = rules.decide(&candidate, Some(known));
+        let by_license = || match &license {
+            LicenseKnown::Known(license) => rules.license_denial(&candidate, license),
+            LicenseKnown::NoMatter | LicenseKnown::Unknown => None,
+        };
+        let denial = decision.denial.or_else(by_license);
+        Ok(Judgement {
+            denial: denial.map(|denial| said(&rules, denial, Some(known))),
+            rule: rules.deciding(&candidate),
+            warnings: decision.warnings,
+            license,
+        })
+    }
+
+    /// What the rules say of this crate.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub(in crate::mirror) async fn judge_crate(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> Result<CrateJudgement> {
+        let policy = self.shared.rules.policy();
+        let of = registry.name();
+        let mut judgement = CrateJudgement {
+            denial: None,
+            versions: 0,
+            denied: Vec::new(),
+            newest: None,
+        };
+        {
+            let rules = policy.of_crate(of, name, view, now);
+            if let Some(denial) = rules.crate_denial() {
+                let sentence = refusal(of, name.as_str(), &denial, &rules, None);
+                judgement.denial = Some(Denied { denial, sentence });
+                return Ok(judgement);
+            }
+        }
+        let entry = self.entry(registry, name, now).await?;
+        let rules = policy.of_crate(of, name, view, now);
+        let known = entry.known();
+        let id = |version: &crate::domain::CrateVersion| CrateId {
+            name: entry.file().name(),
+            version: *version,
+        };
+        judgement.newest = rules.newest_allowed(known).map(id);
+        let listed = entry.file().versions().iter().filter(|line| !line.yanked);
+        let mut denied = Vec::new();
+        for line in listed {
+            judgement.versions += 1;
+            let Some(candidate) = Candidate::listed(line, known) else {
+                continue;
+            };
+            if let Some(denial) = rules.decide(&candidate, Some(known)).denial {
+                let id = id(line.version());
+                let sentence = refusal(of, &id.to_string(), &denial, &rules, Some(known));
+                denied.push((candidate.version().clone(), id, Denied { denial, sentence }));
+            }
+        }
+        denied.sort_by(|a, b| b.0.cmp(&a.0));
+        judgement.denied = denied
+            .into_iter()
+            .map(|(_, id, denied)| (id, denied))
+            .collect();
+        Ok(judgement)
+    }
+
+    async fn entry(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Result<Arc<IndexEntry>> {
+        let found = self
+            .index
+            .get(registry, name, View::Usual, now, Trigger::NoReadAhead)
+            .await?;
+        Ok(found.value)
+    }
+
+    /// What is known of a licence without asking upstream.
+    async fn known_license(&self, key: &CrateKey, now: SystemTime) -> LicenseKnown {
+        match self.loads.if_stored(key, now).await {
+            Some(file) => match self.licenses.of(&file).await {
+                Ok(license) => LicenseKnown::Known(license),
+                Err(_) => LicenseKnown::Unknown,
+            },
+            None => LicenseKnown::Unknown,
+        }
+    }
+}
