@@ -1,5 +1,7 @@
 //! [`App`]: a mirror built from its settings and listening; the only place where the parts are wired.
 
+mod rules;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -10,6 +12,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use rules::Rules;
+
+use self::rules::Enforcer;
 use crate::{
     access,
     allowance::Allowance,
@@ -21,7 +26,6 @@ use crate::{
     http,
     metrics::Metrics,
     mirror::{GzipVariants, Mirror, Parts, Registry},
-    policy::{Policy, RulesVersion},
     prefetch,
     store::{FolderSettings, Store},
     tls,
@@ -52,6 +56,7 @@ pub struct App {
     guards: http::Guards,
     /// The files that may change while it runs.
     followed: Vec<Looks>,
+    enforcer: Enforcer,
 }
 
 impl App {
@@ -88,7 +93,10 @@ impl App {
         } = doors;
         let background = Background::of(&config);
         let most = config.memory.budget.get() + IN_FLIGHT - RESERVE;
-        let mirror = mirror(config, store, metrics.clone(), GzipVariants::Made)?;
+        let rules = Rules::open(&config, &metrics)?;
+        let gzip = GzipVariants::Made;
+        let mirror = mirror_under(&rules, config, store, metrics.clone(), gzip)?;
+        let enforcer = Enforcer::start(rules, mirror.clone(), metrics.clone(), &stop);
         let keeps = mirror.clone();
         let memory = ClientMemory::new(most, move |bytes| keeps.make_room(bytes));
         let grace = *server.shutdown_grace;
@@ -120,6 +128,7 @@ impl App {
             admin,
             guards,
             followed,
+            enforcer,
         })
     }
 
@@ -161,6 +170,14 @@ impl App {
     /// Has the files that may change while it runs looked at now, and not only within seconds.
     pub fn reread(&self) {
         self.followed.iter().for_each(Looks::now);
+    }
+
+    /// Puts the rules of these settings (`[policy]`, `[views]`) in force. Their other tables count when the mirror is started again.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when they name a database of advisories that can't be read; then the rules before stay in force.
+    pub async fn enforce(&self, config: &Config) -> Result<()> {
+        self.enforcer.replace(config).await
     }
 
     /// Stops: no new connections, requests in flight finish within the grace time, what was fetched is stored.
@@ -489,18 +506,27 @@ pub fn mirror(
     metrics: Arc<Metrics>,
     gzip: GzipVariants,
 ) -> Result<Mirror> {
+    let rules = Rules::open(&config, &metrics)?;
+    mirror_under(&rules, config, store, metrics, gzip)
+}
+
+/// The same under rules that are known already.
+///
+/// # Errors
+/// Those of [`mirror`].
+pub fn mirror_under(
+    rules: &Rules,
+    config: Config,
+    store: Store,
+    metrics: Arc<Metrics>,
+    gzip: GzipVariants,
+) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
     let store = store
         .with_room(config.store.max_size.get())
         .with_block_budget(BlockBudget::of(allowance.clone()));
     let registries = registries(&config, &metrics)?;
-    let policy = Policy::new(
-        &config.policy,
-        &config.views,
-        Arc::default(),
-        RulesVersion::default(),
-    );
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,
         freshness: config.freshness,
@@ -511,7 +537,7 @@ pub fn mirror(
         store,
         registries,
         offline_index: config.offline.index,
-        policy,
+        policy: rules.policy(),
         metrics,
     }))
 }

@@ -10,7 +10,7 @@ use crate::{
     http::snippet,
 };
 
-/// Serves until Ctrl-C or SIGTERM. A second one ends the process at once. SIGHUP has files read again that have changed.
+/// Serves until Ctrl-C or SIGTERM. A second one ends the process at once. SIGHUP has files read again that have changed, and the rules (`[policy]`, `[views]`) of the settings.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood or used.
@@ -43,7 +43,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     );
     tokio::select! {
         () = signals.next() => {}
-        () = reread(&app, &mut hangups) => {}
+        () = reread(&app, flags, &mut hangups) => {}
     }
     tracing::info!("stopping: requests in flight may finish");
     tokio::select! {
@@ -53,11 +53,20 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
 }
 
 /// What SIGHUP does, each time one comes.
-async fn reread(app: &App, hangups: &mut Hangups) {
+async fn reread(app: &App, flags: &Flags, hangups: &mut Hangups) {
     loop {
         hangups.next().await;
-        tracing::info!("SIGHUP: files that have changed are read again");
+        tracing::info!(
+            "SIGHUP: files that have changed are read again, and the rules of the settings"
+        );
         app.reread();
+        let enforced = match config::load(flags) {
+            Ok(config) => app.enforce(&config).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = enforced {
+            tracing::error!("{e}; the rules about what may come in stay as they were");
+        }
     }
 }
 

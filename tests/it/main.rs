@@ -71,6 +71,7 @@ mod outage_told;
 mod over_http2;
 mod pages;
 mod panics;
+mod policy_commands;
 mod precedence;
 mod prefetch;
 mod printed;

@@ -1,0 +1,211 @@
+//! [`Rules`]: the policy, made of the settings and of the database of advisories, and kept in force while either changes.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    advisories::{self, Database},
+    config::{
+        Config,
+        access::FilePath,
+        policy::{PolicySettings, RuleSettings, Views},
+    },
+    domain::Day,
+    error::{Error, Result},
+    metrics::Metrics,
+    mirror::Mirror,
+    policy::{Policy, RulesVersion},
+};
+
+/// How often rules are looked at that end by themselves. They end without that; it is for who reads the log.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+/// So long before a rule ends the log says so.
+const SOON: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// What the rules are made of.
+pub struct Rules {
+    settings: PolicySettings,
+    views: Views,
+    database: Option<Followed>,
+}
+
+/// A database of advisories that is followed.
+#[derive(Clone)]
+struct Followed {
+    receiver: watch::Receiver<Arc<Database>>,
+    /// Ends the following with the last rules that need it.
+    _guard: Arc<DropGuard>,
+}
+
+impl Rules {
+    /// Those that the settings say. A database of advisories is read, and followed until these are dropped. Blocks, and must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when the database can't be read.
+    pub fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Self> {
+        let path = config.policy.advisories.path.as_ref();
+        let database = path.map(|path| follow(path, metrics)).transpose()?;
+        Ok(Self::with(config, database))
+    }
+
+    fn with(config: &Config, database: Option<Followed>) -> Self {
+        Self {
+            settings: config.policy.clone(),
+            views: config.views.clone(),
+            database,
+        }
+    }
+
+    /// The policy that they come to now.
+    pub fn policy(&self) -> Policy {
+        let database = self.database.as_ref();
+        let advisories = database.map(|followed| followed.receiver.borrow().advisories.clone());
+        Policy::new(
+            &self.settings,
+            &self.views,
+            advisories.unwrap_or_default(),
+            RulesVersion::default(),
+        )
+    }
+
+    /// The database of advisories that is in force, if there is one.
+    pub fn database(&self) -> Option<Arc<Database>> {
+        let database = self.database.as_ref();
+        database.map(|followed| followed.receiver.borrow().clone())
+    }
+
+    /// All rules, with what they are called.
+    fn labelled(&self) -> impl Iterator<Item = (String, &RuleSettings)> {
+        let named = |prefix: String, rules: &'_ [RuleSettings]| {
+            let label = |(number, rule): (usize, &RuleSettings)| match &rule.name {
+                Some(name) => format!("{prefix}{}", name.0),
+                None => format!("{prefix}{}", number + 1),
+            };
+            rules.iter().enumerate().map(label).collect::<Vec<_>>()
+        };
+        let usual = named(String::new(), &self.settings.rules);
+        let usual = usual.into_iter().zip(&self.settings.rules);
+        let views = self.views.iter().flat_map(move |(view, settings)| {
+            let labels = named(format!("{view}/"), &settings.rules);
+            labels.into_iter().zip(&settings.rules)
+        });
+        usual.chain(views)
+    }
+}
+
+/// Reads a database and follows it.
+fn follow(path: &FilePath, metrics: &Arc<Metrics>) -> Result<Followed> {
+    let (receiver, follower) = advisories::open(&path.0, metrics.clone(), SystemTime::now())?;
+    let stop = CancellationToken::new();
+    let guard = Arc::new(stop.clone().drop_guard());
+    tokio::spawn(stop.run_until_cancelled_owned(follower.run()));
+    Ok(Followed {
+        receiver,
+        _guard: guard,
+    })
+}
+
+/// Keeps the rules of a mirror in force.
+pub(super) struct Enforcer {
+    sender: watch::Sender<Arc<Rules>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Enforcer {
+    /// Keeps these in force, which are already, until `stop` is cancelled.
+    pub(super) fn start(
+        rules: Rules,
+        mirror: Mirror,
+        metrics: Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (sender, receiver) = watch::channel(Arc::new(rules));
+        let kept = keep_in_force(mirror, receiver);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
+        Self { sender, metrics }
+    }
+
+    /// From now on those of these settings are in force.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when they name a database of advisories that can't be read; then those before stay in force.
+    pub(super) async fn replace(&self, config: &Config) -> Result<()> {
+        let current = self.sender.borrow().clone();
+        let before = current.settings.advisories.path.as_ref();
+        let database = match &config.policy.advisories.path {
+            None => None,
+            Some(path) if before == Some(path) => current.database.clone(),
+            Some(path) => {
+                let (path, metrics) = (path.clone(), self.metrics.clone());
+                let opened = tokio::task::spawn_blocking(move || follow(&path, &metrics)).await;
+                let opened = opened.map_err(|e| Error::ended_early("reading the advisories", e))?;
+                Some(opened?)
+            }
+        };
+        let rules = Rules::with(config, database);
+        self.sender.send_replace(Arc::new(rules));
+        Ok(())
+    }
+}
+
+/// Makes the policy anew whenever what it is made of changes.
+async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<Rules>>) {
+    let mut told = HashSet::new();
+    let mut rules = wanted.borrow_and_update().clone();
+    let mut database = rules.database.clone();
+    loop {
+        tell_ends(&rules, &mut told, SystemTime::now());
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                rules = wanted.borrow_and_update().clone();
+                database = rules.database.clone();
+                mirror.enforce(rules.policy());
+                tracing::info!(rules = rules.settings.rules.len(), "the rules of the settings are in force");
+            }
+            () = changed(&mut database) => mirror.enforce(rules.policy()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Waits until there are other advisories; for ever where none are followed.
+async fn changed(database: &mut Option<Followed>) {
+    if let Some(followed) = database {
+        let before = followed.receiver.borrow_and_update().generation;
+        while followed.receiver.changed().await.is_ok() {
+            if followed.receiver.borrow_and_update().generation != before {
+                return;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Says once of each rule that it is about to end, and that it has.
+fn tell_ends(rules: &Rules, told: &mut HashSet<(String, Day, bool)>, now: SystemTime) {
+    for (label, rule) in rules.labelled() {
+        let Some(until) = rule.until else {
+            continue;
+        };
+        let is_over = until.start() <= now;
+        if until.start() <= now + SOON && told.insert((label.clone(), until, is_over)) {
+            match is_over {
+                true => {
+                    tracing::warn!(rule = %label, "a rule of the policy has ended: its `until` is {until}")
+                }
+                false => {
+                    tracing::warn!(rule = %label, "a rule of the policy ends within a week: its `until` is {until}")
+                }
+            }
+        }
+    }
+}
