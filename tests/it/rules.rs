@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    time::{Duration, SystemTime},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::support::{Cargo, Mirror, Package, Upstream, sha256};
+use crate::support::{Cargo, Mirror, Package, Program, Upstream, client, sha256};
 
 /// A moment so many seconds ago, as `pubtime` writes it.
 fn ago(seconds: u64) -> String {
@@ -461,4 +462,136 @@ async fn a_withdrawn_version_and_a_part_of_a_file_pass_the_same_door() {
             "{version}"
         );
     }
+}
+
+/// An advisory in RustSec's format, patched in `patched`.
+fn advisory(id: &str, name: &str, patched: &str, more: &str) -> String {
+    format!(
+        "```toml\n[advisory]\nid = \"{id}\"\npackage = \"{name}\"\ndate = \"2026-01-01\"\n{more}\n[versions]\npatched = [{patched}]\n```\n# Something is wrong\n"
+    )
+}
+
+fn put(database: &Path, id: &str, name: &str, text: &str) {
+    let folder = database.join("crates").join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(format!("{id}.md")), text).expect("a file");
+}
+
+#[tokio::test]
+async fn what_is_known_to_do_harm_is_never_picked_and_other_faults_are_written_down() {
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (database, audit) = (folder.path().join("db"), folder.path().join("audit.jsonl"));
+    let harm = "categories = [\"malicious\"]";
+    let text = advisory("RUSTSEC-2026-0001", "a", "\"<1.2\"", harm);
+    put(&database, "RUSTSEC-2026-0001", "a", &text);
+    let text = advisory("RUSTSEC-2026-0002", "b", "", "");
+    put(&database, "RUSTSEC-2026-0002", "b", &text);
+    put(&database, "RUSTSEC-2026-0003", "b", "broken");
+    let settings = format!("[policy.advisories]\npath = {database:?}\n[audit]\npath = {audit:?}");
+    let mirror = Mirror::of(&upstream).settings(&settings).start().await;
+    let cargo = Cargo::new(&mirror.index_url()).project(&[("a", "1"), ("b", "1")]);
+    cargo.run(&["fetch"]).await.success();
+    assert!(locked(&cargo, "1.1.0"), "{}", cargo.lockfile());
+    cargo
+        .run(&["update", "a", "--precise", "1.2.0"])
+        .await
+        .success();
+    let ran = cargo.run(&["fetch", "--locked"]).await;
+    ran.failure().stderr_contains(
+        "because of RUSTSEC-2026-0001 (malicious, vulnerability): Something is wrong",
+    );
+    assert_eq!(mirror.metric("crate_mirror_policy_warned_total").await, 1.0);
+    // One more is published: in force within fifteen seconds, for what is in memory too.
+    let text = advisory("RUSTSEC-2026-0004", "a", "", harm);
+    put(&database, "RUSTSEC-2026-0004", "a", &text);
+    let path = download("1.1.0");
+    let started = Instant::now();
+    while mirror.get(&path).await.status == 200 {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it isn't in force"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(shown(&mirror, "/index/1/a").await, [""; 0]);
+    mirror.stop().await;
+    let written = fs::read_to_string(&audit).expect("an audit log");
+    assert!(
+        written.contains("\"verdict\":\"allowed\",\"rule\":\"RUSTSEC-2026-0002\""),
+        "{written}"
+    );
+}
+
+/// What is in memory obeys at once; a policy that can't be understood leaves the old one in force, and says so.
+#[tokio::test]
+async fn rules_are_read_again_on_sighup_and_hold_for_what_is_in_memory() {
+    let upstream = upstream().await;
+    let program = Program::serving(&upstream, "[policy]\ncooldown = \"1h\"\n");
+    let mut running = program.start().await;
+    let toml = running.folder().join("mirror.toml");
+    let before = fs::read_to_string(&toml).expect("settings");
+    let get = async |path: &str| client::get(running.addr(), path, &[]).await;
+    for _ in 0..2 {
+        assert_eq!(get(&download("1.1.0")).await.status, 200);
+        assert_eq!(get("/index/1/a").await.status, 200);
+    }
+    let etag = get("/index/1/a")
+        .await
+        .header("etag")
+        .expect("a tag")
+        .to_owned();
+    fs::write(&toml, before.replace("\"1h\"", "\"20d\"")).expect("settings");
+    running.signal("HUP").await;
+    running
+        .logged(|line| line.contains("the rules of the settings are in force"))
+        .await;
+    let get = async |path: &str| client::get(running.addr(), path, &[]).await;
+    assert_eq!(get(&download("1.1.0")).await.status, 403);
+    assert_eq!(get(&download("1.0.0")).await.status, 200);
+    assert_ne!(get("/index/1/a").await.header("etag"), Some(&*etag));
+    fs::write(&toml, before.replace("\"1h\"", "\"soon\"")).expect("settings");
+    running.signal("HUP").await;
+    running
+        .logged(|line| line.contains("stay as they were") && line.contains("policy.cooldown"))
+        .await;
+    let status = client::get(running.addr(), &download("1.1.0"), &[])
+        .await
+        .status;
+    assert_eq!(status, 403, "the rules before hold");
+}
+
+/// Who asks for a thousand dates pushes out other dates, and nothing that is asked for every day.
+#[tokio::test]
+async fn a_scan_of_dates_pushes_out_nothing_that_is_hot() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream)
+        .settings("[memory]\nbudget = \"32MiB\"\n[freshness]\nfresh_for = \"1h\"")
+        .start()
+        .await;
+    for _ in 0..2 {
+        mirror.get("/index/1/a").await;
+        mirror.get(&download("1.0.0")).await;
+    }
+    let entries = mirror.metric("crate_mirror_memory_entries").await;
+    for year in 2000..2026 {
+        for month in 1..=12 {
+            for day in [1, 11, 21] {
+                let path = format!("/at/{year}-{month:02}-{day:02}/index/1/a");
+                assert_eq!(mirror.get(&path).await.status, 200, "{path}");
+            }
+        }
+    }
+    assert_eq!(mirror.metric("crate_mirror_memory_entries").await, entries);
+    let reply = mirror.get(&download("1.0.0")).await;
+    assert_eq!(reply.header("x-cache"), Some("hit"));
+    let of_index = |path: &str| path == upstream.index_path("a");
+    assert_eq!(
+        upstream
+            .requests()
+            .iter()
+            .filter(|s| of_index(&s.path))
+            .count(),
+        1
+    );
 }

@@ -191,11 +191,13 @@ impl CrateService {
         let known = at_hand.as_deref();
         let known = known.and_then(|entry| listed(entry, registry, id));
         let known = known.map(|(_, key)| key);
+        let mut passed = None;
         if let Some(key) = known {
             let pass = door.examine(&key, at_hand.as_deref())?;
             if let Some(file) = source.stored(&key).await? {
                 return Ok(Obtained::stored(file, pass));
             }
+            passed = Some(pass);
         }
         let current = source.current(id, at_hand.as_ref()).await;
         let entry = current.as_ref().ok().map(|found| found.value.clone());
@@ -215,7 +217,10 @@ impl CrateService {
             };
         };
         // Before upstream is asked for it: what may not go out needn't come in.
-        let pass = door.examine(&key, entry.as_deref())?;
+        let pass = match passed.filter(|_| known == Some(key)) {
+            Some(pass) => pass,
+            None => door.examine(&key, entry.as_deref())?,
+        };
         if known != Some(key)
             && let Some(file) = source.stored(&key).await?
         {
