@@ -11,6 +11,8 @@ mod access_checks;
 mod bundle_checks;
 #[path = "connection.rs"]
 mod connection_checks;
+#[path = "policy.rs"]
+mod policy_checks;
 
 use std::{
     io,
@@ -39,6 +41,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub use access_checks::{accepted, authorization, jwt};
 pub use bundle_checks::{bundle, manifest, stored_of};
 pub use connection_checks::connection;
+pub use policy_checks::{decided, policy};
 
 /// Splits `input` at the first `separator`, which may be missing.
 fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {

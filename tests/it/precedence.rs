@@ -236,6 +236,7 @@ fn the_example_files_are_valid() {
         ("minimal.toml", include_str!("../../examples/minimal.toml")),
         ("ci.toml", include_str!("../../examples/ci.toml")),
         ("airgap.toml", include_str!("../../examples/airgap.toml")),
+        ("policy.toml", include_str!("../../examples/policy.toml")),
     ] {
         let parsed = config::parse(toml);
         assert!(parsed.is_ok(), "{name}: {}", parsed.expect_err("refused"));

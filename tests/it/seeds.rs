@@ -122,6 +122,20 @@ fn a_web_token_is_accepted_only_as_it_was_signed() {
 }
 
 #[test]
+fn whatever_rules_say_the_index_offers_what_the_download_hands_out() {
+    all_pass("policy", checks::policy);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/policy");
+    for (seed, denied) in [("cooldown", 2), ("crate", 5)] {
+        let seed = fs::read(folder.join(seed)).expect("a seed");
+        assert_eq!(
+            checks::decided(&seed),
+            Some(denied),
+            "the check gets as far as it should"
+        );
+    }
+}
+
+#[test]
 fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
     all_pass("connection", checks::connection);
 }

@@ -126,7 +126,7 @@ impl Report {
             licenses_unknown: 0,
         };
         for (selected, judgement) in all {
-            let of = Of::of(&selected);
+            let of = Of::selected(&selected);
             match judgement {
                 Ok(judgement) => report.add(of, judgement),
                 Err(e) => report.unknown.push(Unknown {
@@ -218,7 +218,7 @@ impl Report {
 }
 
 impl Of {
-    fn of(selected: &Selected) -> Self {
+    fn selected(selected: &Selected) -> Self {
         Self {
             registry: selected.registry.to_string(),
             name: selected.id.name.to_string(),
