@@ -10,13 +10,20 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     sync::{
+        Mutex,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread,
+    time::{Duration, SystemTime},
 };
 
-use crate_mirror::{app::App, config, domain::Sha256};
+use crate_mirror::{
+    access::{Grant, TokenDigest, TokenName, new_token, token_file},
+    app::App,
+    config,
+    domain::Sha256,
+};
 use http::Request;
 use http_body::Body as _;
 use hyper::client::conn::http2;
@@ -29,6 +36,9 @@ static COUNTED: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     static COUNTS: Cell<bool> = const { Cell::new(false) };
 }
+
+/// What is counted belongs to one test at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn count() {
     if COUNTS.try_with(Cell::get).unwrap_or(false) {
@@ -102,9 +112,10 @@ fn answer_all(mut stream: TcpStream) {
     }
 }
 
-/// A mirror on a thread of its own, whose allocations are counted.
-fn mirror(upstream: SocketAddr) -> SocketAddr {
+/// A mirror on a thread of its own, whose allocations are counted, with these lines more in its settings.
+fn mirror(upstream: SocketAddr, more: &str) -> SocketAddr {
     let (tell, told) = mpsc::channel();
+    let more = more.to_owned();
     thread::spawn(move || {
         COUNTS.set(true);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -113,7 +124,7 @@ fn mirror(upstream: SocketAddr) -> SocketAddr {
         runtime.expect("a runtime").block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let toml = format!(
-                "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {:?}\n[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = \"http://{upstream}/\"\n",
+                "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {:?}\n[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = \"http://{upstream}/\"\n{more}\n",
                 folder.path()
             );
             let app = App::start(config::parse(&toml).expect("settings")).await.expect("a mirror");
@@ -197,7 +208,8 @@ fn http2_allocations(mirror: SocketAddr, path: &str) -> f64 {
 /// Each allocation on this path is paid for by every request of every build.
 #[test]
 fn a_hit_costs_few_allocations() {
-    let mirror = mirror(upstream());
+    let _turn = ONE_AT_A_TIME.lock();
+    let mirror = mirror(upstream(), "");
     let headers = "host: mirror\r\naccept: text/plain\r\nuser-agent: cargo/1.95.0\r\n";
     let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\n{headers}{more}\r\n");
     let index = allocations(mirror, &get("/index/ti/ny/tiny", ""));
@@ -219,4 +231,44 @@ fn a_hit_costs_few_allocations() {
     );
     // A task for each request would be one more.
     assert!(http2 < 3.5, "{http2}");
+}
+
+/// The same where a token has to be shown, as cargo shows it: looking it up asks for no memory at all.
+#[test]
+fn a_token_costs_no_allocation() {
+    let _turn = ONE_AT_A_TIME.lock();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.toml");
+    let token = new_token().expect("random");
+    let grant = Grant {
+        sha256: TokenDigest::of(token.expose()),
+        expires: Some(SystemTime::now() + Duration::from_secs(3600)),
+        registries: Vec::new(),
+    };
+    let added = token_file::change(&path, |tokens| {
+        tokens
+            .tokens
+            .insert(TokenName::parse("ci").expect("a name"), grant);
+        Ok(())
+    });
+    added.expect("written");
+    let mirror = mirror(upstream(), &format!("[access]\ntokens = {path:?}"));
+    let headers = "host: mirror\r\naccept: text/plain\r\nuser-agent: cargo/1.95.0\r\n";
+    let get = |path: &str, form: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\n{headers}authorization: {form}{}\r\n\r\n",
+            token.expose()
+        )
+    };
+    let raw = allocations(mirror, &get("/index/ti/ny/tiny", ""));
+    let bearer = allocations(mirror, &get("/index/ti/ny/tiny", "Bearer "));
+    let download = "/api/v1/crates/tiny/1.0.0/download";
+    let download = allocations(mirror, &get(download, ""));
+    println!(
+        "allocations a request with a token: index {raw}, as Bearer {bearer}, crate {download}"
+    );
+    assert!(
+        raw < 2.5 && bearer < 2.5 && download < 2.5,
+        "{raw} {bearer} {download}"
+    );
 }

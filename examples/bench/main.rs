@@ -27,6 +27,7 @@ mod site;
 mod stampede;
 mod stats;
 mod targets;
+mod tokens;
 mod tools;
 mod wire;
 
@@ -56,7 +57,7 @@ struct Options {
     /// Fewer rows, one round, short runs: under a minute in all.
     #[arg(long)]
     quick: bool,
-    /// Only what has this in its name, such as `stampede`, `TLS`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
+    /// Only what has this in its name, such as `stampede`, `TLS`, `tokens`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// How many rounds; three, or one with `--quick`.
@@ -130,6 +131,7 @@ async fn bench(options: &Options) -> Result<()> {
     println!("{}", report.preamble());
     hits::run(&bench, &recording, &mut report).await?;
     handshakes::run(&bench, &recording, &mut report).await?;
+    tokens::run(&bench, &recording, &mut report).await?;
     real_cargo::run(&bench, &recording, &mut report).await?;
     stampede::run(&bench, &recording, &mut report).await?;
     idle::run(&bench, &mut report).await?;

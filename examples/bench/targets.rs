@@ -8,6 +8,7 @@ use crate::{
     report::Report,
     servers::{Protocol, Server},
     stats::Sample,
+    tokens::TokenCost,
 };
 
 /// What was wanted and what came of it.
@@ -40,6 +41,7 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
     }
     targets.extend(tls(report));
     targets.push(floor(report));
+    targets.extend(report.tokens.iter().map(token));
     targets.extend(warm(report));
     targets.push(cold(report));
     targets.extend(stampedes(report));
@@ -128,6 +130,18 @@ fn floor(report: &Report) -> Target {
         wanted: format!("{LEAST}x of bare hyper"),
         got,
         met: (!all.is_empty()).then_some(below.is_empty()),
+    }
+}
+
+/// What a token costs.
+fn token(cost: &TokenCost) -> Target {
+    const MOST: f64 = 0.5;
+    let (more, noise) = (cost.more().median(), cost.noise().median());
+    Target {
+        what: cost.what.clone(),
+        wanted: format!("at most {MOST} µs of CPU more, beyond the noise of the run"),
+        got: format!("{more:.2} µs, noise {noise:.2} µs"),
+        met: (!cost.token.is_empty()).then_some(more - noise <= MOST),
     }
 }
 

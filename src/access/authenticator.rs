@@ -188,9 +188,6 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests {
-    use std::{hint::black_box, time::Instant};
-
-    use http::{HeaderMap, HeaderValue, header};
     use serde_json::json;
 
     use super::*;
@@ -340,64 +337,5 @@ mod tests {
         let cut = &token[..token.len() - 2];
         assert!(judged(&all, Some(cut), None, 1_000).starts_with("Jwt("));
         assert_eq!(judged(&all, Some("cm_1"), None, 1_000), "Unknown");
-    }
-
-    /// How long it takes for a hit, printed: `cargo test --release --lib a_token_costs -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn a_token_costs_little() {
-        let names: Vec<_> = (0..1_000).map(|n| format!("token-{n}")).collect();
-        let grants: Vec<(&str, Option<u64>, &[&str])> =
-            names.iter().map(|name| (&**name, None, &[][..])).collect();
-        let token = "cm_0123456789abcdef0123456789abcdef0123456789abcdef";
-        let mut tokens = tokens(&grants);
-        let grant = Grant {
-            sha256: TokenDigest::of(token),
-            expires: Some(at(1 << 40)),
-            registries: vec![registry("crates-io")],
-        };
-        tokens
-            .tokens
-            .insert(TokenName::parse("ci").expect("a name"), grant);
-        let signer = Signer::p256();
-        let all = Authenticator::new(tokens, vec![of_keys(&[signer.jwk("k")])], Vec::new());
-        let mut long = claims();
-        long["more"] = json!("x".repeat(600));
-        let web_token = signed(&signer, &json!({"alg": "ES256", "kid": "k"}), &long);
-        let basic = format!(
-            "Basic {}",
-            base64::Engine::encode(
-                &base64::engine::general_purpose::STANDARD,
-                format!("u:{token}")
-            )
-        );
-        for (kind, value) in [("raw", token), ("basic", &basic), ("jwt", &web_token)] {
-            let mut headers = HeaderMap::new();
-            headers.insert(
-                header::AUTHORIZATION,
-                HeaderValue::from_str(value).expect("a value"),
-            );
-            let ask = || {
-                let presented = Presented::of(black_box(&headers));
-                matches!(
-                    all.judge(
-                        presented,
-                        None,
-                        Some(RegistryName::crates_io()),
-                        HERE,
-                        at(1_000)
-                    ),
-                    AccessDecision::Known(_)
-                )
-            };
-            assert!(ask());
-            const ROUNDS: u32 = 1_000_000;
-            let started = Instant::now();
-            for _ in 0..ROUNDS {
-                assert!(black_box(ask()));
-            }
-            let took = started.elapsed() / ROUNDS;
-            println!("{kind}, {} bytes: {took:?} a request", value.len());
-        }
     }
 }
