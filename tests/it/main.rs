@@ -8,6 +8,7 @@ mod bad_frames;
 mod bad_framing;
 mod bad_requests;
 mod bad_tls;
+mod bad_tokens;
 mod bundles;
 mod cargo_commands;
 mod cargo_credentials;
