@@ -237,6 +237,10 @@ fn the_example_files_are_valid() {
         ("ci.toml", include_str!("../../examples/ci.toml")),
         ("airgap.toml", include_str!("../../examples/airgap.toml")),
         ("policy.toml", include_str!("../../examples/policy.toml")),
+        (
+            "corporate.toml",
+            include_str!("../../examples/corporate.toml"),
+        ),
     ] {
         let parsed = config::parse(toml);
         assert!(parsed.is_ok(), "{name}: {}", parsed.expect_err("refused"));
