@@ -18,6 +18,7 @@ use crate::{
     config::policy::{Action, Fallback, Mode, Undated},
     domain::{
         CrateName, CrateVersion, Day, History, IndexFile, License, RegistryName, Sha256, Version,
+        View,
     },
 };
 
@@ -89,8 +90,26 @@ impl Ruling {
     }
 }
 
+impl Policy {
+    /// The rules that matter for one crate, as it is seen in `view` at `now`.
+    pub fn of_crate(
+        &self,
+        registry: RegistryName,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> CrateRules<'_> {
+        let rules = self.rules_of(view);
+        let as_of = match view {
+            View::Usual | View::Named(_) => rules.as_of,
+            View::AsOf(day) => Some(day),
+        };
+        CrateRules::new(self, rules, as_of, registry, name, now)
+    }
+}
+
 impl<'a> CrateRules<'a> {
-    pub(super) fn new(
+    fn new(
         policy: &'a Policy,
         rules: &'a Rules,
         as_of: Option<Day>,

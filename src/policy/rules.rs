@@ -10,7 +10,6 @@ use semver::Version;
 
 use super::{
     advisories::Advisories,
-    crate_rules::CrateRules,
     licenses::{LicenseRules, UnknownLicense},
     validity::RulesVersion,
 };
@@ -133,7 +132,8 @@ impl Policy {
             || !self.advisories.is_empty()
     }
 
-    fn rules_of(&self, view: View) -> &Rules {
+    /// Those that hold in `view`.
+    pub(super) fn rules_of(&self, view: View) -> &Rules {
         match view {
             View::Usual | View::AsOf(_) => &self.usual,
             // Whoever asks for a view that is gone by now gets the usual rules.
@@ -167,22 +167,6 @@ impl Policy {
     /// The names of all views.
     pub fn views(&self) -> impl Iterator<Item = ViewName> {
         self.views.keys().copied()
-    }
-
-    /// The rules that matter for one crate, as it is seen in `view` at `now`.
-    pub fn of_crate(
-        &self,
-        registry: RegistryName,
-        name: CrateName,
-        view: View,
-        now: SystemTime,
-    ) -> CrateRules<'_> {
-        let rules = self.rules_of(view);
-        let as_of = match view {
-            View::Usual | View::Named(_) => rules.as_of,
-            View::AsOf(day) => Some(day),
-        };
-        CrateRules::new(self, rules, as_of, registry, name, now)
     }
 }
 

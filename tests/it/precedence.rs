@@ -105,8 +105,22 @@ async fn a_named_file_is_read_in_place_of_the_usual_one() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
-/// The keys of `[registries.internal.credential]` that would contradict those shown before them.
-const INSTEAD: [&str; 4] = ["header", "env", "command", "ttl"];
+/// Keys that would contradict those shown before them, and the tables they are of.
+const INSTEAD: [(&str, &str); 6] = [
+    ("registries.internal.credential", "header"),
+    ("registries.internal.credential", "env"),
+    ("registries.internal.credential", "command"),
+    ("registries.internal.credential", "ttl"),
+    ("policy.rules", "cooldown"),
+    ("policy.rules", "sha256"),
+];
+
+/// Whether a key would contradict others. `table` is a line that begins with a table's name in brackets.
+fn contradicts(table: &str, key: &str) -> bool {
+    let name = table.trim_start_matches('[');
+    let name = name.split(']').next().unwrap_or_default();
+    INSTEAD.contains(&(name, key))
+}
 
 /// What the comments of mirror.toml turn into when their `#` is removed; the examples too, if they are wanted.
 fn uncommented(with_examples: bool) -> (String, usize) {
@@ -137,11 +151,10 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         ];
         let example = in_example
             || key.is_some_and(|key| has_no_default.contains(&key))
-            || (section == "[audit]" && key == Some("path"))
+            || (matches!(section, "[audit]" | "[policy.advisories]") && key == Some("path"))
             || section == "[tls]";
-        let contradicts = section.starts_with("[registries.internal.credential]")
-            && key.is_some_and(|key| INSTEAD.contains(&key));
-        if commented && is_setting && (with_examples || !example) && !contradicts {
+        let is_instead = key.is_some_and(|key| contradicts(section, key));
+        if commented && is_setting && (with_examples || !example) && !is_instead {
             keys += 1;
             toml.push_str(content);
         } else {
@@ -199,6 +212,7 @@ fn mirror_toml_shows_every_key_there_is() {
     let mut section = "";
     for line in toml.lines() {
         if let Some((name, _)) = line.strip_prefix('[').and_then(|l| l.split_once(']')) {
+            let name = name.trim_start_matches('[');
             section = name;
             // A table within a section is a key of it: `access.jwt.NAME` of `access`, `registries.NAME.credential` of `registries.NAME`.
             let mut parts = name.split('.');
@@ -206,14 +220,15 @@ fn mirror_toml_shows_every_key_there_is() {
                 (Some("registries"), Some(_), Some(inner)) => {
                     name.rsplit_once('.').map(|(outer, _)| (outer, inner))
                 }
-                (Some(outer), Some(inner), Some(_)) => Some((outer, inner)),
+                (Some(outer), Some(inner), Some(_))
+                | (Some(outer @ "policy"), Some(inner), None) => Some((outer, inner)),
                 _ => None,
             };
             if let Some((outer, inner)) = within {
                 shown.entry(outer).or_default().insert(inner.to_owned());
             }
         } else if let Some((key, _)) = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")) {
-            if INSTEAD.contains(&key) {
+            if contradicts(section, key) {
                 shown.entry(section).or_default().insert(key.to_owned());
             }
         } else if let Some((key, _)) = line.split_once(" = ") {
@@ -225,7 +240,11 @@ fn mirror_toml_shows_every_key_there_is() {
     assert_eq!(top, allowed(""));
     shown.remove("registries.crates-io");
     for (section, keys) in shown {
-        assert_eq!(keys, allowed(&format!("[{section}]")), "[{section}]");
+        let table = match section {
+            "policy.rules" => format!("[[{section}]]"),
+            _ => format!("[{section}]"),
+        };
+        assert_eq!(keys, allowed(&table), "{table}");
     }
 }
 

@@ -6,7 +6,10 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{super::say::Lines, Format, mirror, view};
+use super::{
+    super::say::Lines,
+    asked::{Format, mirror, view},
+};
 use crate::{
     config::Config,
     domain::{CrateRequest, License, Selected, View},

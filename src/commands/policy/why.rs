@@ -5,7 +5,10 @@ use std::{process::ExitCode, time::SystemTime};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{super::say::Lines, Format, mirror, view};
+use super::{
+    super::say::Lines,
+    asked::{Format, mirror, view},
+};
 use crate::{
     config::{Config, policy::Mode},
     domain::{CrateId, CrateRequest, View, request::Requirement},
