@@ -105,3 +105,25 @@ async fn cargo_needs_no_token_for_what_is_anonymous() {
     let cargo = Cargo::new(&mirror.index_url()).project(&[("a", "1")]);
     cargo.run(&["build"]).await.success();
 }
+
+/// A source that is no registry of its own has no name for a token: it does where none is needed, and with one in the path.
+#[tokio::test]
+async fn cargo_builds_with_the_other_form_of_a_source_where_it_shows_no_token() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let open = Mirror::of(&upstream).start().await;
+    let guarded = guarded(&upstream, &tokens, "token_in_path = true");
+    let guarded = guarded.start().await;
+    let source = |index: &str| {
+        let cargo = Cargo::unconfigured().config(&format!(
+            "[source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\nregistry = \"sparse+{index}\"\n{PROVIDER}"
+        ));
+        cargo.project(&[("a", "1")]).env("CARGO_NET_RETRY", "0")
+    };
+    let in_path = format!("{}/t/{token}/index/", guarded.url());
+    for index in [open.index_url(), in_path] {
+        source(&index).run(&["build"]).await.success();
+    }
+    let shown = source(&guarded.index_url()).env("CARGO_REGISTRIES_MIRROR_TOKEN", &token);
+    shown.run(&["fetch"]).await.failure();
+}

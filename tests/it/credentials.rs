@@ -369,6 +369,30 @@ async fn a_file_or_a_variable_without_one_is_refused_at_the_start() {
     assert!(!said.contains("two"), "{said}");
 }
 
+/// Where the operator has it no other way it goes, and he is told what that means.
+#[tokio::test]
+async fn one_that_goes_over_plain_http_is_warned_of_at_the_start() {
+    let told = "goes to http://registry.example over plain http";
+    let keys = "[registries.crates-io.credential]\nkind = \"raw\"\nenv = \"CRATES_TOKEN\"\n";
+    for (index, table) in [
+        ("http://registry.example/index/", keys),
+        ("http://me:hunter2@registry.example/index/", ""),
+    ] {
+        let program = Program::serving_with(index, table).env("CRATES_TOKEN", "hunter2");
+        let mut process = program.start().await;
+        let line = process.logged(|line| line.contains(told)).await;
+        assert!(line.contains("WARN") && !line.contains("hunter2"), "{line}");
+    }
+    // Nobody is between this machine and itself.
+    let upstream = registry().start().await;
+    let program = Program::serving_with(&upstream.index_url(), keys);
+    let process = program.env("CRATES_TOKEN", "hunter2").start().await;
+    assert_eq!(get(&process, INDEX).await.status, 200);
+    process.signal("TERM").await;
+    let log = process.ended().await.stderr;
+    assert!(!log.contains("over plain http"), "{log}");
+}
+
 /// A mirror of a mirror: the second one is the upstream of the first.
 #[tokio::test]
 async fn a_mirror_is_the_upstream_of_another_one_with_a_token() {

@@ -245,6 +245,7 @@ async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong(
         &guess,
         &format!("Digest {guess}"),
         &format!("{guess} {guess}"),
+        &format!("{guess}.{guess}.{guess}"),
     ] {
         let said = answers(&process, &pages, &[("authorization", shown), html]).await;
         planted.are_not_in("a page", &said);
@@ -296,6 +297,44 @@ async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong(
     ] {
         assert!(ended.stderr.contains(word), "{word} is not in the log");
     }
+}
+
+/// HTTP/2 is another library's, whose own lines are in the log, too: on the side that shows a token and on the side that is shown it.
+#[tokio::test]
+async fn they_are_in_no_log_of_http2_either() {
+    let (mut planted, tokens, files) = (Planted::new(), TokenFile::new(), TlsFolder::new());
+    let upstream = registry().start().await;
+    let token = tokens.add("branch-office");
+    planted.add("a token", &token);
+    let settings = [tokens.settings(""), files.beside_plain("")].join("\n");
+    let inner = Program::serving(&upstream, &settings);
+    let inner = inner.arg("--log").arg("trace").start().await;
+    let tls = inner.stdout().lines();
+    let mut tls = tls.filter_map(|line| line.strip_prefix("It speaks TLS on https://"));
+    let port = tls.next().and_then(|address| address.rsplit_once(':'));
+    let (_, port) = port.expect("an address");
+    let index = format!("https://localhost:{port}/index/");
+    let trusted = format!("ca_certificates = {:?}", files.authority_path());
+    for keys in ["kind = \"raw\"", "kind = \"basic\"\nuser = \"ci\""] {
+        let table = format!(
+            "proxy = \"none\"\n{trusted}\n{}\ncommand = [\"/bin/echo\", \"{token}\"]",
+            credential("crates-io", keys)
+        );
+        let outer = Program::serving_with(&index, &table);
+        let outer = outer.arg("--log").arg("trace").start().await;
+        for path in [INDEX, CRATE] {
+            let reply = client::get(outer.addr(), &format!("/{path}"), &[]).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        outer.signal("TERM").await;
+        let log = outer.ended().await.stderr;
+        assert!(log.contains("h2::"), "it isn't HTTP/2");
+        planted.are_not_in("the log of who shows it", &log);
+    }
+    inner.signal("TERM").await;
+    let log = inner.ended().await.stderr;
+    assert!(log.contains("h2::"), "it isn't HTTP/2");
+    planted.are_not_in("the log of who is shown it", &log);
 }
 
 /// The search itself: what is planted is found, in the clear and in base64.
