@@ -7,6 +7,8 @@
 
 #[path = "access.rs"]
 mod access_checks;
+#[path = "advisory.rs"]
+mod advisory_checks;
 #[path = "bundle.rs"]
 mod bundle_checks;
 #[path = "connection.rs"]
@@ -39,6 +41,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub use access_checks::{accepted, authorization, jwt};
+pub use advisory_checks::{advisories_in, advisory};
 pub use bundle_checks::{bundle, manifest, stored_of};
 pub use connection_checks::connection;
 pub use policy_checks::{decided, policy};

@@ -4,11 +4,13 @@
 //! can't be read is passed over; a database that can't be read, or has nothing in it any more, leaves what was read before in force.
 
 mod archive;
+mod carry;
 mod database;
 mod file_format;
 mod follow;
 mod gathering;
 mod tree;
 
+pub use carry::{Packed, Placed, pack, place};
 pub use database::Database;
 pub use follow::{Follower, LOOK_EVERY, open};

@@ -116,6 +116,20 @@ pub(super) fn read(root: &Path) -> Result<Gathered> {
     gathering.finish()
 }
 
+/// Shows every file that may be an advisory, and can be read, with its path in the folder.
+pub(super) fn each_file(
+    root: &Path,
+    mut show: impl FnMut(&Path, &[u8]) -> Result<()>,
+) -> Result<()> {
+    visit(root, |file| match file {
+        Ok(file) if file.meta.len() <= LARGEST_FILE => match content(&file.at) {
+            Ok(content) => show(file.below, &content),
+            Err(_) => Ok(()),
+        },
+        Ok(_) | Err(_) => Ok(()),
+    })
+}
+
 /// A file of a database that may be an advisory.
 struct Candidate<'a> {
     /// Its path in the database.

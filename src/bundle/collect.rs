@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    attachment::Attachment,
     baseline::Known,
     entry::{self, BundleEntry, Entries, Records},
     format::MAX_MANIFEST,
@@ -32,6 +33,8 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// Where the registries' indexes are, for the manifest.
     pub indexes: BTreeMap<RegistryName, String>,
+    /// What goes with them, in the first bundle, each kind once.
+    pub attachments: Vec<Attachment>,
 }
 
 /// What goes, in one bundle or in several.
@@ -74,6 +77,7 @@ pub(super) struct BundlePart {
     pub(super) records: u64,
     pub(super) count: u64,
     pub(super) head: Head,
+    pub(super) attachments: Vec<Attachment>,
 }
 
 /// Collects what is stored, good and planned, and not among what the other side is `known` to have; a part of several takes a crate whole, as long as
@@ -96,7 +100,9 @@ pub fn collect(
         indexes: &plan.indexes,
         parts: Vec::new(),
         open: OpenPart::default(),
+        attachments: plan.attachments.clone(),
     };
+    packer.make_room_for_attachments()?;
     let mut survey = Survey {
         store,
         observer,
@@ -185,6 +191,8 @@ struct Packer<'a> {
     indexes: &'a BTreeMap<RegistryName, String>,
     parts: Vec<BundlePart>,
     open: OpenPart,
+    /// What the first part takes along.
+    attachments: Vec<Attachment>,
 }
 
 /// The part that is being filled.
@@ -201,6 +209,20 @@ struct OpenPart {
 }
 
 impl Packer<'_> {
+    /// What is attached takes its room first.
+    fn make_room_for_attachments(&mut self) -> Result<(), CollectError> {
+        self.attachments.sort_by_key(|attachment| attachment.kind);
+        for attachment in &self.attachments {
+            let entry = attachment.listed().entry;
+            self.open.cost += cost(&entry);
+            if self.open.cost > self.room {
+                let BundleEntry { path, size, .. } = entry;
+                return Err(CollectError::EntryTooLarge { path, size });
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, found: &CheckedCrate) -> Result<(), CollectError> {
         let index = found.index.iter();
         let entries = || {
@@ -265,11 +287,15 @@ impl Packer<'_> {
         }
         let index = |name: RegistryName| (name.to_string(), self.indexes.get(&name).cloned());
         let registries = open.registries.into_iter().map(index).collect();
+        let attachments = std::mem::take(&mut self.attachments);
+        let mut head = Head::new(open.created, registries);
+        head.attached = attachments.iter().map(Attachment::listed).collect();
         self.parts.push(BundlePart {
             lines: open.start..end,
             records: open.records,
             count: open.count,
-            head: Head::new(open.created, registries),
+            head,
+            attachments,
         });
     }
 }
@@ -333,6 +359,7 @@ mod tests {
                 indexes: &indexes,
                 parts: Vec::new(),
                 open: OpenPart::default(),
+                attachments: Vec::new(),
             };
             let added = names.iter().try_for_each(|name| packer.add(&found(name)));
             packer.close();

@@ -163,6 +163,7 @@ fn together(store: &Store, contents: &mut Contents) -> Result<(Head, Entries)> {
         // Both are written alike, so that their order is that of time.
         head.created = head.created.max(part.head.created.clone());
         head.registries.extend(part.head.registries.clone());
+        head.attached.extend(part.head.attached.clone());
     }
     let mut all = Entries::new(store.scratch()?);
     let mut last: Option<BundleEntry> = None;

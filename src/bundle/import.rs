@@ -5,6 +5,7 @@ use std::{io::Read, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
+    attachment::{AttachedFile, Attachment},
     entry::{BundleEntry, scratch},
     listed::lists,
     manifest::Head,
@@ -29,6 +30,8 @@ pub struct Imported {
     pub skipped: u64,
     /// The registries in the bundle.
     pub registries: Vec<String>,
+    /// What was attached; of each kind what came last. To be put in place by who knows where that is.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Reads a bundle into `store` at the time `now`; with a `key`, only one that it has signed. What came before something wrong is kept; running it again goes on from
@@ -106,6 +109,21 @@ impl Sink for Import<'_> {
         known.sort_unstable();
         known.dedup();
         (self.observer.total)(bytes);
+        Ok(())
+    }
+
+    fn attached(&mut self, file: &AttachedFile, content: EntryContent<'_>) -> Result<()> {
+        let kind = file
+            .kind()
+            .ok_or_else(|| Error::internal("something unknown is attached"))?;
+        let attachment = Attachment {
+            kind,
+            bytes: content.into_bytes()?,
+            as_of: file.as_of.clone(),
+        };
+        let all = &mut self.done.attachments;
+        all.retain(|other| other.kind != kind);
+        all.push(attachment);
         Ok(())
     }
 

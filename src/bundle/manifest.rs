@@ -13,6 +13,7 @@ use serde::{
 };
 
 use super::{
+    attachment::{self, AttachedFile},
     entry::{BundleEntry, Entries},
     format::{FORMAT, MAX_LINE},
 };
@@ -34,6 +35,9 @@ pub struct Head {
     pub created: Option<String>,
     /// The registries in it, and where their indexes are if whoever wrote it knew.
     pub registries: BTreeMap<String, Option<String>>,
+    /// What comes before the objects and is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attached: Vec<AttachedFile>,
 }
 
 impl Head {
@@ -47,6 +51,7 @@ impl Head {
             // The format of dates ends with the year 9999.
             created: created.filter(|time| is_writable(*time)).map(written),
             registries,
+            attached: Vec::new(),
         }
     }
 
@@ -209,6 +214,7 @@ impl<'de> de::Visitor<'de> for Manifest<'_> {
                 }
                 Field::Created => head.created = map.next_value()?,
                 Field::Registries => head.registries = map.next_value::<RegistryUrls>()?.0,
+                Field::Attached => head.attached = map.next_value::<AttachedList>()?.0,
                 Field::Entries if has_entries => {
                     return Err(de::Error::duplicate_field("entries"));
                 }
@@ -244,10 +250,15 @@ enum Field {
     Format,
     Created,
     Registries,
+    Attached,
     Entries,
     #[serde(other)]
     Other,
 }
+
+/// What is attached, of a kind that is known.
+#[derive(Deserialize)]
+struct AttachedList(#[serde(deserialize_with = "attachment::read_list")] Vec<AttachedFile>);
 
 /// The names of registries, no more than there can be.
 struct RegistryUrls(BTreeMap<String, Option<String>>);

@@ -1,7 +1,7 @@
 //! A bundle: stored objects on their way to a store that no network leads to, as one file.
 //!
-//! It is a tar archive compressed with zstd, which standard tools open: `manifest.json` first, then `manifest.json.minisig` if it is signed, then the
-//! objects under the paths they have in a store, in the manifest's order. That order is: by registry, then by the path of a crate's index file, a
+//! It is a tar archive compressed with zstd, which standard tools open: `manifest.json` first, then `manifest.json.minisig` if it is signed, then what is
+//! attached (`advisories.tar.zst`, `policy.toml`), which the manifest lists before its entries, then the objects under the paths they have in a store, in the manifest's order. That order is: by registry, then by the path of a crate's index file, a
 //! crate's index record before its .crate files. So whoever reads one needs only one crate's index in memory, and two manifests can be compared
 //! side by side without either being held.
 //!
@@ -9,6 +9,7 @@
 //!
 //! Everything here blocks, and takes the same little memory however large the bundle: lists of entries are in scratch files.
 
+mod attachment;
 mod baseline;
 mod collect;
 mod entry;
@@ -25,6 +26,7 @@ mod survey;
 mod tree;
 mod write;
 
+pub use attachment::{AttachedFile, Attachment, AttachmentKind};
 pub use baseline::{Baseline, Known};
 pub use collect::{CollectError, Contents, Plan, collect};
 pub use entry::BundleEntry;

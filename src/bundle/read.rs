@@ -8,6 +8,7 @@ use std::{
 use tar::{Archive, Entries as Members, EntryType};
 
 use super::{
+    attachment::AttachedFile,
     entry::{BundleEntry, Entries, scratch, shown},
     format::{MANIFEST, MAX_MANIFEST, MAX_RECORD, MAX_SIGNATURE, SIGNATURE},
     manifest::{self, Head},
@@ -32,6 +33,12 @@ pub trait Sink {
     /// # Errors
     /// Those of the sink; they end the reading.
     fn begin(&mut self, head: &Head, entries: u64, bytes: u64) -> Result<()>;
+
+    /// Takes what is attached, before the first entry.
+    ///
+    /// # Errors
+    /// Those of the sink and of `content`; they end the reading.
+    fn attached(&mut self, file: &AttachedFile, content: EntryContent<'_>) -> Result<()>;
 
     /// Takes the next entry.
     ///
@@ -167,12 +174,20 @@ pub fn read_archive(
     let head = manifest::parse(again(&file)?, &mut entries)?;
     drop(file);
     sink.begin(&head, entries.count, entries.bytes)?;
-    for entry in entries.read(0..entries.length())? {
-        let entry = entry?;
-        let member = next
+    for file in &head.attached {
+        let entry = &file.entry;
+        let mut member = next
             .take()
             .ok_or_else(|| broken(&entry.path, &"it ends here"))?;
-        pass_on(member, &entry, sink)?;
+        sink.attached(file, member.content(entry)?)?;
+        next = self::next(&mut members, &entry.path)?;
+    }
+    for entry in entries.read(0..entries.length())? {
+        let entry = entry?;
+        let mut member = next
+            .take()
+            .ok_or_else(|| broken(&entry.path, &"it ends here"))?;
+        sink.entry(&entry, &entry.key()?, member.content(&entry)?)?;
         next = self::next(&mut members, &entry.path)?;
     }
     if let Some(member) = next {
@@ -201,6 +216,27 @@ struct Member<'a, R: Read> {
 impl<R: Read> Member<'_, R> {
     fn shown(&self) -> String {
         shown(&String::from_utf8_lossy(&self.path))
+    }
+
+    /// What is in it, if it is what the manifest has here.
+    fn content<'c>(&'c mut self, entry: &'c BundleEntry) -> Result<EntryContent<'c>> {
+        if self.path != entry.path.as_bytes() {
+            return Err(Error::bad_request(format!(
+                "it has {:?} where its manifest has {}",
+                self.shown(),
+                entry.path
+            )));
+        }
+        if self.size != entry.size {
+            return Err(Error::bad_request(format!(
+                "{} has {} bytes, and the manifest says {}",
+                entry.path, self.size, entry.size
+            )));
+        }
+        Ok(EntryContent {
+            data: &mut self.data,
+            entry,
+        })
     }
 }
 
@@ -294,32 +330,6 @@ fn spool_manifest<R: Read>(members: &mut Members<'_, R>, file: &mut File) -> Res
         }
     }
     file.rewind().map_err(scratch)
-}
-
-/// Hands a member to `sink` if it is the one that the manifest has here.
-fn pass_on<R: Read>(
-    mut member: Member<'_, R>,
-    entry: &BundleEntry,
-    sink: &mut impl Sink,
-) -> Result<()> {
-    if member.path != entry.path.as_bytes() {
-        return Err(Error::bad_request(format!(
-            "it has {:?} where its manifest has {}",
-            member.shown(),
-            entry.path
-        )));
-    }
-    if member.size != entry.size {
-        return Err(Error::bad_request(format!(
-            "{} has {} bytes, and the manifest says {}",
-            entry.path, member.size, entry.size
-        )));
-    }
-    let content = EntryContent {
-        data: &mut member.data,
-        entry,
-    };
-    sink.entry(entry, &entry.key()?, content)
 }
 
 /// Reads to the end of the file: a cut off one may lack only what can't be missed, and a checksum of the whole stands at the end.

@@ -49,6 +49,11 @@ pub(super) fn write(
         let length = signature.len() as u64;
         append(&mut archive, SIGNATURE, length, signature.as_bytes())?;
     }
+    for attachment in &part.attachments {
+        let bytes = &attachment.bytes;
+        let path = attachment.kind.path();
+        append(&mut archive, path, bytes.len() as u64, bytes.as_slice())?;
+    }
     let mut records = records.read(part.records)?;
     for entry in entries.read(part.lines.clone())? {
         let entry = entry?;

@@ -4,23 +4,23 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
 
 use super::{
-    bar,
+    attachments, bar,
     interrupt::{self, Completion, Stop},
     say,
 };
 use crate::{
     app,
     bundle::{
-        self, Baseline, CollectError, Contents, ExportedFile, Known, Layout, LeftOut, MAX_MANIFEST,
-        Observer, Output, Plan, Scope, SecretKeyError, SelectedCrates, SigningKey, Tree,
-        Unwritable,
+        self, Attachment, Baseline, CollectError, Contents, ExportedFile, Known, Layout, LeftOut,
+        MAX_MANIFEST, Observer, Output, Plan, Scope, SecretKeyError, SelectedCrates, SigningKey,
+        Tree, Unwritable,
     },
     config::{self, BaseUrl, Config, Flags},
     domain::{RegistryName, request::parse_date},
@@ -56,6 +56,12 @@ pub struct ExportOptions {
     /// Write the manifest alone, for the other side to go on from.
     #[arg(long)]
     manifest_only: bool,
+    /// Carry the database of advisories along (`policy.advisories.path`).
+    #[arg(long)]
+    advisories: bool,
+    /// Carry the rules along (`[policy]` and `[views]`); an import takes them only from a signed bundle, with leave.
+    #[arg(long)]
+    policy: bool,
     /// What to make.
     #[arg(long, value_enum, default_value_t = Format::Bundle)]
     format: Format,
@@ -97,7 +103,7 @@ enum Make {
 /// something can't be read or written.
 pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let job = options.job(&config)?;
+    let job = options.job(flags, &config)?;
     let store = app::existing_store(&config)?;
     let quiet = options.output == Path::new("-");
     match interrupt::blocking(move |stop| work(&store, job, quiet, &stop)).await? {
@@ -119,13 +125,19 @@ fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCod
         say: &|line| progress.suspend(|| say::aside(line)),
         is_over: &|| stop.is_set(),
     };
-    let is_delta = matches!(&job.kind, Make::Bundle(_, since, ..) if !since.is_empty());
+    let may_be_empty = match &job.kind {
+        Make::Bundle(plan, since, ..) => !since.is_empty() || !plan.attachments.is_empty(),
+        Make::Tree(_) => false,
+    };
     let (mut left_out, amount, summary, after) = match job.kind {
         Make::Bundle(plan, since, output, key) => {
             let contents = collected(store, &plan, &since, &observer)?;
             let (left_out, (entries, bytes)) = (contents.left_out, contents.size());
             let written = bundle::export(store, contents, &output, key.as_ref(), &observer)?;
-            let what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
+            let mut what = format!("{entries} entries of {}", ByteSize(bytes).display().iec());
+            for attachment in &plan.attachments {
+                what += &format!(", with {}", attachment.kind);
+            }
             (left_out, entries, what, list(&written))
         }
         Make::Tree(tree) => {
@@ -148,7 +160,7 @@ fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCod
         false => writeln!(std::io::stdout(), "{summary}"),
     };
     // There may be nothing new; that there is nothing at all is hardly what somebody wants to carry.
-    let in_vain = amount == 0 && !is_delta;
+    let in_vain = amount == 0 && !may_be_empty;
     if in_vain {
         say::aside(
             "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?",
@@ -237,7 +249,7 @@ fn said_of(left_out: LeftOut) -> String {
 }
 
 impl ExportOptions {
-    fn job(&self, config: &Config) -> Result<Job> {
+    fn job(&self, flags: &Flags, config: &Config) -> Result<Job> {
         let registry = self.registry(config)?;
         let (scope, strange) = self.scope(config)?;
         if self.format == Format::Bundle {
@@ -249,6 +261,7 @@ impl ExportOptions {
                 registry,
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
+                attachments: self.attachments(flags, config)?,
             };
             let output = self.output()?;
             output.check().map_err(|Unwritable { path, why }| {
@@ -266,6 +279,8 @@ impl ExportOptions {
             ("--split", self.split.is_some()),
             ("--sign", self.sign.is_some()),
             ("--manifest-only", self.manifest_only),
+            ("--advisories", self.advisories),
+            ("--policy", self.policy),
         ];
         if let Some((flag, _)) = bundles_only.iter().find(|(_, said)| *said) {
             return Err(Error::config(format!(
@@ -281,6 +296,23 @@ impl ExportOptions {
             scope,
         });
         Ok(Job { kind, strange })
+    }
+
+    /// What goes beside the crates.
+    fn attachments(&self, flags: &Flags, config: &Config) -> Result<Vec<Attachment>> {
+        if self.manifest_only && (self.advisories || self.policy) {
+            return Err(Error::config(
+                "--manifest-only carries nothing: leave out --advisories and --policy",
+            ));
+        }
+        let mut attachments = Vec::new();
+        if self.advisories {
+            attachments.push(attachments::advisories(config, SystemTime::now())?);
+        }
+        if self.policy {
+            attachments.push(attachments::policy(flags)?);
+        }
+        Ok(attachments)
     }
 
     fn layout(&self) -> Result<Layout> {

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    bar,
+    attachments, bar,
     interrupt::{self, Completion, Stop},
     say,
 };
@@ -39,6 +39,9 @@ pub struct ImportOptions {
     /// Take only what this minisign key has signed: a file, or the key itself.
     #[arg(long, value_name = "PUBKEY")]
     require_signature: Option<String>,
+    /// Also take the rules that a bundle has (`export --policy`), in place of those in `policy.file`: they could loosen what holds here.
+    #[arg(long, requires = "require_signature")]
+    with_policy: bool,
 }
 
 /// Imports one bundle after the other. A running mirror is told, also when one of them is refused half-way or a signal ends it: what came before is
@@ -51,6 +54,9 @@ pub async fn run(flags: &Flags, options: &ImportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let key = options.require_signature.as_deref();
     let key = key.map(public_key).transpose()?;
+    if options.with_policy {
+        attachments::policy_file(&config)?;
+    }
     let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
     let started = Instant::now();
     let (bundles, importing) = (options.bundles.clone(), store.clone());
@@ -69,8 +75,14 @@ pub async fn run(flags: &Flags, options: &ImportOptions) -> Result<ExitCode> {
     let summary = summary(done, started.elapsed());
     let failed = match ended {
         // It may have come to its end all the same. Whoever started it may have stopped reading.
-        Completion::Done((_, Ok(()))) | Completion::Interrupted((_, Ok(()))) => {
+        Completion::Done((done, Ok(()))) | Completion::Interrupted((done, Ok(()))) => {
             let _ = writeln!(io::stdout(), "{summary}");
+            for attachment in &done.attachments {
+                let now = SystemTime::now();
+                let takes_policy = options.with_policy;
+                let said = attachments::place(flags, &config, attachment, takes_policy, now)?;
+                let _ = writeln!(io::stdout(), "{said}");
+            }
             return told.map(|()| ExitCode::SUCCESS);
         }
         Completion::Done((_, Err(wrong))) => {

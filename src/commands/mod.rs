@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod attachments;
 pub mod audit;
 mod bar;
 pub mod check;

@@ -9,7 +9,7 @@ use figment::{
     value::{Dict, Map},
 };
 
-use super::settings::Config;
+use super::{policy_file, settings::Config};
 use crate::error::{Error, Result};
 
 /// The file read when no other is named, if it is there.
@@ -36,6 +36,28 @@ pub struct Flags {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) with the file, the key and what is allowed.
 pub fn load(flags: &Flags) -> Result<Config> {
+    extract(&with_policy_file(said(flags)?)?)
+}
+
+/// The same with this text in place of the file with rules that the settings name.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_with_policy(flags: &Flags, text: &str) -> Result<Config> {
+    policy_file::check(text)?;
+    extract(&said(flags)?.join(Toml::string(text)))
+}
+
+/// The rules that the settings have, as a file with rules; `None` when they have none. What is about this machine, such as paths, isn't in it.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn policy_text(flags: &Flags) -> Result<Option<String>> {
+    policy_file::text_of(&with_policy_file(said(flags)?)?)
+}
+
+/// All that was said, but for what is in the file with rules.
+fn said(flags: &Flags) -> Result<Figment> {
     let mut figment = Figment::new();
     if let Some(file) = file(flags)? {
         figment = figment.merge(Toml::file_exact(file));
@@ -50,6 +72,19 @@ pub fn load(flags: &Flags) -> Result<Config> {
     if flags.offline {
         figment = figment.merge(Serialized::global("offline.enabled", true));
     }
+    Ok(figment)
+}
+
+/// With the rules from the file that is named; what was said elsewhere wins.
+fn with_policy_file(figment: Figment) -> Result<Figment> {
+    let Some(path) = policy_file::named(&figment) else {
+        return Ok(figment);
+    };
+    policy_file::read(&path)?;
+    Ok(figment.join(Toml::file_exact(path)))
+}
+
+fn extract(figment: &Figment) -> Result<Config> {
     let config: Config = figment.extract().map_err(|errors| explain(&errors))?;
     config.complete()
 }

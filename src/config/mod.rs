@@ -6,6 +6,7 @@ pub mod credential;
 mod load;
 mod origins;
 pub mod policy;
+mod policy_file;
 mod registries;
 pub mod sections;
 mod settings;
@@ -13,7 +14,7 @@ pub mod tls;
 pub mod units;
 
 pub use connection::{ClientCertificate, Contact, ProxySetting};
-pub use load::{DEFAULT_FILE, Flags, file, load, parse};
+pub use load::{DEFAULT_FILE, Flags, file, load, load_with_policy, parse, policy_text};
 pub use origins::Origins;
 pub use registries::RegistrySettings;
 pub use settings::Config;

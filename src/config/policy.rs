@@ -23,6 +23,8 @@ type Wait = Span<0, { 10 * 365 * 24 * 3_600_000 }>;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicySettings {
+    /// A file with more of this table and of `[views]`, as bundles carry it.
+    pub file: Option<FilePath>,
     /// Whether what is denied is refused.
     pub mode: Mode,
     /// Whom to ask, for who is refused something.
@@ -46,6 +48,7 @@ pub struct PolicySettings {
 impl Default for PolicySettings {
     fn default() -> Self {
         Self {
+            file: None,
             mode: Mode::default(),
             contact: None,
             default: Fallback::default(),

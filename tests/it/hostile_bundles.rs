@@ -282,7 +282,7 @@ async fn an_index_record_must_be_one_and_of_its_crate() {
 async fn absurd_sizes_are_refused_at_once() {
     let (_store, forged) = a_bundle().await;
     for (at, size) in [
-        (0, (64 << 20) + (16 << 10) + 1),
+        (0, (64 << 20) + (2 << 20) + 1),
         (1, (2u64 << 30) + 1),
         (1, u64::MAX),
     ] {

@@ -13,6 +13,7 @@ mod bundles;
 mod cargo_commands;
 mod cargo_credentials;
 mod cargo_tokens;
+mod carried_rules;
 mod causes;
 mod chaos;
 mod check_lockfiles;

@@ -103,6 +103,27 @@ fn a_manifest_alone_stores_nothing() {
 }
 
 #[test]
+fn an_advisory_is_read_or_said_to_be_none_and_is_of_one_mind() {
+    all_pass("advisory", checks::advisory);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/advisory");
+    for (seed, count) in [
+        ("rustsec", 1),
+        ("unmaintained", 1),
+        ("withdrawn", 0),
+        ("osv", 2),
+        ("malicious_osv", 1),
+        ("deep", 0),
+    ] {
+        let seed = fs::read(folder.join(seed)).expect("a seed");
+        assert_eq!(
+            checks::advisories_in(&seed),
+            count,
+            "the check gets as far as it should"
+        );
+    }
+}
+
+#[test]
 fn what_carries_a_token_is_a_token_or_refused_and_never_logged() {
     all_pass("authorization", checks::authorization);
 }

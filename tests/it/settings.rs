@@ -350,7 +350,7 @@ async fn an_environment_variable_that_is_wrong_is_named() {
             "127.0.0.1:0",
             "listen, public_url",
         ),
-        ("CRATE_MIRROR_NOPE", "x", "server, store"),
+        ("CRATE_MIRROR_NOPE", "x", "server, tls"),
     ] {
         let program = Program::new(&["check"]).env(variable, value);
         program.run().await.refused(&[variable, allowed]);

@@ -1,9 +1,14 @@
 //! The parts of a mirror, tried one by one without serving.
 
-use std::{process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{guards, verdicts::Verdicts};
 use crate::{
+    advisories::Database,
     app,
     config::{self, Config, Flags},
     error::Result,
@@ -29,6 +34,7 @@ pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
     guards::tokens(&config, &mut verdicts);
     guards::keys(&config, &mut verdicts).await;
     guards::audit(&config, &mut verdicts);
+    known_faults(&config, &mut verdicts);
     let metrics = Arc::new(Metrics::new());
     store(&config, &metrics, &mut verdicts)?;
     registries(&config, &metrics, &mut verdicts).await?;
@@ -54,6 +60,41 @@ fn certificate(config: &Config, verdicts: &mut Verdicts) -> Result<()> {
         false => verdicts.failed(line),
     }
     Ok(())
+}
+
+/// The database of advisories, and how old it is.
+fn known_faults(config: &Config, verdicts: &mut Verdicts) {
+    let Some(path) = &config.policy.advisories.path else {
+        return;
+    };
+    let now = SystemTime::now();
+    match Database::read(&path.0, now) {
+        Ok(database) => {
+            let mut line = format!(
+                "advisories {}: {} about {} crates, written {} ago",
+                path.0.display(),
+                database.advisories.len(),
+                database.advisories.crates(),
+                in_words(database.age(now))
+            );
+            match database.unreadable {
+                0 => {}
+                1 => line += "; 1 file can't be read and is passed over",
+                more => line += &format!("; {more} files can't be read and are passed over"),
+            }
+            verdicts.ok(line);
+        }
+        Err(e) => verdicts.failed(e),
+    }
+}
+
+/// A span of time in the largest unit of which it has two.
+fn in_words(span: Duration) -> String {
+    const UNITS: [(u64, &str); 3] = [(24 * 3_600, "days"), (3_600, "hours"), (60, "minutes")];
+    let seconds = span.as_secs();
+    let unit = UNITS.iter().find(|(size, _)| seconds >= 2 * size);
+    let (size, name) = unit.unwrap_or(&(1, "seconds"));
+    format!("{} {name}", seconds / size)
 }
 
 fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) -> Result<()> {
