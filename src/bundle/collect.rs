@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::RegistryName,
     error::{Error, Result},
+    policy::Gate,
     store::Store,
 };
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub indexes: BTreeMap<RegistryName, String>,
     /// What goes with them, in the first bundle, each kind once.
     pub attachments: Vec<Attachment>,
+    /// The rules that keep .crate files out.
+    pub gate: Option<Gate>,
 }
 
 /// What goes, in one bundle or in several.
@@ -107,6 +110,7 @@ pub fn collect(
         store,
         observer,
         registry: plan.registry,
+        gate: plan.gate.as_ref(),
         left_out: LeftOut::default(),
     };
     let mut too_large = None;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Selected, Sha256},
     error::{Error, Result},
+    policy::{Gate, Known},
     store::{Holding, IndexRecord, Object, Store, digest},
 };
 
@@ -27,6 +28,8 @@ pub struct LeftOut {
     pub missing: u64,
     /// .crate files that no stored index lists, because upstream has replaced them or the record is gone: nobody can ask for them.
     pub unlisted: u64,
+    /// .crate files that the rules keep out.
+    pub denied: u64,
 }
 
 impl LeftOut {
@@ -34,6 +37,7 @@ impl LeftOut {
         self.bad += other.bad;
         self.missing += other.missing;
         self.unlisted += other.unlisted;
+        self.denied += other.denied;
     }
 }
 
@@ -65,6 +69,8 @@ pub(super) struct Survey<'a> {
     pub(super) observer: &'a Observer<'a>,
     /// Only this one, if any is said.
     pub(super) registry: Option<RegistryName>,
+    /// The rules, if any are held to.
+    pub(super) gate: Option<&'a Gate>,
     pub(super) left_out: LeftOut,
 }
 
@@ -131,7 +137,15 @@ impl Survey<'_> {
             None => self.listed(&holding, &file),
         };
         let mut crates = Vec::with_capacity(objects.len());
+        let known_of_it = Known {
+            file: &file,
+            history: &record.history,
+            modified_at: record.modified_at,
+        };
         for object in objects {
+            if self.is_denied(object, known_of_it)? {
+                continue;
+            }
             crates.extend(self.crate_file(object, known)?);
         }
         Ok(Some(CheckedCrate {
@@ -279,6 +293,23 @@ impl Survey<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the rules keep a file out, which is said then.
+    fn is_denied(&mut self, object: &Object, known: Known<'_>) -> Result<bool> {
+        let (Some(gate), Key::Crate(key)) = (self.gate, object.key) else {
+            return Ok(false);
+        };
+        let open = || {
+            let opened = self.store.open_object(&object.key)?;
+            Ok::<_, Error>(opened.map(|(file, _)| file))
+        };
+        let denial = gate.denial(&key, known, open)?;
+        if let Some(why) = &denial {
+            self.left_out.denied += 1;
+            (self.observer.say)(&format!("denied   {}: {why}", key.id));
+        }
+        Ok(denial.is_some())
     }
 
     fn bad(&mut self, object: &Object, why: &str) {

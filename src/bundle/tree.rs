@@ -20,7 +20,7 @@ use crate::{
     config::BaseUrl,
     domain::{CrateId, CrateKey, Hasher, Key, RegistryName, Version},
     error::{Error, Result},
-    policy,
+    policy::{self, Gate},
     store::{Store, set_readable, sync_file_system},
 };
 
@@ -44,6 +44,8 @@ pub struct Tree {
     pub registry: RegistryName,
     /// Which crates.
     pub scope: Scope,
+    /// The rules that keep .crate files out.
+    pub gate: Option<Gate>,
 }
 
 /// What was made.
@@ -70,6 +72,7 @@ pub fn plant(store: &Store, tree: &Tree, observer: &Observer<'_>) -> Result<Plan
         store,
         observer,
         registry: Some(tree.registry),
+        gate: tree.gate.as_ref(),
         left_out: LeftOut::default(),
     };
     make(&tree.folder)?;

@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -25,6 +26,8 @@ use crate::{
     config::{self, BaseUrl, Config, Flags},
     domain::{RegistryName, request::parse_date},
     error::{Error, Result},
+    metrics::Metrics,
+    policy::Gate,
     prefetch::{List, Missing},
     store::Store,
 };
@@ -125,6 +128,12 @@ fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCod
         say: &|line| progress.suspend(|| say::aside(line)),
         is_over: &|| stop.is_set(),
     };
+    // What was asked for by name is missed there.
+    let is_selection = match &job.kind {
+        Make::Bundle(Plan { scope, .. }, ..) | Make::Tree(Tree { scope, .. }) => {
+            matches!(scope, Scope::Only(_))
+        }
+    };
     let may_be_empty = match &job.kind {
         Make::Bundle(plan, since, ..) => !since.is_empty() || !plan.attachments.is_empty(),
         Make::Tree(_) => false,
@@ -166,7 +175,8 @@ fn work(store: &Store, job: Job, to_stdout: bool, stop: &Stop) -> Result<ExitCod
             "nothing of what was asked for is stored: what was written is empty; does `store.path` (`--store`) name the right folder?",
         );
     }
-    Ok(match left_out.bad + left_out.missing {
+    let denied = if is_selection { left_out.denied } else { 0 };
+    Ok(match left_out.bad + left_out.missing + denied {
         0 if !in_vain => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
@@ -240,12 +250,19 @@ fn said_of(left_out: LeftOut) -> String {
         ),
         (left_out.missing, "missing"),
         (left_out.unlisted, "crates left out that no index lists"),
+        (left_out.denied, "crates left out that the rules keep out"),
     ] {
         if count > 0 {
             said += &format!(", {count} {what}");
         }
     }
     said
+}
+
+/// The rules as they are now.
+fn gate(config: &Config) -> Result<Gate> {
+    let rules = app::Rules::open(config, &Arc::new(Metrics::new()))?;
+    Ok(Gate::new(rules.policy(), SystemTime::now()))
 }
 
 impl ExportOptions {
@@ -262,6 +279,7 @@ impl ExportOptions {
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
                 attachments: self.attachments(flags, config)?,
+                gate: Some(gate(config)?),
             };
             let output = self.output()?;
             output.check().map_err(|Unwritable { path, why }| {
@@ -294,6 +312,7 @@ impl ExportOptions {
             layout: self.layout()?,
             registry: registry.unwrap_or_else(RegistryName::crates_io),
             scope,
+            gate: Some(gate(config)?),
         });
         Ok(Job { kind, strange })
     }

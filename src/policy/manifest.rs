@@ -3,7 +3,7 @@
 //! The file is a stranger's. What is kept of it is one manifest of at most a megabyte, and it isn't unpacked any further than cargo itself would.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     mem,
 };
 
@@ -88,6 +88,18 @@ pub fn license_in(file: &[u8], id: &CrateId) -> License {
     }
 }
 
+/// The licence of the .crate file whose bytes `file` gives, of which no more are read than it takes. One that can't be read names none. Blocks as long as `file` does.
+pub(super) fn license_from(mut file: impl Read, id: &CrateId) -> License {
+    let mut reader = ManifestReader::new(id);
+    let mut block = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = file.read(&mut block) {
+        if let Some(license) = reader.feed(&block[..read]) {
+            return license.clone();
+        }
+    }
+    reader.finish()
+}
+
 /// The unpacked archive on its way.
 #[derive(Debug)]
 struct Unpacked {
@@ -166,7 +178,7 @@ fn of_manifest(content: &[u8]) -> License {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, repeat};
+    use std::io::repeat;
 
     use flate2::{Compression, write::GzEncoder};
     use proptest::prelude::*;

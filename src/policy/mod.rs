@@ -3,6 +3,7 @@
 pub mod advisories;
 mod crate_rules;
 mod denial;
+mod gate;
 mod licenses;
 mod manifest;
 mod marks;
@@ -13,6 +14,7 @@ mod validity;
 
 pub use crate_rules::{Candidate, CrateRules, Decision, Known, Ruling};
 pub use denial::{Cause, Denial, DenialKind, Since};
+pub use gate::Gate;
 pub use licenses::{LicenseRules, UnknownLicense};
 pub use manifest::{ManifestReader, license_in};
 pub use marks::Marks;

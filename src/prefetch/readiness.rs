@@ -1,11 +1,23 @@
 //! Readiness: can Cargo.lock files be built from a store alone? Nothing here knows of any upstream.
 
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::task::spawn_blocking;
+
 use super::missing::Missing;
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, Key, Selected},
-    error::{Kind, Result},
+    domain::{CrateKey, History, IndexFile, IndexKey, Key, Selected},
+    error::{Error, Kind, Result},
+    policy::{Gate, Known},
     store::{Store, Verification},
 };
+
+/// What is stored of a crate's index.
+struct StoredFile {
+    file: IndexFile,
+    history: Arc<History>,
+    modified_at: SystemTime,
+}
 
 /// How closely .crate files are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +28,7 @@ pub enum CheckDepth {
     Whole,
 }
 
-/// What of `selected` can't be had from `store` without any network, in its order. The store is left as it is.
+/// What of `selected` can't be had from `store` without any network by the rules of `gate`, in its order. The store is left as it is.
 ///
 /// # Errors
 /// [`Kind::Store`] when the storage can't be read.
@@ -24,6 +36,7 @@ pub async fn lacking(
     store: &Store,
     selected: &[Selected],
     depth: CheckDepth,
+    gate: &Gate,
 ) -> Result<Vec<Missing>> {
     let mut by_crate: Vec<_> = selected
         .iter()
@@ -40,7 +53,7 @@ pub async fn lacking(
             None => index_file(store, &index).await?,
         };
         let why = match &file {
-            Ok(file) => lack(store, file, selected, depth).await?,
+            Ok(file) => lack(store, file, selected, depth, gate).await?,
             Err(why) => Some(why.clone()),
         };
         known = Some((index, file));
@@ -52,7 +65,7 @@ pub async fn lacking(
 }
 
 /// The index file under `index`, or why there is none to be used.
-async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<IndexFile, String>> {
+async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<Arc<StoredFile>, String>> {
     let record = match store.peek_index(index).await {
         Ok(Some(record)) => record,
         Ok(None) => return Ok(Err("its index file isn't here".into())),
@@ -65,18 +78,26 @@ async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<IndexFile,
             index.registry
         )));
     }
-    Ok(IndexFile::parse(index.path, record.body).map_err(|e| e.to_string()))
+    let file = IndexFile::parse(index.path, record.body).map_err(|e| e.to_string());
+    Ok(file.map(|file| {
+        Arc::new(StoredFile {
+            file,
+            history: record.history,
+            modified_at: record.modified_at,
+        })
+    }))
 }
 
 /// Why a package that `file` should list can't be had; `None` when it can.
 async fn lack(
     store: &Store,
-    file: &IndexFile,
+    stored: &Arc<StoredFile>,
     selected: &Selected,
     depth: CheckDepth,
+    gate: &Gate,
 ) -> Result<Option<String>> {
     let Selected { registry, id, .. } = selected;
-    let Some(listed) = file.find(id) else {
+    let Some(listed) = stored.file.find(id) else {
         return Ok(Some("the index file here doesn't list it".into()));
     };
     let sha256 = listed.sha256;
@@ -91,7 +112,36 @@ async fn lack(
         id: *id,
         sha256,
     };
-    lack_of_file(store, key, depth).await
+    match lack_of_file(store, key, depth).await? {
+        Some(why) => Ok(Some(why)),
+        None => denial(store, stored, key, gate).await,
+    }
+}
+
+/// Why a file that is here wouldn't be handed out.
+async fn denial(
+    store: &Store,
+    stored: &Arc<StoredFile>,
+    key: CrateKey,
+    gate: &Gate,
+) -> Result<Option<String>> {
+    let (store, stored, gate) = (store.clone(), stored.clone(), gate.clone());
+    // Where licences matter, the file is unpacked.
+    let asked = spawn_blocking(move || {
+        let known = Known {
+            file: &stored.file,
+            history: &stored.history,
+            modified_at: stored.modified_at,
+        };
+        let open = || {
+            let opened = store.open_object(&Key::Crate(key))?;
+            Ok::<_, Error>(opened.map(|(file, _)| file))
+        };
+        gate.denial(&key, known, open)
+    });
+    asked
+        .await
+        .map_err(|e| Error::ended_early("asking the rules", e))?
 }
 
 async fn lack_of_file(store: &Store, key: CrateKey, depth: CheckDepth) -> Result<Option<String>> {

@@ -234,7 +234,9 @@ async fn of_several_parts_the_first_carries_them() {
     ];
     let (_upstream, store) = filled(packages).await;
     let desk = Desk::new();
-    carry(store.path(), &desk, &settings(&desk), &["--split", "1MiB"])
+    // What waits isn't carried.
+    let settings = settings(&desk).replace("cooldown = \"3d\"\n", "");
+    carry(store.path(), &desk, &settings, &["--split", "1MiB"])
         .await
         .code(0);
     let first = carried(&desk.file("b.1.tar.zst"));
@@ -318,4 +320,107 @@ async fn what_is_attached_cannot_lie() {
     .expect("a bundle");
     let ran = command(&["import", &desk.name("good.tar.zst")], to.path(), "").await;
     ran.code(0).stdout_contains("left out");
+}
+
+/// Two versions of a crate are stored, and by these settings only the first of them may be had.
+const DENIED: &str = "[[policy.rules]]\nname = \"not this\"\ncrates = [\"alpha\"]\nversions = \"=1.1.0\"\naction = \"deny\"\nreason = \"it is bad\"\n";
+
+async fn two_versions(desk: &Desk) -> (crate::support::Upstream, tempfile::TempDir) {
+    let lock = |version: &str| {
+        format!(
+            "version = 4\n[[package]]\nname = \"alpha\"\nversion = \"{version}\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+        )
+    };
+    for (folder, version) in [("good", "1.0.0"), ("bad", "1.1.0")] {
+        fs::create_dir(desk.file(folder)).expect("a folder");
+        let path = desk.file(&format!("{folder}/Cargo.lock"));
+        fs::write(path, lock(version)).expect("a Cargo.lock");
+    }
+    filled(vec![
+        Package::new("alpha", "1.0.0"),
+        Package::new("alpha", "1.1.0"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn what_the_rules_keep_out_is_not_carried_and_that_is_said() {
+    let desk = Desk::new();
+    let (_upstream, store) = two_versions(&desk).await;
+    let bundle = desk.name("b.tar.zst");
+    let ran = command(&["export", "-o", &bundle], store.path(), DENIED).await;
+    ran.code(0)
+        .stdout_contains("1 crates left out that the rules keep out")
+        .stderr_contains("denied   alpha 1.1.0")
+        .stderr_contains("it is bad");
+    let carried = carried(Path::new(&bundle));
+    assert_eq!(carried.len(), 2, "{carried:?}");
+    assert!(carried[1].contains("/1.0.0."), "{carried:?}");
+    // Only tried out, they keep nothing out.
+    let report = format!("[policy]\nmode = \"report\"\n{DENIED}");
+    command(&["export", "-o", &bundle], store.path(), &report)
+        .await
+        .code(0)
+        .stdout_contains("3 entries");
+    // What is asked for by name is missed.
+    let bad = desk.name("bad");
+    let ran = command(&["export", "-o", &bundle, &bad], store.path(), DENIED).await;
+    ran.code(1).stderr_contains("it is bad");
+    let folder = desk.name("registry");
+    let ran = command(
+        &["export", "--format", "local-registry", "-o", &folder],
+        store.path(),
+        DENIED,
+    )
+    .await;
+    ran.code(0)
+        .stdout_contains("1 crates left out that the rules keep out");
+    assert!(!desk.file("registry/alpha-1.1.0.crate").exists());
+    assert!(desk.file("registry/alpha-1.0.0.crate").exists());
+}
+
+#[tokio::test]
+async fn a_licence_keeps_a_stored_crate_out_too() {
+    let desk = Desk::new();
+    let (_upstream, store) = two_versions(&desk).await;
+    let settings = "[policy.licenses]\nallow = [\"MIT\"]\nunknown = \"deny\"\n";
+    let bundle = desk.name("b.tar.zst");
+    let ran = command(&["export", "-o", &bundle], store.path(), settings).await;
+    ran.code(0).stdout_contains("2 crates left out");
+    let good = desk.name("good");
+    let ran = command(&["check", &good], store.path(), settings).await;
+    ran.code(1).stdout_contains("licence");
+}
+
+#[tokio::test]
+async fn a_check_of_lockfiles_says_what_the_rules_refuse() {
+    let desk = Desk::new();
+    let (_upstream, store) = two_versions(&desk).await;
+    let (good, bad) = (desk.name("good"), desk.name("bad"));
+    command(&["check", &good], store.path(), DENIED)
+        .await
+        .code(0);
+    command(&["check", &bad], store.path(), DENIED)
+        .await
+        .code(1)
+        .stdout_contains("alpha@1.1.0")
+        .stdout_contains("it is bad");
+    command(&["check", &bad], store.path(), "").await.code(0);
+}
+
+#[tokio::test]
+async fn a_prefetch_says_what_the_rules_refuse_and_does_not_fetch_it() {
+    let desk = Desk::new();
+    let (upstream, _store) = two_versions(&desk).await;
+    let to = tempfile::tempdir().expect("a folder");
+    let settings = format!(
+        "{DENIED}[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let (good, bad) = (desk.name("good"), desk.name("bad"));
+    let ran = command(&["prefetch", &good, &bad], to.path(), &settings).await;
+    ran.code(1).stdout_contains("it is bad");
+    let stored = crate::support::bundle::objects(to.path());
+    let crates = stored.keys().filter(|path| path.ends_with(".crate"));
+    assert_eq!(crates.count(), 1, "{:?}", stored.keys());
 }

@@ -5,7 +5,7 @@ mod guards;
 mod parts;
 mod verdicts;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc, time::SystemTime};
 
 use clap::Args;
 
@@ -15,6 +15,8 @@ use crate::{
     app,
     config::{self, Flags},
     error::{Error, Result},
+    metrics::Metrics,
+    policy::Gate,
     prefetch::{
         Aside, List, Missing,
         readiness::{CheckDepth, lacking},
@@ -66,7 +68,9 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
         false => CheckDepth::Glance,
     };
     let (selected, aside) = list.selected(config.origins());
-    let missing = lacking(&store, &selected, depth).await?;
+    let rules = app::Rules::open(&config, &Arc::new(Metrics::new()))?;
+    let gate = Gate::new(rules.policy(), SystemTime::now());
+    let missing = lacking(&store, &selected, depth, &gate).await?;
     tell(selected.len(), &missing, &aside);
     let all_ours = aside.strange.is_empty() && aside.named.is_empty();
     Ok(match missing.is_empty() && all_ours {
