@@ -15,6 +15,8 @@ mod bundle_checks;
 mod connection_checks;
 #[path = "policy.rs"]
 mod policy_checks;
+#[path = "tls.rs"]
+mod tls_checks;
 
 use std::{
     io,
@@ -45,6 +47,7 @@ pub use advisory_checks::{advisories_in, advisory};
 pub use bundle_checks::{bundle, manifest, stored_of};
 pub use connection_checks::connection;
 pub use policy_checks::{decided, policy};
+pub use tls_checks::certificate;
 
 /// Splits `input` at the first `separator`, which may be missing.
 fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {

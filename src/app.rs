@@ -235,6 +235,11 @@ impl Doors {
                 base_url: public_url.unwrap_or_else(|| format!("http://{}", reachable(address))),
             });
         };
+        if config.tls.client_ca.is_some() && !config.access.is_restricted() {
+            tracing::warn!(
+                "`tls.client_ca` only says who asks: everybody may, because neither `access.tokens` nor a table [access.jwt.NAME] says otherwise"
+            );
+        }
         followed.push(tls.follower.looks());
         tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follower.run()));
         let acceptor = Acceptor::Tls(tls.settings);

@@ -157,6 +157,11 @@ fn whatever_rules_say_the_index_offers_what_the_download_hands_out() {
 }
 
 #[test]
+fn whatever_a_client_shows_as_its_certificate_its_holder_can_be_logged() {
+    all_pass("certificate", checks::certificate);
+}
+
+#[test]
 fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
     all_pass("connection", checks::connection);
 }
