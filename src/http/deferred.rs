@@ -46,7 +46,7 @@ impl Deferred {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
             Self::Index(registry, view, name, negotiated) => Box::pin(async move {
-                let found = survived(mirror.index_in(&registry, name, view, now)).await;
+                let found = survived(mirror.index_in(&registry, name, &view, now)).await;
                 let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
             }),

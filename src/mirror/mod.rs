@@ -214,7 +214,7 @@ impl Mirror {
         name: CrateName,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
-        let view = View::Usual;
+        let view = &View::Usual;
         self.0.index.get(registry, name, view, now, Trigger::Client)
     }
 
@@ -226,7 +226,7 @@ impl Mirror {
         &self,
         registry: &Registry,
         name: CrateName,
-        view: View,
+        view: &View,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
         self.0.index.get(registry, name, view, now, Trigger::Client)
@@ -242,7 +242,7 @@ impl Mirror {
         name: CrateName,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
-        let view = View::Usual;
+        let view = &View::Usual;
         let trigger = Trigger::NoReadAhead;
         self.0.index.get(registry, name, view, now, trigger)
     }

@@ -181,7 +181,7 @@ impl CrateService {
     ) -> Result<Arc<IndexEntry>> {
         let found = self
             .index
-            .get(registry, name, View::Usual, now, Trigger::NoReadAhead)
+            .get(registry, name, &View::Usual, now, Trigger::NoReadAhead)
             .await?;
         Ok(found.value)
     }

@@ -105,16 +105,16 @@ impl IndexService {
         &self,
         registry: &Registry,
         name: CrateName,
-        view: View,
+        view: &View,
         now: SystemTime,
         trigger: Trigger,
     ) -> Result<IndexFound> {
-        if let Some(found) = self.get_at_once(registry, name, view, now) {
+        if let Some(found) = self.get_at_once(registry, name, *view, now) {
             return found;
         }
         let key = IndexKey::new(registry.name(), name);
         // Before upstream is asked for it: what may not go out needn't come in.
-        denied(&self.shared, &key, name, view, now)?;
+        denied(&self.shared, &key, name, *view, now)?;
         let deadline = Instant::now() + ANSWER_WITHIN;
         let found = match registry {
             Registry::Online(upstream) => {
@@ -133,7 +133,10 @@ impl IndexService {
         let Found { value, outcome } = self.given(&key, found)?;
         let value = match view {
             View::Usual => value,
-            View::Named(_) | View::AsOf(_) => self.views.of(key, view, value, now).await?,
+            // Boxed: whoever waits for upstream would have to hold all that it takes.
+            View::Named(_) | View::AsOf(_) => {
+                Box::pin(self.views.of(key, *view, value, now)).await?
+            }
         };
         Ok(Found { value, outcome })
     }
@@ -418,7 +421,7 @@ mod tests {
             "it is to be made anew"
         );
         let after = service
-            .get(&registry, tiny, View::Usual, then, Trigger::Client)
+            .get(&registry, tiny, &View::Usual, then, Trigger::Client)
             .await;
         let after = after.expect("an entry");
         assert_eq!(after.outcome, Outcome::Hit, "upstream wasn't asked");
