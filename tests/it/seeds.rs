@@ -123,6 +123,62 @@ fn an_advisory_is_read_or_said_to_be_none_and_is_of_one_mind() {
     }
 }
 
+/// The same for what is nearly one of the seeds.
+#[test]
+fn what_is_nearly_an_advisory_is_read_or_said_to_be_none() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/advisory");
+    let seeds = fs::read_dir(folder).expect("a folder of seeds").flatten();
+    let seeds: Vec<_> = seeds
+        .map(|seed| fs::read(seed.path()).expect("a seed"))
+        .collect();
+    let word = select(vec![
+        "0",
+        "9",
+        "\"",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ".",
+        "-",
+        "+",
+        "/",
+        ":",
+        "\n",
+        "null",
+        " AND ",
+        " WITH ",
+        "(",
+        ")",
+        ">=",
+        "^",
+        "*",
+        "18446744073709551615",
+        "CVSS:4.0/",
+        "\u{202e}",
+    ]);
+    let change = prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| (at, at, vec![byte])),
+        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| (from, to, Vec::new())),
+        (any::<Index>(), word).prop_map(|(at, more)| (at, at, more.into())),
+    ];
+    let changed = (select(seeds), vec(change, 1..5));
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&changed, |(mut input, changes)| {
+        for (from, to, more) in changes {
+            let (from, to) = (from.index(input.len() + 1), to.index(input.len() + 1));
+            input.splice(from.min(to)..from.max(to), more);
+        }
+        checks::advisory(&input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
 #[test]
 fn what_carries_a_token_is_a_token_or_refused_and_never_logged() {
     all_pass("authorization", checks::authorization);
