@@ -152,6 +152,7 @@ fn uncommented(with_examples: bool) -> (String, usize) {
         let example = in_example
             || key.is_some_and(|key| has_no_default.contains(&key))
             || (matches!(section, "[audit]" | "[policy.advisories]") && key == Some("path"))
+            || (section == "[policy]" && key == Some("file"))
             || section == "[tls]";
         let is_instead = key.is_some_and(|key| contradicts(section, key));
         if commented && is_setting && (with_examples || !example) && !is_instead {
