@@ -33,11 +33,7 @@ impl Record {
 
     /// Writes it with a header whose own checksum is right.
     pub fn write(&self, path: &Path) {
-        let fields = HEADER_FIELDS.iter().filter_map(|field| {
-            let value = self.header.get(field)?;
-            Some(format!("{field:?}:{value}"))
-        });
-        let fields = fields.collect::<Vec<_>>().join(",");
+        let fields = in_order(&self.header, &HEADER_FIELDS);
         let own = sha256(format!("{{{fields}}}").as_bytes());
         let header = format!("{{{fields},\"header_sha256\":\"{own}\"}}\n");
         fs::write(path, [header.as_bytes(), &self.body].concat()).expect("write a record");
@@ -45,7 +41,7 @@ impl Record {
 }
 
 /// What a header's own checksum is of, in this order.
-const HEADER_FIELDS: [&str; 8] = [
+const HEADER_FIELDS: [&str; 9] = [
     "format",
     "sha256",
     "length",
@@ -54,7 +50,26 @@ const HEADER_FIELDS: [&str; 8] = [
     "fetched_at",
     "checked_at",
     "gone",
+    "remembered",
 ];
+/// The same of what is remembered of a version.
+const REMEMBERED_FIELDS: [&str; 3] = ["version", "first_seen", "sha256"];
+
+/// The fields of an object as JSON, without its braces.
+fn in_order(object: &Value, names: &[&str]) -> String {
+    let fields = names.iter().filter_map(|name| {
+        let value = match object.get(name)? {
+            Value::Array(all) => {
+                let all = all.iter();
+                let all = all.map(|one| format!("{{{}}}", in_order(one, &REMEMBERED_FIELDS)));
+                format!("[{}]", all.collect::<Vec<_>>().join(","))
+            }
+            value => value.to_string(),
+        };
+        Some(format!("{name:?}:{value}"))
+    });
+    fields.collect::<Vec<_>>().join(",")
+}
 
 impl Mirror {
     /// The file of a crate's index record.
