@@ -68,7 +68,9 @@ async fn turned_away(client: IpAddr, why: Failed) {
     tracing::debug!(%client, "a connection did not come about: {why}");
     match why {
         Failed::Plain(socket) => linger::refuse(socket, &refusal::wants_tls()).await,
-        Failed::Otherwise(..) => {}
+        // With bytes of the client unread, the alert that says why would be lost.
+        Failed::Otherwise(_, _, Some(socket)) => linger::close(socket).await,
+        Failed::Otherwise(_, _, None) => {}
     }
 }
 

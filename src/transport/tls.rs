@@ -5,7 +5,10 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
@@ -57,8 +60,8 @@ impl fmt::Debug for TlsInUse {
 pub(super) enum Failed {
     /// The client speaks plain HTTP. This is its socket, of which nothing has been read.
     Plain(TcpStream),
-    /// Something else.
-    Otherwise(TlsHandshake, io::Error),
+    /// Something else. On the socket, if it is there still, the client may be told why.
+    Otherwise(TlsHandshake, io::Error, Option<TcpStream>),
 }
 
 impl Failed {
@@ -66,17 +69,15 @@ impl Failed {
     pub(super) fn counted(&self) -> TlsHandshake {
         match self {
             Self::Plain(_) => TlsHandshake::Plain,
-            Self::Otherwise(what, _) => *what,
+            Self::Otherwise(what, _, _) => *what,
         }
     }
 
     fn by(what: TlsHandshake, why: &'static str) -> Self {
-        Self::Otherwise(what, io::Error::other(why))
+        Self::Otherwise(what, io::Error::other(why), None)
     }
-}
 
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
+    fn with(error: io::Error, socket: Option<TcpStream>) -> Self {
         let by_tls = error.get_ref().and_then(|e| e.downcast_ref());
         let what = match by_tls {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
@@ -87,7 +88,13 @@ impl From<io::Error> for Failed {
             None if error.kind() == io::ErrorKind::InvalidData => TlsHandshake::Protocol,
             None => TlsHandshake::Gone,
         };
-        Self::Otherwise(what, error)
+        Self::Otherwise(what, error, socket)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::with(error, None)
     }
 }
 
@@ -95,7 +102,7 @@ impl Display for Failed {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(_) => f.write_str("the client speaks plain HTTP"),
-            Self::Otherwise(_, error) => error.fmt(f),
+            Self::Otherwise(_, error, _) => error.fmt(f),
         }
     }
 }
@@ -140,11 +147,15 @@ async fn shake(
         return Err(Failed::Plain(socket));
     }
     let at_once = |session: &mut ServerConnection| session.set_buffer_limit(Some(AT_ONCE));
-    let mut accept = TlsAcceptor::from(config).accept_with(TlsSocket::new(socket), at_once);
+    let came = Arc::new(AtomicUsize::new(0));
+    let socket = TlsSocket::new(socket, came.clone());
+    let accept = TlsAcceptor::from(config).accept_with(socket, at_once);
+    let mut accept = accept.into_fallible();
     poll_fn(|context| {
-        let polled = Pin::new(&mut accept).poll(context)?;
+        let polled = Pin::new(&mut accept).poll(context);
+        let polled = polled.map_err(|(error, socket)| Failed::with(error, Some(socket.stream)))?;
         if polled.is_pending() {
-            let came = accept.get_ref().map_or(0, |socket| socket.came);
+            let came = came.load(Ordering::Relaxed);
             if !memory.settles(1, 0, came) {
                 let why = "there is no memory for what the client sends";
                 return Poll::Ready(Err(Failed::by(TlsHandshake::NoMemory, why)));
@@ -282,8 +293,8 @@ impl AsyncWrite for TlsStream {
 /// The socket below TLS. It counts what passes.
 pub(super) struct TlsSocket {
     stream: TcpStream,
-    /// Bytes that have come.
-    came: usize,
+    /// Bytes that have come. Shared with who waits for the handshake.
+    came: Arc<AtomicUsize>,
     /// How many may.
     most: usize,
     records: Records,
@@ -292,10 +303,10 @@ pub(super) struct TlsSocket {
 }
 
 impl TlsSocket {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, came: Arc<AtomicUsize>) -> Self {
         Self {
             stream,
-            came: 0,
+            came,
             most: HANDSHAKE_MOST,
             records: Records::default(),
             sent: 0,
@@ -316,14 +327,14 @@ impl AsyncRead for TlsSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.came > self.most {
+        if self.came.load(Ordering::Relaxed) > self.most {
             let why = "the client sent more than 32 KB";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let bytes = &buffer.filled()[before..];
-        self.came = self.came.saturating_add(bytes.len());
+        self.came.fetch_add(bytes.len(), Ordering::Relaxed);
         self.records.see(bytes);
         Poll::Ready(Ok(()))
     }

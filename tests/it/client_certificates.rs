@@ -148,6 +148,20 @@ async fn a_certificate_that_is_no_good_is_refused_at_the_handshake() {
     assert_eq!(get(&mirror, &all.client("a"), INDEX).await.status, 200);
 }
 
+/// In TLS 1.3 a client has sent its request by then. With that unread the system reset the connection, and the alert was lost now and then.
+#[tokio::test]
+async fn who_is_refused_is_told_so_by_an_alert_every_time() {
+    let all = Guarded::new().await;
+    let mirror = all.mirror().start().await;
+    let stranger = Authority::new("strangers").issue(&Subject::client("a"));
+    let client = all.files.client_with(&stranger);
+    for _ in 0..50 {
+        let refused = client.try_get(mirror.tls_addr(), INDEX, &[]).await;
+        let why = refused.map(|reply| reply.status).expect_err("refused");
+        assert!(why.to_string().contains("alert"), "{why}");
+    }
+}
+
 /// Metrics want a token, too.
 async fn mirror_metric(all: &Guarded, mirror: &Mirror, start: &str) -> f64 {
     let text = get(mirror, &all.client("metrics"), "/metrics").await.text();
