@@ -158,6 +158,8 @@ pub struct Metrics {
     policy_denied: IntCounterVec,
     policy_would_deny: IntCounterVec,
     policy_warned: IntCounterVec,
+    /// Versions in index files in memory that wait until they are old enough.
+    pub policy_waiting: IntGauge,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
@@ -300,6 +302,10 @@ impl Metrics {
                 "crate_mirror_policy_warned_total",
                 "Crates that were handed out although advisories are known about them (policy.advisories.warn)",
                 &["registry"],
+            )?,
+            policy_waiting: gauge(
+                "crate_mirror_policy_versions_waiting",
+                "Versions in index files in memory that can't be picked yet because of policy.cooldown",
             )?,
             served_bytes: counter(
                 "crate_mirror_served_bytes_total",

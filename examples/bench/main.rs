@@ -22,6 +22,7 @@ mod real_cargo;
 mod record;
 mod report;
 mod rows;
+mod rules;
 mod servers;
 mod site;
 mod stampede;
@@ -30,6 +31,10 @@ mod targets;
 mod tokens;
 mod tools;
 mod wire;
+
+#[path = "../../tests/it/support/advisory_db.rs"]
+#[expect(dead_code, reason = "the tests ask more of it")]
+mod advisory_db;
 
 use std::{
     net::SocketAddr,
@@ -57,7 +62,7 @@ struct Options {
     /// Fewer rows, one round, short runs: under a minute in all.
     #[arg(long)]
     quick: bool,
-    /// Only what has this in its name, such as `stampede`, `TLS`, `tokens`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
+    /// Only what has this in its name, such as `stampede`, `TLS`, `tokens`, `rules`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// How many rounds; three, or one with `--quick`.
@@ -132,6 +137,7 @@ async fn bench(options: &Options) -> Result<()> {
     hits::run(&bench, &recording, &mut report).await?;
     handshakes::run(&bench, &recording, &mut report).await?;
     tokens::run(&bench, &recording, &mut report).await?;
+    rules::run(&bench, &recording, &mut report).await?;
     real_cargo::run(&bench, &recording, &mut report).await?;
     stampede::run(&bench, &recording, &mut report).await?;
     idle::run(&bench, &mut report).await?;

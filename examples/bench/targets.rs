@@ -6,6 +6,7 @@ use crate::{
     hits::Hit,
     real_cargo::{Cache, Verb, Way},
     report::Report,
+    rules::RulesCost,
     servers::{Protocol, Server},
     stats::Sample,
     tokens::TokenCost,
@@ -42,6 +43,7 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
     targets.extend(tls(report));
     targets.push(floor(report));
     targets.extend(report.tokens.iter().map(token));
+    targets.extend(report.rules.iter().map(rules));
     targets.extend(warm(report));
     targets.push(cold(report));
     targets.extend(stampedes(report));
@@ -142,6 +144,18 @@ fn token(cost: &TokenCost) -> Target {
         wanted: format!("at most {MOST} µs of CPU more, beyond the noise of the run"),
         got: format!("{more:.2} µs, noise {noise:.2} µs"),
         met: (!cost.token.is_empty()).then_some(more - noise <= MOST),
+    }
+}
+
+/// What rules cost.
+fn rules(cost: &RulesCost) -> Target {
+    const MOST: f64 = 3.0;
+    let (more, noise) = (cost.more().median(), cost.noise().median());
+    Target {
+        what: cost.what.clone(),
+        wanted: format!("at most {MOST} % of CPU more, beyond the noise of the run"),
+        got: format!("{more:.1} %, noise {noise:.1} %"),
+        met: (!cost.with.is_empty()).then_some(more - noise <= MOST),
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
             &recording.small,
             what,
             protocol,
-            &header,
+            &[header],
             [&open, &guarded],
         );
         report.tokens.push(cost.await?);
@@ -90,12 +90,13 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
     Ok(())
 }
 
-async fn measure(
+/// Asks the first of two mirrors, the second with headers of its `own`, and the first again, turn after turn.
+pub(crate) async fn measure(
     bench: &Bench,
     path: &str,
     what: String,
     protocol: Protocol,
-    header: &str,
+    own: &[String],
     [open, guarded]: [&Child; 2],
 ) -> Result<TokenCost> {
     let mut cost = TokenCost {
@@ -104,7 +105,6 @@ async fn measure(
         again: Sample::default(),
         token: Sample::default(),
     };
-    let own = [header.to_owned()];
     // Differences of a few hundredths want more turns than ratios do.
     for turn in 1..=bench.rounds * bench.pace.pick(4, 1) {
         eprintln!("turn {turn}: {}", cost.what);
@@ -120,13 +120,14 @@ async fn measure(
             Ok::<_, String>(shoot(bench, &aim).await?.map(|shot| shot.cpu_us))
         };
         cost.open.0.extend(cpu(open, &[]).await?);
-        cost.token.0.extend(cpu(guarded, &own).await?);
+        cost.token.0.extend(cpu(guarded, own).await?);
         cost.again.0.extend(cpu(open, &[]).await?);
     }
     Ok(cost)
 }
 
-fn folder(bench: &Bench, name: &str) -> Result<std::path::PathBuf> {
+/// A folder of this run's.
+pub(crate) fn folder(bench: &Bench, name: &str) -> Result<std::path::PathBuf> {
     let folder = bench.folder.path().join(name);
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     Ok(folder)

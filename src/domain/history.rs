@@ -8,15 +8,14 @@ use super::{checksum::Sha256, index_file::IndexFile, version::CrateVersion};
 /// of few.
 const MOST: usize = 4_000;
 
-/// What is remembered of a crate's versions: since when there are those that upstream dates not, and what the content was of those that vanished or came
-/// back changed. Of most crates there is nothing to remember.
+/// What is remembered of a crate's versions: since when there are those that upstream doesn't date, and what those were that vanished or came back changed. Of most crates there is nothing to remember.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History(BTreeMap<Box<str>, Remembered>);
 
 /// What is remembered of one version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// When it was first seen here; for versions that upstream gives no date.
+    /// When it was first seen here, of versions that upstream gives no date; of those that vanished, when they were published, if it gave one.
     pub first_seen: Option<SystemTime>,
     /// What its content was before it vanished or changed.
     pub sha256: Option<Sha256>,
@@ -134,9 +133,9 @@ impl Before<'_> {
             let known = all.entry(version.version().as_str().into()).or_default();
             // What it was first: content that came back changed isn't what it should be because it stays.
             known.sha256.get_or_insert(version.sha256);
-            if version.published.is_none() {
-                known.first_seen.get_or_insert(self.modified_at);
-            }
+            // What vanishes takes its date with it, and would be taken for new.
+            let since = version.published.unwrap_or(self.modified_at);
+            known.first_seen.get_or_insert(since);
         }
         all
     }
@@ -218,6 +217,8 @@ mod tests {
             at(200),
         );
         assert_eq!(away.of(&version("2.0.0")).sha256, y);
+        let published = away.of(&version("2.0.0")).first_seen;
+        assert_eq!(published, Some(at(1)), "it is as old as it was");
         let changed = file(&[("1.0.0", "x", Some(1)), ("2.0.0", z, Some(150))]);
         let back = History::after(before(&without, &away, false), &changed, at(300));
         assert_eq!(back.of(&version("2.0.0")).sha256, y, "it was y");

@@ -340,6 +340,12 @@ impl Mirror {
         metrics
             .read_ahead_unasked
             .set(i64::try_from(unasked).unwrap_or(i64::MAX));
+        let waiting = match self.policy().has_versions_wait() {
+            true => memory.waiting(),
+            false => 0,
+        };
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        metrics.policy_waiting.set(waiting);
         let circuits: Vec<_> = self.circuits().collect();
         let circuits = circuits.iter();
         metrics.circuits(circuits.map(|(name, host, open)| (name.as_str(), host.as_str(), *open)));

@@ -465,7 +465,7 @@ impl Candidate {
         Some(Self {
             version: SemVersion::parse(version.as_str()).ok()?,
             sha256,
-            since: seen.map(Since::FirstSeen),
+            since: seen.map(Since::Published),
             was: remembered.sha256.filter(|was| *was != sha256),
             yanked: true,
         })

@@ -149,6 +149,12 @@ impl Policy {
         &self.advisories
     }
 
+    /// Whether any version has to wait until it is old enough.
+    pub fn has_versions_wait(&self) -> bool {
+        let is_wait = |rule: &Arc<Rule>| matches!(rule.action(), Action::Wait(_));
+        !self.usual.cooldown.is_zero() || self.usual.all.iter().any(is_wait)
+    }
+
     /// Whether a crate's licence matters.
     pub fn asks_for_licenses(&self) -> bool {
         !self.licenses.allow_all()

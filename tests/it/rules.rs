@@ -78,6 +78,10 @@ async fn cargo_resolves_to_the_newest_version_that_has_waited_long_enough() {
     // What may not go out needn't come in.
     let asked = upstream.crate_path("a", "1.2.0");
     assert!(!upstream.requests().iter().any(|seen| seen.path == asked));
+    assert_eq!(
+        mirror.metric("crate_mirror_policy_versions_waiting").await,
+        1.0
+    );
     let denied = "crate_mirror_policy_denied_total{kind=\"cooldown\"}";
     assert!(mirror.metric(denied).await >= 2.0);
 }
@@ -432,6 +436,24 @@ async fn offline_and_rules_compose() {
     assert_eq!(mirror.get(&download("1.1.0")).await.status, 200);
     assert_eq!(mirror.get(&download("1.2.0")).await.status, 403);
     assert_eq!(mirror.get(&download("1.0.0")).await.status, 404);
+}
+
+/// What vanished was taken for as old as its vanishing, so that it had to wait anew although it had been served for years.
+#[tokio::test]
+async fn what_is_withdrawn_is_as_old_as_it_was() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream)
+        .always_asks()
+        .settings("[policy]\ncooldown = \"3d\"")
+        .start()
+        .await;
+    for version in ["1.0.0", "1.1.0"] {
+        assert_eq!(mirror.get(&download(version)).await.status, 200);
+    }
+    upstream.delete_version("a", "1.1.0");
+    assert_eq!(shown(&mirror, "/index/1/a").await, ["1.0.0"]);
+    let reply = mirror.get(&download("1.1.0")).await;
+    assert_eq!((reply.status, reply.header("x-cache")), (200, Some("hit")));
 }
 
 /// What is in memory already obeys the rules of now.

@@ -187,6 +187,15 @@ impl MemoryCache {
         self.cache.iter().filter_map(path).collect()
     }
 
+    /// How many versions wait in the index files that are kept. Takes a look at each of them.
+    pub(in crate::mirror) fn waiting(&self) -> usize {
+        let waiting = |(_, kept): (Arc<CacheSlot>, Occupant)| match kept {
+            Occupant::Object(Resident::Index(entry)) => entry.rendition.ruling().waiting,
+            Occupant::Object(Resident::Crate(_) | Resident::Absent(_)) | Occupant::Nothing(_) => 0,
+        };
+        self.cache.iter().map(waiting).sum()
+    }
+
     pub(in crate::mirror) fn usage(&self) -> Usage {
         self.cache.run_pending_tasks();
         Usage {
