@@ -33,7 +33,11 @@ mod tools;
 mod wire;
 
 #[path = "../../tests/it/support/advisory_db.rs"]
-#[expect(dead_code, reason = "the tests ask more of it")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests ask more of it, and `pub` is how they do"
+)]
 mod advisory_db;
 
 use std::{

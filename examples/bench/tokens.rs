@@ -77,12 +77,13 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
     let open = mirror(bench, &open, &open.join("store"), &index, "").await?;
     let guarded = mirror(bench, &guarded, &guarded.join("store"), &index, &access).await?;
     for (what, protocol, header) in wanted {
+        let own = [header];
         let cost = measure(
             bench,
             &recording.small,
             what,
             protocol,
-            &[header],
+            &own,
             [&open, &guarded],
         );
         report.tokens.push(cost.await?);

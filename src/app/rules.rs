@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -33,6 +36,8 @@ pub struct Rules {
     settings: PolicySettings,
     views: Views,
     database: Option<Followed>,
+    /// The generation of the database that the policy was made of last.
+    in_force: AtomicU64,
 }
 
 /// A database of advisories that is followed.
@@ -59,13 +64,16 @@ impl Rules {
             settings: config.policy.clone(),
             views: config.views.clone(),
             database,
+            in_force: AtomicU64::default(),
         }
     }
 
     /// The policy that they come to now.
     pub fn policy(&self) -> Policy {
-        let database = self.database.as_ref();
-        let advisories = database.map(|followed| followed.receiver.borrow().advisories.clone());
+        let database = self.database();
+        let generation = database.as_ref().map_or(0, |database| database.generation);
+        self.in_force.store(generation, Ordering::Relaxed);
+        let advisories = database.map(|database| database.advisories.clone());
         Policy::new(
             &self.settings,
             &self.views,
@@ -158,7 +166,6 @@ impl Enforcer {
 async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<Rules>>) {
     let mut told = HashSet::new();
     let mut rules = wanted.borrow_and_update().clone();
-    let mut database = rules.database.clone();
     loop {
         tell_ends(&rules, &mut told, SystemTime::now());
         tokio::select! {
@@ -167,27 +174,27 @@ async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<Rules>>) 
                     return;
                 }
                 rules = wanted.borrow_and_update().clone();
-                database = rules.database.clone();
                 mirror.enforce(rules.policy());
                 tracing::info!(rules = rules.settings.rules.len(), "the rules of the settings are in force");
             }
-            () = changed(&mut database) => mirror.enforce(rules.policy()),
+            () = changed(&rules) => mirror.enforce(rules.policy()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }
 
-/// Waits until there are other advisories; for ever where none are followed.
-async fn changed(database: &mut Option<Followed>) {
-    if let Some(followed) = database {
-        let before = followed.receiver.borrow_and_update().generation;
-        while followed.receiver.changed().await.is_ok() {
-            if followed.receiver.borrow_and_update().generation != before {
-                return;
-            }
-        }
+/// Waits until there are other advisories than those that the policy was made of last; for ever where none are followed.
+async fn changed(rules: &Rules) {
+    let Some(followed) = &rules.database else {
+        return std::future::pending().await;
+    };
+    let mut receiver = followed.receiver.clone();
+    let in_force = rules.in_force.load(Ordering::Relaxed);
+    let is_other = |database: &Arc<Database>| database.generation != in_force;
+    if receiver.wait_for(is_other).await.is_err() {
+        // Nobody follows it any more.
+        std::future::pending().await
     }
-    std::future::pending().await
 }
 
 /// Says once of each rule that it is about to end, and that it has.

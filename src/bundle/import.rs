@@ -1,6 +1,6 @@
 //! Importing: a bundle's entries into a store, each checked against its index, none over something better.
 
-use std::{io::Read, time::SystemTime};
+use std::{io::Read, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use super::{
     sign::PublicKey,
 };
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, Key},
+    domain::{Before, CrateKey, IndexFile, IndexKey, Key},
     error::{Error, Result},
     store::{Batch, IndexRecord, Store, digest},
 };
@@ -180,10 +180,44 @@ impl Import<'_> {
         if self.store.has_newer_record(key, record.age(), self.now)? {
             return Ok(Effect::Skipped);
         }
+        let age = record.age();
+        let written = match self.merged(key, record)? {
+            Some(merged) => merged.encode(),
+            None => [bytes, Bytes::new()],
+        };
         let mut incoming = self.store.incoming()?;
-        std::io::Write::write_all(&mut incoming, &bytes).map_err(scratch)?;
-        self.batch.stage_record(key, record.age(), incoming)?;
+        for part in &written {
+            std::io::Write::write_all(&mut incoming, part).map_err(scratch)?;
+        }
+        self.batch.stage_record(key, age, incoming)?;
         Ok(Effect::Written)
+    }
+
+    /// A record with what is remembered here of the same crate; none when nothing is known of it here.
+    fn merged(&self, key: &IndexKey, record: IndexRecord) -> Result<Option<IndexRecord>> {
+        let Some(local) = self.store.open_record(key)? else {
+            return Ok(None);
+        };
+        let parsed = |record: &IndexRecord| IndexFile::parse(key.path, record.body.clone());
+        let (Ok(before), Ok(file)) = (parsed(&local), parsed(&record)) else {
+            return Ok(None);
+        };
+        let before = Before {
+            file: &before,
+            history: &local.history,
+            checked_at: local.checked_at,
+            modified_at: local.modified_at,
+            gone: local.gone,
+        };
+        let changed = file.changes_since(before.file).replaced;
+        if !changed.is_empty() && !before.is_replaced_by(&file) {
+            tracing::warn!(name = %key.name(), versions = ?changed, "versions have other content in this bundle than here; they are refused until a rule with their sha256 allows them");
+        }
+        let history = record.history.merged(before, &file, self.now);
+        Ok(Some(IndexRecord {
+            history: Arc::new(history),
+            ..record
+        }))
     }
 
     fn crate_file(

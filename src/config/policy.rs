@@ -284,6 +284,11 @@ impl PolicySettings {
             }
         }
         for (name, view) in views {
+            if has(&name.as_registry()) {
+                return Err(Error::config(format!(
+                    "`views.{name}` has the name of a registry; tokens are for registries and views by name, so each needs one of its own"
+                )));
+            }
             if let Some(unknown) = view.registry.filter(|registry| !has(registry)) {
                 return Err(Error::config(format!(
                     "`views.{name}.registry` is {unknown}, and there is no such registry; allowed are those of `[registries]`"
@@ -356,6 +361,7 @@ mod tests {
             ),
             ("[views.A]".to_owned(), "name of a view"),
             ("[views.a]\nregistry = \"b\"".to_owned(), "no such registry"),
+            ("[views.crates-io]".to_owned(), "name of a registry"),
         ] {
             let error = parse(&toml).expect_err(&toml).to_string();
             assert!(error.contains(word), "{toml}: {error}");

@@ -1,12 +1,16 @@
 //! [`History`]: what this mirror remembers of a crate's versions beside what upstream says of them today.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use super::{checksum::Sha256, index_file::IndexFile, version::CrateVersion};
 
 /// More isn't remembered of one crate: about half a megabyte. The largest crates have some three thousand versions, and most of what there is to remember is
 /// of few.
 const MOST: usize = 4_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What is remembered of a crate's versions: since when there are those that upstream doesn't date, and what those were that vanished or came back changed. Of most crates there is nothing to remember.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,22 +41,22 @@ pub struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// Whether `new` is another crate under the same name: upstream deleted all of it, and somebody has published under the name anew. It said that the crate was
-    /// gone, or nothing of it is left and all that there is was published later.
+    /// Whether `new` is another crate under the same name: upstream deleted all of it, and somebody has published under the name anew. Nothing of it is left, and
+    /// all that there is was published since the last look; of what has no date, upstream has to have said that the crate was gone.
     pub fn is_replaced_by(&self, new: &IndexFile) -> bool {
         let is_left = |version: &super::Version| {
             let now = new.versions();
             let at = now.binary_search_by(|v| v.version().as_str().cmp(version.version().as_str()));
             at.is_ok_and(|at| now[at].sha256 == version.sha256)
         };
-        let is_later = |version: &super::Version| {
-            version
-                .published
-                .is_some_and(|published| published > self.checked_at)
+        // Dates are in whole seconds.
+        let is_later = |version: &super::Version| match version.published {
+            Some(published) => published + SECOND > self.checked_at,
+            None => self.gone,
         };
         let old = self.file.versions();
         let is_another = !old.is_empty() && !old.iter().any(is_left);
-        is_another && (self.gone || new.versions().iter().all(is_later))
+        is_another && new.versions().iter().all(is_later)
     }
 }
 
@@ -77,6 +81,22 @@ impl History {
                 true => all.remove(text),
                 false => all.insert(text.into(), remembered),
             };
+        }
+        Self::bounded(all)
+    }
+
+    /// What is remembered when a record of `file`, beside which `self` was remembered elsewhere, takes the place of what was there `before`. What is
+    /// known here wins: where the record comes from may have seen less.
+    #[must_use]
+    pub fn merged(&self, before: Before<'_>, file: &IndexFile, now: SystemTime) -> Self {
+        let Self(mut all) = Self::after(Some(before), file, now);
+        for (version, theirs) in &self.0 {
+            let ours = all.entry(version.clone()).or_default();
+            ours.sha256 = ours.sha256.or(theirs.sha256);
+            ours.first_seen = [ours.first_seen, theirs.first_seen]
+                .into_iter()
+                .flatten()
+                .min();
         }
         Self::bounded(all)
     }
@@ -113,6 +133,16 @@ impl History {
         self.0.is_empty()
     }
 
+    /// The versions that something is remembered of and that stored paths can't tell from this one: they differ in case.
+    pub fn spellings<'a>(
+        &'a self,
+        version: &'a CrateVersion,
+    ) -> impl Iterator<Item = CrateVersion> {
+        let texts = self.0.keys().map(|text| &**text);
+        let alike = texts.filter(|text: &&str| text.eq_ignore_ascii_case(version.as_str()));
+        alike.filter_map(|text| CrateVersion::parse(text).ok())
+    }
+
     /// What is remembered of one version.
     pub fn of(&self, version: &CrateVersion) -> Remembered {
         self.0.get(version.as_str()).copied().unwrap_or_default()
@@ -143,8 +173,6 @@ impl Before<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::domain::{CrateName, IndexPath};
 
@@ -239,8 +267,18 @@ mod tests {
         let history = History::after(before(&old, &nothing, false), &again, at(200));
         assert!(history.is_empty(), "all of it is later than the last look");
         let backdated = file(&[("1.0.0", "z", Some(1))]);
+        let undated = file(&[("1.0.0", "z", None)]);
+        let history = History::after(before(&old, &nothing, true), &undated, at(200));
+        assert_eq!(
+            history.of(&version("1.0.0")).sha256,
+            None,
+            "upstream said that it was gone"
+        );
         let history = History::after(before(&old, &nothing, true), &backdated, at(200));
-        assert!(history.is_empty(), "upstream said that it was gone");
+        assert!(
+            history.of(&version("1.0.0")).sha256.is_some(),
+            "one 404 washes nothing clean"
+        );
         let history = History::after(before(&old, &nothing, false), &backdated, at(200));
         assert!(history.of(&version("1.0.0")).sha256.is_some());
         let partly = file(&[("1.0.0", "z", Some(150)), ("1.1.0", "y", Some(2))]);
@@ -249,6 +287,19 @@ mod tests {
             history.of(&version("1.0.0")).sha256.is_some(),
             "not all of it"
         );
+    }
+
+    /// A bundle from a mirror that was built yesterday made everybody inside forget what they knew.
+    #[test]
+    fn what_is_known_here_outlives_a_record_from_elsewhere() {
+        let (old, new) = (file(&[("1.0.0", "x", None)]), file(&[("1.0.0", "y", None)]));
+        let ours = History::after(None, &old, at(10));
+        let theirs = History::after(None, &new, at(150));
+        let before = before(&old, &ours, false).expect("a file");
+        let merged = theirs.merged(before, &new, at(200));
+        let remembered = merged.of(&version("1.0.0"));
+        assert_eq!(remembered.first_seen, Some(at(10)));
+        assert_eq!(remembered.sha256, Some(Sha256::of(b"x")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [`CrateRules`]: what the rules say of one crate and each of its versions. Pure: facts and `now` in, a decision out.
 
 use std::{
+    cell::OnceCell,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -54,7 +55,6 @@ pub struct Candidate {
     since: Option<Since>,
     /// What its content was first, if that is another one.
     was: Option<Sha256>,
-    yanked: bool,
 }
 
 /// What the rules say of a version.
@@ -154,7 +154,11 @@ impl<'a> CrateRules<'a> {
 
     /// What the rules say of one version, but for its licence.
     pub fn decide(&self, candidate: &Candidate, known: Option<Known<'_>>) -> Decision {
-        let denial = self.denial(candidate, known);
+        self.decide_among(candidate, known.map(All::of).as_ref())
+    }
+
+    fn decide_among(&self, candidate: &Candidate, all: Option<&All<'_>>) -> Decision {
+        let denial = self.denial(candidate, all);
         let warnings = match &denial {
             Some(_) => Vec::new(),
             None => self.warnings(candidate),
@@ -206,7 +210,7 @@ impl<'a> CrateRules<'a> {
                 ..Ruling::default()
             };
         }
-        let versions = known.file.versions();
+        let (versions, all) = (known.file.versions(), All::of(known));
         let mut until = self.ends;
         let (mut waiting, mut hidden) = (0, Vec::with_capacity(versions.len()));
         let noted = Marks::of(versions.len(), |place| {
@@ -219,7 +223,7 @@ impl<'a> CrateRules<'a> {
             {
                 until = Some(until.map_or(ripens, |until| until.min(ripens)));
             }
-            let decision = self.decide(&candidate, Some(known));
+            let decision = self.decide_among(&candidate, Some(&all));
             let denial = decision.denial.as_ref();
             waiting +=
                 usize::from(denial.is_some_and(|d| matches!(d.cause, Cause::Cooldown { .. })));
@@ -238,21 +242,21 @@ impl<'a> CrateRules<'a> {
 
     /// The newest version that a resolver may pick: a release, if there is one.
     pub fn newest_allowed<'k>(&self, known: Known<'k>) -> Option<&'k CrateVersion> {
-        let versions = known.file.versions().iter();
-        let allowed = versions.filter_map(|version| {
-            let candidate = Candidate::listed(version, known)?;
-            let is_denied = || self.decide(&candidate, Some(known)).denial.is_some();
-            if version.yanked || is_denied() {
-                return None;
-            }
-            Some((
-                candidate.version.pre.is_empty(),
-                candidate.version,
-                version.version(),
-            ))
-        });
-        let newest = allowed.max_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        newest.map(|(_, _, version)| version)
+        let all = All::of(known);
+        let listed = known.file.versions().iter().filter(|line| !line.yanked);
+        let candidate = |line: &'k Version| Some((Candidate::listed(line, known)?, line.version()));
+        let mut newest_first: Vec<_> = listed.filter_map(candidate).collect();
+        let rank = |candidate: &Candidate| {
+            let version = &candidate.version;
+            (version.pre.is_empty(), version.clone())
+        };
+        newest_first.sort_by_cached_key(|(candidate, _)| std::cmp::Reverse(rank(candidate)));
+        let is_allowed = |candidate: &Candidate| {
+            let decision = self.decide_among(candidate, Some(&all));
+            decision.denial.is_none()
+        };
+        let newest = newest_first.into_iter().find(|(c, _)| is_allowed(c));
+        newest.map(|(_, version)| version)
     }
 
     fn has_nothing_to_say(&self, known: Known<'_>) -> bool {
@@ -267,7 +271,7 @@ impl<'a> CrateRules<'a> {
                 .all(|(_, remembered)| remembered.sha256.is_none())
     }
 
-    fn denial(&self, candidate: &Candidate, known: Option<Known<'_>>) -> Option<Denial> {
+    fn denial(&self, candidate: &Candidate, all: Option<&All<'_>>) -> Option<Denial> {
         let lasting = |cause| Some(Denial { cause, ends: None });
         if let Some(was) = candidate.was
             && !self.allows_content(candidate)
@@ -291,7 +295,7 @@ impl<'a> CrateRules<'a> {
             return lasting(Cause::Advisory(advisory.clone()));
         }
         let wait = self.wait(rule.copied());
-        if let Some(denial) = self.too_young(candidate, wait, known) {
+        if let Some(denial) = self.too_young(candidate, wait, all) {
             return Some(denial);
         }
         let is_unnamed = rule.is_none() && self.default == Fallback::Deny;
@@ -321,10 +325,9 @@ impl<'a> CrateRules<'a> {
         match (candidate.since, self.policy.undated) {
             (Some(Since::Published(time)), _)
             | (Some(Since::FirstSeen(time)), Undated::FirstSeen) => time >= day.end(),
-            (Some(Since::FirstSeen(_)) | None, Undated::Allow) | (None, Undated::FirstSeen) => {
-                false
-            }
-            (Some(Since::FirstSeen(_)) | None, Undated::Deny) => true,
+            (Some(Since::FirstSeen(_)) | None, Undated::Allow) => false,
+            // Of what nothing is known it can't be said that it was there.
+            (None, Undated::FirstSeen) | (Some(Since::FirstSeen(_)) | None, Undated::Deny) => true,
         }
     }
 
@@ -354,59 +357,66 @@ impl<'a> CrateRules<'a> {
         &self,
         candidate: &Candidate,
         wait: Duration,
-        known: Option<Known<'_>>,
+        all: Option<&All<'_>>,
     ) -> Option<Denial> {
         if wait.is_zero() {
             return None;
         }
-        let is_dated = matches!(candidate.since, Some(Since::Published(_)));
-        if !is_dated && self.policy.undated == Undated::Deny {
-            return Some(Denial {
-                cause: Cause::Undated,
-                ends: None,
-            });
-        }
-        let (ends, since) = (self.old_enough_at(candidate, wait)?, candidate.since?);
+        let undated = Denial {
+            cause: Cause::Undated,
+            ends: None,
+        };
+        let since = match (candidate.since, self.policy.undated) {
+            (Some(since @ Since::Published(_)), _)
+            | (Some(since @ Since::FirstSeen(_)), Undated::FirstSeen) => since,
+            (Some(Since::FirstSeen(_)) | None, Undated::Allow) => return None,
+            (Some(Since::FirstSeen(_)) | None, Undated::Deny) | (None, Undated::FirstSeen) => {
+                return Some(undated);
+            }
+        };
+        let ends = since.time().checked_add(wait)?;
         let is_young = self.now < ends;
-        let comes_at_once =
-            || known.is_some_and(|known| self.is_awaited_fix(candidate, wait, known));
+        let comes_at_once = || all.is_some_and(|all| self.is_awaited_fix(candidate, all));
         (is_young && !comes_at_once()).then_some(Denial {
             cause: Cause::Cooldown { wait, since },
             ends: Some(ends),
         })
     }
 
-    /// Whether an advisory that hits an older version names this one as mended, and those who can't have it yet have nothing else: no version that they would take
-    /// in its place is old enough and free of that advisory. Otherwise every later version would come at once, too, a hijacked one among them.
-    fn is_awaited_fix(&self, candidate: &Candidate, wait: Duration, known: Known<'_>) -> bool {
-        if !self.policy.fixes_skip_cooldown {
+    /// Whether an advisory names this version as mended, and those who are hit have nothing else that has waited: not in the range that cargo takes them to, or
+    /// where that range has none that was hit, nowhere above. Yanked ones count as well, or whoever may yank could make way for a hijacked release; every
+    /// release after a fix is "mended", too.
+    fn is_awaited_fix(&self, candidate: &Candidate, all: &All<'_>) -> bool {
+        let this = &candidate.version;
+        let mends = |advisory: &&Arc<Advisory>| advisory.is_patched_in(this);
+        let mut mending = self.advisories.iter().filter(mends).peekable();
+        if !self.policy.fixes_skip_cooldown || mending.peek().is_none() {
             return false;
         }
-        let others: Vec<_> = known
-            .file
-            .versions()
-            .iter()
-            .filter_map(|v| Candidate::listed(v, known))
-            .collect();
-        let is_mended = |advisory: &&Arc<Advisory>| {
-            let hits_older = |other: &Candidate| {
-                other.version < candidate.version && advisory.hits(&other.version)
-            };
-            advisory.is_patched_in(&candidate.version) && others.iter().any(hits_older)
-        };
-        let is_ripe = |other: &Candidate| {
-            self.old_enough_at(other, wait)
-                .is_none_or(|at| at <= self.now)
-        };
-        self.advisories.iter().filter(is_mended).any(|advisory| {
-            let will_do = |other: &Candidate| {
-                !other.yanked
-                    && is_compatible(&other.version, &candidate.version)
-                    && !advisory.hits(&other.version)
-                    && is_ripe(other)
-            };
-            !others.iter().any(will_do)
+        let others = all.candidates();
+        mending.any(|advisory| {
+            let hit = |other: &&Candidate| other.version < *this && advisory.hits(&other.version);
+            let will_do = |other: &Candidate| !advisory.hits(&other.version) && self.is_ripe(other);
+            let is_near = |other: &&Candidate| is_compatible(&other.version, this);
+            match others.iter().filter(hit).any(|other| is_near(&other)) {
+                true => !others.iter().filter(is_near).any(will_do),
+                false => match others.iter().filter(hit).map(|other| &other.version).max() {
+                    Some(newest) => {
+                        let above = others.iter().filter(|other| other.version > *newest);
+                        !above.clone().any(will_do)
+                    }
+                    None => false,
+                },
+            }
         })
+    }
+
+    /// Whether a version has waited as long as it has to.
+    fn is_ripe(&self, candidate: &Candidate) -> bool {
+        match (candidate.since, self.policy.undated) {
+            (Some(Since::FirstSeen(_)) | None, Undated::Deny) => false,
+            (Some(_) | None, _) => self.ripens(candidate).is_none_or(|at| at <= self.now),
+        }
     }
 
     fn warnings(&self, candidate: &Candidate) -> Vec<Arc<Advisory>> {
@@ -428,6 +438,28 @@ impl<'a> CrateRules<'a> {
     }
 }
 
+/// All versions of a crate, read once when they are needed.
+struct All<'a> {
+    known: Known<'a>,
+    candidates: OnceCell<Vec<Candidate>>,
+}
+
+impl<'a> All<'a> {
+    fn of(known: Known<'a>) -> Self {
+        let candidates = OnceCell::new();
+        Self { known, candidates }
+    }
+
+    fn candidates(&self) -> &[Candidate] {
+        self.candidates.get_or_init(|| {
+            let listed = self.known.file.versions().iter();
+            listed
+                .filter_map(|line| Candidate::listed(line, self.known))
+                .collect()
+        })
+    }
+}
+
 impl Candidate {
     /// A version that the index lists; `None` if it isn't one that can be compared, which an index file has none of.
     pub fn listed(version: &Version, known: Known<'_>) -> Option<Self> {
@@ -441,7 +473,6 @@ impl Candidate {
             sha256: version.sha256,
             since: Some(since),
             was: remembered.sha256.filter(|was| *was != version.sha256),
-            yanked: version.yanked,
         })
     }
 
@@ -467,7 +498,6 @@ impl Candidate {
             sha256,
             since: seen.map(Since::Published),
             was: remembered.sha256.filter(|was| *was != sha256),
-            yanked: true,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
@@ -42,6 +42,12 @@ pub(super) struct Rules {
     pub(super) cooldown: Duration,
     pub(super) as_of: Option<Day>,
 }
+
+/// The rules that let nothing in.
+static NOTHING: LazyLock<Rules> = LazyLock::new(|| Rules {
+    default: Fallback::Deny,
+    ..Rules::default()
+});
 
 #[derive(Debug)]
 struct NamedView {
@@ -136,10 +142,10 @@ impl Policy {
     pub(super) fn rules_of(&self, view: View) -> &Rules {
         match view {
             View::Usual | View::AsOf(_) => &self.usual,
-            // Whoever asks for a view that is gone by now gets the usual rules.
+            // Whoever asks for a view that is gone by now gets nothing.
             View::Named(name) => {
                 let named = self.views.get(&name);
-                named.map_or(&self.usual, |view| &view.rules)
+                named.map_or(&*NOTHING, |view| &view.rules)
             }
         }
     }

@@ -28,6 +28,8 @@ const VERSIONS: [&str; 8] = [
     "2.0.0",
 ];
 const NOW: u64 = 1_800_000_000;
+/// Added to an age, it is one of a yanked version.
+const YANKED: u64 = 1_000_000;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -266,9 +268,10 @@ fn a_fix_comes_at_once_until_there_is_one_that_has_waited() {
     let policy = policy(toml, &[], &advisories);
     let offered = |versions: &[(&str, u64)]| {
         let line = |(version, age): &(&str, u64)| {
+            let (age, yanked) = (age % YANKED, *age >= YANKED);
             let time = humantime::format_rfc3339_seconds(at(NOW - age));
             format!(
-                "{{\"name\":\"a\",\"vers\":\"{version}\",\"cksum\":\"{}\",\"pubtime\":\"{time}\"}}",
+                "{{\"name\":\"a\",\"vers\":\"{version}\",\"cksum\":\"{}\",\"pubtime\":\"{time}\",\"yanked\":{yanked}}}",
                 Sha256::of(b"a")
             )
         };
@@ -283,7 +286,7 @@ fn a_fix_comes_at_once_until_there_is_one_that_has_waited() {
         };
         let allowed = allowed(&policy, known, View::Usual, at(NOW));
         let all = file.versions().iter().zip(allowed);
-        let all = all.filter(|(_, allowed)| *allowed);
+        let all = all.filter(|(version, allowed)| *allowed && !version.yanked);
         all.map(|(v, _)| v.version().as_str().to_owned())
             .collect::<Vec<_>>()
     };
@@ -294,6 +297,11 @@ fn a_fix_comes_at_once_until_there_is_one_that_has_waited() {
     // There is one that has waited: the next one waits.
     let ripe = ("1.0.1", 20_000);
     assert_eq!(offered(&[old, ripe, ("1.0.2", 10)]), ["1.0.0", "1.0.1"]);
+    // Yanked, it has waited all the same: whoever may yank could make way for what comes next.
+    let yanked = ("1.0.1", YANKED + 20_000);
+    assert_eq!(offered(&[old, yanked, ("1.1.0", 10)]), ["1.0.0"]);
+    // Nobody who is hit waits for a new range, where the old one has been mended.
+    assert_eq!(offered(&[old, ripe, ("2.0.0", 10)]), ["1.0.0", "1.0.1"]);
     // Of another range it is no use.
     assert_eq!(
         offered(&[old, ("0.9.0", 90_000), ("2.0.0", 10)]),

@@ -87,11 +87,18 @@ async fn cargo_gets_what_its_lock_file_names_though_the_version_vanished() {
 #[tokio::test]
 async fn of_a_version_published_twice_the_file_used_last_is_served() {
     let upstream = upstream().await;
-    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    let again = Package::new("pkg", "1.1.0").file("src/lib.rs", "// Another one.");
+    // Content that came back changed is handed out only if a rule names it.
+    let rule = format!(
+        "[[policy.rules]]\ncrates = [\"pkg\"]\naction = \"allow\"\nsha256 = \"{}\"",
+        sha256(&again.crate_file())
+    );
+    let mirror = Mirror::of(&upstream).always_asks().settings(&rule);
+    let mirror = mirror.start().await;
     assert_eq!(mirror.get(DOWNLOAD).await.status, 200);
     until("stored", || stored_crates(&mirror).len() == 1).await;
     let first = mirror.store().join(&stored_crates(&mirror)[0]);
-    upstream.publish(Package::new("pkg", "1.1.0").file("src/lib.rs", "// Another one."));
+    upstream.publish(again);
     let second = upstream.crate_file("pkg", "1.1.0");
     assert_eq!(mirror.get(PKG).await.text(), upstream.index_file("pkg"));
     assert!(mirror.get(DOWNLOAD).await.body == second);

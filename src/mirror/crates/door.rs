@@ -14,7 +14,7 @@ use crate::{
         kept::{IndexEntry, WholeCrate},
         shared::{Found, RulesInForce, Shared},
     },
-    policy::{Candidate, CrateRules, Denial, Policy, refusal},
+    policy::{Candidate, CrateRules, Decision, Denial, Known, Policy, refusal},
     zero_copy::Content,
 };
 
@@ -126,14 +126,15 @@ impl<'a> Door<'a> {
         let rules = self.rules();
         let known = entry.map(IndexEntry::known);
         let line = known.and_then(|known| Some((known, known.file.find(&key.id)?)));
-        let candidate = match line {
-            Some((known, line)) if line.sha256 == key.sha256 => Candidate::listed(line, known),
-            Some(_) | None => Candidate::withdrawn(&key.id.version, key.sha256, known),
+        let (candidate, decision) = match line {
+            Some((known, line)) if line.sha256 == key.sha256 => {
+                let candidate = Candidate::listed(line, known);
+                let candidate = candidate.ok_or_else(no_version)?;
+                let decision = rules.decide(&candidate, Some(known));
+                (candidate, decision)
+            }
+            Some(_) | None => self.examine_withdrawn(key, known, &rules)?,
         };
-        let Some(candidate) = candidate else {
-            return Err(Error::internal("a version that is listed is none"));
-        };
-        let decision = rules.decide(&candidate, known);
         let asks = self.policy.asks_for_licenses();
         let pass = |standing| Pass {
             key: *key,
@@ -157,6 +158,30 @@ impl<'a> Door<'a> {
         }
     }
 
+    /// What the rules say of a version that isn't listed. Stored paths don't tell case, so that it may be any of several: what denies one of them denies it.
+    fn examine_withdrawn(
+        &self,
+        key: &CrateKey,
+        known: Option<Known<'_>>,
+        rules: &CrateRules<'_>,
+    ) -> Result<(Candidate, Decision)> {
+        let mut versions = vec![self.id.version, key.id.version];
+        if let Some(known) = known {
+            versions.extend(known.history.spellings(&key.id.version));
+        }
+        let mut found = None;
+        for version in versions {
+            let candidate = Candidate::withdrawn(&version, key.sha256, known);
+            let candidate = candidate.ok_or_else(no_version)?;
+            let decision = rules.decide(&candidate, known);
+            if decision.denial.is_some() {
+                return Ok((candidate, decision));
+            }
+            found.get_or_insert((candidate, decision));
+        }
+        found.ok_or_else(no_version)
+    }
+
     /// Leave for the same file, now that its licence is known.
     ///
     /// # Errors
@@ -175,6 +200,10 @@ impl<'a> Door<'a> {
             Some(denial) if rules.is_enforced(&denial) => {
                 let what = file.key().id.to_string();
                 Err(self.refuse(&what, &denial, &rules, None))
+            }
+            // Said once is enough.
+            Some(_) if matches!(pass.standing, Standing::WouldDeny(_)) => {
+                Ok(licensed(pass.standing))
             }
             Some(denial) => Ok(licensed(self.would_refuse(&denial))),
             None => {
@@ -220,7 +249,7 @@ impl<'a> Door<'a> {
         what: &str,
         denial: &Denial,
         rules: &CrateRules<'_>,
-        known: Option<crate::policy::Known<'_>>,
+        known: Option<Known<'_>>,
     ) -> Error {
         let kind = denial.cause.kind().as_str();
         self.shared.metrics.policy_denied(kind);
@@ -235,6 +264,10 @@ impl<'a> Door<'a> {
         tracing::warn!(id = %self.id, kind, %rule, "the policy would refuse this if it were enforced");
         Standing::WouldDeny(rule)
     }
+}
+
+fn no_version() -> Error {
+    Error::internal("a version that is listed is none")
 }
 
 impl CrateBody {

@@ -9,7 +9,7 @@ use super::file::CrateFile;
 use crate::{
     domain::{CrateKey, License},
     error::{Error, Result},
-    mirror::shared::Shared,
+    mirror::shared::{Shared, SingleFlight},
     policy::{ManifestReader, license_in},
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Licenses {
     shared: Arc<Shared>,
     known: Cache<CrateKey, License>,
     permits: Semaphore,
+    /// Files that are read to their end, once for all who ask.
+    flights: SingleFlight<CrateKey, ()>,
 }
 
 impl Licenses {
@@ -34,6 +36,7 @@ impl Licenses {
             shared,
             known: known.build(),
             permits: Semaphore::new(AT_ONCE),
+            flights: SingleFlight::default(),
         }
     }
 
@@ -62,10 +65,14 @@ impl Licenses {
             }
             // Not checked yet, so that what is read now is good for this answer only, which ends badly if it is wrong.
             CrateFile::Stored(_) | CrateFile::Arriving(..) => {
-                let this = self.clone();
-                let whole = file.again();
-                let background = &self.shared.background;
-                background.run_until_stopped(async move { this.read_all(whole).await });
+                let tasks = self.shared.background.tasks();
+                self.flights.join(key, tasks, |_| {
+                    let (this, whole) = (self.clone(), file.again());
+                    async move {
+                        this.read_all(whole).await;
+                        Ok(())
+                    }
+                });
                 self.read(file.again()).await
             }
         }
@@ -76,6 +83,8 @@ impl Licenses {
         let mut reader = ManifestReader::new(&file.key().id);
         while let Some(chunk) = file.next().await {
             let chunk = chunk?;
+            // Not held while the next bytes are waited for.
+            let _permit = self.permits.acquire().await;
             let fed = spawn_blocking(move || {
                 let license = reader.feed(&chunk).cloned();
                 (reader, license)

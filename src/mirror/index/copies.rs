@@ -172,6 +172,7 @@ impl Copies {
                 && entry.validators == before.validators
                 && entry.gone == before.gone
         });
+        let recorded = recorded || entry.incomplete;
         if !recorded {
             entry.recorded_at = entry.checked_at;
         }

@@ -192,6 +192,7 @@ impl Lookup {
                 failed_at: None,
                 gone,
                 seen: None,
+                incomplete: false,
                 read_ahead: ReadAheadMark::default(),
             })
         });

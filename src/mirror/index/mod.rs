@@ -35,7 +35,7 @@ use self::{
     refresh::Refresher,
     shown::shown,
     source::IndexSource,
-    view::denied,
+    view::{Viewpoint, denied, shown_again},
     views::Views,
 };
 use super::{
@@ -132,13 +132,32 @@ impl IndexService {
         };
         let Found { value, outcome } = self.given(&key, found)?;
         let value = match view {
-            View::Usual => value,
             // Boxed: whoever waits for upstream would have to hold all that it takes.
+            View::Usual => match value.rendition().is_valid(self.shared.rules.version(), now) {
+                true => value,
+                false => Box::pin(self.in_force(&key, value, now)).await?,
+            },
             View::Named(_) | View::AsOf(_) => {
                 Box::pin(self.views.of(key, *view, value, now)).await?
             }
         };
         Ok(Found { value, outcome })
+    }
+
+    /// An entry with what the rules make of it now: they may have changed while it was being obtained.
+    async fn in_force(
+        &self,
+        key: &IndexKey,
+        entry: Arc<IndexEntry>,
+        now: SystemTime,
+    ) -> Result<Arc<IndexEntry>> {
+        let from = Viewpoint::usual(&self.shared, now);
+        let again = Arc::new(shown_again(&self.shared, *key, &entry, from).await?);
+        let is_it = |current: &Arc<IndexEntry>| Arc::ptr_eq(current, &entry);
+        self.shared
+            .memory
+            .change_index(key, |current| is_it(current).then(|| again.clone()));
+        Ok(again)
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
@@ -385,6 +404,7 @@ mod tests {
             failed_at: None,
             gone: false,
             seen: None,
+            incomplete: false,
             read_ahead: ReadAheadMark::default(),
         };
         let resident = Resident::Index(Arc::new(entry));

@@ -55,7 +55,7 @@ impl StoredRecords {
     /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
     ///
     /// # Errors
-    /// [`Kind::Store`] when the store can't be read, or not in time: it may have a copy all the same.
+    /// [`Kind::Store`] when the store can't be read, or not in time, [`Kind::Overloaded`] when there is no memory for it: it may have a copy all the same.
     pub(super) async fn known(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Resident>> {
         let memory = &self.shared.memory;
         if let Some(resident) = memory.index(key) {
@@ -110,13 +110,20 @@ impl StoredRecords {
     }
 
     /// What the store has of an index file.
-    async fn stored(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Arc<IndexEntry>>> {
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read, [`Kind::Overloaded`] when there is no memory for it: it may have a copy all the same.
+    pub(super) async fn stored(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+    ) -> Result<Option<Arc<IndexEntry>>> {
         let from = Viewpoint::usual(&self.shared, now);
         let (record, lease) = match self.leased(key, now, from.copies()).await {
             Ok(Some(leased)) => leased,
             Ok(None) => return Ok(None),
-            // Without memory for a copy there is none; what is corrupt is dropped by now.
-            Err(e) if matches!(e.kind(), Kind::Overloaded | Kind::Corrupt) => return Ok(None),
+            // It is dropped by now.
+            Err(e) if e.kind() == Kind::Corrupt => return Ok(None),
             Err(e) => return Err(e),
         };
         let key = *key;
@@ -151,6 +158,7 @@ impl StoredRecords {
                 failed_at: None,
                 gone,
                 seen: None,
+                incomplete: false,
                 read_ahead: ReadAheadMark::default(),
             })
         });

@@ -44,6 +44,8 @@ pub(super) struct LocalCopy {
     pub(super) entry: Option<Arc<IndexEntry>>,
     /// Why it couldn't be read, if the store may have one.
     unread: Option<Error>,
+    /// Whether the store is to be looked into once more before anything takes the place of what it has.
+    look_again: bool,
 }
 
 /// What came of asking upstream for an index file.
@@ -67,6 +69,19 @@ enum Readied {
     Empty,
 }
 
+impl Readied {
+    /// The same, with word on whether the store may have a record that couldn't be read.
+    fn incomplete(self, incomplete: bool) -> Self {
+        match self {
+            Self::New(entry) => Self::New(Box::new(IndexEntry {
+                incomplete: incomplete || entry.incomplete,
+                ..*entry
+            })),
+            Self::Unchanged | Self::Empty => self,
+        }
+    }
+}
+
 impl Refresher {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -88,9 +103,13 @@ impl Refresher {
             Err(e) => (None, Some(e)),
         };
         let Some(known) = known else {
-            let entry = None;
-            return Decision::Ask(LocalCopy { entry, unread });
+            return Decision::Ask(LocalCopy {
+                entry: None,
+                look_again: unread.is_some(),
+                unread,
+            });
         };
+        let known = self.completed(key, known, now).await;
         let known = match self.valid(key, known, now).await {
             Ok(known) => known,
             Err(e) => return Decision::Permitted(Err(e)),
@@ -102,7 +121,31 @@ impl Refresher {
             Resident::Index(entry) => Some(entry),
             Resident::Absent(_) | Resident::Crate(_) => None,
         };
-        Decision::Ask(LocalCopy { entry, unread })
+        Decision::Ask(LocalCopy {
+            // Something may have been imported since upstream said that there is no such crate.
+            look_again: entry.is_none(),
+            entry,
+            unread,
+        })
+    }
+
+    /// What is `known`, or what the store has, if that couldn't be read before and can be now.
+    async fn completed(&self, key: &IndexKey, known: Resident, now: SystemTime) -> Resident {
+        let Resident::Index(entry) = &known else {
+            return known;
+        };
+        if !entry.incomplete {
+            return known;
+        }
+        match self.records.stored(key, now).await {
+            Ok(Some(stored)) => Resident::Index(stored),
+            // There is nothing that could be lost.
+            Ok(None) => Resident::Index(Arc::new(IndexEntry {
+                incomplete: false,
+                ..(**entry).clone()
+            })),
+            Err(_) => known,
+        }
     }
 
     /// What is `known`, with what is shown of it made anew if it doesn't hold any more.
@@ -135,8 +178,13 @@ impl Refresher {
         permit: Permit,
         now: SystemTime,
     ) -> Result<IndexFound> {
-        let LocalCopy { entry, unread } = copy;
-        let found = self.ask_about(upstream, key, entry, permit, now).await;
+        let LocalCopy {
+            entry,
+            unread,
+            look_again,
+        } = copy;
+        let asked = self.ask_about(upstream, key, entry, look_again, permit, now);
+        let found = asked.await;
         found.map_err(|e| match &unread {
             Some(store) => unreadable(&format!("the index file of {}", key.name()), &e, store),
             None => e,
@@ -148,6 +196,7 @@ impl Refresher {
         upstream: &Upstream,
         key: IndexKey,
         known: Option<Arc<IndexEntry>>,
+        look_again: bool,
         permit: Permit,
         now: SystemTime,
     ) -> Result<IndexFound> {
@@ -174,8 +223,15 @@ impl Refresher {
             (Ok(Brought::Empty(said)), known) => return copies.take_empty(key, known, said, now),
             (Err(e), known) => return copies.fall_back(key, known, e, now),
         };
+        let looked = match look_again {
+            true => self.records.stored(&key, now).await,
+            false => Ok(None),
+        };
+        let incomplete = looked.is_err();
+        let known = known.or(looked.unwrap_or_default());
         let ready = self.ready(key, received, known.as_ref(), validators.clone(), now);
-        match (ready.await, known) {
+        let ready = ready.await.map(|ready| ready.incomplete(incomplete));
+        match (ready, known) {
             (Ok(Readied::New(entry)), known) => Ok(copies.replace(key, known, *entry)),
             (Ok(Readied::Unchanged), Some(entry)) => {
                 Ok(copies.confirm(key, &entry, validators, now))
@@ -259,6 +315,7 @@ impl Refresher {
             failed_at: None,
             gone: false,
             seen: None,
+            incomplete: known.is_some_and(|known| known.incomplete),
             read_ahead: ReadAheadMark::default(),
         })))
     }

@@ -122,9 +122,8 @@ fn cache(bytes: u64) -> Cache<Seen, Arc<IndexEntry>> {
     Cache::builder()
         .max_capacity(bytes)
         .weigher(|_, entry: &Arc<IndexEntry>| {
-            // The file itself is the shared entry's.
-            let rendition = entry.rendition.size();
-            u32::try_from(rendition + OVERHEAD).unwrap_or(u32::MAX)
+            // The file is the shared entry's as long as that is kept, and this one's after that.
+            u32::try_from(entry.size() + OVERHEAD).unwrap_or(u32::MAX)
         })
         .eviction_policy(EvictionPolicy::lru())
         .build()

@@ -45,6 +45,8 @@ pub struct IndexEntry {
     pub(in crate::mirror) gone: bool,
     /// Offline, the state of the store in which it was looked into: what was shown as stored may have changed since.
     pub(in crate::mirror) seen: Option<Mark>,
+    /// Whether the store may have a record that couldn't be read. What that remembers isn't known then, and it isn't replaced before it is.
+    pub(in crate::mirror) incomplete: bool,
     /// Whether it was read ahead and nobody has asked for it yet.
     pub(in crate::mirror) read_ahead: ReadAheadMark,
 }
