@@ -5,10 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate_mirror::access::{
-    Presented, TrustedProxies,
-    jwt::{Issuer, Judged, KeySet, KeySource, Unverified, judge},
-    loggable, token_in_path,
+use crate_mirror::{
+    access::{
+        Presented, TrustedProxies,
+        jwt::{Issuer, Judged, KeySet, KeySource, Unverified, judge},
+        token_in_path,
+    },
+    domain::loggable_path,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -42,7 +45,7 @@ pub fn authorization(input: &[u8]) {
 }
 
 fn in_path(path: &str) {
-    let (prefix, rest) = loggable(path);
+    let (prefix, rest) = loggable_path(path);
     match token_in_path(path) {
         Some((token, after)) => {
             assert_eq!(path, format!("/t/{token}{after}"));

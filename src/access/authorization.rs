@@ -9,7 +9,7 @@ use base64::{
 use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::{domain::TOKEN_IN_PATH, secret::Secret};
 
 /// The longest `Authorization` that is read, in bytes: the identity tokens of build services have up to some 4 KB.
 const LONGEST: usize = 8 << 10;
@@ -128,25 +128,14 @@ fn password(encoded: &str) -> Result<Secret, Malformed> {
     }
 }
 
-/// Where paths begin that carry a token.
-const IN_PATH: &str = "/t/";
-
 /// The token in a path of the form `/t/TOKEN/…`, and the path without it, which begins with `/`. A token in a path has letters, digits and `-._~` only (the
 /// unreserved characters of RFC 3986, section 2.3), which are never percent-encoded.
 pub fn token_in_path(path: &str) -> Option<(&str, &str)> {
-    let rest = path.strip_prefix(IN_PATH)?;
+    let rest = path.strip_prefix(TOKEN_IN_PATH)?;
     let (token, rest) = rest.split_at(rest.find('/')?);
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let is_token = !token.is_empty() && token.bytes().all(unreserved);
     is_token.then_some((token, rest))
-}
-
-/// A path as it may be logged: without what stands where a token would.
-pub fn loggable(path: &str) -> (&'static str, &str) {
-    match path.strip_prefix(IN_PATH) {
-        Some(rest) => ("/t/-", &rest[rest.find('/').unwrap_or(rest.len())..]),
-        None => ("", path),
-    }
 }
 
 #[cfg(test)]
@@ -155,6 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::loggable_path;
 
     fn headers(values: &[&[u8]]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -275,7 +265,7 @@ mod tests {
         #[test]
         fn no_token_of_a_path_is_logged(token in "[^/]{1,80}", rest in "(/[a-z/]{0,20})?") {
             let path = format!("/t/{token}{rest}");
-            prop_assert_eq!(loggable(&path), ("/t/-", &*rest));
+            prop_assert_eq!(loggable_path(&path), ("/t/-", &*rest));
             if let Some((found, after)) = token_in_path(&path) {
                 prop_assert_eq!((found, after), (&*token, &*rest));
             }

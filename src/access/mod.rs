@@ -14,7 +14,7 @@ mod tokens;
 mod wrong_tokens;
 
 pub use authenticator::{AccessDecision, Authenticator, TokenFault};
-pub use authorization::{Malformed, Presented, loggable, token_in_path};
+pub use authorization::{Malformed, Presented, token_in_path};
 pub use digest::{TokenDigest, new_token};
 pub use forwarded::{Forwarded, TrustedProxies};
 pub use open::{Follower, open, read_keys};

@@ -24,7 +24,7 @@ use crate::{
         Tree, Unwritable,
     },
     config::{self, BaseUrl, Config, Flags},
-    domain::{RegistryName, request::parse_date},
+    domain::{RegistryName, loggable_url, request::parse_date},
     error::{Error, Result},
     metrics::Metrics,
     policy::Gate,
@@ -466,9 +466,7 @@ fn part_size(text: &str) -> Result<u64> {
 /// Where the registries' indexes are, without what may only be known here.
 fn indexes(config: &Config) -> std::collections::BTreeMap<RegistryName, String> {
     let index = |(name, registry): (&RegistryName, &crate::config::RegistrySettings)| {
-        let mut url = registry.index.as_url().clone();
-        let _ = (url.set_password(None), url.set_username(""));
-        (*name, url.to_string())
+        (*name, loggable_url(registry.index.as_url()))
     };
     config.registries.iter().map(index).collect()
 }

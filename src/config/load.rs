@@ -10,7 +10,10 @@ use figment::{
 };
 
 use super::{policy_file, settings::Config};
-use crate::error::{Error, Result};
+use crate::{
+    domain::may_hold_secret,
+    error::{Error, Result},
+};
 
 /// The file read when no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "mirror.toml";
@@ -194,20 +197,51 @@ fn explain(errors: &figment::Error) -> Error {
                 false if expected == "a boolean" => "true or false",
                 false => &expected,
             };
-            let found = in_words(found);
+            let found = match may_be_secret(&errors.path) {
+                true => kind_of(found),
+                false => in_words(found),
+            };
             format!("{place}: `{key}` is {found}, allowed is {expected}")
         }
-        Kind::Message(why) if key.is_empty() => format!("{place}: {}", without_secrets(why)),
+        Kind::UnknownVariant(_, allowed) if may_be_secret(&errors.path) => {
+            let allowed = allowed.join(", ");
+            format!("{place}: `{key}` isn't one of those that are allowed: {allowed}")
+        }
+        Kind::Message(why) if key.is_empty() => format!("{place}: {}", without_source(why)),
         Kind::Message(why) => format!("{place}: `{key}`: {}", why.trim_end()),
         other => format!("{place}: `{key}`: {other}"),
     })
 }
 
-/// What the parser of TOML says, with the line that it quotes, unless there may be a password in it.
-fn without_secrets(why: &str) -> String {
-    let lines = why.trim_end().lines();
-    let lines: Vec<_> = lines.filter(|line| !line.contains('@')).collect();
-    lines.join("\n")
+/// What the parser of TOML says, without the line that it quotes and the one that points into it: there may be a secret in that.
+fn without_source(why: &str) -> String {
+    let is_quoted = |line: &str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .starts_with('|')
+    };
+    let said: Vec<_> = why
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !is_quoted(line))
+        .collect();
+    said.join(": ")
+}
+
+/// Whether what is written there may be a secret by mistake: a token in place of the table that says where to get one, or an argument of a command.
+fn may_be_secret(path: &[String]) -> bool {
+    matches!(path, [registries, _, credential, ..] if registries == "registries" && credential == "credential")
+}
+
+/// The kind of what was found, with nothing of it.
+fn kind_of(found: &Actual) -> String {
+    match found {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "a text",
+    }
+    .to_owned()
 }
 
 /// What was found, in the operator's words and not a library's.
@@ -217,6 +251,7 @@ fn in_words(found: &Actual) -> String {
         Actual::Unsigned(number) => format!("the number {number}"),
         Actual::Signed(number) => format!("the number {number}"),
         Actual::Float(number) => format!("the number {number}"),
+        Actual::Str(text) if may_hold_secret(text) => kind_of(found),
         Actual::Str(text) => format!("{text:?}"),
         Actual::Seq => "a list".to_owned(),
         Actual::Map => "a table".to_owned(),

@@ -13,6 +13,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use url::{Host, Url};
 
+use crate::domain::{loggable_url, may_hold_secret};
+
 /// A span of time between `MIN` and `MAX` milliseconds, written like `"60s"`, `"10m"` or `"30d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<const MIN: u64, const MAX: u64>(Duration);
@@ -174,13 +176,10 @@ impl BaseUrl {
     }
 }
 
-/// Without what may be a password.
+/// Without what may be secret.
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.0.clone();
-        // Fails for URLs without a host, and this has one.
-        let _ = (url.set_username(""), url.set_password(None));
-        f.write_str(url.as_str())
+        f.write_str(&loggable_url(&self.0))
     }
 }
 
@@ -306,8 +305,8 @@ impl<T, F: Fn(&str) -> Option<T>> de::Visitor<'_> for TextVisitor<'_, F> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0.1)(text).ok_or_else(|| match text.contains('@') {
-            // There may be a password before it, and the message goes into logs.
+        (self.0.1)(text).ok_or_else(|| match may_hold_secret(text) {
+            // The message goes into logs.
             true => E::custom(format!("allowed is {}", self.0.0)),
             false => E::invalid_value(de::Unexpected::Str(text), &self),
         })

@@ -2,13 +2,15 @@
 
 use url::Url;
 
-use super::{checksum::Sha256, index_path::Prefix, name::shorten, version::CrateId};
+use super::{
+    checksum::Sha256, index_path::Prefix, loggable::loggable_text, name::shorten, version::CrateId,
+};
 use crate::error::{Error, Result};
 
 /// A registry's `dl`: an absolute URL with or without markers.
 ///
 /// The markers and the marker-free form are cargo's (`src/cargo/sources/registry/download.rs`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DownloadTemplate(String);
 
 const CRATE: &str = "{crate}";
@@ -35,7 +37,7 @@ impl DownloadTemplate {
             _ => Err(Error::upstream_fault(
                 "upstream's config.json has a dl that is not an absolute http or https URL",
             )
-            .because(format!("{:?}", shorten(dl)))),
+            .because(format!("{:?}", shorten(&loggable_text(dl))))),
         }
     }
 
@@ -55,21 +57,23 @@ impl DownloadTemplate {
         Url::parse(&text).map_err(|e| {
             let said = format!("upstream's dl makes no URL for {id}");
             Error::upstream_fault(said)
-                .because(format!("{:?}: {e}", shorten(&text)))
+                .because(format!("{:?}: {e}", shorten(&loggable_text(&text))))
                 .with_source(e)
         })
     }
 }
 
-/// For screens and logs: without the query, and without a user's name and password, which may be secrets.
+/// For screens and logs: without what may be secret.
 impl std::fmt::Display for DownloadTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let end = self.0.find(['?', '#']).unwrap_or(self.0.len());
-        let shown = &self.0[..end];
-        let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
-        let authority = rest.find('/').unwrap_or(rest.len());
-        let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
-        write!(f, "{scheme}://{}", &rest[host..])
+        f.write_str(&loggable_text(&self.0))
+    }
+}
+
+/// The same: it isn't printed by mistake either.
+impl std::fmt::Debug for DownloadTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
     }
 }
 
@@ -110,12 +114,44 @@ mod tests {
                 "https://x.test:8443/{crate}@{version}",
             ),
             (
+                "https://x.test/t/secret/crates/{crate}/{version}",
+                "https://x.test/t/-/crates/{crate}/{version}",
+            ),
+            (
+                "https:///me:secret@x.test/{crate}",
+                "https://x.test/{crate}",
+            ),
+            (
                 "https://x.test/api",
                 "https://x.test/api/{crate}/{version}/download",
             ),
         ] {
             let dl = DownloadTemplate::parse(dl).expect("valid dl");
             assert_eq!(dl.to_string(), shown);
+            assert_eq!(format!("{dl:?}"), shown);
+        }
+    }
+
+    /// The log had all of a `dl` that couldn't be used.
+    #[test]
+    fn nor_is_it_in_what_is_said_of_one_that_cannot_be_used() {
+        for dl in [
+            "ftp://me:secret@x.test/t/secret/?secret",
+            "/t/secret/crates?secret",
+            "mailto:secret",
+            "me:secret@x.test",
+            "https://me:secret@?secret",
+        ] {
+            let error = DownloadTemplate::parse(dl).expect_err(dl);
+            let told = format!("{error} {error:?}");
+            assert!(!told.contains("secret"), "{told}");
+        }
+        let dl = DownloadTemplate::parse("https://me:secret@x.test:8{crate}/?secret");
+        if let Ok(dl) = dl {
+            let id = CrateId::parse("a", "1.0.0").expect("valid");
+            let error = dl.url(&id, &Sha256::of(b"")).expect_err("no port");
+            let told = format!("{error} {error:?}");
+            assert!(!told.contains("secret"), "{told}");
         }
     }
 

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use http::{StatusCode, header, request};
 
 use crate::{
-    access::loggable,
-    domain::{Outcome, Principal},
+    domain::{Outcome, Principal, loggable_path},
     metrics::RouteLabel,
     transport::{InFlight, Standing, UnsentChunk},
     zero_copy::Content,
@@ -51,7 +50,7 @@ const AGENT: usize = 256;
 impl LogLine {
     fn of(request: &request::Parts, client: IpAddr) -> Self {
         let method = beginning(request.method.as_str(), METHOD);
-        let (prefix, path) = loggable(request.uri.path());
+        let (prefix, path) = loggable_path(request.uri.path());
         let path = beginning(path, PATH);
         let agent = request.headers.get(header::USER_AGENT);
         let agent = agent.map_or("-".into(), |v| String::from_utf8_lossy(v.as_bytes()));

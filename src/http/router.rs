@@ -25,10 +25,10 @@ use super::{
     upgrades::Upgrades,
 };
 use crate::{
-    access::{Forwarded, TrustedProxies, jwt::Awaited, loggable},
+    access::{Forwarded, TrustedProxies, jwt::Awaited},
     audit::Recorder,
     config::{BaseUrl, sections::ServerSettings},
-    domain::{Principal, RegistryName, View},
+    domain::{Principal, RegistryName, View, loggable_path},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
     mirror::Mirror,
@@ -187,7 +187,7 @@ impl Router {
                 }))
             }
             Err(e) => {
-                let (prefix, path) = loggable(head.uri.path());
+                let (prefix, path) = loggable_path(head.uri.path());
                 Answering::now(exchange.finish(Err(e), format_args!("{prefix}{path}")))
             }
         }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::sections,
+    domain::loggable_url,
     error::{Error, Result},
 };
 
@@ -39,7 +40,7 @@ impl Document {
         let authorities =
             authorities.map(|file| certificates::authorities("upstream.ca_certificates", &file.0));
         let (http, _) = client::client(&Way {
-            what: &format!("the file {url}"),
+            what: &format!("the file {}", loggable_url(url)),
             url,
             settings,
             proxies: &proxies,

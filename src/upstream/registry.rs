@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Origin, RegistrySettings, sections},
-    domain::{DownloadTemplate, RegistryName},
+    domain::{DownloadTemplate, RegistryName, loggable_url},
     error::Result,
     metrics::Metrics,
 };
@@ -115,9 +115,9 @@ impl Upstream {
         self.credential.as_ref().map(Credential::described)
     }
 
-    /// Where its index is, without user and password.
-    pub fn index_url(&self) -> &Url {
-        &self.index
+    /// Where its index is, for people: without what may be secret.
+    pub fn shown_index(&self) -> String {
+        loggable_url(&self.index)
     }
 
     /// The hosts asked lately, and whether they are asked at the moment.

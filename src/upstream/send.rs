@@ -18,9 +18,9 @@ use super::{
     resolve::NameError,
     retry,
     trouble::{self, BadCertificate, Trouble, Whose, flatten},
-    wording::shown,
 };
 use crate::{
+    domain::loggable_url,
     error::{Error, Kind, Result},
     metrics::UpstreamKind,
 };
@@ -140,7 +140,7 @@ impl Upstream {
             Err((e, _)) => e.kind().label().to_owned(),
         };
         self.metrics.upstream(self.registry.as_str(), kind, &result);
-        let (duration_ms, url) = (started.elapsed().as_millis() as u64, shown(&url));
+        let (duration_ms, url) = (started.elapsed().as_millis() as u64, loggable_url(&url));
         match &answer {
             Ok(_) => tracing::info!(url, result, duration_ms, "asked upstream"),
             Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),

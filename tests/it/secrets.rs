@@ -337,6 +337,149 @@ async fn they_are_in_no_log_of_http2_either() {
     planted.are_not_in("the log of who is shown it", &log);
 }
 
+/// A mirror in front of a mirror whose URL has the token in its path: every line about a request upstream had it, at the usual level too, and so had `check`.
+#[tokio::test]
+async fn a_token_in_the_path_of_an_upstream_is_in_no_log_and_in_nothing_that_check_says() {
+    let (mut planted, tokens) = (Planted::new(), TokenFile::new());
+    let upstream = registry().start().await;
+    let token = tokens.add("branch-office");
+    planted.add("a token", &token);
+    let inner = Program::serving(&upstream, &tokens.settings("token_in_path = true"));
+    let inner = inner.arg("--log").arg("trace").start().await;
+    let index = format!("http://{}/t/{token}/index/", inner.addr());
+    let settings = "proxy = \"none\"\n[upstream]\nretries = 0\n[freshness]\nfresh_for = \"0s\"";
+    let settings = |index: &str| {
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"s\"\n[registries.crates-io]\nindex = \"{index}\"\n{settings}"
+        )
+    };
+    let checked = Program::new(&["check"]).settings(&settings(&index));
+    let checked = checked.run().await;
+    let said = checked.stdout + &checked.stderr;
+    assert!(said.contains("/t/-/index/"), "{said}");
+    planted.are_not_in("what check says", &said);
+    let wrong = Program::new(&["check"]).settings(&settings(&format!("{index}?")));
+    let wrong = wrong.run().await;
+    planted.are_not_in("what check says", &wrong.stderr);
+
+    for level in ["info", "trace"] {
+        let outer = Program::new(&["--log", level, "serve"]).settings(&settings(&index));
+        let outer = outer.start().await;
+        let paths = [
+            INDEX,
+            CRATE,
+            "index/to/ki/tokio",
+            "index/se/rd/serde",
+            "status",
+        ];
+        let paths = paths.map(|path| format!("/{path}"));
+        planted.are_not_in("an answer", &answers(&outer, &paths, &[]).await);
+        outer.signal("TERM").await;
+        let log = outer.ended().await.stderr;
+        assert!(log.contains("/t/-/index/se/rd/serde"), "{log}");
+        assert!(log.contains("/t/-/api/v1/crates/"), "{log}");
+        planted.are_not_in("the log", &log);
+    }
+    inner.signal("TERM").await;
+    planted.are_not_in("the log of the other", &inner.ended().await.stderr);
+
+    let alone = Program::new(&["--log", "trace", "serve"]).settings(&settings(&index));
+    let alone = alone.start().await;
+    let paths = [format!("/{INDEX}"), format!("/{CRATE}")];
+    planted.are_not_in("an answer", &answers(&alone, &paths, &[]).await);
+    alone.signal("TERM").await;
+    let log = alone.ended().await.stderr;
+    assert!(log.contains("upstream failed"), "{log}");
+    planted.are_not_in("the log", &log);
+}
+
+/// The last line that a command had written to standard error was in the log and in what `check` says.
+#[tokio::test]
+async fn what_a_command_for_a_credential_says_on_standard_error_is_shown_nowhere() {
+    let mut planted = Planted::new();
+    let secret = planted.plant("argument");
+    let upstream = registry().start().await;
+    let keys = format!(
+        "kind = \"raw\"\ncommand = [\"/bin/sh\", \"-c\", \"echo unknown option $0 >&2; exit 2\", \"{secret}\"]"
+    );
+    let settings = table(
+        "crates-io",
+        &upstream.index_url(),
+        &credential("crates-io", &keys),
+    );
+    let checked = Program::new(&["--log", "trace", "check"]).settings(&settings);
+    let checked = checked.run().await;
+    let said = checked.stdout + &checked.stderr;
+    assert!(
+        said.contains("exit status: 2") && said.contains("by hand"),
+        "{said}"
+    );
+    planted.are_not_in("what check says", &said);
+}
+
+/// A token in place of the table that says where to get it, or a line with one that is no TOML, was quoted.
+#[tokio::test]
+async fn settings_that_cannot_be_read_are_told_without_a_secret_that_is_in_them() {
+    let mut planted = Planted::new();
+    let secret = planted.plant("setting");
+    let index = "index = \"https://registry.example/index/\"";
+    let in_table =
+        |keys: &str| format!("[registries.inner]\n{index}\n[registries.inner.credential]\n{keys}");
+    for (toml, word) in [
+        (
+            format!("[registries.inner]\n{index}\ncredential = \"{secret}\""),
+            "`registries.inner.credential`",
+        ),
+        (
+            in_table(&format!(
+                "kind = \"raw\"\ncommand = \"get-token --secret {secret}\""
+            )),
+            "`registries.inner.credential.command`",
+        ),
+        (
+            in_table(&format!("kind = \"{secret}\"")),
+            "`registries.inner.credential.kind`",
+        ),
+        (
+            in_table(&format!(
+                "kind = \"raw\"\nfile = \"t\"\nalso = \"{secret}\""
+            )),
+            "`registries.inner.credential.also`",
+        ),
+        (
+            in_table(&format!("kind = \"raw\"\nfile = \"t\"\nttl = \"{secret}\"")),
+            "`registries.inner.credential.ttl`",
+        ),
+        (
+            format!("[registries]\ninner = \"https://me:{secret}@registry.example/\""),
+            "`registries.inner`",
+        ),
+        (
+            format!("[registries.inner]\nindex = \"https://registry.example/t/{secret}/index/?\""),
+            "`registries.inner.index`",
+        ),
+        (
+            format!("[registries.inner]\nindex = \"https://registry.example/index?{secret}\""),
+            "`registries.inner.index`",
+        ),
+        (
+            in_table(&format!(
+                "kind = \"raw\"\ncommand = [\"get-token\", \"{secret}]"
+            )),
+            "at line 5, column",
+        ),
+        (in_table(&format!("token {secret}")), "at line 4, column"),
+        (in_table(&format!("token = {secret}")), "at line 4, column"),
+    ] {
+        let ended = Program::new(&["check"]).settings(&toml).run().await;
+        let said = ended.refused(&[word]);
+        planted.are_not_in("what is said of it", said);
+    }
+    let variable = "CRATE_MIRROR_REGISTRIES__CRATES-IO__CREDENTIAL";
+    let ended = Program::new(&["check"]).env(variable, &secret).run().await;
+    planted.are_not_in("what is said of a variable", &ended.stderr);
+}
+
 /// The search itself: what is planted is found, in the clear and in base64.
 #[test]
 fn what_is_planted_would_be_found() {

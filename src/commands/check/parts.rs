@@ -123,7 +123,7 @@ async fn registries(
         return Ok(());
     }
     for upstream in app::upstreams(config, metrics)? {
-        let (name, index) = (upstream.registry(), upstream.index_url());
+        let (name, index) = (upstream.registry(), upstream.shown_index());
         let dl = match upstream.dl().await {
             Ok(dl) => dl,
             Err(e) => {

@@ -17,19 +17,16 @@ use crate::config::credential::CommandLine;
 
 /// How long it may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
-/// How much of its standard error is read.
-const COMPLAINT: usize = 1 << 10;
-/// How much of that goes into the log.
-const QUOTED: usize = 200;
 
-/// Runs `command` and returns what it has printed on standard output. An error is a sentence for the log: it has nothing of that output in it.
+/// Runs `command` and returns what it has printed on standard output. An error is a sentence for the log: it has nothing in it of what the command prints, on standard error either,
+/// where a secret may be as well.
 pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, String> {
     let program = &command.program;
     let mut child = Command::new(program)
         .args(&command.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
@@ -44,18 +41,14 @@ pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, Str
             humantime::format_duration(LIMIT)
         ));
     };
-    let Finished {
-        status,
-        printed,
-        complaint,
-    } = ended.map_err(|e| format!("the command {program} can't be waited for: {e}"))?;
+    let Finished { status, printed } =
+        ended.map_err(|e| format!("the command {program} can't be waited for: {e}"))?;
     if printed.len() > LONGEST {
         return Err(format!("the command {program} prints more than 16 KiB"));
     }
     if !status.success() {
-        let complaint = quoted(&complaint, &printed);
         return Err(format!(
-            "the command {program} failed ({status}){complaint}"
+            "the command {program} failed ({status}); what it says on standard error isn't shown, because there may be secrets in it: run it by hand to see that"
         ));
     }
     group.leave();
@@ -66,19 +59,12 @@ pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, Str
 struct Finished {
     status: ExitStatus,
     printed: Zeroizing<Vec<u8>>,
-    complaint: Zeroizing<Vec<u8>>,
 }
 
 async fn finish(child: &mut Child) -> std::io::Result<Finished> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (printed, complaint) =
-        tokio::try_join!(beginning(stdout, LONGEST + 1), beginning(stderr, COMPLAINT))?;
+    let printed = beginning(child.stdout.take(), LONGEST + 1).await?;
     let status = child.wait().await?;
-    Ok(Finished {
-        status,
-        printed,
-        complaint,
-    })
+    Ok(Finished { status, printed })
 }
 
 /// The first `most` bytes of a stream. The rest is read and thrown away, so that nobody waits for room in a pipe.
@@ -96,19 +82,6 @@ async fn beginning(
     let mut rest = Zeroizing::new([0; 1 << 10]);
     while stream.read(&mut *rest).await? > 0 {}
     Ok(kept)
-}
-
-/// What a command complained of, for the log: the beginning of its last line, unless what it has printed is in there too.
-fn quoted(complaint: &[u8], printed: &[u8]) -> String {
-    let text = String::from_utf8_lossy(complaint);
-    let printed = String::from_utf8_lossy(printed);
-    let line = text.trim().lines().last().unwrap_or_default();
-    let is_in_it = |word: &str| word.len() > 3 && line.contains(word);
-    if line.is_empty() || printed.split_whitespace().any(is_in_it) {
-        return String::new();
-    }
-    let line: String = line.chars().take(QUOTED).collect();
-    format!(": {line:?}")
 }
 
 /// The processes of a command. They are ended when this is dropped, unless it has done well: then what it has left running was meant to.
@@ -152,20 +125,23 @@ mod tests {
         Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
+    /// The last line of standard error went into the log, and with `set -x` or a program that says what it was given that is the secret.
     #[tokio::test]
-    async fn what_it_prints_is_what_comes_and_what_it_complains_of_is_for_the_log() {
+    async fn what_it_prints_is_what_comes_and_what_it_complains_of_is_for_nobody() {
         assert_eq!(
             said("echo token; echo noise >&2").await,
             Ok("token\n".to_owned())
         );
-        let failed = said("echo 'no such account' >&2; exit 3")
-            .await
-            .expect_err("it failed");
-        assert!(failed.contains("exit status: 3"), "{failed}");
-        assert!(failed.ends_with(": \"no such account\""), "{failed}");
-        let leaked = said("echo hunter2; echo 'not hunter2 again' >&2; exit 1").await;
-        let leaked = leaked.expect_err("it failed");
-        assert!(!leaked.contains("hunter2"), "{leaked}");
+        for script in [
+            "echo 'no account for hunter2' >&2; exit 3",
+            "echo hunter2; echo 'not hunter2 again' >&2; exit 3",
+            "set -x; true hunter2; exit 3",
+        ] {
+            let failed = said(script).await.expect_err("it failed");
+            assert!(failed.contains("exit status: 3"), "{failed}");
+            assert!(failed.contains("run it by hand"), "{failed}");
+            assert!(!failed.contains("hunter2"), "{failed}");
+        }
     }
 
     #[tokio::test]
