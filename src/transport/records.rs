@@ -6,6 +6,10 @@
 /// How long a record's head is, in bytes.
 const HEAD: usize = 5;
 
+/// The most of records that are whole and carry nothing for us that rustls keeps, in bytes: a message of the handshake of up to 64 KB (more ends the connection),
+/// and what has come with its last part.
+const KEPT: usize = 96 << 10;
+
 /// Where in a client's records we are.
 #[derive(Default)]
 pub(super) struct Records {
@@ -16,7 +20,7 @@ pub(super) struct Records {
     left: usize,
     /// Bytes of the record that isn't whole.
     open: usize,
-    /// Bytes of records that are whole and of which nothing has been handed on.
+    /// Bytes of records that are whole and of which nothing has been handed on, or [`KEPT`].
     whole: usize,
 }
 
@@ -44,7 +48,7 @@ impl Records {
             self.open += count;
             bytes = &bytes[count..];
             if self.known == HEAD && self.left == 0 {
-                self.whole += self.open;
+                self.whole = (self.whole + self.open).min(KEPT);
                 (self.known, self.open) = (0, 0);
             }
         }
@@ -55,7 +59,7 @@ impl Records {
         self.whole = 0;
     }
 
-    /// How many bytes are here of which nothing has been handed on.
+    /// How many bytes are here of which nothing has been handed on, at most. Records may be empty, or say something to TLS alone, and can't be told from others.
     pub(super) fn held(&self) -> usize {
         self.whole + self.open
     }
@@ -86,6 +90,20 @@ mod tests {
         assert_eq!(records.held(), 2);
     }
 
+    /// A client can go on for ever with records that nothing is handed on of, and rustls keeps none of them.
+    #[test]
+    fn no_more_is_held_than_rustls_keeps() {
+        let mut records = Records::default();
+        for _ in 0..1_000 {
+            records.see(&record(200));
+        }
+        assert_eq!(records.held(), KEPT);
+        records.see(&record(200)[..100]);
+        assert_eq!(records.held(), KEPT + 100);
+        records.handed_on();
+        assert_eq!(records.held(), 100);
+    }
+
     proptest! {
         /// However the bytes are cut, as many are held.
         #[test]
@@ -99,7 +117,7 @@ mod tests {
                 rest = later;
             }
             cut.see(rest);
-            prop_assert_eq!(whole.held(), bytes.len());
+            prop_assert_eq!(whole.held(), whole.open + (bytes.len() - whole.open).min(KEPT));
             prop_assert_eq!((cut.open, cut.whole), (whole.open, whole.whole));
         }
     }
