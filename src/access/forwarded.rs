@@ -35,7 +35,9 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    fn include(&self, address: IpAddr) -> bool {
+    /// Whether one of them is at this address.
+    pub fn include(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 

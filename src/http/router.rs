@@ -445,6 +445,8 @@ impl transport::Service for Router {
             in_flight,
         } = request;
         let forwarded = self.0.proxies.see(client, &head.headers);
+        // A proxy's certificate says nothing of who stands behind it.
+        let peer = peer.filter(|_| !self.0.proxies.include(client));
         let access = Access::new(&head, forwarded.address, in_flight);
         self.respond(Incoming {
             head,
