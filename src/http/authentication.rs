@@ -86,7 +86,8 @@ impl Authentication {
         registry: Option<RegistryName>,
         now: SystemTime,
     ) -> Admission {
-        let certified = shown.peer.map(|peer| Principal::certificate(peer.name()));
+        let certified = shown.peer.and_then(|peer| peer.name(now));
+        let certified = certified.map(Principal::certificate);
         let Some(inner) = &self.0 else {
             return Admission::Admitted(certified);
         };

@@ -10,7 +10,10 @@ use rustls::{
 };
 
 use super::files::TlsIdentity;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    transport::{InForce, TlsTerms},
+};
 
 /// What is spoken within TLS, most preferred first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -19,8 +22,9 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(super) struct RustlsSettings {
     /// What sessions are resumed with: tickets under keys that change every six hours.
     tickets: Arc<dyn ProducesTickets>,
-    /// Whether tickets say who a client is.
-    names_clients: bool,
+    /// By whom clients are known; then tickets say who a client is.
+    authorities: Option<Arc<RootCertStore>>,
+    in_force: InForce,
 }
 
 impl RustlsSettings {
@@ -31,22 +35,26 @@ impl RustlsSettings {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             tickets: tickets()?,
-            names_clients: false,
+            authorities: None,
+            in_force: InForce::default(),
         })
     }
 
     /// What `identity` is served with. Sessions are resumed across a change, but not where a client's certificate counts or counted: who resumes one isn't
-    /// asked for it again, and it may not count any more.
+    /// asked for it again, and it may not count any more. For the same reason none that is connected counts when an authority is no longer among them.
     ///
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the authorities can't be used, [`Kind::Internal`](crate::error::Kind::Internal) when the system
     /// gives no random bytes.
-    pub(super) fn of(&mut self, identity: &TlsIdentity) -> Result<Arc<ServerConfig>> {
-        let names_clients = identity.client_authorities.is_some();
-        if names_clients || self.names_clients {
+    pub(super) fn of(&mut self, identity: &TlsIdentity) -> Result<TlsTerms> {
+        let authorities = identity.client_authorities.clone();
+        if authorities.is_some() || self.authorities.is_some() {
             self.tickets = tickets()?;
         }
-        self.names_clients = names_clients;
+        if !keeps(self.authorities.as_deref(), authorities.as_deref()) {
+            self.in_force = InForce::default();
+        }
+        self.authorities = authorities;
         let broken = |e| Error::internal(format!("TLS can't be set up: {e}"));
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder
@@ -60,8 +68,18 @@ impl RustlsSettings {
         let mut config = builder.with_cert_resolver(Arc::new(pair));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         config.ticketer = self.tickets.clone();
-        Ok(Arc::new(config))
+        Ok(TlsTerms {
+            config: Arc::new(config),
+            authorities: self.in_force.clone(),
+        })
     }
+}
+
+/// Whether all authorities that there were are there still.
+fn keeps(former: Option<&RootCertStore>, next: Option<&RootCertStore>) -> bool {
+    let former = former.into_iter().flat_map(|all| &all.roots);
+    let next = next.map_or(&[][..], |all| &all.roots);
+    former.into_iter().all(|one| next.contains(one))
 }
 
 fn tickets() -> Result<Arc<dyn ProducesTickets>> {

@@ -46,12 +46,15 @@ pub(super) enum End {
 enum Interruption {
     /// Nothing gets on.
     Stalled(Stall),
+    /// The client's certificate doesn't count any more.
+    Lapsed,
     /// It is time to stop.
     Stopping,
 }
 
 /// Lets a connection go on until it ends, falls silent or takes nothing for too long, or it is time to stop. Then what is outstanding goes out. A client
-/// that has nothing outstanding isn't waited for: a cargo that is busy compiling doesn't answer the question whether it is there.
+/// that has nothing outstanding isn't waited for: a cargo that is busy compiling doesn't answer the question whether it is there. One whose certificate
+/// doesn't count any more is asked to connect anew, for it may have another.
 pub(super) async fn drive<S, C: GracefulConnection<Error: Display + Unpin>>(
     server: &Server<S>,
     connection: C,
@@ -62,20 +65,30 @@ pub(super) async fn drive<S, C: GracefulConnection<Error: Display + Unpin>>(
     let stalled = stall::stalled(&client.activity, server.idle_timeout, speaks_http1);
     let stalled = stalled.map(Interruption::Stalled).left_future();
     let stopping = server.stopping.cancelled();
-    let stopping = stopping.map(|()| Interruption::Stopping).right_future();
+    let stopping = stopping.map(|()| Interruption::Stopping);
+    let stopping = stopping.left_future().right_future();
+    let lapsed = client.peer.as_ref().map(|peer| {
+        let lapsed = peer.lapsed().map(|()| Interruption::Lapsed);
+        lapsed.right_future().right_future()
+    });
     // Polled only when one of them has something to say, and not with every request.
-    let mut interruptions: FuturesUnordered<_> = [stalled, stopping].into_iter().collect();
+    let all = [stalled, stopping].into_iter().chain(lapsed);
+    let mut interruptions: FuturesUnordered<_> = all.collect();
     let connection = pin!(connection);
     let mut turns = Turns::new(connection, stream, &client.activity);
-    let ended = tokio::select! {
-        biased;
-        ended = &mut turns => ended,
-        Some(interruption) = interruptions.next() => match interruption {
+    let ended = loop {
+        let interruption = tokio::select! {
+            biased;
+            ended = &mut turns => break ended,
+            Some(interruption) = interruptions.next() => interruption,
+        };
+        match interruption {
             Interruption::Stalled(stall) => return close_stalled(stall, stream, client),
+            Interruption::Lapsed => turns.graceful_shutdown(),
             Interruption::Stopping => {
                 turns.graceful_shutdown();
                 tokio::select! {
-                    ended = turns => ended,
+                    ended = turns => break ended,
                     () = stall::quiet(&client.activity, QUIET) => return End::Told,
                 }
             }

@@ -49,13 +49,13 @@ pub use client_memory::ClientMemory;
 pub use h2c::Offer;
 pub use in_flight::InFlight;
 pub use listen::listen;
-pub use peer::Peer;
+pub use peer::{InForce, Peer};
 pub use scheme::Scheme;
 pub use serve::{Door, serve};
 pub use service::{Request, Service};
 pub use settings::Settings;
 pub use stream::Acceptor;
-pub use tls::TlsInUse;
+pub use tls::{TlsInUse, TlsTerms};
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {

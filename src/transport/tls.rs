@@ -21,7 +21,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server};
 
-use super::{connection_memory::ConnectionMemory, holds::Holds, peer::Peer, records::Records};
+use super::{
+    connection_memory::ConnectionMemory,
+    holds::Holds,
+    peer::{InForce, Peer},
+    records::Records,
+};
 use crate::{certificate::Certificate, metrics::TlsHandshake};
 
 /// How long a client may take over the handshake, from when it was accepted.
@@ -35,18 +40,30 @@ const RECORD: usize = 16 << 10;
 /// What a record takes beside that at most: its head, and what TLS 1.2 puts before and after its content.
 const AROUND: usize = 5 + 8 + 16;
 
-/// What is spoken with clients from now on. Replaced as a whole; who is connected goes on as before.
-pub struct TlsInUse(ArcSwap<ServerConfig>);
+/// How TLS is spoken, and whose word about clients counts.
+pub struct TlsTerms {
+    /// What is spoken.
+    pub config: Arc<ServerConfig>,
+    /// The authorities of clients' certificates, if it names any.
+    pub authorities: InForce,
+}
+
+/// What is spoken with clients from now on. Replaced as a whole; who is connected goes on as before, but is nobody in particular any more when the
+/// authorities are others.
+pub struct TlsInUse(ArcSwap<TlsTerms>);
 
 impl TlsInUse {
     /// These to begin with.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(ArcSwap::new(config))
+    pub fn new(terms: TlsTerms) -> Self {
+        Self(ArcSwap::from_pointee(terms))
     }
 
     /// These from now on.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        self.0.store(config);
+    pub fn replace(&self, terms: TlsTerms) {
+        let next = Arc::new(terms);
+        // Who is let go comes again, and is to find the new ones.
+        let former = self.0.swap(next.clone());
+        former.authorities.give_way_to(&next.authorities);
     }
 }
 
@@ -116,7 +133,8 @@ pub(super) async fn handshake(
     socket: TcpStream,
     memory: &ConnectionMemory,
 ) -> Result<(TlsStream, TlsHandshake, Option<Peer>), Failed> {
-    let shaken = shake(settings.0.load_full(), socket, memory);
+    let terms = settings.0.load_full();
+    let shaken = shake(terms.config.clone(), socket, memory);
     let too_late = |_| Failed::by(TlsHandshake::Late, "it took longer than 10 s");
     let stream = tokio::time::timeout(HANDSHAKE_WITHIN, shaken);
     let stream = stream.await.map_err(too_late)??;
@@ -128,7 +146,9 @@ pub(super) async fn handshake(
         }
     };
     let shown = session.peer_certificates().and_then(<[_]>::first);
-    let peer = shown.map(|der| known(der, SystemTime::now())).transpose()?;
+    let by = || terms.authorities.clone();
+    let peer = shown.map(|der| known(der, by(), SystemTime::now()));
+    let peer = peer.transpose()?;
     Ok((TlsStream::new(stream), how, peer))
 }
 
@@ -167,12 +187,13 @@ async fn shake(
 }
 
 /// Whose certificate it is, which is one of those that count. It was good when it was shown first; who resumes a session doesn't show it again.
-fn known(der: &[u8], now: SystemTime) -> Result<Peer, Failed> {
+fn known(der: &[u8], authorities: InForce, now: SystemTime) -> Result<Peer, Failed> {
     let unknown = "the client's certificate can't be understood";
     let certificate = Certificate::parse(der);
     let certificate = certificate.ok_or_else(|| Failed::by(TlsHandshake::Certificate, unknown))?;
-    match certificate.validity().has_ended(now) {
-        false => Ok(Peer::new(&certificate.holder())),
+    let validity = certificate.validity();
+    match validity.has_ended(now) {
+        false => Ok(Peer::new(certificate.holder(), validity.until, authorities)),
         true => Err(Failed::by(
             TlsHandshake::Certificate,
             "the client's certificate has expired",

@@ -1,13 +1,22 @@
 //! Client certificates: one of the right authority does instead of a token and is written down; every other one is no way in.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
+use tokio_rustls::client::TlsStream;
 
 use crate::support::{
     Authority, Identity, Mirror, MirrorBuilder, Package, Program, Reply, Subject, TlsClient,
-    TlsFolder, TokenFile, Upstream, tools,
+    TlsFolder, TokenFile, Upstream, client, frames, requests, tools,
 };
 
 const INDEX: &str = "/index/1/a";
@@ -44,6 +53,24 @@ impl Guarded {
     fn client(&self, name: &'static str) -> TlsClient {
         self.files
             .client_with(&self.clients.issue(&Subject::client(name)))
+    }
+
+    /// Has the certificates of these authorities count, and waits until those of the last one do, which didn't before.
+    async fn count(&self, mirror: &Mirror, authorities: &[&Authority]) {
+        let pem: String = authorities
+            .iter()
+            .map(|authority| authority.pem())
+            .collect();
+        self.files.write("clients.pem", &pem);
+        mirror.reread();
+        let last = authorities.last().expect("one");
+        let newcomer = last.issue(&Subject::client("newcomer"));
+        let newcomer = self.files.client_with(&newcomer);
+        let started = Instant::now();
+        let addr = mirror.tls_addr();
+        while newcomer.try_get(addr, INDEX, &[]).await.is_err() {
+            assert!(started.elapsed().as_secs() < 15, "not in force");
+        }
     }
 
     fn audit(&self) -> std::path::PathBuf {
@@ -180,19 +207,82 @@ async fn an_authority_that_is_taken_away_ends_its_certificates_and_their_session
     let client = all.client("a");
     assert_eq!(get(&mirror, &client, INDEX).await.status, 200);
     let next = Authority::new("others");
-    all.files.write("clients.pem", &next.pem());
-    mirror.reread();
-    let newcomer = all.files.client_with(&next.issue(&Subject::client("b")));
-    let started = std::time::Instant::now();
-    while newcomer
-        .try_get(mirror.tls_addr(), INDEX, &[])
-        .await
-        .is_err()
-    {
-        assert!(started.elapsed().as_secs() < 15, "not in force");
-    }
+    all.count(&mirror, &[&next]).await;
     let reply = client.try_get(mirror.tls_addr(), INDEX, &[]).await;
     assert!(reply.is_err(), "{:?}", reply.map(|reply| reply.status));
+}
+
+/// It is shown once for each connection, and that may be open for years: it stayed whose it was at first.
+#[tokio::test]
+async fn an_authority_that_is_taken_away_ends_its_certificates_on_open_connections() {
+    let all = Guarded::new().await;
+    let mirror = all.mirror().start().await;
+    let client = all.client("a").offering(&["h2"]);
+    // One that doesn't heed that it should connect anew.
+    let mut stream = client.connect(mirror.tls_addr()).await.expect("TLS");
+    let opening = requests::opening(1 << 20);
+    stream.write_all(&opening).await.expect("sent");
+    assert_eq!(ask_over_http2(&mut stream, 1).await, 200);
+    // And one that can't help it.
+    let client = all.client("b");
+    let mut closed = client.connect(mirror.tls_addr()).await.expect("TLS");
+    let reply = client::get_over(&mut closed, "localhost", INDEX, &[]).await;
+    assert_eq!(reply.expect("an answer").status, 200);
+
+    let more = Authority::new("more");
+    all.count(&mirror, &[&all.clients, &more]).await;
+    assert_eq!(
+        ask_over_http2(&mut stream, 3).await,
+        200,
+        "another one beside it takes nothing away"
+    );
+    let reply = client::get_over(&mut closed, "localhost", INDEX, &[]).await;
+    assert_eq!(reply.expect("an answer").status, 200);
+
+    all.count(&mirror, &[&Authority::new("others")]).await;
+    assert_eq!(ask_over_http2(&mut stream, 5).await, 401);
+    let rest = tokio::time::timeout(Duration::from_secs(15), closed.read(&mut [0; 64])).await;
+    let rest = rest.expect("it is asked to connect anew");
+    assert!(matches!(rest, Ok(0) | Err(_)), "{rest:?}");
+}
+
+/// The status of the answer on a stream.
+async fn ask_over_http2(stream: &mut TlsStream<TcpStream>, id: u32) -> u16 {
+    let asked = requests::get(id, INDEX, &[]);
+    stream.write_all(&asked).await.expect("sent");
+    stream.flush().await.expect("sent");
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame");
+        let [a, b, c, kind, _, of @ ..] = head;
+        let length = u32::from_be_bytes([0, a, b, c]);
+        let mut content = vec![0; usize::try_from(length).expect("a length")];
+        stream.read_exact(&mut content).await.expect("a frame");
+        if kind == frames::HEADERS && u32::from_be_bytes(of) == id {
+            return frames::status_in(&content);
+        }
+    }
+}
+
+/// Who has no token came in by way of a proxy that had a certificate.
+#[tokio::test]
+async fn the_certificate_of_a_trusted_proxy_opens_nothing_to_who_stands_behind_it() {
+    let all = Guarded::new().await;
+    let token = all.tokens.add("ci");
+    let proxy = all.client("proxy");
+    for (trusted, expected) in [("127.0.0.1", 401), ("127.0.0.2", 200)] {
+        let server = format!("trusted_proxies = [\"{trusted}\"]");
+        let mirror = all.mirror().server(&server).start().await;
+        let addr = mirror.tls_addr();
+        for said in [&[][..], &[("x-forwarded-for", "203.0.113.7")]] {
+            let reply = proxy.get_with(addr, CRATE, said).await;
+            assert_eq!(reply.status, expected, "{trusted}: {said:?}");
+            let with_token = [said, &[("authorization", &*token)]].concat();
+            let reply = proxy.get_with(addr, CRATE, &with_token).await;
+            assert_eq!(reply.status, 200, "{trusted}: {said:?}");
+        }
+        mirror.stop().await;
+    }
 }
 
 /// Where everybody may ask, a certificate still says who does.

@@ -272,7 +272,7 @@ pub fn response_in(frames: &[Frame], stream: u32) -> Response {
     }
 }
 
-/// The `:status` at the start of a header block, of those that HPACK's static table has (RFC 7541, appendix A); 0 for others.
+/// The `:status` at the start of a header block, of those that HPACK's static table has (RFC 7541, appendix A), and 401; 0 for others.
 pub fn status_in(block: &[u8]) -> u16 {
     match block {
         // A change of the dynamic table's size may come first (section 6.3), in one byte or in several (section 5.1).
@@ -286,6 +286,8 @@ pub fn status_in(block: &[u8]) -> u16 {
         [0x8c, ..] => 400,
         [0x8d, ..] => 404,
         [0x8e, ..] => 500,
+        // The table's name with a value of its own (section 6.2.1), in Huffman code (appendix B).
+        [0x48, 0x82, 0x68, 0x01, ..] => 401,
         _ => 0,
     }
 }
