@@ -226,6 +226,11 @@ impl Origin {
         }
     }
 
+    /// Whether it is on this machine, as its host is written.
+    pub fn is_this_machine(&self) -> bool {
+        matches!(&self.0, url::Origin::Tuple(_, host, _) if is_this_machine(host))
+    }
+
     /// Its host; `None` when it is that of a URL without one.
     pub fn host(&self) -> Option<String> {
         match &self.0 {

@@ -1,6 +1,7 @@
-//! [`Proxies`]: through which proxy a URL is asked, as the settings or the environment say, and what such a proxy answers to CONNECT.
+//! [`Proxies`]: through which proxy a URL is asked, as the settings or the environment say, and what such a proxy answers to CONNECT. This machine itself is
+//! never asked through one: a credential may go there in clear, which is nothing for a proxy elsewhere to see.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -12,7 +13,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    config,
+    config::{self, Origin},
     error::{Error, Result},
 };
 
@@ -21,13 +22,12 @@ pub(super) enum Proxies {
     /// None, whatever is asked for.
     None,
     /// Those of `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, with the exceptions of `NO_PROXY`; or the system's.
-    OfEnvironment(Box<Matcher>),
-    /// The one that a setting names, for everything.
+    OfEnvironment(Arc<Matcher>),
+    /// The one that a setting names, for everything but this machine.
     Named {
         /// The setting.
         key: String,
-        proxy: Box<Proxy>,
-        matcher: Box<Matcher>,
+        matcher: Arc<Matcher>,
     },
 }
 
@@ -46,13 +46,12 @@ impl Proxies {
             Some((_, config::ProxySetting::None)) => Ok(Self::None),
             Some((key, config::ProxySetting::Through(url))) => {
                 let url = url.expose();
-                let Ok(proxy) = Proxy::all(url) else {
+                if Proxy::all(url).is_err() {
                     return Err(Error::config(format!("`{key}` can't be used")));
-                };
+                }
                 Ok(Self::Named {
                     key,
-                    proxy: Box::new(proxy),
-                    matcher: Box::new(Matcher::builder().all(url.to_owned()).build()),
+                    matcher: Arc::new(Matcher::builder().all(url.to_owned()).build()),
                 })
             }
         }
@@ -61,28 +60,44 @@ impl Proxies {
     fn of_environment() -> Result<Self> {
         Ok(match usage(|name| std::env::var(name).ok())? {
             Usage::None => Self::None,
-            Usage::Some => Self::OfEnvironment(Box::new(Matcher::from_system())),
+            Usage::Some => Self::OfEnvironment(Arc::new(Matcher::from_system())),
         })
     }
 
     /// A client that goes through these.
     pub(super) fn applied_to(&self, builder: ClientBuilder) -> ClientBuilder {
+        // Which also keeps the library from looking for some by itself.
+        let builder = builder.no_proxy();
+        let Some(matcher) = self.matcher() else {
+            return builder;
+        };
+        ["http", "https"]
+            .into_iter()
+            .fold(builder, |builder, scheme| {
+                let usual = usual(matcher, scheme);
+                let matcher = matcher.clone();
+                let through = move |url: &Url| {
+                    let found = (url.scheme() == scheme).then(|| intercepted(&matcher, url));
+                    found.flatten().map(|proxy| proxy.uri().to_string())
+                };
+                let proxy = Proxy::custom(through);
+                builder.proxy(match usual.as_ref().and_then(Intercept::basic_auth) {
+                    Some(credentials) => proxy.custom_http_auth(credentials.clone()),
+                    None => proxy,
+                })
+            })
+    }
+
+    fn matcher(&self) -> Option<&Arc<Matcher>> {
         match self {
-            Self::None => builder.no_proxy(),
-            // What the library does by itself.
-            Self::OfEnvironment(_) => builder,
-            Self::Named { proxy, .. } => builder.proxy((**proxy).clone()),
+            Self::None => None,
+            Self::OfEnvironment(matcher) | Self::Named { matcher, .. } => Some(matcher),
         }
     }
 
     /// The proxy through which `url` is asked.
     pub(super) fn of(&self, url: &Url) -> Option<Intercept> {
-        match self {
-            Self::None => None,
-            Self::OfEnvironment(matcher) | Self::Named { matcher, .. } => {
-                matcher.intercept(&url.as_str().parse().ok()?)
-            }
-        }
+        intercepted(self.matcher()?, url)
     }
 
     /// Where the URL of a proxy stands, for who has to change it.
@@ -95,12 +110,24 @@ impl Proxies {
 
     /// The hosts of all proxies.
     pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
-        let any = ["http://any.invalid/", "https://any.invalid/"];
-        let proxies = any
+        let proxies = ["http", "https"]
             .into_iter()
-            .filter_map(|url| self.of(&Url::parse(url).ok()?));
+            .filter_map(|scheme| usual(self.matcher()?, scheme));
         proxies.filter_map(|proxy| proxy.uri().host().map(str::to_owned))
     }
+}
+
+/// The proxy through which `url` is asked by these rules.
+fn intercepted(matcher: &Matcher, url: &Url) -> Option<Intercept> {
+    let is_elsewhere = !Origin::of(url).is_this_machine();
+    let uri = is_elsewhere.then(|| url.as_str().parse().ok());
+    matcher.intercept(&uri.flatten()?)
+}
+
+/// The proxy for what is no exception.
+fn usual(matcher: &Matcher, scheme: &str) -> Option<Intercept> {
+    let any = format!("{scheme}://any.invalid/");
+    matcher.intercept(&any.parse().ok()?)
 }
 
 /// Whether there is to be any proxy.
@@ -208,6 +235,39 @@ mod tests {
 
     fn none(variables: &[(&str, &str)]) -> bool {
         matches!(with(variables), Ok(Usage::None))
+    }
+
+    /// A credential goes to this machine over plain http, and went to the proxy like that.
+    #[test]
+    fn this_machine_is_never_asked_through_a_proxy() {
+        let said = config::parse("[upstream]\nproxy = \"http://proxy.test:3128\"");
+        let said = said.expect("valid settings").upstream.proxy;
+        let named = said.as_ref().map(|said| (String::new(), said));
+        let matcher = Matcher::builder().all("http://proxy.test:3128").build();
+        for proxies in [
+            Proxies::of_settings(named).expect("a proxy"),
+            Proxies::OfEnvironment(Arc::new(matcher)),
+        ] {
+            let is_asked = |url: &str| proxies.of(&Url::parse(url).expect("a URL")).is_some();
+            for url in [
+                "http://localhost:8080/index/",
+                "https://LOCALHOST/",
+                "http://127.0.0.1/",
+                "http://127.9.9.9:1/x",
+                "https://[::1]:8443/",
+                "http://2130706433/",
+            ] {
+                assert!(!is_asked(url), "{url}");
+            }
+            for url in [
+                "http://a.test/",
+                "https://localhost.a.test/",
+                "http://10.0.0.1/",
+            ] {
+                assert!(is_asked(url), "{url}");
+            }
+            assert_eq!(proxies.hosts().count(), 2);
+        }
     }
 
     #[test]

@@ -140,7 +140,10 @@ async fn cargo_builds_through_a_chain_of_two_mirrors_with_client_certificates() 
 
 #[tokio::test]
 async fn cargo_builds_where_all_goes_through_a_proxy_with_a_password_and_a_company_signs() {
-    let upstream = registry().start().await;
+    let files = registry().start().await;
+    let files = Tls::before(&files, Certificate::Good).await;
+    let dl = files.index_url_elsewhere().replace("/index/", "/dl");
+    let upstream = registry().dl(&dl).start().await;
     let (tls, proxy) = (
         Tls::before(&upstream, Certificate::Good).await,
         Proxy::with_password("hunter2").await,
@@ -149,7 +152,8 @@ async fn cargo_builds_where_all_goes_through_a_proxy_with_a_password_and_a_compa
         "ca_certificates = \"ca.pem\"\nproxy = \"{}\"\n",
         proxy.url()
     );
-    let program = Program::serving_with(&tls.index_url(), &table);
-    builds(program.file("ca.pem", &tls.pem).start().await.addr()).await;
+    let program = Program::serving_with(&tls.index_url_elsewhere(), &table);
+    let trusted = format!("{}\n{}", tls.pem, files.pem);
+    builds(program.file("ca.pem", &trusted).start().await.addr()).await;
     assert!(!proxy.led().is_empty());
 }

@@ -1,6 +1,8 @@
 //! Ways out: a proxy with a password, authorities of a company's own, and whom to ask about this mirror, each for all registries or for one.
 
-use crate::support::{Certificate, Package, Program, Proxy, Reply, Running, Tls, Upstream, client};
+use crate::support::{
+    Certificate, Package, Program, Proxy, Reply, Running, Seen, Tls, Upstream, client,
+};
 
 const INDEX: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
@@ -34,13 +36,13 @@ async fn a_proxy_with_a_password_is_used_in_place_of_that_of_the_environment() {
     ] {
         let before = proxy.led().len();
         // Exceptions are the environment's, too.
-        let program = program(&general, &tls.index_url(), &own).env("NO_PROXY", "*");
+        let program = program(&general, &tls.index_url_elsewhere(), &own).env("NO_PROXY", "*");
         let process = program.file("ca.pem", &tls.pem).start().await;
         let reply = get(&process, INDEX).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert!(proxy.led().len() > before, "it wasn't asked");
     }
-    assert!(proxy.led()[0].starts_with("CONNECT localhost:"));
+    assert!(proxy.led()[0].starts_with("CONNECT registry.example:"));
 }
 
 #[tokio::test]
@@ -56,7 +58,7 @@ async fn a_proxy_that_wants_a_password_says_where_it_goes_and_no_password_is_tol
     ] {
         let own = own.map_or(String::new(), |own| format!("proxy = \"{own}\""));
         let general = format!("proxy = \"{general}\"\nca_certificates = \"ca.pem\"");
-        let program = program(&general, &tls.index_url(), &own);
+        let program = program(&general, &tls.index_url_elsewhere(), &own);
         let process = program.file("ca.pem", &tls.pem).start().await;
         let reply = get(&process, INDEX).await;
         reply.assert_refused("(407)");
@@ -79,6 +81,31 @@ async fn a_plain_upstream_is_reached_through_a_proxy_with_its_password() {
         assert_eq!(sent, Some("Basic dXNlcjpodW50ZXIy"));
         assert_eq!(seen.header("authorization"), None);
     }
+}
+
+/// A credential may go to this machine in clear, and a proxy elsewhere saw it.
+#[tokio::test]
+async fn this_machine_is_asked_without_the_proxy_of_the_settings_or_of_the_environment() {
+    let (upstream, proxy) = (upstream().await, self::upstream().await);
+    let url = format!("http://{}", proxy.addr());
+    let token = "[registries.crates-io.credential]\nkind = \"raw\"\nenv = \"TOKEN\"";
+    let port = upstream.addr().port();
+    for host in ["127.0.0.1", "localhost"] {
+        let index = format!("http://{host}:{port}/index/");
+        for setting in [format!("proxy = \"{url}\""), String::new()] {
+            let program = program(&setting, &index, token).env("TOKEN", "hunter2");
+            let program = program.env("HTTP_PROXY", &url).env("http_proxy", &url);
+            let process = program.start().await;
+            assert_eq!(get(&process, INDEX).await.status, 200, "{setting}");
+            assert_eq!(get(&process, DOWNLOAD).await.status, 200, "{setting}");
+        }
+    }
+    assert!(proxy.requests().is_empty(), "the proxy was asked");
+    // Its crates are at 127.0.0.1, which is another origin than localhost.
+    let of_index = |seen: &Seen| seen.path.starts_with("/index/");
+    let asked = upstream.requests();
+    let mut asked = asked.iter().filter(|seen| of_index(seen));
+    assert!(asked.all(|seen| seen.header("authorization") == Some("hunter2")));
 }
 
 #[tokio::test]

@@ -31,6 +31,9 @@ pub enum Certificate {
     Authority,
 }
 
+/// What it is also called, where a proxy leads to it.
+const ELSEWHERE: &str = "registry.example";
+
 /// A port of 127.0.0.1 that speaks TLS and passes on what it hears. Dropping it stops it.
 pub struct Tls {
     addr: SocketAddr,
@@ -50,7 +53,8 @@ impl Tls {
             | Certificate::NotYetValid
             | Certificate::Authority => "localhost",
         };
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let names = [name.to_owned(), ELSEWHERE.to_owned()];
+        let mut params = CertificateParams::new(names).expect("two names");
         let (from, to) = match kind {
             Certificate::Expired => (2000, 2001),
             Certificate::NotYetValid => (3000, 3001),
@@ -88,6 +92,11 @@ impl Tls {
     /// `https://localhost:PORT/index/`
     pub fn index_url(&self) -> String {
         format!("https://localhost:{}/index/", self.addr.port())
+    }
+
+    /// `https://registry.example:PORT/index/`, for who asks through a proxy, which this machine itself isn't asked through.
+    pub fn index_url_elsewhere(&self) -> String {
+        format!("https://{ELSEWHERE}:{}/index/", self.addr.port())
     }
 
     /// How many connections there have been, those without trust included.
