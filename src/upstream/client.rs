@@ -38,16 +38,14 @@ pub(super) struct Way<'a> {
     pub(super) surroundings: &'a Arc<Surroundings>,
     /// The authorities that are trusted beside the system's.
     pub(super) authorities: Vec<Certificate>,
-    /// What is shown to who asks for a certificate.
-    pub(super) identity: Option<Identity>,
 }
 
-/// The client for what is to be reached this way.
+/// The client for what is to be reached this way. It shows this certificate, if there is one, to everybody who asks for one.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when there are no certificates of authorities, and the URL is one for which they are needed.
-pub(super) fn client(way: &Way<'_>) -> Result<(Client, Authorities)> {
-    let (what, builder) = (way.what, || builder(way));
+pub(super) fn client(way: &Way<'_>, identity: Option<&Identity>) -> Result<(Client, Authorities)> {
+    let (what, builder) = (way.what, || builder(way, identity));
     let failed = match builder().build() {
         Ok(client) => return Ok((client, Authorities::Some)),
         Err(e) => e,
@@ -69,7 +67,7 @@ pub(super) fn client(way: &Way<'_>) -> Result<(Client, Authorities)> {
     }
 }
 
-fn builder(way: &Way<'_>) -> ClientBuilder {
+fn builder(way: &Way<'_>, identity: Option<&Identity>) -> ClientBuilder {
     // Fails only when the program that embeds us has chosen a provider already, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
@@ -79,7 +77,7 @@ fn builder(way: &Way<'_>) -> ClientBuilder {
         .redirect(Policy::none())
         .dns_resolver(Resolver::new(way.surroundings.clone()))
         .tls_certs_merge(way.authorities.iter().cloned());
-    let builder = match &way.identity {
+    let builder = match identity {
         Some(identity) => builder.identity(identity.clone()),
         None => builder,
     };

@@ -39,15 +39,15 @@ impl Document {
         let authorities = settings.ca_certificates.as_ref();
         let authorities =
             authorities.map(|file| certificates::authorities("upstream.ca_certificates", &file.0));
-        let (http, _) = client::client(&Way {
+        let way = Way {
             what: &format!("the file {}", loggable_url(url)),
             url,
             settings,
             proxies: &proxies,
             surroundings: &Arc::new(surroundings),
             authorities: authorities.transpose()?.unwrap_or_default(),
-            identity: None,
-        })?;
+        };
+        let (http, _) = client::client(&way, None)?;
         Ok(Self {
             http,
             url: url.clone(),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, RegistryName, loggable_url},
-    error::Result,
+    error::{Error, Result},
     metrics::Metrics,
 };
 
@@ -31,8 +31,7 @@ pub struct Upstream {
     pub(super) http: reqwest::Client,
     pub(super) proxies: Proxies,
     pub(super) authorities: Authorities,
-    /// Whether there is a certificate to show.
-    pub(super) has_identity: bool,
+    pub(super) identified: Option<Identified>,
     pub(super) credential: Option<Credential>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) settings: sections::UpstreamSettings,
@@ -40,6 +39,12 @@ pub struct Upstream {
     pub(super) circuits: Arc<Circuits>,
     pub(super) dl: Mutex<Option<KnownDl>>,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// What shows this mirror's certificate, and to whom.
+pub(super) struct Identified {
+    http: reqwest::Client,
+    origins: Vec<Origin>,
 }
 
 /// A `dl` and when it was learnt.
@@ -78,15 +83,25 @@ impl Upstream {
         ));
         let identity = registry.client_certificate.as_ref();
         let identity = identity.map(|files| certificates::identity(name.as_str(), files));
-        let (http, authorities) = client::client(&Way {
+        let way = Way {
             what: &format!("the registry {name}"),
             url: &index,
             settings: &settings,
             proxies: &proxies,
             surroundings: &surroundings,
             authorities: trusted(name, registry, &settings)?,
-            identity: identity.transpose()?,
-        })?;
+        };
+        let (http, authorities) = client::client(&way, None)?;
+        let identified = identity.transpose()?.map(|identity| {
+            let (http, _) = client::client(&way, Some(&identity))?;
+            let also = registry.credential.iter().flat_map(|said| &said.also);
+            let origins = std::iter::once(Origin::of(&index)).chain(also.cloned());
+            Ok::<_, Error>(Identified {
+                http,
+                origins: origins.collect(),
+            })
+        });
+        let identified = identified.transpose()?;
         let permits = settings.max_concurrent.get() as usize;
         Ok(Self {
             registry: name,
@@ -94,7 +109,7 @@ impl Upstream {
             http,
             proxies,
             authorities,
-            has_identity: registry.client_certificate.is_some(),
+            identified,
             credential,
             surroundings,
             permits: Arc::new(Semaphore::new(permits)),
@@ -118,6 +133,14 @@ impl Upstream {
     /// Where its index is, for people: without what may be secret.
     pub fn shown_index(&self) -> String {
         loggable_url(&self.index)
+    }
+
+    /// The client for a URL. This mirror's certificate is a credential like any other: it isn't shown to whoever the registry leads to.
+    pub(super) fn client_for(&self, url: &Url) -> &reqwest::Client {
+        match &self.identified {
+            Some(identified) if identified.is_for(url) => &identified.http,
+            Some(_) | None => &self.http,
+        }
     }
 
     /// The hosts asked lately, and whether they are asked at the moment.
@@ -152,6 +175,13 @@ impl Upstream {
             return None;
         }
         self.permits.clone().try_acquire_owned().ok().map(Permit)
+    }
+}
+
+impl Identified {
+    /// Whether it may be shown to who is asked for `url`.
+    pub(super) fn is_for(&self, url: &Url) -> bool {
+        self.origins.iter().any(|origin| origin.is_of(url))
     }
 }
 

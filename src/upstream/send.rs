@@ -36,20 +36,20 @@ type Failed = (Error, Option<Failure>);
 impl Upstream {
     /// Sends one request, with this mirror's credential if it is for who is asked, follows where the answers lead, and waits for the head of the last one.
     pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Reply> {
-        let (client, request) = self.built(request)?;
+        let request = self.built(request)?;
         let credential = self.credential.as_ref();
         let Some(credential) = credential.filter(|c| c.is_for(request.url())) else {
-            return self.follow(kind, &client, request, None).await;
+            return self.follow(kind, request, None).await;
         };
         let mut carried = credential.carried().await?;
         // None of ours has a body, so that each can be sent again.
         let again = request.try_clone();
-        let mut reply = self.follow(kind, &client, request, Some(&carried)).await?;
+        let mut reply = self.follow(kind, request, Some(&carried)).await?;
         if is_refusal(&reply)
             && let Some(again) = again
             && let Some(other) = credential.instead_of(&carried).await
         {
-            reply = self.follow(kind, &client, again, Some(&other)).await?;
+            reply = self.follow(kind, again, Some(&other)).await?;
             carried = other;
         }
         match reply.status() {
@@ -70,23 +70,22 @@ impl Upstream {
         kind: UpstreamKind,
         request: RequestBuilder,
     ) -> Result<Reply> {
-        let (client, request) = self.built(request)?;
-        self.follow(kind, &client, request, None).await
+        let request = self.built(request)?;
+        self.follow(kind, request, None).await
     }
 
-    fn built(&self, request: RequestBuilder) -> Result<(reqwest::Client, reqwest::Request)> {
-        let (client, request) = request.build_split();
+    fn built(&self, request: RequestBuilder) -> Result<reqwest::Request> {
+        let request = request.build();
         let request =
             request.map_err(|e| Error::internal(flatten(&e)).with_source(e.without_url()))?;
         self.allows(request.url())?;
-        Ok((client, request))
+        Ok(request)
     }
 
     /// Sends a request and follows where the answers lead. What it carries doesn't go along to another origin, nor come back from there.
     async fn follow(
         &self,
         kind: UpstreamKind,
-        client: &reqwest::Client,
         mut request: reqwest::Request,
         carried: Option<&Carried>,
     ) -> Result<Reply> {
@@ -98,7 +97,7 @@ impl Upstream {
         for _ in 0..=MOST {
             let url = request.url().clone();
             let again = request.try_clone();
-            let answer = self.hop(kind, client, request, deadline).await?;
+            let answer = self.hop(kind, request, deadline).await?;
             let (Some(next), Some(mut following)) = (self.leads_on(kind, &answer)?, again) else {
                 return Ok(answer.with_knows_us(knows_us));
             };
@@ -124,7 +123,6 @@ impl Upstream {
     async fn hop(
         &self,
         kind: UpstreamKind,
-        client: &reqwest::Client,
         request: reqwest::Request,
         deadline: Instant,
     ) -> Result<Reply> {
@@ -134,7 +132,7 @@ impl Upstream {
             .circuits
             .pass(&self.circuit(&url), resource, Instant::now())?;
         let started = Instant::now();
-        let answer = self.execute(client, request, deadline).await;
+        let answer = self.execute(request, deadline).await;
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err((e, _)) => e.kind().label().to_owned(),
@@ -159,11 +157,11 @@ impl Upstream {
 
     async fn execute(
         &self,
-        client: &reqwest::Client,
         request: reqwest::Request,
         deadline: Instant,
     ) -> Result<Response, Failed> {
         let url = request.url().clone();
+        let client = self.client_for(&url);
         match timeout_at(deadline, client.execute(request)).await {
             Ok(Ok(response)) => self.judge_status(response),
             Ok(Err(e)) => {
@@ -223,11 +221,15 @@ impl Upstream {
             Trouble::Handshake => refused(format!(
                 "{subject} and this mirror have no version or cipher of TLS in common"
             )),
-            Trouble::ClientCertificate => refused(match self.has_identity {
-                true => format!(
+            Trouble::ClientCertificate => refused(match &self.identified {
+                Some(identified) if identified.is_for(url) => format!(
                     "{subject} refused this mirror's client certificate; ask whoever runs this mirror to look after it"
                 ),
-                false => format!(
+                Some(_) => format!(
+                    "{subject} wants a client certificate, and this mirror shows its own at the origin of its index only and at those in `registries.{}.credential.also`",
+                    self.registry
+                ),
+                None => format!(
                     "{subject} wants a client certificate, and this mirror has none for it; whoever runs it can name one in `registries.{}.client_certificate`",
                     self.registry
                 ),

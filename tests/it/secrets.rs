@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::support::{
-    Certificate, Package, Program, Running, Tls, TlsFolder, TokenFile, Upstream, UpstreamBuilder,
-    client, until,
+    Authority, Certificate, Mirror, Package, Program, Running, Subject, Tls, TlsFolder, TokenFile,
+    Upstream, UpstreamBuilder, client, until,
 };
 
 const INDEX: &str = "index/se/rd/serde";
@@ -478,6 +478,41 @@ async fn settings_that_cannot_be_read_are_told_without_a_secret_that_is_in_them(
     let variable = "CRATE_MIRROR_REGISTRIES__CRATES-IO__CREDENTIAL";
     let ended = Program::new(&["check"]).env(variable, &secret).run().await;
     planted.are_not_in("what is said of a variable", &ended.stderr);
+}
+
+/// Whoever the registry led to could see it, and it let this mirror in there as somebody else's registry chose.
+#[tokio::test]
+async fn a_client_certificate_is_shown_at_the_origin_of_the_index_and_where_also_says_so() {
+    let (origin, tokens, files) = (registry().start().await, TokenFile::new(), TlsFolder::new());
+    let offices = Authority::new("branch offices");
+    let other = Mirror::of(&origin).settings(&tokens.settings(""));
+    let other = other.settings(&files.with_clients(&offices)).start().await;
+    let dl = format!("{}/api/v1/crates", other.tls_url());
+    let leading = registry().dl(&dl).start().await;
+    let office = offices.issue(&Subject::client("branch-office"));
+    let shown = format!(
+        "proxy = \"none\"\nca_certificates = {:?}\nclient_certificate = \"office.pem\"\nclient_key = \"office.key\"\n",
+        files.authority_path()
+    );
+    let also = format!(
+        "kind = \"raw\"\nenv = \"OTHER\"\nalso = [\"{}\"]",
+        other.tls_url()
+    );
+    let also = credential("crates-io", &also);
+    let own = format!("{}/index/", other.tls_url());
+    for (index, more, status) in [
+        (&leading.index_url(), "", 403),
+        (&leading.index_url(), &also, 200),
+        (&own, "", 200),
+    ] {
+        let program = Program::serving_with(index, &format!("{shown}{more}"))
+            .file("office.pem", &office.certificate_pem())
+            .file("office.key", &office.key_pem())
+            .env("OTHER", "none-of-its-tokens");
+        let process = program.start().await;
+        let reply = client::get(process.addr(), &format!("/{CRATE}"), &[]).await;
+        assert_eq!(reply.status, status, "{index} {more}: {}", reply.text());
+    }
 }
 
 /// The search itself: what is planted is found, in the clear and in base64.
