@@ -1,10 +1,12 @@
-//! What a command prints: run without a shell, with limits on its time and its output, and ended with all that it has started.
+//! What a command prints: run without a shell, with limits on its time and its output, and ended with its process group.
 
 use std::{
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
+use bytes::BufMut;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -17,6 +19,8 @@ use crate::config::credential::CommandLine;
 
 /// How long it may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// How long what it has printed is still read when it has ended, and what it has left running holds the pipe open.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Runs `command` and returns what it has printed on standard output. An error is a sentence for the log: it has nothing in it of what the command prints, on standard error either,
 /// where a secret may be as well.
@@ -61,27 +65,45 @@ struct Finished {
     printed: Zeroizing<Vec<u8>>,
 }
 
+/// Waits for its end, which needn't be that of its output: a helper may leave an agent behind, who has the pipe too.
 async fn finish(child: &mut Child) -> std::io::Result<Finished> {
-    let printed = beginning(child.stdout.take(), LONGEST + 1).await?;
-    let status = child.wait().await?;
+    let mut printed = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    let status = {
+        let mut reading = pin!(beginning(child.stdout.take(), &mut printed));
+        tokio::select! {
+            read = &mut reading => {
+                read?;
+                child.wait().await?
+            }
+            status = child.wait() => {
+                if let Ok(read) = tokio::time::timeout(GRACE, reading).await {
+                    read?;
+                }
+                status?
+            }
+        }
+    };
     Ok(Finished { status, printed })
 }
 
-/// The first `most` bytes of a stream. The rest is read and thrown away, so that nobody waits for room in a pipe.
+/// As much of a stream as `kept` has room for, which doesn't grow, so that no copy is left behind. The rest is read and thrown away, so that nobody waits
+/// for room in a pipe.
 async fn beginning(
     stream: Option<impl AsyncRead + Unpin>,
-    most: usize,
-) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let mut kept = Zeroizing::new(Vec::with_capacity(most));
-    let Some(stream) = stream else {
-        return Ok(kept);
+    kept: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let Some(mut stream) = stream else {
+        return Ok(());
     };
-    let mut stream = stream.take(most as u64);
-    stream.read_to_end(&mut kept).await?;
-    let mut stream = stream.into_inner();
+    while kept.len() < kept.capacity() {
+        let room = kept.capacity() - kept.len();
+        if stream.read_buf(&mut (&mut *kept).limit(room)).await? == 0 {
+            return Ok(());
+        }
+    }
     let mut rest = Zeroizing::new([0; 1 << 10]);
     while stream.read(&mut *rest).await? > 0 {}
-    Ok(kept)
+    Ok(())
 }
 
 /// The processes of a command. They are ended when this is dropped, unless it has done well: then what it has left running was meant to.
@@ -142,6 +164,13 @@ mod tests {
             assert!(failed.contains("run it by hand"), "{failed}");
             assert!(!failed.contains("hunter2"), "{failed}");
         }
+    }
+
+    /// It was waited for until the pipe was closed, and "has taken more than 10s".
+    #[tokio::test]
+    async fn one_that_leaves_something_running_is_not_waited_for() {
+        let printed = said("echo token; sleep 15 &").await;
+        assert_eq!(printed, Ok("token\n".to_owned()));
     }
 
     #[tokio::test]
