@@ -12,6 +12,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use crate::{
+    certificate::{self, Validity},
     config::ClientCertificate,
     error::{Error, Result},
 };
@@ -36,11 +37,18 @@ pub(super) fn authorities(key: &str, path: &Path) -> Result<Vec<Certificate>> {
     })
 }
 
+/// What is shown to a registry's servers, and how long that is good.
+pub(super) struct Shown {
+    pub(super) identity: Identity,
+    /// None when the certificate can't be understood here; those who are shown it may.
+    pub(super) validity: Option<Validity>,
+}
+
 /// What is shown to the servers of the registry `name`.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the certificate or its key can't be read, or they don't belong together.
-pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Identity> {
+pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
     let (certificate, key) = (
         format!("registries.{name}.client_certificate"),
         format!("registries.{name}.client_key"),
@@ -54,6 +62,9 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Identity
             key_path.display()
         ))
     })?;
+    let first = chain
+        .first()
+        .and_then(|der| certificate::Certificate::parse(der));
     CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|e| {
         Error::config(format!(
             "`{certificate}` and `{key}`: {} and {} can't be used together: {e}",
@@ -63,9 +74,13 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Identity
     })?;
     pem.push(b'\n');
     pem.extend_from_slice(&read(&certificate, certificate_path)?);
-    Identity::from_pem(&pem).map_err(|e| {
+    let identity = Identity::from_pem(&pem).map_err(|e| {
         let said = format!("`{certificate}` and `{key}` can't be used");
         Error::config(said).caused_by(e)
+    })?;
+    Ok(Shown {
+        identity,
+        validity: first.map(|certificate| certificate.validity()),
     })
 }
 

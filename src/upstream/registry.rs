@@ -18,6 +18,7 @@ use super::{
     retry::Attempts,
 };
 use crate::{
+    certificate::Validity,
     config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, RegistryName, loggable_url},
     error::{Error, Result},
@@ -32,6 +33,8 @@ pub struct Upstream {
     pub(super) proxies: Proxies,
     pub(super) authorities: Authorities,
     pub(super) identified: Option<Identified>,
+    /// How long the certificate is good that is shown, if there is one and that can be read.
+    shown_validity: Option<Validity>,
     pub(super) credential: Option<Credential>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) settings: sections::UpstreamSettings,
@@ -82,7 +85,9 @@ impl Upstream {
             patience,
         ));
         let identity = registry.client_certificate.as_ref();
-        let identity = identity.map(|files| certificates::identity(name.as_str(), files));
+        let shown = identity.map(|files| certificates::identity(name.as_str(), files));
+        let shown = shown.transpose()?;
+        let shown_validity = shown.as_ref().and_then(|shown| shown.validity);
         let way = Way {
             what: &format!("the registry {name}"),
             url: &index,
@@ -92,8 +97,8 @@ impl Upstream {
             authorities: trusted(name, registry, &settings)?,
         };
         let (http, authorities) = client::client(&way, None)?;
-        let identified = identity.transpose()?.map(|identity| {
-            let (http, _) = client::client(&way, Some(&identity))?;
+        let identified = shown.map(|shown| {
+            let (http, _) = client::client(&way, Some(&shown.identity))?;
             let also = registry.credential.iter().flat_map(|said| &said.also);
             let origins = std::iter::once(Origin::of(&index)).chain(also.cloned());
             Ok::<_, Error>(Identified {
@@ -110,6 +115,7 @@ impl Upstream {
             proxies,
             authorities,
             identified,
+            shown_validity,
             credential,
             surroundings,
             permits: Arc::new(Semaphore::new(permits)),
@@ -118,6 +124,11 @@ impl Upstream {
             settings,
             metrics,
         })
+    }
+
+    /// How long the client certificate is good that it is shown, if there is one. It is read once, when this is made.
+    pub fn client_certificate(&self) -> Option<Validity> {
+        self.shown_validity
     }
 
     /// The registry's name.

@@ -1,6 +1,8 @@
 //! `check` tries each part that a mirror needs, says what came of it, and changes nothing.
 
-use crate::support::{Ended, Package, Program, TokenFile, Upstream, UpstreamBuilder};
+use crate::support::{
+    Authority, Ended, Package, Program, Subject, TokenFile, Upstream, UpstreamBuilder,
+};
 
 const KEYS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
@@ -48,6 +50,31 @@ async fn the_file_of_tokens_is_counted_or_said_to_be_missing_or_broken() {
         said.contains("tokens.toml") && !said.contains("hunter2"),
         "{said}"
     );
+}
+
+/// It isn't followed, and nothing but the upstream's refusal said that it had expired.
+#[tokio::test]
+async fn how_long_a_client_certificate_is_good_is_said_before_it_expires() {
+    let (upstream, clients) = (registry().start().await, Authority::new("clients"));
+    for (days, start, code, end) in [
+        (90, "ok      ", 0, ": 90 days until it expires"),
+        (3, "ok      ", 0, ": 3 days until it expires; renew it"),
+        (-3, "failed  ", 1, "; renew it"),
+    ] {
+        let subject = Subject {
+            days,
+            ..Subject::client("inner")
+        };
+        let identity = clients.issue(&subject);
+        let shown = "client_certificate = \"shown.pem\"\nclient_key = \"shown.key\"\n";
+        let program = Program::serving_with(&upstream.index_url(), shown).command("check");
+        let program = program
+            .file("shown.pem", &identity.certificate_pem())
+            .file("shown.key", &identity.key_pem());
+        let ended = program.run().await;
+        let said = line(&ended, &format!("{start}client certificate for "), code);
+        assert!(said.ends_with(end), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -124,6 +124,16 @@ async fn registries(
     }
     for upstream in app::upstreams(config, metrics)? {
         let (name, index) = (upstream.registry(), upstream.shown_index());
+        if let Some(validity) = upstream.client_certificate() {
+            let lifetime = Lifetime::of(validity, SystemTime::now());
+            let line = format!(
+                "client certificate for {name}, read at the start of `serve` only: {lifetime}"
+            );
+            match lifetime.is_good() {
+                true => verdicts.ok(line),
+                false => verdicts.failed(line),
+            }
+        }
         let dl = match upstream.dl().await {
             Ok(dl) => dl,
             Err(e) => {
