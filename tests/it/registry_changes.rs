@@ -1,6 +1,6 @@
 //! Cargo can't tell it from crates.io: what is published, yanked and deleted there is so here, and a lock file keeps working.
 
-use crate::support::{Cargo, Mirror, Package, Upstream};
+use crate::support::{Cargo, Mirror, Package, Upstream, sha256};
 
 /// Versions 1.0.0 and 1.1.0 of `pkg`, and a mirror that asks for the index file every time.
 async fn two_versions() -> (Upstream, Mirror) {
@@ -135,15 +135,22 @@ async fn a_crate_that_was_deleted_is_not_found_until_it_returns() {
 }
 
 /// crates.io allows a deleted version to be published again with other content. A mirror that keys files by name and version alone hands out the
-/// old file, which cargo refuses.
+/// old file, which cargo refuses. Here it is that content, once a rule names it.
 #[tokio::test]
 async fn a_version_that_returns_with_other_content_is_that_content() {
-    let (upstream, mirror) = two_versions().await;
+    let other = "pub fn version() -> &'static str { \"another\" }";
+    let other = Package::new("pkg", "1.1.0").file("src/lib.rs", other);
+    let (upstream, _) = two_versions().await;
+    let rule = format!(
+        "[[policy.rules]]\ncrates = [\"pkg\"]\naction = \"allow\"\nsha256 = \"{}\"",
+        sha256(&other.crate_file())
+    );
+    let mirror = Mirror::of(&upstream).always_asks().settings(&rule);
+    let mirror = mirror.start().await;
     let cargo = project(&mirror);
     cargo.run(&["fetch"]).await.success();
 
-    let other = "pub fn version() -> &'static str { \"another\" }";
-    upstream.publish(Package::new("pkg", "1.1.0").file("src/lib.rs", other));
+    upstream.publish(other);
     cargo.fresh_home();
     let ran = cargo.run(&["run", "--locked"]).await;
     ran.failure()

@@ -116,6 +116,8 @@ async fn a_version_that_comes_back_with_other_content_is_another_file() {
     let mirror = Mirror::of(&upstream).always_asks().start().await;
     fetch_everything(&mirror, &upstream).await;
     upstream.delete("small");
+    // Upstream says that it is gone: what comes then is a new crate.
+    assert_eq!(mirror.get(&index("small")).await.status, 404);
     let other = Package::new("small", "1.0.0").file("src/lib.rs", "//! Another one.\n");
     let new = other.crate_file();
     upstream.publish(other);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{IndexKey, Validators},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     mirror::{
         kept::{IndexEntry, ReadAheadMark},
         shared::{Resident, Shared, unreadable},
@@ -227,7 +227,8 @@ impl Refresher {
             true => self.records.stored(&key, now).await,
             false => Ok(None),
         };
-        let incomplete = looked.is_err();
+        // What can't be read at all is replaced; what there was only no memory for is still good.
+        let incomplete = looked.as_ref().is_err_and(|e| e.kind() == Kind::Overloaded);
         let known = known.or(looked.unwrap_or_default());
         let ready = self.ready(key, received, known.as_ref(), validators.clone(), now);
         let ready = ready.await.map(|ready| ready.incomplete(incomplete));

@@ -40,8 +40,6 @@ pub(super) struct Publisher {
     world: Arc<World>,
     rng: Rng,
     shelf: Vec<Published>,
-    /// Makes every file another one.
-    serial: u64,
 }
 
 /// A crate as its author knows it.
@@ -69,6 +67,17 @@ fn number(minor: u32) -> String {
     format!("1.{minor}.0")
 }
 
+/// Mostly small, some too large for the mirror's memory, few so large that they take a while; always the same for the same version.
+fn size(at: usize, minor: u32) -> usize {
+    let mut rng = Rng::with_seed((at as u64) << 32 | u64::from(minor));
+    match rng.u8(0..20) {
+        0 => rng.usize(1_000_000..3_000_000),
+        1..=4 => rng.usize(260_000..900_000),
+        5..=12 => rng.usize(20_000..200_000),
+        _ => rng.usize(500..20_000),
+    }
+}
+
 impl Publisher {
     pub(super) fn new(world: Arc<World>, rng: Rng) -> Publisher {
         let pillars = PILLARS.map(|name| Published::new(name, true));
@@ -77,7 +86,6 @@ impl Publisher {
             world,
             rng,
             shelf: pillars.into_iter().chain(guests).collect(),
-            serial: 0,
         }
     }
 
@@ -117,7 +125,7 @@ impl Publisher {
         self.publish(at, minor).await;
     }
 
-    /// A number that is or was there gets other content.
+    /// A number that is there is published once more, and one that was there comes back: with the same content, as any other is refused.
     async fn publish_again(&mut self, at: usize) {
         let minor = self.rng.u32(0..self.shelf[at].next);
         let versions = &mut self.shelf[at].versions;
@@ -128,13 +136,11 @@ impl Publisher {
     }
 
     async fn publish(&mut self, at: usize, minor: u32) {
-        self.serial += 1;
         let (name, version) = (self.shelf[at].name, number(minor));
         // As long as the version, not the content, says: nothing else in the index file moves when it is published again.
         let note = "~".repeat(minor as usize * 97 % 1_500);
         let package = Package::new(name, &version)
-            .payload(self.size())
-            .file("src/serial.rs", &format!("// {:020}\n", self.serial))
+            .payload(size(at, minor))
             .field("note", json!(note));
         let _editing = self.world.truth.editing.lock().await;
         let world = self.world.clone();
@@ -147,16 +153,6 @@ impl Publisher {
             world.truth.published(name, &version, &content, &body);
         });
         published.await.expect("published");
-    }
-
-    /// Mostly small, some too large for the mirror's memory, few so large that they take a while.
-    fn size(&mut self) -> usize {
-        match self.rng.u8(0..20) {
-            0 => self.rng.usize(1_000_000..3_000_000),
-            1..=4 => self.rng.usize(260_000..900_000),
-            5..=12 => self.rng.usize(20_000..200_000),
-            _ => self.rng.usize(500..20_000),
-        }
     }
 
     async fn yank(&mut self, at: usize) {
