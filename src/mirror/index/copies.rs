@@ -196,15 +196,18 @@ impl Copies {
             return;
         }
         let changes = now.file().changes_since(before.file());
-        for (change, versions) in [
-            ("vanished", &changes.vanished),
-            ("checksum", &changes.replaced),
-        ] {
-            if !versions.is_empty() {
-                let metrics = &self.shared.metrics;
-                metrics.index_changes(registry, change, versions.len());
-                tracing::warn!(registry, %name, change, ?versions, "published versions changed upstream; those with another checksum are refused until a rule with their sha256 allows them");
-            }
+        let count = |change, versions: &[_]| {
+            let metrics = &self.shared.metrics;
+            metrics.index_changes(registry, change, versions.len());
+        };
+        let (vanished, replaced) = (&changes.vanished, &changes.replaced);
+        if !vanished.is_empty() {
+            count("vanished", vanished);
+            tracing::warn!(registry, %name, change = "vanished", versions = ?vanished, "published versions are gone from upstream's index");
+        }
+        if !replaced.is_empty() {
+            count("checksum", replaced);
+            tracing::warn!(registry, %name, change = "checksum", versions = ?replaced, "published versions have other content upstream now; they are refused until a rule with their sha256 allows them");
         }
     }
 }
