@@ -5,7 +5,10 @@ use std::{io::Write, process::ExitCode};
 use super::interrupt::{Hangups, Signals};
 use crate::{
     app::App,
-    config::{self, Flags},
+    config::{
+        self, Config, Flags,
+        policy::{PolicySettings, Views},
+    },
     error::Result,
     http::snippet,
 };
@@ -24,6 +27,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;
     allow_files(config.server.max_connections.get());
+    let rest = Rest::of(&config);
     let app = App::start(config).await?;
     let tls = app.tls_address().map_or(String::new(), |address| {
         format!("It speaks TLS on https://{address}\n")
@@ -43,7 +47,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     );
     tokio::select! {
         () = signals.next() => {}
-        () = reread(&app, flags, &mut hangups) => {}
+        () = reread(&app, flags, &rest, &mut hangups) => {}
     }
     tracing::info!("stopping: requests in flight may finish");
     tokio::select! {
@@ -52,8 +56,21 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     }
 }
 
+/// All settings but the rules, to be compared: what of them changes has no effect on a mirror that runs.
+#[derive(PartialEq, Eq)]
+struct Rest(String);
+
+impl Rest {
+    fn of(config: &Config) -> Self {
+        let mut rest = config.clone();
+        rest.policy = PolicySettings::default();
+        rest.views = Views::default();
+        Self(format!("{rest:?}"))
+    }
+}
+
 /// What SIGHUP does, each time one comes.
-async fn reread(app: &App, flags: &Flags, hangups: &mut Hangups) {
+async fn reread(app: &App, flags: &Flags, rest: &Rest, hangups: &mut Hangups) {
     loop {
         hangups.next().await;
         tracing::info!(
@@ -61,7 +78,14 @@ async fn reread(app: &App, flags: &Flags, hangups: &mut Hangups) {
         );
         app.reread();
         let enforced = match config::load(flags) {
-            Ok(config) => app.enforce(&config).await,
+            Ok(config) => {
+                if *rest != Rest::of(&config) {
+                    tracing::warn!(
+                        "other settings than `[policy]` and `[views]` have changed; they count when the mirror is started again"
+                    );
+                }
+                app.enforce(&config).await
+            }
             Err(e) => Err(e),
         };
         if let Err(e) = enforced {

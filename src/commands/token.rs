@@ -92,7 +92,12 @@ impl Terms {
 
     /// Says which of the names mean nothing to the mirror as it is.
     fn warn(&self, config: &Config) {
-        let is_unknown = |name: &&RegistryName| !config.registries.contains_key(name);
+        let is_view = |name: &RegistryName| {
+            let mut views = config.views.keys();
+            views.any(|view| view.as_registry() == *name)
+        };
+        let is_unknown =
+            |name: &&RegistryName| !config.registries.contains_key(name) && !is_view(name);
         for name in self.registries.iter().filter(is_unknown) {
             say::aside(format_args!(
                 "crate-mirror: warning: {name} is not configured, so that the token is of no use there yet"

@@ -1,6 +1,6 @@
 //! [`refusal`]: the sentence that says why something may not come in, and what to do. Cargo prints it.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use super::{
     crate_rules::{CrateRules, Known},
@@ -92,7 +92,7 @@ fn said<'a>(what: &str, registry: RegistryName, denial: &'a Denial) -> (String, 
             (
                 format!(
                     "{what} {since}, and this mirror's policy has new versions wait for {}",
-                    humantime::format_duration(*wait)
+                    span(*wait)
                 ),
                 None,
             )
@@ -141,4 +141,16 @@ fn minute(time: std::time::SystemTime) -> String {
         text.get(..10).unwrap_or_default(),
         text.get(11..16).unwrap_or_default()
     )
+}
+
+/// A span of time as people say it: in days, hours or minutes where it has no remainder.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (size, unit) in [(24 * 3600, "day"), (3600, "hour"), (60, "minute")] {
+        if seconds >= size && seconds.is_multiple_of(size) && time.subsec_nanos() == 0 {
+            let plural = if seconds == size { "" } else { "s" };
+            return format!("{} {unit}{plural}", seconds / size);
+        }
+    }
+    humantime::format_duration(time).to_string()
 }

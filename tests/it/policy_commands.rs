@@ -112,6 +112,7 @@ async fn why_says_what_holds_and_which_rule_decided() {
         ("why gpl@1.0.0", 1, "[rule: no gpl]"),
         ("why crates-io:b", 0, "b: all 1 versions may come in"),
         ("why a --view 2020-01-01", 1, "none may be picked"),
+        ("why a@1.1.0", 1, "wait for 3 days;"),
     ] {
         let ended = program(&upstream, POLICY, words).run().await;
         assert_eq!(

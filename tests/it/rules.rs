@@ -67,7 +67,7 @@ async fn cargo_resolves_to_the_newest_version_that_has_waited_long_enough() {
     let ran = cargo.run(&["fetch", "--locked"]).await;
     ran.failure()
         .stderr_contains("a 1.2.0 was published on")
-        .stderr_contains("wait for 3days")
+        .stderr_contains("wait for 3 days")
         .stderr_contains("the newest version that is allowed is 1.1.0")
         .stderr_contains("ask sec@example.com");
     let reply = mirror.get(&download("1.2.0")).await;

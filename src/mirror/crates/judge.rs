@@ -7,7 +7,7 @@ use crate::{
     domain::{CrateId, CrateKey, CrateName, License, View},
     error::{Error, Result},
     mirror::{index::Trigger, kept::IndexEntry, registry::Registry},
-    policy::{Candidate, CrateRules, Denial, Known, advisories::Advisory, refusal},
+    policy::{Candidate, Cause, CrateRules, Denial, Known, advisories::Advisory, refusal},
 };
 
 /// What the rules say of a version, whether they are enforced or only tried.
@@ -110,7 +110,11 @@ impl CrateService {
         };
         let denial = decision.denial.or_else(by_license);
         Ok(Judgement {
-            denial: denial.map(|denial| said(&rules, denial, Some(known))),
+            // Which version could be had instead, the index can't say where licences decide.
+            denial: denial.map(|denial| {
+                let by_license = matches!(denial.cause, Cause::License(_));
+                said(&rules, denial, (!by_license).then_some(known))
+            }),
             rule: rules.deciding(&candidate),
             warnings: decision.warnings,
             license,
