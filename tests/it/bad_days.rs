@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 
-use crate::support::{Mirror, MirrorBuilder, Package, Reply, Rule, Upstream, When};
+use crate::support::{Mirror, MirrorBuilder, Package, Rule, Upstream, When, assert_serves};
 
 const SERDE: &str = "/index/se/rd/serde";
 const DOWNLOAD: &str = "/api/v1/crates/serde/1.0.0/download";
@@ -36,13 +36,6 @@ fn mirror_of(upstream: &Upstream) -> MirrorBuilder {
     let impatient =
         "[upstream]\nfirst_byte_timeout = \"500ms\"\nstall_timeout = \"500ms\"\nretries = 0";
     Mirror::of(upstream).always_asks().settings(impatient)
-}
-
-#[track_caller]
-fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, day: &str) {
-    let seen = (reply.status, reply.header("x-cache"), reply.complete);
-    assert_eq!(seen, (200, Some(outcome), true), "{day}: {}", reply.text());
-    assert!(reply.body == body.as_ref(), "{day}: other bytes");
 }
 
 #[tokio::test]

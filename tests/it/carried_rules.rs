@@ -57,6 +57,17 @@ async fn carry(store: &Path, desk: &Desk, settings: &str, more: &[&str]) -> Outp
     command(&args, store, settings).await
 }
 
+/// Imports `bundle`, which is signed with `key`, with its rules.
+fn with_policy<'a>(bundle: &'a str, key: &'a str) -> [&'a str; 5] {
+    [
+        "import",
+        bundle,
+        "--require-signature",
+        key,
+        "--with-policy",
+    ]
+}
+
 #[tokio::test]
 async fn rules_and_advisories_arrive_with_the_crates() {
     let (_upstream, store) = filled(vec![Package::new("alpha", "1.0.0")]).await;
@@ -69,13 +80,7 @@ async fn rules_and_advisories_arrive_with_the_crates() {
     assert_eq!(carried[..2], ["advisories.tar.zst", "policy.toml"]);
     fs::write(desk.file("policy.toml"), "").expect("no rules yet");
     let key = desk.name("own.pub");
-    let args = [
-        "import",
-        &bundle,
-        "--require-signature",
-        &key,
-        "--with-policy",
-    ];
+    let args = with_policy(&bundle, &key);
     command(&args, to.path(), &inside(&desk))
         .await
         .code(0)
@@ -140,13 +145,7 @@ async fn rules_are_taken_only_from_a_signed_bundle_and_with_leave() {
         .stdout_contains("has a policy, which is left out");
     assert_eq!(own(), "# own\n");
     // Without a place for them.
-    let args = [
-        "import",
-        &bundle,
-        "--require-signature",
-        &key,
-        "--with-policy",
-    ];
+    let args = with_policy(&bundle, &key);
     let ran = command(&args, to.path(), "").await;
     ran.code(2).stderr_contains("policy.file");
     let ran = command(&["import", &bundle], to.path(), "").await;
@@ -166,13 +165,7 @@ async fn rules_that_do_not_fit_here_leave_the_old_ones() {
     carry(store.path(), &desk, &elsewhere, &[]).await.code(0);
     fs::write(desk.file("policy.toml"), "# own\n").expect("own rules");
     let (bundle, key) = (desk.name("b.tar.zst"), desk.name("own.pub"));
-    let args = [
-        "import",
-        &bundle,
-        "--require-signature",
-        &key,
-        "--with-policy",
-    ];
+    let args = with_policy(&bundle, &key);
     let ran = command(&args, to.path(), &inside(&desk)).await;
     ran.code(2)
         .stderr_contains("can't be used here")

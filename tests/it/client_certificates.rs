@@ -1,8 +1,8 @@
 //! Client certificates: one of the right authority does instead of a token and is written down; every other one is no way in.
 
 use std::{
+    ffi::OsStr,
     fs,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -10,13 +10,12 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::Command,
 };
 use tokio_rustls::client::TlsStream;
 
 use crate::support::{
     Authority, Identity, Mirror, MirrorBuilder, Package, Program, Reply, Subject, TlsClient,
-    TlsFolder, TokenFile, Upstream, client, frames, requests, tools,
+    TlsFolder, TokenFile, Upstream, client, curl, frames, requests, tools,
 };
 
 const INDEX: &str = "/index/1/a";
@@ -315,39 +314,13 @@ async fn curl_is_let_in_by_its_certificate() {
         "curl.pem",
         &(identity.certificate_pem() + &identity.key_pem()),
     );
-    for (args, expected) in [
-        (
-            vec!["--cert".into(), all.files.path("curl.pem").into_os_string()],
-            "200",
-        ),
-        (vec![], "401"),
-    ] {
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--noproxy",
-                "*",
-                "--max-time",
-                "60",
-            ])
-            .args([
-                "--write-out",
-                "%{http_code}",
-                "--output",
-                "/dev/null",
-                "--cacert",
-            ])
-            .arg(all.files.authority_path())
-            .args(args)
-            .arg(format!("{}{INDEX}", mirror.tls_url()))
-            .stdin(Stdio::null())
-            .output();
-        let output = output.await.expect("curl runs");
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            expected,
-            "{output:?}"
-        );
+    let (authority, pair) = (all.files.authority_path(), all.files.path("curl.pem"));
+    let trusting = [OsStr::new("--cacert"), authority.as_os_str()];
+    let shown = [OsStr::new("--cert"), pair.as_os_str()];
+    let url = format!("{}{INDEX}", mirror.tls_url());
+    for (args, expected) in [(&shown[..], "200"), (&[], "401")] {
+        let args = trusting.iter().chain(args);
+        let curled = curl("%{http_code}", args, &url).await;
+        assert_eq!(curled.written, expected);
     }
 }

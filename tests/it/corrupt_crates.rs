@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::{
-    Connection, Mirror, Package, Reply, Upstream, client, index_path,
+    Connection, Mirror, Package, Upstream, assert_serves, client, index_path,
     stored::{DAMAGES, flip},
 };
 
@@ -38,13 +38,6 @@ async fn that_has_stored(upstream: &Upstream, names: [&str; 2], settings: &str) 
     }
     upstream.clear_log();
     mirror.restart().await
-}
-
-#[track_caller]
-fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, damage: &str) {
-    let seen = (reply.status, reply.header("x-cache"), reply.complete);
-    assert_eq!(seen, (200, Some(outcome), true), "{damage}");
-    assert!(reply.body == body.as_ref(), "{damage}: other bytes");
 }
 
 #[tokio::test]

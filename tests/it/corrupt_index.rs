@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::{
-    Connection, Mirror, Package, Reply, Upstream, index_path, sha256,
+    Connection, Mirror, Package, Upstream, assert_serves, index_path, sha256,
     stored::{DAMAGES, Damage, Record},
 };
 
@@ -58,13 +58,6 @@ const SLY_DAMAGES: &[Damage] = &[
         record.write(file);
     }),
 ];
-
-#[track_caller]
-fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, damage: &str) {
-    let seen = (reply.status, reply.header("x-cache"), reply.complete);
-    assert_eq!(seen, (200, Some(outcome), true), "{damage}");
-    assert!(reply.body == body.as_ref(), "{damage}: other bytes");
-}
 
 #[tokio::test]
 async fn a_corrupt_index_record_is_fetched_again() {

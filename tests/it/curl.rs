@@ -1,10 +1,8 @@
 //! curl as Debian 12 has it (7.88) asks for the upgrade to HTTP/2 and gets whole answers; so does one that wants HTTP/1.1 or knows beforehand.
 
-use std::process::Stdio;
-
 use tokio::process::Command;
 
-use crate::support::{Mirror, Package, Upstream, tools};
+use crate::support::{Mirror, Package, Upstream, curl, tools};
 
 const CRATE: &str = "/api/v1/crates/big/1.0.0/download";
 
@@ -19,34 +17,6 @@ async fn has_curl() -> bool {
     found
 }
 
-/// Runs curl and returns the version of HTTP that it spoke at the end, and the body.
-async fn curl(mirror: &Mirror, args: &[&str], path: &str) -> (String, Vec<u8>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let body = folder.path().join("body");
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "60",
-        ])
-        .args(["--write-out", "%{http_version}", "--output"])
-        .arg(&body)
-        .args(args)
-        .arg(format!("{}{path}", mirror.url()))
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("curl runs");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {stderr}", output.status);
-    let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    (version, std::fs::read(&body).expect("the body"))
-}
-
 /// It said "curl: (16) Error in the HTTP2 framing layer" to whatever was larger than its buffer of 32 KiB.
 #[tokio::test]
 async fn curl_gets_whole_crates_after_the_upgrade() {
@@ -57,6 +27,7 @@ async fn curl_gets_whole_crates_after_the_upgrade() {
     let upstream = Upstream::new().publish(big).start().await;
     let mirror = Mirror::of(&upstream).start().await;
     let file = upstream.crate_file("big", "1.0.0");
+    let url = format!("{}{CRATE}", mirror.url());
     // As it arrives, and then from memory, several times: which of both sides is faster differs.
     for _ in 0..10 {
         for (flag, spoken) in [
@@ -64,9 +35,9 @@ async fn curl_gets_whole_crates_after_the_upgrade() {
             ("--http1.1", "1.1"),
             ("--http2-prior-knowledge", "2"),
         ] {
-            let (version, body) = curl(&mirror, &[flag], CRATE).await;
-            assert_eq!(version, spoken, "{flag}");
-            assert!(body == file, "other bytes: {flag}");
+            let curled = curl("%{http_version}", ["--fail", flag], &url).await;
+            assert_eq!(curled.written, spoken, "{flag}");
+            assert!(curled.body == file, "other bytes: {flag}");
         }
     }
 }
@@ -81,8 +52,12 @@ async fn curl_goes_on_over_the_upgraded_connection() {
     let upstream = Upstream::new().publish(big).start().await;
     let mirror = Mirror::of(&upstream).start().await;
     let url = format!("{}{CRATE}", mirror.url());
-    let args = ["--http2", &url, "--output", "/dev/null"];
-    let (version, body) = curl(&mirror, &args, "/index/3/b/big").await;
-    assert_eq!(version, "22", "both over HTTP/2");
-    assert!(body == upstream.crate_file("big", "1.0.0"), "other bytes");
+    let args = ["--fail", "--http2", &url, "--output", "/dev/null"];
+    let index = format!("{}/index/3/b/big", mirror.url());
+    let curled = curl("%{http_version}", args, &index).await;
+    assert_eq!(curled.written, "22", "both over HTTP/2");
+    assert!(
+        curled.body == upstream.crate_file("big", "1.0.0"),
+        "other bytes"
+    );
 }

@@ -11,37 +11,17 @@ use tempfile::TempDir;
 
 use crate::failing_disk::SmallDisk;
 use crate::support::{
-    Mirror, Output, Package, Upstream, command, index_path,
+    Mirror, Output, Upstream, command, index_path,
     stored::{corrupt, flip},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-fn download(name: &str) -> String {
-    format!("/api/v1/crates/{name}/1.0.0/download")
-}
-
-/// An upstream with crates `name-0` and so on of that size.
-async fn upstream(count: usize, size: usize) -> (Upstream, Vec<String>) {
-    let names: Vec<_> = (0..count).map(|n| format!("name-{n}")).collect();
-    let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
-    let upstream = Upstream::new().publish_all(packages).start().await;
-    (upstream, names)
-}
-
-async fn fetch_all(mirror: &Mirror, upstream: &Upstream, names: &[String]) {
-    for name in names {
-        let reply = mirror.get(&download(name)).await;
-        let right = reply.complete && reply.body == upstream.crate_file(name, "1.0.0");
-        assert!(right, "{name}: {} {:.200}", reply.status, reply.text());
-    }
-}
-
 /// A folder in which a mirror has stored these crates and then stopped.
 async fn a_store_of(upstream: &Upstream, names: &[String]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let mirror = Mirror::of(upstream).store(folder.path()).start().await;
-    fetch_all(&mirror, upstream, names).await;
+    mirror.download_all(upstream, names).await;
     mirror.stop().await;
     folder
 }
@@ -119,7 +99,7 @@ async fn evict(store: &Path, to: &str) -> Output {
 
 #[tokio::test]
 async fn a_clean_store_is_found_clean_and_counted() {
-    let (upstream, names) = upstream(3, 100_000).await;
+    let (upstream, names) = Upstream::with_many(3, 100_000).await;
     let store = a_store_of(&upstream, &names).await;
     add_unknown_files(store.path());
     let before = files(store.path());
@@ -159,10 +139,10 @@ async fn verifying_writes_nothing_and_needs_no_leave_to() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
-    let (upstream, names) = upstream(2, 10_000).await;
+    let (upstream, names) = Upstream::with_many(2, 10_000).await;
     let store = disk.path().join("cache");
     let mirror = Mirror::of(&upstream).store(&store).start().await;
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     mirror.stop().await;
     fs::remove_dir_all(store.join(".tmp")).expect("remove");
     verify(&store, &[]).await.code(0);
@@ -197,7 +177,7 @@ const DAMAGES: &[Damage] = &[
 
 #[tokio::test]
 async fn every_damage_is_found_named_repaired_and_fetched_again() {
-    let (upstream, names) = upstream(DAMAGES.len() + 1, 100_000).await;
+    let (upstream, names) = Upstream::with_many(DAMAGES.len() + 1, 100_000).await;
     let store = a_store_of(&upstream, &names).await;
     let store = store.path();
     let (good, damaged) = names.split_last().expect("names");
@@ -233,7 +213,7 @@ async fn every_damage_is_found_named_repaired_and_fetched_again() {
 
     let mirror = Mirror::of(&upstream).store(store).start().await;
     upstream.clear_log();
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     assert_eq!(upstream.crate_requests().len(), damaged.len());
     mirror.stop().await;
     verify(store, &[])
@@ -244,7 +224,7 @@ async fn every_damage_is_found_named_repaired_and_fetched_again() {
 
 #[tokio::test]
 async fn evicting_takes_the_least_recently_used_crates_and_nothing_else() {
-    let (upstream, names) = upstream(4, 500_000).await;
+    let (upstream, names) = Upstream::with_many(4, 500_000).await;
     let store = a_store_of(&upstream, &names).await;
     let store = store.path();
     for (name, days) in names.iter().zip([10, 40, 20, 30]) {
@@ -283,14 +263,14 @@ async fn evicting_takes_the_least_recently_used_crates_and_nothing_else() {
 
 #[tokio::test]
 async fn evicting_keeps_what_was_asked_for_lately() {
-    let (upstream, names) = upstream(3, 500_000).await;
+    let (upstream, names) = Upstream::with_many(3, 500_000).await;
     let store = a_store_of(&upstream, &names).await;
     let store = store.path();
     for (name, days) in names.iter().zip([30, 20, 10]) {
         unused_for(store, &crate_of(store, name), days * DAY);
     }
     let mirror = Mirror::of(&upstream).store(store).start().await;
-    fetch_all(&mirror, &upstream, &names[..1]).await;
+    mirror.download_all(&upstream, &names[..1]).await;
     mirror.stop().await;
     let settings = "[store]\nmax_size = \"1MiB\"";
     let ran = command(&["evict"], store, settings).await;

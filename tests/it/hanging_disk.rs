@@ -9,6 +9,7 @@ use std::{
 
 use crate_mirror::store::{DiskStall, THREADS, Touch};
 use futures_util::future::join_all;
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
@@ -16,7 +17,9 @@ use crate::{
         LITTLE_MEMORY, assert_right, assert_served, download, is_stored, until_failures, upstream,
     },
     offline::{OFFLINE, filled},
-    support::{Connection, Mirror, MirrorBuilder, Package, Upstream, client, index_path, until},
+    support::{
+        Connection, Mirror, MirrorBuilder, Package, Reply, Upstream, client, index_path, until,
+    },
 };
 
 /// `store.stall_timeout` here. Short, so that the tests are; not shorter, because on a busy machine a disk that is well would seem to hang.
@@ -149,10 +152,7 @@ async fn memory_and_upstream_serve_everybody_while_the_disk_hangs() {
 async fn what_is_stored_is_read_while_writes_hang() {
     let hang = Hang::default();
     let upstream = upstream().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let before = Mirror::of(&upstream).store(folder.path()).start().await;
-    assert_served(&before, &upstream, "small").await;
-    before.stop().await;
+    let folder = with_small(&upstream).await;
     upstream.clear_log();
     hang.hold(&[Touch::Save, Touch::Remove]);
     let mirror = mirror(&upstream, &hang).store(folder.path()).start().await;
@@ -310,48 +310,51 @@ async fn a_disk_that_hangs_in_the_middle_of_a_stored_file_keeps_nobody_waiting()
     assert_right(&mirror.get(&path).await, &upstream, "large");
 }
 
+/// A store into which a mirror has put the crate `small`.
+async fn with_small(upstream: &Upstream) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mirror = Mirror::of(upstream).store(folder.path()).start().await;
+    assert_served(&mirror, upstream, "small").await;
+    mirror.stop().await;
+    folder
+}
+
+#[track_caller]
+fn assert_blames_the_store(reply: &Reply, for_what: &str) {
+    reply.assert_unavailable("it isn't to be had");
+    let (text, said) = (
+        reply.text(),
+        format!("this mirror's store can't give {for_what}"),
+    );
+    assert!(text.contains(&format!("{said} at the moment")), "{text}");
+}
+
 /// The answers used to blame upstream.
 #[tokio::test]
 async fn a_copy_that_the_disk_does_not_give_is_said_to_be_its_fault() {
     let hang = Hang::default();
     let upstream = upstream().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let before = Mirror::of(&upstream).store(folder.path()).start().await;
-    assert_served(&before, &upstream, "small").await;
-    before.stop().await;
+    let folder = with_small(&upstream).await;
     upstream.stop().await;
     hang.hold(ALL);
     let mirror = mirror(&upstream, &hang).store(folder.path());
     let mirror = mirror.settings("[upstream]\nretries = 0").start().await;
     let reply = mirror.get(&index("small")).await;
-    reply.assert_unavailable("it isn't to be had");
-    let text = reply.text();
-    assert!(
-        text.contains("this mirror's store can't give the index file of small at the moment"),
-        "{text}"
-    );
+    assert_blames_the_store(&reply, "the index file of small");
 }
 
 #[tokio::test]
 async fn a_crate_that_the_disk_does_not_give_is_said_to_be_its_fault() {
     let hang = Hang::default();
     let upstream = upstream().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let before = Mirror::of(&upstream).store(folder.path()).start().await;
-    assert_served(&before, &upstream, "small").await;
-    before.stop().await;
+    let folder = with_small(&upstream).await;
     let mirror = mirror(&upstream, &hang).store(folder.path());
     let mirror = mirror.settings("[upstream]\nretries = 0").start().await;
     assert_eq!(mirror.get(&index("small")).await.status, 200);
     hang.hold(ALL);
     upstream.stop().await;
     let reply = mirror.get(&download("small")).await;
-    reply.assert_unavailable("it isn't to be had");
-    let text = reply.text();
-    assert!(
-        text.contains("this mirror's store can't give small 1.0.0 at the moment"),
-        "{text}"
-    );
+    assert_blames_the_store(&reply, "small 1.0.0");
 }
 
 /// Offline, the mirror looks at the disk before every answer, even one from memory.

@@ -14,31 +14,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The store's limit in most of these tests.
 const LIMIT: u64 = 4 << 20;
 
-fn download(name: &str) -> String {
-    format!("/api/v1/crates/{name}/1.0.0/download")
-}
-
-/// Crates `name-0` and so on of that size, and the names.
-async fn upstream(count: usize, size: usize) -> (Upstream, Vec<String>) {
-    let names: Vec<_> = (0..count).map(|n| format!("name-{n}")).collect();
-    let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
-    let upstream = Upstream::new().publish_all(packages).start().await;
-    (upstream, names)
-}
-
 /// A mirror with a small store and that much memory.
 fn small(upstream: &Upstream, memory: &str) -> MirrorBuilder {
     Mirror::of(upstream)
         .store_settings("max_size = \"4MiB\"")
         .settings(&format!("[memory]\nbudget = \"{memory}\""))
-}
-
-async fn fetch_all(mirror: &Mirror, upstream: &Upstream, names: &[String]) {
-    for name in names {
-        let reply = mirror.get(&download(name)).await;
-        let right = reply.complete && reply.body == upstream.crate_file(name, "1.0.0");
-        assert!(right, "{name}: {} {:.200}", reply.status, reply.text());
-    }
 }
 
 /// The bytes of all stored objects.
@@ -76,10 +56,10 @@ async fn failures(mirror: &Mirror) -> f64 {
 
 #[tokio::test]
 async fn a_running_mirror_keeps_its_store_within_max_size() {
-    let (upstream, names) = upstream(20, 500_000).await;
+    let (upstream, names) = Upstream::with_many(20, 500_000).await;
     let mirror = small(&upstream, "1MiB").start().await;
     for _ in 0..2 {
-        fetch_all(&mirror, &upstream, &names).await;
+        mirror.download_all(&upstream, &names).await;
         shrinks(&mirror).await;
     }
     assert!(size(&mirror) >= LIMIT * 3 / 4, "{} left", size(&mirror));
@@ -92,28 +72,28 @@ async fn a_running_mirror_keeps_its_store_within_max_size() {
 /// A store may be smaller than the memory of the mirror on it.
 #[tokio::test]
 async fn a_store_smaller_than_the_memory_is_kept_within_max_size_too() {
-    let (upstream, names) = upstream(20, 500_000).await;
+    let (upstream, names) = Upstream::with_many(20, 500_000).await;
     let mirror = small(&upstream, "256MiB").start().await;
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     shrinks(&mirror).await;
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     assert_eq!(upstream.crate_requests().len(), names.len());
 }
 
 /// A hit from memory doesn't touch the disk, so the files that are used most would look unused to the eviction.
 #[tokio::test]
 async fn what_is_in_memory_is_kept_as_used_just_now() {
-    let (upstream, names) = upstream(12, 600_000).await;
+    let (upstream, names) = Upstream::with_many(12, 600_000).await;
     upstream.publish(Package::new("popular", "1.0.0").payload(400_000));
     upstream.publish(Package::new("unpopular", "1.0.0").payload(600_000));
     // Of these crates only one is small enough for this memory.
     let mirror = small(&upstream, "8MiB").start().await;
     for name in ["popular", "unpopular"] {
-        fetch_all(&mirror, &upstream, &[name.to_owned()]).await;
+        mirror.download_all(&upstream, &[name.to_owned()]).await;
         until("stored", || has_crate(&mirror, name)).await;
         unused_for(&mirror.stored_crate(name, "1.0.0"), 100 * DAY);
     }
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     until("evicted", || !has_crate(&mirror, "unpopular")).await;
     shrinks(&mirror).await;
     assert!(has_crate(&mirror, "popular"));
@@ -121,12 +101,12 @@ async fn what_is_in_memory_is_kept_as_used_just_now() {
 
 #[tokio::test]
 async fn what_nobody_used_for_max_age_is_removed() {
-    let (upstream, names) = upstream(4, 1000).await;
+    let (upstream, names) = Upstream::with_many(4, 1000).await;
     let mirror = Mirror::of(&upstream)
         .store_settings("max_age = \"30d\"")
         .start()
         .await;
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
     let mirror = mirror.restart().await;
     let stored = mirror.stored();
     assert_eq!(stored.len(), 8);
@@ -143,21 +123,21 @@ async fn what_nobody_used_for_max_age_is_removed() {
     let left = names.iter().map(|name| has_crate(&mirror, name));
     assert_eq!(left.collect::<Vec<_>>(), [false, false, true, true]);
     assert_eq!(mirror.stored().len(), 4, "{:?}", mirror.stored());
-    fetch_all(&mirror, &upstream, &names).await;
+    mirror.download_all(&upstream, &names).await;
 }
 
 /// With two mirrors on one store, one may remove what the other one serves at the moment.
 #[tokio::test]
 async fn two_mirrors_on_one_small_store_do_no_harm() {
-    let (upstream, names) = upstream(16, 500_000).await;
+    let (upstream, names) = Upstream::with_many(16, 500_000).await;
     let one = small(&upstream, "1MiB").start().await;
     let other = small(&upstream, "1MiB").store(one.store()).start().await;
     let (there, mut back) = (names.clone(), names.clone());
     back.reverse();
     for _ in 0..3 {
         join_all([
-            fetch_all(&one, &upstream, &there),
-            fetch_all(&other, &upstream, &back),
+            one.download_all(&upstream, &there),
+            other.download_all(&upstream, &back),
         ])
         .await;
     }
@@ -170,5 +150,5 @@ async fn two_mirrors_on_one_small_store_do_no_harm() {
     let one = one.restart().await;
     let ran = command(&["verify"], one.store(), "").await;
     ran.code(0).stdout_contains(" 0 bad");
-    fetch_all(&one, &upstream, &names).await;
+    one.download_all(&upstream, &names).await;
 }

@@ -1,6 +1,10 @@
 //! The fuzz targets' checks hold over their committed seeds, without cargo-fuzz.
 
-use std::{fs, path::Path};
+use std::{
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::{
     collection::vec,
@@ -13,18 +17,66 @@ use proptest::{
 #[path = "../../fuzz/checks.rs"]
 mod checks;
 
-/// Runs a target's check over each of its seeds. A panic's message says which seed it was.
-fn all_pass(target: &str, check: fn(&[u8])) {
+/// The seeds of a target, with their paths.
+fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
         .join(target);
-    let mut seeds = 0;
-    for entry in fs::read_dir(&folder).expect("a folder of seeds").flatten() {
-        println!("{}", entry.path().display());
-        check(&fs::read(entry.path()).expect("a seed"));
-        seeds += 1;
+    let paths = fs::read_dir(&folder).expect("a folder of seeds").flatten();
+    let paths = paths.map(|entry| entry.path());
+    let seeds: Vec<_> = paths
+        .map(|path| (path.clone(), fs::read(path).expect("a seed")))
+        .collect();
+    assert!(!seeds.is_empty(), "{} is empty", folder.display());
+    seeds
+}
+
+/// Runs a target's check over each of its seeds. A panic's message says which seed it was.
+fn all_pass(target: &str, check: fn(&[u8])) {
+    for (path, seed) in seeds(target) {
+        println!("{}", path.display());
+        check(&seed);
     }
-    assert!(seeds > 0, "{} is empty", folder.display());
+}
+
+/// Asserts that the check gets as far with these seeds as it should: one that gives up at once would pass as well.
+fn all_get_to<T: PartialEq + Debug>(target: &str, expected: &[(&str, T)], reached: fn(&[u8]) -> T) {
+    let seeds = seeds(target);
+    for (name, expected) in expected {
+        let seed = seeds.iter().find(|(path, _)| path.ends_with(name));
+        let (_, seed) = seed.unwrap_or_else(|| panic!("no seed {name}"));
+        assert_eq!(reached(seed), *expected, "{target}: {name}");
+    }
+}
+
+/// Runs a target's check over so many seeds that are changed in a few places; `more` is what is written into them.
+fn nearly_all_pass(
+    target: &str,
+    cases: u32,
+    more: impl Strategy<Value = Vec<u8>>,
+    check: fn(&[u8]),
+) {
+    let seeds: Vec<_> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
+    let change = prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| (at, at, vec![byte])),
+        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| (from, to, Vec::new())),
+        (any::<Index>(), more).prop_map(|(at, more)| (at, at, more)),
+    ];
+    let changed = (select(seeds), vec(change, 1..5));
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&changed, |(mut input, changes)| {
+        for (from, to, more) in changes {
+            let (from, to) = (from.index(input.len() + 1), to.index(input.len() + 1));
+            input.splice(from.min(to)..from.max(to), more);
+        }
+        check(&input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -40,9 +92,9 @@ fn every_path_and_dl_understood_is_written_the_same() {
 #[test]
 fn what_can_be_read_from_the_store_can_be_stored_again() {
     all_pass("index_record", checks::index_record);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index_record");
-    let seed = fs::read(folder.join("whole")).expect("a seed");
-    assert!(checks::record_of(&seed).is_some(), "the check gets nowhere");
+    all_get_to("index_record", &[("whole", true)], |seed| {
+        checks::record_of(seed).is_some()
+    });
 }
 
 #[test]
@@ -78,8 +130,7 @@ fn what_upstream_says_beside_its_bodies_is_understood_or_ignored() {
 #[test]
 fn only_what_is_good_gets_from_a_bundle_into_a_store() {
     all_pass("bundle", checks::bundle);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");
-    for (seed, stored) in [
+    let expected = [
         ("whole", 2),
         ("dated", 2),
         ("beyond_9999", 0),
@@ -87,14 +138,8 @@ fn only_what_is_good_gets_from_a_bundle_into_a_store() {
         ("swapped", 0),
         ("unlisted", 1),
         ("cut_off", 1),
-    ] {
-        let seed = fs::read(folder.join(seed)).expect("a seed");
-        assert_eq!(
-            checks::stored_of(&seed),
-            stored,
-            "the check gets as far as it should"
-        );
-    }
+    ];
+    all_get_to("bundle", &expected, checks::stored_of);
 }
 
 #[test]
@@ -105,32 +150,20 @@ fn a_manifest_alone_stores_nothing() {
 #[test]
 fn an_advisory_is_read_or_said_to_be_none_and_is_of_one_mind() {
     all_pass("advisory", checks::advisory);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/advisory");
-    for (seed, count) in [
+    let expected = [
         ("rustsec", 1),
         ("unmaintained", 1),
         ("withdrawn", 0),
         ("osv", 2),
         ("malicious_osv", 1),
         ("deep", 0),
-    ] {
-        let seed = fs::read(folder.join(seed)).expect("a seed");
-        assert_eq!(
-            checks::advisories_in(&seed),
-            count,
-            "the check gets as far as it should"
-        );
-    }
+    ];
+    all_get_to("advisory", &expected, checks::advisories_in);
 }
 
 /// The same for what is nearly one of the seeds.
 #[test]
 fn what_is_nearly_an_advisory_is_read_or_said_to_be_none() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/advisory");
-    let seeds = fs::read_dir(folder).expect("a folder of seeds").flatten();
-    let seeds: Vec<_> = seeds
-        .map(|seed| fs::read(seed.path()).expect("a seed"))
-        .collect();
     let word = select(vec![
         "0",
         "9",
@@ -158,25 +191,8 @@ fn what_is_nearly_an_advisory_is_read_or_said_to_be_none() {
         "CVSS:4.0/",
         "\u{202e}",
     ]);
-    let change = prop_oneof![
-        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| (at, at, vec![byte])),
-        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| (from, to, Vec::new())),
-        (any::<Index>(), word).prop_map(|(at, more)| (at, at, more.into())),
-    ];
-    let changed = (select(seeds), vec(change, 1..5));
-    let mut runner = TestRunner::new(Config {
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let outcome = runner.run(&changed, |(mut input, changes)| {
-        for (from, to, more) in changes {
-            let (from, to) = (from.index(input.len() + 1), to.index(input.len() + 1));
-            input.splice(from.min(to)..from.max(to), more);
-        }
-        checks::advisory(&input);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let words = word.prop_map(|word| word.as_bytes().to_vec());
+    nearly_all_pass("advisory", 256, words, checks::advisory);
 }
 
 #[test]
@@ -187,29 +203,15 @@ fn what_carries_a_token_is_a_token_or_refused_and_never_logged() {
 #[test]
 fn a_web_token_is_accepted_only_as_it_was_signed() {
     all_pass("jwt", checks::jwt);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/jwt");
-    for (seed, accepted) in [("right", 2), ("wrong", 0)] {
-        let seed = fs::read(folder.join(seed)).expect("a seed");
-        assert_eq!(
-            checks::accepted(&seed),
-            accepted,
-            "the check gets as far as it should"
-        );
-    }
+    let expected = [("right", 2), ("wrong", 0)];
+    all_get_to("jwt", &expected, checks::accepted);
 }
 
 #[test]
 fn whatever_rules_say_the_index_offers_what_the_download_hands_out() {
     all_pass("policy", checks::policy);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/policy");
-    for (seed, denied) in [("cooldown", 2), ("crate", 5)] {
-        let seed = fs::read(folder.join(seed)).expect("a seed");
-        assert_eq!(
-            checks::decided(&seed),
-            Some(denied),
-            "the check gets as far as it should"
-        );
-    }
+    let expected = [("cooldown", Some(2)), ("crate", Some(5))];
+    all_get_to("policy", &expected, checks::decided);
 }
 
 #[test]
@@ -225,29 +227,10 @@ fn whatever_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
 /// The same for changed seeds, as many as there is time for without a fuzzer.
 #[test]
 fn whatever_nearly_comes_on_a_connection_it_ends_and_the_next_one_is_served() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/connection");
-    let seeds = fs::read_dir(folder).expect("a folder of seeds").flatten();
-    let seeds: Vec<_> = seeds
-        .map(|seed| fs::read(seed.path()).expect("a seed"))
-        .collect();
-    let change = prop_oneof![
-        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| (at, at, vec![byte])),
-        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| (from, to, Vec::new())),
-        (any::<Index>(), vec(any::<u8>(), 1..30)).prop_map(|(at, more)| (at, at, more)),
-    ];
-    let changed = (select(seeds), vec(change, 1..5));
-    let mut runner = TestRunner::new(Config {
-        cases: 300,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let outcome = runner.run(&changed, |(mut input, changes)| {
-        for (from, to, more) in changes {
-            let (from, to) = (from.index(input.len() + 1), to.index(input.len() + 1));
-            input.splice(from.min(to)..from.max(to), more);
-        }
-        checks::connection(&input);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
+    nearly_all_pass(
+        "connection",
+        300,
+        vec(any::<u8>(), 1..30),
+        checks::connection,
+    );
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{Connection, Mirror, Package, Reply, Upstream, index_path};
+use crate::support::{Connection, Mirror, Package, Reply, Upstream, assert_serves, index_path};
 
 /// Crates that are kept in memory, and with [`LITTLE_MEMORY`] one that is too large for it.
 const SIZES: [(&str, usize); 3] = [("small", 0), ("medium", 60_000), ("large", 3_000_000)];
@@ -25,22 +25,16 @@ fn download(name: &str) -> String {
     format!("/api/v1/crates/{name}/1.0.0/download")
 }
 
-#[track_caller]
-fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>) {
-    let seen = (reply.status, reply.header("x-cache"), reply.complete);
-    assert_eq!(seen, (200, Some(outcome), true), "{:.200}", reply.text());
-    assert!(reply.body == body.as_ref(), "other bytes");
-}
-
 async fn fetch_everything(mirror: &Mirror, upstream: &Upstream) {
     for (name, _) in SIZES {
         assert_serves(
             &mirror.get(&index(name)).await,
             "miss",
             upstream.index_file(name),
+            name,
         );
         let file = upstream.crate_file(name, "1.0.0");
-        assert_serves(&mirror.get(&download(name)).await, "miss", file);
+        assert_serves(&mirror.get(&download(name)).await, "miss", file, name);
     }
 }
 
@@ -58,9 +52,9 @@ async fn everything_is_served_again_after_a_restart_without_upstream() {
         for _ in 0..2 {
             for (name, _) in SIZES {
                 let file = upstream.crate_file(name, "1.0.0");
-                assert_serves(&mirror.get(&download(name)).await, "hit", file);
+                assert_serves(&mirror.get(&download(name)).await, "hit", file, name);
                 let lines = upstream.index_file(name);
-                assert_serves(&mirror.get(&index(name)).await, "stale", lines);
+                assert_serves(&mirror.get(&index(name)).await, "stale", lines, name);
             }
         }
         upstream.restart().await;
@@ -74,13 +68,13 @@ async fn a_download_needs_no_index_request_before_it() {
     for outcome in ["miss", "hit"] {
         for (name, _) in SIZES {
             let file = upstream.crate_file(name, "1.0.0");
-            assert_serves(&mirror.get(&download(name)).await, outcome, file);
+            assert_serves(&mirror.get(&download(name)).await, outcome, file, name);
         }
     }
     upstream.stop().await;
     let mirror = mirror.restart().await;
     let file = upstream.crate_file("small", "1.0.0");
-    assert_serves(&mirror.get(&download("small")).await, "hit", file);
+    assert_serves(&mirror.get(&download("small")).await, "hit", file, "small");
 }
 
 /// A crate that vanishes from crates.io breaks every build that has it in its Cargo.lock.
@@ -99,7 +93,7 @@ async fn a_crate_deleted_upstream_is_gone_from_the_index_but_still_downloaded() 
             for (name, file) in &files {
                 let gone = mirror.get(&index(name)).await;
                 assert_eq!((gone.status, gone.header("x-cache")), (404, Some("absent")));
-                assert_serves(&mirror.get(&download(name)).await, "hit", file);
+                assert_serves(&mirror.get(&download(name)).await, "hit", file, name);
             }
             mirror = mirror.restart().await;
         }
@@ -122,11 +116,11 @@ async fn a_version_that_comes_back_with_other_content_is_another_file() {
     let new = other.crate_file();
     upstream.publish(other);
     let lines = upstream.index_file("small");
-    assert_serves(&mirror.get(&index("small")).await, "miss", lines);
-    assert_serves(&mirror.get(&download("small")).await, "miss", &new);
+    assert_serves(&mirror.get(&index("small")).await, "miss", lines, "small");
+    assert_serves(&mirror.get(&download("small")).await, "miss", &new, "small");
     let mirror = mirror.restart().await;
     upstream.stop().await;
-    assert_serves(&mirror.get(&download("small")).await, "hit", &new);
+    assert_serves(&mirror.get(&download("small")).await, "hit", &new, "small");
     let kept = mirror.stored().into_iter();
     let kept = kept.filter(|path| path.contains("/small/")).count();
     assert_eq!(kept, 2, "both contents are kept");
@@ -161,7 +155,7 @@ async fn a_crate_too_large_for_memory_is_fetched_once_for_twenty_clients_at_once
     upstream.stop().await;
     let mirror = mirror.restart().await;
     for reply in ask_at_once(&mirror, &download("large")).await {
-        assert_serves(&reply.await.expect("a reply"), "hit", &file);
+        assert_serves(&reply.await.expect("a reply"), "hit", &file, "small");
     }
 }
 
@@ -197,7 +191,7 @@ async fn left_overs_of_a_killed_process_do_no_harm_and_go_after_a_day() {
     upstream.stop().await;
     for (name, _) in SIZES {
         let file = upstream.crate_file(name, "1.0.0");
-        assert_serves(&mirror.get(&download(name)).await, "hit", file);
+        assert_serves(&mirror.get(&download(name)).await, "hit", file, name);
     }
     assert!(
         temporary.join("young").exists(),

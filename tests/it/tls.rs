@@ -1,18 +1,13 @@
 //! TLS: real cargo and real curl over HTTP/2 and HTTP/1.1, each sent back the way it came; whole bodies, sessions resumed, and never an upgrade.
 
-use std::process::Stdio;
-
 use rustls::{
     HandshakeKind, ProtocolVersion,
     version::{TLS12, TLS13},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    Cargo, Mirror, Package, Program, Subject, TlsFolder, Upstream, client, tools,
+    Cargo, Mirror, Package, Program, Subject, TlsFolder, Upstream, client, curl, tools,
 };
 
 const CONFIG: &str = "/index/config.json";
@@ -94,43 +89,6 @@ async fn a_client_is_sent_back_the_way_it_came() {
     assert_eq!(mirror.url(), tls, "what is printed");
 }
 
-/// Runs curl and returns the versions of HTTP and TLS that it spoke, and the body.
-async fn curl(files: &TlsFolder, args: &[&str], url: &str) -> (String, Vec<u8>) {
-    let body = files.path("body");
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "60",
-        ])
-        .args([
-            "--write-out",
-            "%{http_version} %{ssl_verify_result}",
-            "--cacert",
-        ])
-        .arg(files.authority_path())
-        .arg("--output")
-        .arg(&body)
-        .args(args)
-        .arg(url)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("curl runs");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{args:?} {}: {stderr}",
-        output.status
-    );
-    let spoken = String::from_utf8_lossy(&output.stdout).into_owned();
-    (spoken, std::fs::read(&body).expect("the body"))
-}
-
 #[tokio::test]
 async fn curl_gets_whole_crates_over_http_1_1_and_http2() {
     if !tools::has("curl", "--version") {
@@ -141,6 +99,8 @@ async fn curl_gets_whole_crates_over_http_1_1_and_http2() {
     let mirror = mirror.start().await;
     let file = upstream.crate_file("big", "1.0.0");
     let url = format!("{}{CRATE}", mirror.tls_url());
+    let authority = files.authority_path();
+    let trusting = ["--fail", "--cacert", authority.to_str().expect("a path")];
     for (args, spoken) in [
         (&["--http1.1"][..], "1.1 0"),
         (&["--http2"], "2 0"),
@@ -149,9 +109,11 @@ async fn curl_gets_whole_crates_over_http_1_1_and_http2() {
         (&["--no-alpn"], "1.1 0"),
     ] {
         for _ in 0..3 {
-            let (version, body) = curl(&files, args, &url).await;
-            assert_eq!(version, spoken, "{args:?}");
-            assert!(body == file, "other bytes: {args:?}");
+            let written = "%{http_version} %{ssl_verify_result}";
+            let args = trusting.iter().chain(args);
+            let curled = curl(written, args.clone(), &url).await;
+            assert_eq!(curled.written, spoken, "{args:?}");
+            assert!(curled.body == file, "other bytes: {args:?}");
         }
     }
 }

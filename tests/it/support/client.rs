@@ -79,6 +79,15 @@ impl Reply {
     }
 }
 
+/// Asserts that `body` was served whole, from where `outcome` says (`x-cache`).
+#[track_caller]
+pub fn assert_serves(reply: &Reply, outcome: &str, body: impl AsRef<[u8]>, when: &str) {
+    let seen = (reply.status, reply.header("x-cache"), reply.complete);
+    let expected = (200, Some(outcome), true);
+    assert_eq!(seen, expected, "{when}: {:.200}", reply.text());
+    assert!(reply.body == body.as_ref(), "{when}: other bytes");
+}
+
 pub async fn get(addr: impl ToSocketAddrs, path: &str, headers: &[(&str, &str)]) -> Reply {
     request(addr, "GET", path, headers).await
 }

@@ -126,6 +126,17 @@ impl Mirror {
         client::get(self.addr(), path, headers).await
     }
 
+    /// Downloads version 1.0.0 of all these crates, whole.
+    pub async fn download_all(&self, upstream: &Upstream, names: &[String]) {
+        for name in names {
+            let reply = self
+                .get(&format!("/api/v1/crates/{name}/1.0.0/download"))
+                .await;
+            let right = reply.complete && reply.body == upstream.crate_file(name, "1.0.0");
+            assert!(right, "{name}: {} {:.200}", reply.status, reply.text());
+        }
+    }
+
     /// Asks again and again until the answer is as wished; panics after 10 seconds.
     pub async fn get_until(&self, path: &str, wish: impl Fn(&Reply) -> bool) -> Reply {
         let started = Instant::now();

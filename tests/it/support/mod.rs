@@ -28,6 +28,7 @@ pub mod advisory_db;
 pub mod bundle;
 pub mod cargo;
 pub mod client;
+pub mod curl;
 pub mod files;
 pub mod fortress;
 pub mod frames;
@@ -48,7 +49,8 @@ pub mod tools;
 pub mod upstream;
 
 pub use cargo::{Cargo, Output};
-pub use client::{Connection, Reply};
+pub use client::{Connection, Reply, assert_serves};
+pub use curl::curl;
 pub use fortress::Fortress;
 pub use frames::{Frame, Frames};
 pub use headers::Headers;

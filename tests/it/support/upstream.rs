@@ -73,6 +73,14 @@ impl Upstream {
             .await
     }
 
+    /// One that has version 1.0.0 of the crates `name-0` and so on, so many and each of that size; and their names.
+    pub async fn with_many(count: usize, size: usize) -> (Upstream, Vec<String>) {
+        let names: Vec<_> = (0..count).map(|n| format!("name-{n}")).collect();
+        let packages = names.iter().map(|n| Package::new(n, "1.0.0").payload(size));
+        let upstream = Upstream::new().publish_all(packages).start().await;
+        (upstream, names)
+    }
+
     fn over(site: Site, listener: TcpListener, addr: SocketAddr) -> Upstream {
         let shared = Arc::new(Shared {
             site: Mutex::new(site),
