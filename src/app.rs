@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use rules::Rules;
+pub use rules::PolicySource;
 
 use self::rules::Enforcer;
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     prefetch,
     store::{FolderSettings, Store},
     tls,
-    transport::{self, Acceptor, ClientMemory, Door, Scheme},
+    transport::{self, Acceptor, ClientMemory, Endpoint, Scheme},
     upstream::{Document, Upstream},
 };
 
@@ -93,7 +93,7 @@ impl App {
         } = doors;
         let background = Background::of(&config);
         let most = config.memory.budget.get() + IN_FLIGHT - RESERVE;
-        let rules = Rules::open(&config, &metrics)?;
+        let rules = PolicySource::open(&config, &metrics)?;
         let gzip = GzipVariants::Made;
         let mirror = mirror_under(&rules, config, store, metrics.clone(), gzip)?;
         let enforcer = Enforcer::start(rules, mirror.clone(), metrics.clone(), &stop);
@@ -199,7 +199,7 @@ impl App {
 
 /// Where clients come in.
 struct Doors {
-    open: Vec<Door>,
+    open: Vec<Endpoint>,
     /// What `server.listen` has come to.
     address: SocketAddr,
     scheme: Scheme,
@@ -246,7 +246,7 @@ impl Doors {
         let url = |at| https_url(tls.certificate.host(), at);
         Ok(match own_port {
             None => Self {
-                open: vec![Door { listener, acceptor }],
+                open: vec![Endpoint { listener, acceptor }],
                 address,
                 scheme: Scheme::Https,
                 tls: None,
@@ -255,7 +255,7 @@ impl Doors {
             Some((own, at)) => Self {
                 open: vec![
                     plain(listener),
-                    Door {
+                    Endpoint {
                         listener: own,
                         acceptor,
                     },
@@ -270,8 +270,8 @@ impl Doors {
 }
 
 /// Connections are taken as they are.
-fn plain(listener: TcpListener) -> Door {
-    Door {
+fn plain(listener: TcpListener) -> Endpoint {
+    Endpoint {
         listener,
         acceptor: Acceptor::Plain,
     }
@@ -334,7 +334,7 @@ fn guards(
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when it is offline, or no HTTP client can be set up.
-pub fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::Fetch> {
+pub fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::FetchKeys> {
     if config.offline.enabled {
         return Err(Error::config(format!(
             "a mirror that is offline can't fetch keys from {url}; name a file in `keys` of that table of `access.jwt`"
@@ -511,7 +511,7 @@ pub fn mirror(
     metrics: Arc<Metrics>,
     gzip: GzipVariants,
 ) -> Result<Mirror> {
-    let rules = Rules::open(&config, &metrics)?;
+    let rules = PolicySource::open(&config, &metrics)?;
     mirror_under(&rules, config, store, metrics, gzip)
 }
 
@@ -520,7 +520,7 @@ pub fn mirror(
 /// # Errors
 /// Those of [`mirror`].
 pub fn mirror_under(
-    rules: &Rules,
+    rules: &PolicySource,
     config: Config,
     store: Store,
     metrics: Arc<Metrics>,

@@ -183,7 +183,7 @@ fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
     log_panics();
     match started {
         Ok(()) => Ok(guard),
-        Err(e) => Err(Error::internal(format!("logging can't start: {e}"))),
+        Err(e) => Err(Error::internal("logging can't start").because(e.to_string())),
     }
 }
 

@@ -17,21 +17,61 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A file that was written less than this before it was read may be written again without looking different: clocks of file systems are that coarse.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// When followed files are looked at: every two seconds, and when somebody says so. A clone is another handle on the same.
-#[derive(Clone, Default)]
-pub struct Looks(Arc<Notify>);
+/// When followed files are looked at: again and again, and when somebody says so. A clone is another handle on the same.
+#[derive(Clone)]
+pub struct Looks {
+    every: Duration,
+    due: Arc<Notify>,
+}
+
+/// Every two seconds.
+impl Default for Looks {
+    fn default() -> Self {
+        Self::every(LOOK_EVERY)
+    }
+}
 
 impl Looks {
+    /// So often.
+    pub fn every(every: Duration) -> Self {
+        let due = Arc::default();
+        Self { every, due }
+    }
+
     /// The next one is due now.
     pub fn now(&self) {
-        self.0.notify_one();
+        self.due.notify_one();
     }
 
     /// Waits for the next one.
-    pub async fn next(&self) {
+    async fn next(&self) {
         tokio::select! {
-            () = self.0.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = self.due.notified() => {}
+            () = tokio::time::sleep(self.every) => {}
+        }
+    }
+
+    /// Has `follower` look at its files each time, on a thread that may block, until this is dropped or the runtime ends. A follower that panics looks no
+    /// more; the log calls it `what`.
+    pub async fn have_look<T: Send + 'static>(
+        self,
+        what: &str,
+        mut follower: T,
+        look: fn(&mut T, SystemTime),
+    ) {
+        loop {
+            self.next().await;
+            let looked = tokio::task::spawn_blocking(move || {
+                look(&mut follower, SystemTime::now());
+                follower
+            });
+            match looked.await {
+                Ok(same) => follower = same,
+                Err(e) if e.is_panic() => {
+                    return tracing::error!("{what} followed no longer: {e}");
+                }
+                Err(_) => return,
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{
     authorization::{Malformed, Presented},
-    jwt::{self, Awaited, Issuer, Judged, Verified},
+    jwt::{self, Issuer, Judged, KeyFetch, Verified},
     tokens::{TokenTable, Tokens},
     wrong_tokens::WrongTokens,
 };
@@ -42,7 +42,7 @@ pub enum AccessDecision {
     /// The same, and there were so many from this address that more aren't looked into before this time has passed.
     TooMany(Duration),
     /// It can't be said before an issuer's keys are here; to be asked again then.
-    Later(Awaited),
+    Later(KeyFetch),
     /// It can't be said, because the keys of the issuer of this table can't be fetched.
     NoKeys(String),
 }

@@ -17,6 +17,6 @@ pub use authenticator::{AccessDecision, Authenticator, TokenFault};
 pub use authorization::{Malformed, Presented, token_in_path};
 pub use digest::{TokenDigest, new_token};
 pub use forwarded::{Forwarded, TrustedProxies};
-pub use open::{Follower, open, read_keys};
+pub use open::{AccessFollower, open, read_keys};
 pub use tokens::{Grant, TokenName, TokenTable, Tokens, storable};
 pub use wrong_tokens::WrongTokens;

@@ -1,4 +1,4 @@
-//! [`open`]: what the settings say of who may ask, made ready; and [`Follower`], which keeps it so while its files change.
+//! [`open`]: what the settings say of who may ask, made ready; and [`AccessFollower`], which keeps it so while its files change.
 
 use std::{fmt::Display, path::Path, sync::Arc, time::SystemTime};
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     authenticator::Authenticator,
-    jwt::{Fetch, Issuer, KEYS_LARGEST, KeySet, KeySource},
+    jwt::{FetchKeys, Issuer, KEYS_LARGEST, KeySet, KeySource},
     token_file,
     tokens::Tokens,
 };
@@ -23,10 +23,10 @@ use crate::{
 /// [`Kind::Config`](crate::error::Kind::Config) when a file can't be understood. A file of tokens that isn't there is no error: there are none yet.
 pub fn open(
     settings: &AccessSettings,
-    fetch: impl Fn(&Url) -> Result<Fetch>,
+    fetch: impl Fn(&Url) -> Result<FetchKeys>,
     metrics: Arc<Metrics>,
     now: SystemTime,
-) -> Result<(Arc<Authenticator>, Follower)> {
+) -> Result<(Arc<Authenticator>, AccessFollower)> {
     let mut files = Vec::new();
     let mut issuers = Vec::new();
     for (name, issuer) in &settings.jwt {
@@ -57,7 +57,7 @@ pub fn open(
     let tokens = path.map(first_tokens).transpose()?.unwrap_or_default();
     let authenticator = Authenticator::new(tokens, issuers, settings.anonymous.clone());
     let authenticator = Arc::new(authenticator);
-    let follower = Follower {
+    let follower = AccessFollower {
         authenticator: authenticator.clone(),
         tokens: followed,
         keys: files,
@@ -102,7 +102,7 @@ pub fn read_keys(name: &str, path: &Path) -> Result<KeySet> {
 }
 
 /// The files that say who may ask, looked at again and again.
-pub struct Follower {
+pub struct AccessFollower {
     authenticator: Arc<Authenticator>,
     tokens: Option<Followed>,
     keys: Vec<KeyFile>,
@@ -116,26 +116,18 @@ struct KeyFile {
     keys: Arc<KeySource>,
 }
 
-impl Follower {
+impl AccessFollower {
     /// By what it is told to look now.
     pub fn looks(&self) -> Looks {
         self.looks.clone()
     }
 
     /// Follows the files until it is dropped. What can't be read or understood leaves what was there in force.
-    pub async fn run(mut self) {
-        loop {
-            self.looks.next().await;
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look(SystemTime::now());
-                self
-            });
-            match looked.await {
-                Ok(follower) => self = follower,
-                // The runtime ends.
-                Err(_) => return,
-            }
-        }
+    pub async fn run(self) {
+        let looks = self.looks();
+        looks
+            .have_look("the files that say who may ask are", self, Self::look)
+            .await;
     }
 
     fn look(&mut self, now: SystemTime) {

@@ -25,7 +25,8 @@ pub fn read(path: &Path) -> Result<Option<Tokens>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(broken(path, &e).with_source(e)),
     };
-    let text = String::from_utf8(text).map_err(|_| broken(path, &"it is not UTF-8"))?;
+    let text = String::from_utf8(text)
+        .map_err(|e| broken(path, &"it is not UTF-8").with_source(e.utf8_error()))?;
     let tokens = Tokens::parse(&text).map_err(|e| broken(path, &e).with_source(e))?;
     Ok(Some(tokens))
 }

@@ -9,12 +9,13 @@ use std::{
 };
 
 use super::{
+    failed::failed,
     file_format::FileFormat,
     gathering::{Gathered, Gathering, MOST_BYTES},
 };
 use crate::{
     domain::{TarChoice, TarProgress, TarStream, TarVisitor},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// The largest window a decoder makes room for, 8 MiB: what zstd needs up to its level 19.
@@ -24,7 +25,7 @@ const MOST_UNPACKED: u64 = 2 * MOST_BYTES;
 
 /// Reads the archive at `path`. Nothing of it is written anywhere.
 pub(super) fn read(path: &Path) -> Result<Gathered> {
-    let file = File::open(path).map_err(|e| Error::config(e.to_string()))?;
+    let file = File::open(path).map_err(failed)?;
     read_from(file)
 }
 
@@ -34,6 +35,7 @@ pub(super) fn read_from(source: impl Read) -> Result<Gathered> {
         Error::config(format!(
             "it is neither a folder nor an archive in tar and zstd: {e}"
         ))
+        .with_source(e)
     };
     let mut unpacked = zstd::Decoder::new(source).map_err(unreadable)?;
     unpacked.window_log_max(WINDOW_LOG).map_err(unreadable)?;
@@ -56,7 +58,7 @@ pub(super) fn read_from(source: impl Read) -> Result<Gathered> {
         }
         has_begun = true;
         let pushed = tar.push(&block[..read], &mut members);
-        let progress = pushed.map_err(|e| Error::config(e.message()))?;
+        let progress = pushed.map_err(|e| e.of_kind(Kind::Config))?;
         if let Some(failed) = members.failed {
             return Err(failed);
         }

@@ -11,7 +11,8 @@ use tar::{Builder, Header};
 
 use super::{
     archive,
-    database::{Database, unusable},
+    database::Database,
+    failed::{failed, unusable},
     tree,
 };
 use crate::error::{Error, Result};
@@ -69,12 +70,12 @@ pub fn pack(path: &Path, largest: u64, now: SystemTime) -> Result<Packed> {
 fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(largest + 1).read_to_end(&mut bytes));
-    read.map_err(|e| Error::config(e.to_string()))?;
+    read.map_err(failed)?;
     Ok(bytes)
 }
 
 fn tar_of(root: &Path) -> Result<Vec<u8>> {
-    let failed = |e: io::Error| Error::config(format!("it can't be packed: {e}"));
+    let failed = |e: io::Error| Error::config(format!("it can't be packed: {e}")).with_source(e);
     let encoder = zstd::Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
     let mut archive = Builder::new(encoder);
     tree::each_file(root, |path, content| {
@@ -108,10 +109,8 @@ pub fn place(path: &Path, archive: &[u8], as_of: SystemTime, now: SystemTime) ->
         ));
     }
     let gathered = archive::read_from(archive).map_err(|e| {
-        Error::config(format!(
-            "the advisories that came can't be used: {}",
-            e.message()
-        ))
+        let said = format!("the advisories that came can't be used: {}", e.message());
+        e.reworded(said)
     })?;
     // What is dated in the future would keep all others out until then.
     let as_of = as_of.min(now);

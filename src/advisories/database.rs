@@ -6,11 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{archive, gathering::Gathered, tree};
-use crate::{
-    error::{Error, Result},
-    policy::advisories::Advisories,
-};
+use super::{archive, failed::unusable, gathering::Gathered, tree};
+use crate::{error::Result, policy::advisories::Advisories};
 
 /// The advisories of a database, as they were read.
 #[derive(Clone, Debug)]
@@ -63,12 +60,4 @@ pub(super) fn gather(path: &Path) -> Result<Gathered> {
         true => tree::read(path),
         false => archive::read(path),
     }
-}
-
-pub(super) fn unusable(path: &Path, why: &Error) -> Error {
-    Error::config(format!(
-        "`policy.advisories.path`: {}: {}",
-        path.display(),
-        why.message()
-    ))
 }

@@ -1,4 +1,4 @@
-//! [`Follower`]: a database of advisories that is looked at again and again.
+//! [`AdvisoriesFollower`]: a database of advisories that is looked at again and again.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,11 +9,13 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    database::{Database, gather, unusable},
-    tree::{self, Look},
+    database::{Database, gather},
+    failed::unusable,
+    tree::{self, Fingerprint},
 };
 use crate::{
     error::{Error, Result},
+    follow::Looks,
     metrics::Metrics,
 };
 
@@ -32,7 +34,7 @@ pub fn open(
     path: &Path,
     metrics: Arc<Metrics>,
     now: SystemTime,
-) -> Result<(watch::Receiver<Arc<Database>>, Follower)> {
+) -> Result<(watch::Receiver<Arc<Database>>, AdvisoriesFollower)> {
     let look = tree::look(path).map_err(|e| unusable(path, &e))?;
     let gathered = gather(path).map_err(|e| unusable(path, &e))?;
     let database = Database::of(gathered, look.as_of, now);
@@ -42,7 +44,7 @@ pub fn open(
         path.display()
     );
     let (sender, receiver) = watch::channel(Arc::new(database));
-    let follower = Follower {
+    let follower = AdvisoriesFollower {
         path: path.to_owned(),
         look,
         is_settled: is_settled(look, now),
@@ -57,39 +59,28 @@ pub fn open(
 }
 
 /// A database that is followed.
-pub struct Follower {
+pub struct AdvisoriesFollower {
     path: PathBuf,
     /// How it looked when it was read.
-    look: Look,
+    look: Fingerprint,
     /// Whether it can't have changed since without looking different.
     is_settled: bool,
     /// How it looked the last time, when that was different, and for how many looks it has been.
-    changing: Option<(Look, u32)>,
+    changing: Option<(Fingerprint, u32)>,
     /// How it looked when it couldn't be read the last time, which isn't tried again until it looks different.
-    failed: Option<Look>,
+    failed: Option<Fingerprint>,
     /// What was said of it last, so that it isn't said every few seconds.
     trouble: Option<String>,
     sender: watch::Sender<Arc<Database>>,
     metrics: Arc<Metrics>,
 }
 
-impl Follower {
+impl AdvisoriesFollower {
     /// Follows it until this is dropped.
-    pub async fn run(mut self) {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look(SystemTime::now());
-                self
-            });
-            match looked.await {
-                Ok(follower) => self = follower,
-                Err(e) => {
-                    tracing::error!("the database of advisories is followed no longer: {e}");
-                    return;
-                }
-            }
-        }
+    pub async fn run(self) {
+        let looks = Looks::every(LOOK_EVERY);
+        let what = "the database of advisories is";
+        looks.have_look(what, self, Self::look).await;
     }
 
     /// Looks at it, and reads it if it has changed. What can't be read leaves what was read before in force. Blocks.
@@ -182,7 +173,7 @@ impl Follower {
     }
 }
 
-fn is_settled(look: Look, now: SystemTime) -> bool {
+fn is_settled(look: Fingerprint, now: SystemTime) -> bool {
     // What is from the future stays so for longer than anybody writes to it.
     now.duration_since(look.as_of)
         .map_or(true, |age| age > COARSE)
@@ -213,14 +204,14 @@ mod tests {
         format!("```toml\n[advisory]\nid = \"RUSTSEC-2024-0001\"\npackage = \"{name}\"\n```\n")
     }
 
-    struct Followed {
+    struct Trial {
         folder: tempfile::TempDir,
-        follower: Follower,
+        follower: AdvisoriesFollower,
         receiver: watch::Receiver<Arc<Database>>,
         metrics: Arc<Metrics>,
     }
 
-    impl Followed {
+    impl Trial {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             put(folder.path(), "one", &advisory("one"));
@@ -255,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_change_is_read_when_the_folder_has_come_to_rest() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         assert_eq!(followed.look().generation, 1);
         put(followed.path(), "two", &advisory("two"));
         followed.follower.look(later());
@@ -268,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_never_rests_is_read_all_the_same() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         for n in 0..LOOKS {
             put(followed.path(), &format!("more-{n}"), &advisory("more"));
             followed.follower.look(later());
@@ -279,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_says_the_same_is_no_news() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         put(followed.path(), "one", &format!("{}\n", advisory("one")));
         let before = followed.receiver.borrow().advisories.clone();
         let database = followed.look();
@@ -289,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_passed_over_and_the_others_count() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         put(followed.path(), "two", "broken");
         put(followed.path(), "three", &advisory("three"));
         let database = followed.look();
@@ -301,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_or_empty_stays_in_force_until_there_is_another() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         let crates = followed.path().join("crates");
         let aside = followed.path().join(".crates");
         fs::rename(&crates, &aside).expect("renamed");
@@ -328,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_age_is_that_of_the_last_write() {
-        let mut followed = Followed::new();
+        let mut followed = Trial::new();
         let file = followed.path().join("crates/one/RUSTSEC-2024-0001.md");
         let file = fs::File::open(file).expect("a file");
         let then = SystemTime::now() - Duration::from_secs(1_000);

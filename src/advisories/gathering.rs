@@ -56,7 +56,7 @@ impl Gathering {
     pub(super) fn add(&mut self, path: &Path, format: FileFormat, content: &[u8]) -> Result<()> {
         let read = match format {
             FileFormat::RustSec => std::str::from_utf8(content)
-                .map_err(|_| Error::config("it is no text"))
+                .map_err(|e| Error::config("it is no text").with_source(e))
                 .and_then(parse_rustsec)
                 .map(|advisory| advisory.into_iter().collect()),
             FileFormat::Osv => parse_osv(content),

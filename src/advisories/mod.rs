@@ -6,6 +6,7 @@
 mod archive;
 mod carry;
 mod database;
+mod failed;
 mod file_format;
 mod follow;
 mod gathering;
@@ -13,4 +14,4 @@ mod tree;
 
 pub use carry::{Packed, Placed, pack, place};
 pub use database::Database;
-pub use follow::{Follower, LOOK_EVERY, open};
+pub use follow::{AdvisoriesFollower, LOOK_EVERY, open};

@@ -15,6 +15,7 @@ use rustix::fs::OFlags;
 use walkdir::{DirEntry, WalkDir};
 
 use super::{
+    failed::failed,
     file_format::FileFormat,
     gathering::{Gathered, Gathering, LARGEST_FILE, MOST_FILES},
 };
@@ -27,7 +28,7 @@ const MOST_ENTRIES: usize = 4 * MOST_FILES;
 
 /// How a database looks from outside: when that changes, it is to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Fingerprint {
     /// Names, sizes and times.
     signature: u64,
     /// When any of it was last written. Times that a copy has kept are those of the original.
@@ -35,8 +36,8 @@ pub(super) struct Look {
 }
 
 /// Looks at the database at `path`, a folder or a file, without opening what is in it.
-pub(super) fn look(path: &Path) -> Result<Look> {
-    let meta = fs::metadata(path).map_err(|e| Error::config(e.to_string()))?;
+pub(super) fn look(path: &Path) -> Result<Fingerprint> {
+    let meta = fs::metadata(path).map_err(failed)?;
     let mut seen = Seen::new(&meta);
     if meta.is_dir() {
         let synced = fs::metadata(path.join(".git/FETCH_HEAD"));
@@ -52,7 +53,7 @@ pub(super) fn look(path: &Path) -> Result<Look> {
             seen.as_of = seen.as_of.max(modified(&synced));
         }
     }
-    Ok(Look {
+    Ok(Fingerprint {
         signature: seen.hasher.finish(),
         as_of: seen.as_of,
     })
@@ -151,7 +152,7 @@ fn visit(
     root: &Path,
     mut show: impl FnMut(Result<Candidate<'_>, Trouble>) -> Result<()>,
 ) -> Result<()> {
-    let real = fs::canonicalize(root).map_err(|e| Error::config(e.to_string()))?;
+    let real = fs::canonicalize(root).map_err(failed)?;
     let is_shown = |entry: &DirEntry| {
         let name = entry.file_name().as_encoded_bytes();
         entry.depth() == 0 || !name.starts_with(b".")
@@ -171,7 +172,7 @@ fn visit(
             Ok(entry) => entry,
             // Something that went away while it was looked at.
             Err(e) if is_missing(e.io_error()) && e.depth() > 0 => continue,
-            Err(e) if e.depth() == 0 => return Err(Error::config(e.to_string())),
+            Err(e) if e.depth() == 0 => return Err(failed(e)),
             Err(e) => {
                 let path = e.path().unwrap_or(&real);
                 let path = path.strip_prefix(&real).unwrap_or(path).to_owned();

@@ -1,4 +1,4 @@
-//! [`Rules`]: the policy, made of the settings and of the database of advisories, and kept in force while either changes.
+//! [`PolicySource`]: the policy, made of the settings and of the database of advisories, and kept in force while either changes.
 
 use std::{
     collections::HashSet,
@@ -32,23 +32,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 const SOON: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// What the rules are made of.
-pub struct Rules {
+pub struct PolicySource {
     settings: PolicySettings,
     views: Views,
-    database: Option<Followed>,
+    database: Option<FollowedDatabase>,
     /// The generation of the database that the policy was made of last.
     in_force: AtomicU64,
 }
 
 /// A database of advisories that is followed.
 #[derive(Clone)]
-struct Followed {
+struct FollowedDatabase {
     receiver: watch::Receiver<Arc<Database>>,
     /// Ends the following with the last rules that need it.
     _guard: Arc<DropGuard>,
 }
 
-impl Rules {
+impl PolicySource {
     /// Those that the settings say. A database of advisories is read, and followed until these are dropped. Blocks, and must be called within a tokio runtime.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Rules {
         Ok(Self::with(config, database))
     }
 
-    fn with(config: &Config, database: Option<Followed>) -> Self {
+    fn with(config: &Config, database: Option<FollowedDatabase>) -> Self {
         Self {
             settings: config.policy.clone(),
             views: config.views.clone(),
@@ -108,12 +108,12 @@ impl Rules {
 }
 
 /// Reads a database and follows it.
-fn follow(path: &FilePath, metrics: &Arc<Metrics>) -> Result<Followed> {
+fn follow(path: &FilePath, metrics: &Arc<Metrics>) -> Result<FollowedDatabase> {
     let (receiver, follower) = advisories::open(&path.0, metrics.clone(), SystemTime::now())?;
     let stop = CancellationToken::new();
     let guard = Arc::new(stop.clone().drop_guard());
     tokio::spawn(stop.run_until_cancelled_owned(follower.run()));
-    Ok(Followed {
+    Ok(FollowedDatabase {
         receiver,
         _guard: guard,
     })
@@ -121,14 +121,14 @@ fn follow(path: &FilePath, metrics: &Arc<Metrics>) -> Result<Followed> {
 
 /// Keeps the rules of a mirror in force.
 pub(super) struct Enforcer {
-    sender: watch::Sender<Arc<Rules>>,
+    sender: watch::Sender<Arc<PolicySource>>,
     metrics: Arc<Metrics>,
 }
 
 impl Enforcer {
     /// Keeps these in force, which are already, until `stop` is cancelled.
     pub(super) fn start(
-        rules: Rules,
+        rules: PolicySource,
         mirror: Mirror,
         metrics: Arc<Metrics>,
         stop: &CancellationToken,
@@ -156,14 +156,14 @@ impl Enforcer {
                 Some(opened?)
             }
         };
-        let rules = Rules::with(config, database);
+        let rules = PolicySource::with(config, database);
         self.sender.send_replace(Arc::new(rules));
         Ok(())
     }
 }
 
 /// Makes the policy anew whenever what it is made of changes.
-async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<Rules>>) {
+async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<PolicySource>>) {
     let mut told = HashSet::new();
     let mut rules = wanted.borrow_and_update().clone();
     loop {
@@ -184,7 +184,7 @@ async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<Rules>>) 
 }
 
 /// Waits until there are other advisories than those that the policy was made of last; for ever where none are followed.
-async fn changed(rules: &Rules) {
+async fn changed(rules: &PolicySource) {
     let Some(followed) = &rules.database else {
         return std::future::pending().await;
     };
@@ -198,7 +198,7 @@ async fn changed(rules: &Rules) {
 }
 
 /// Says once of each rule that it is about to end, and that it has.
-fn tell_ends(rules: &Rules, told: &mut HashSet<(String, Day, bool)>, now: SystemTime) {
+fn tell_ends(rules: &PolicySource, told: &mut HashSet<(String, Day, bool)>, now: SystemTime) {
     for (label, rule) in rules.labelled() {
         let Some(until) = rule.until else {
             continue;

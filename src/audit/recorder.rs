@@ -78,6 +78,7 @@ impl Recorder {
                 "`audit.path`: {} can't be written: {e}; name a file in a folder that is there and that this program may write to",
                 path.display()
             ))
+            .with_source(e)
         };
         let log = Log::open(path, rotation).map_err(unusable)?;
         let (queue, events) = sync_channel(QUEUE);

@@ -34,14 +34,14 @@ impl Baseline {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the file can't be read, [`Kind::BadRequest`](crate::error::Kind::BadRequest) when it is neither a
     /// manifest nor a bundle, [`Kind::Store`](crate::error::Kind::Store) when the store has no room for a scratch file.
-    pub fn open(&self, store: &Store) -> Result<Known> {
+    pub fn open(&self, store: &Store) -> Result<OpenBaseline> {
         match self {
-            Self::Time(time) => Ok(Known(Side::Before(*time))),
+            Self::Time(time) => Ok(OpenBaseline(Side::Before(*time))),
             Self::File(path) => {
                 let mut entries = Entries::new(store.scratch()?);
                 read_entries(path, store, &mut entries)?;
                 let entries = entries.read(0..entries.length())?;
-                Ok(Known(Side::Listed(ListedEntries {
+                Ok(OpenBaseline(Side::Listed(ListedEntries {
                     entries: Box::new(entries),
                     next: None,
                 })))
@@ -56,6 +56,7 @@ fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()>
         Error::config(format!(
             "it can't be read: {e}; allowed is a manifest, a bundle or a date such as 2026-11-01"
         ))
+        .with_source(e)
     };
     let mut file = File::open(path).map_err(no_file)?;
     let mut magic = Vec::new();
@@ -73,7 +74,7 @@ fn read_entries(path: &Path, store: &Store, entries: &mut Entries) -> Result<()>
 }
 
 /// What is known to be there; asked for entry by entry, in the order of a bundle.
-pub struct Known(Side);
+pub struct OpenBaseline(Side);
 
 enum Side {
     Before(SystemTime),
@@ -86,7 +87,7 @@ struct ListedEntries {
     next: Option<BundleEntry>,
 }
 
-impl Known {
+impl OpenBaseline {
     /// Whether the other side has `entry`, which has been stored here at `stored`.
     pub(super) fn has(&mut self, entry: &BundleEntry, stored: SystemTime) -> Result<bool> {
         match &mut self.0 {

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     attachment::Attachment,
-    baseline::Known,
-    entry::{self, BundleEntry, Entries, Records},
+    baseline::OpenBaseline,
+    entry::{self, BundleEntry, Entries, ScratchRecords},
     format::MAX_MANIFEST,
     manifest::Head,
     observer::Observer,
@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct Contents {
     pub(super) entries: Entries,
     /// The index records among them.
-    pub(super) records: Records,
+    pub(super) records: ScratchRecords,
     pub(super) parts: Vec<BundlePart>,
     /// What doesn't go.
     pub left_out: LeftOut,
@@ -91,12 +91,12 @@ pub(super) struct BundlePart {
 pub fn collect(
     store: &Store,
     plan: &Plan,
-    mut known: Vec<Known>,
+    mut known: Vec<OpenBaseline>,
     observer: &Observer<'_>,
 ) -> Result<Contents, CollectError> {
     let mut packer = Packer {
         entries: Entries::new(store.scratch()?),
-        records: Records::new(store.scratch()?),
+        records: ScratchRecords::new(store.scratch()?),
         room: plan.limit.map_or(u64::MAX, |limit| room(limit, plan)),
         manifest: room_in_manifest(plan),
         is_split: plan.limit.is_some(),
@@ -187,7 +187,7 @@ fn line(entry: &BundleEntry) -> u64 {
 /// Puts entries into parts.
 struct Packer<'a> {
     entries: Entries,
-    records: Records,
+    records: ScratchRecords,
     room: u64,
     /// What the entries of one part may take in its manifest, in bytes: readers refuse a larger one.
     manifest: u64,
@@ -356,7 +356,7 @@ mod tests {
             let file = || tempfile::tempfile().expect("a file");
             let mut packer = Packer {
                 entries: Entries::new(file()),
-                records: Records::new(file()),
+                records: ScratchRecords::new(file()),
                 room: u64::MAX,
                 manifest: 3 * of_one + 1,
                 is_split,

@@ -1,4 +1,4 @@
-//! [`BundleEntry`]: one object of a bundle, as the manifest has it; and [`Entries`] and [`Records`], lists of them in scratch files.
+//! [`BundleEntry`]: one object of a bundle, as the manifest has it; and [`Entries`] and [`ScratchRecords`], lists of them in scratch files.
 
 use std::{
     fs::File,
@@ -87,12 +87,12 @@ impl<'a> Position<'a> {
 
 /// Index records in a file, one after the other, as they were when they were looked at: a running mirror writes each that is in use once an hour. What
 /// is in .crate files never changes, so these needn't be kept.
-pub(super) struct Records {
+pub(super) struct ScratchRecords {
     file: BufWriter<File>,
     length: u64,
 }
 
-impl Records {
+impl ScratchRecords {
     pub(super) fn new(file: File) -> Self {
         Self {
             file: BufWriter::new(file),

@@ -39,7 +39,7 @@ impl Output {
     ///
     /// # Errors
     /// With what is in the way.
-    pub fn check(&self) -> Result<(), Unwritable> {
+    pub fn check(&self) -> Result<(), UnwritablePath> {
         let paths = match self {
             Self::Stdout => Vec::new(),
             Self::Manifest(path) => vec![path.clone()],
@@ -49,7 +49,7 @@ impl Output {
         for path in paths {
             let wrong = |why| {
                 let path = path.clone();
-                Err(Unwritable { path, why })
+                Err(UnwritablePath { path, why })
             };
             if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 return wrong("it is no file's name");
@@ -69,7 +69,7 @@ impl Output {
 
 /// A path at which no file can be put.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwritable {
+pub struct UnwritablePath {
     /// The path.
     pub path: PathBuf,
     /// What is wrong with it, in half a sentence.

@@ -174,8 +174,8 @@ impl Import<'_> {
                 entry.path
             )));
         }
-        let file =
-            IndexFile::parse(key.path, record.body.clone()).map_err(|e| wrong(e.message()))?;
+        let file = IndexFile::parse(key.path, record.body.clone())
+            .map_err(|e| wrong(e.message()).with_source(e))?;
         self.index = Some((*key, file));
         if self.store.has_newer_record(key, record.age(), self.now)? {
             return Ok(Effect::Skipped);

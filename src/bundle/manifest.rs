@@ -327,8 +327,9 @@ impl<'de> de::Visitor<'de> for EntryList<'_> {
 }
 
 fn follows(before: Option<&BundleEntry>, entry: &BundleEntry) -> Result<()> {
-    let named =
-        |e: Error| Error::bad_request(format!("its manifest names an entry that can't be: {e}"));
+    let named = |e: Error| {
+        Error::bad_request(format!("its manifest names an entry that can't be: {e}")).with_source(e)
+    };
     entry.key().map_err(named)?;
     match before {
         Some(before) if before.position() >= entry.position() => Err(Error::bad_request(format!(

@@ -27,10 +27,10 @@ mod tree;
 mod write;
 
 pub use attachment::{AttachedFile, Attachment, AttachmentKind};
-pub use baseline::{Baseline, Known};
+pub use baseline::{Baseline, OpenBaseline};
 pub use collect::{CollectError, Contents, Plan, collect};
 pub use entry::BundleEntry;
-pub use export::{ExportedFile, Output, Unwritable, export};
+pub use export::{ExportedFile, Output, UnwritablePath, export};
 pub use format::{FORMAT, MAX_CRATE, MAX_MANIFEST, MAX_RECORD};
 pub use import::{Imported, import, import_archive};
 pub use manifest::Head;

@@ -26,7 +26,7 @@ pub struct PublicKey(minisign::PublicKey);
 #[derive(Debug)]
 pub enum SecretKeyError {
     /// The file is no key that can be used. What is wrong with it, as the end of a sentence that begins with its name.
-    Unusable(String),
+    Unusable(Error),
     /// The key is encrypted, and its password couldn't be had.
     Password(Error),
 }
@@ -50,12 +50,16 @@ impl SigningKey {
         file: &Path,
         password: impl FnOnce() -> Result<String>,
     ) -> Result<Self, SecretKeyError> {
-        let wrong = SecretKeyError::Unusable;
-        let text = fs::read_to_string(file).map_err(|e| wrong(format!("can't be read: {e}")))?;
+        let wrong = |why: String| Error::config(why);
+        let text = fs::read_to_string(file);
+        let text = text.map_err(|e| {
+            SecretKeyError::Unusable(wrong(format!("can't be read: {e}")).with_source(e))
+        })?;
         let written = text.lines().nth(1).unwrap_or_default().trim();
         let key = STANDARD.decode(written).ok();
         let key = key.and_then(|bytes| SecretKey::from_bytes(&bytes).ok());
-        let key = key.ok_or_else(|| wrong("is not a secret key".into()))?;
+        let key =
+            key.ok_or_else(|| SecretKeyError::Unusable(wrong("is not a secret key".into())))?;
         let opened = match key.is_encrypted() {
             true => {
                 let password = password().map_err(SecretKeyError::Password)?;
@@ -66,8 +70,10 @@ impl SigningKey {
                 .and_then(|public| minisign::sign(Some(&public), &key, io::empty(), None, None))
                 .map(|_| key),
         };
-        let opened = opened.map_err(|e| wrong(format!("can't be used: {}", sentence(&e))))?;
-        Ok(Self(opened))
+        let unusable = |e: PError| wrong(format!("can't be used: {}", sentence(&e))).with_source(e);
+        opened
+            .map(Self)
+            .map_err(|e| SecretKeyError::Unusable(unusable(e)))
     }
 
     /// The text of a `.minisig` file for `data`.
@@ -113,7 +119,8 @@ impl PublicKey {
     /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) when it isn't.
     pub fn verify(&self, data: File, signature: &[u8]) -> Result<()> {
         let wrong = |why: &str| Error::bad_request(format!("its signature is not right: {why}"));
-        let text = std::str::from_utf8(signature).map_err(|_| wrong("it is not text"))?;
+        let text =
+            std::str::from_utf8(signature).map_err(|e| wrong("it is not text").with_source(e))?;
         // The library takes signatures of any length and trusts them to be whole.
         let lengths = [(1, 74), (3, 64)].map(|(line, length)| {
             let line = text.lines().nth(line).unwrap_or_default().trim();

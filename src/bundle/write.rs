@@ -6,7 +6,7 @@ use tar::{Builder, Header};
 
 use super::{
     collect::BundlePart,
-    entry::{BundleEntry, Entries, Records},
+    entry::{BundleEntry, Entries, ScratchRecords},
     format::{MANIFEST, SIGNATURE},
     manifest,
     observer::Observer,
@@ -29,7 +29,7 @@ const MODIFIED: u64 = 946_684_800;
 pub(super) fn write(
     store: &Store,
     entries: &mut Entries,
-    records: &mut Records,
+    records: &mut ScratchRecords,
     part: &BundlePart,
     key: Option<&SigningKey>,
     observer: &Observer<'_>,

@@ -102,8 +102,9 @@ fn place_policy(flags: &Flags, config: &Config, attachment: &Attachment) -> Resu
             "the policy of the bundle can't be used here: {why}"
         ))
     };
-    let text = std::str::from_utf8(&attachment.bytes).map_err(|_| unusable("it is no text"))?;
-    config::load_with_policy(flags, text).map_err(|e| unusable(e.message()))?;
+    let text = std::str::from_utf8(&attachment.bytes)
+        .map_err(|e| unusable("it is no text").with_source(e))?;
+    config::load_with_policy(flags, text).map_err(|e| unusable(e.message()).with_source(e))?;
     replace(path, text.as_bytes()).map_err(|e| {
         let path = path.display();
         Error::store(format!("{path} can't be written: {e}")).with_source(e)

@@ -15,7 +15,7 @@ use crate::{
         CrateName, CrateRequest, CrateVersion, RegistryName,
         request::{Requirement, parse_date},
     },
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// What to ask.
@@ -82,9 +82,10 @@ struct Filter {
 
 impl Filter {
     fn parse(request: &str, since: Option<&str>) -> Result<Self> {
-        let parsed = CrateRequest::parse(request).map_err(|e| Error::config(e.message()))?;
+        let parsed = CrateRequest::parse(request).map_err(|e| e.of_kind(Kind::Config))?;
         let since = since.map(|text| {
-            parse_date(text).map_err(|e| Error::config(format!("--since: {}", e.message())))
+            let said = |e: Error| Error::config(format!("--since: {}", e.message())).with_source(e);
+            parse_date(text).map_err(said)
         });
         Ok(Self {
             registry: request.contains(':').then_some(parsed.registry),

@@ -19,9 +19,9 @@ use super::{
 use crate::{
     app,
     bundle::{
-        self, Attachment, Baseline, CollectError, Contents, ExportedFile, Known, Layout, LeftOut,
-        MAX_MANIFEST, Observer, Output, Plan, Scope, SecretKeyError, SelectedCrates, SigningKey,
-        Tree, Unwritable,
+        self, Attachment, Baseline, CollectError, Contents, ExportedFile, Layout, LeftOut,
+        MAX_MANIFEST, Observer, OpenBaseline, Output, Plan, Scope, SecretKeyError, SelectedCrates,
+        SigningKey, Tree, UnwritablePath,
     },
     config::{self, BaseUrl, Config, Flags},
     domain::{RegistryName, loggable_url, request::parse_date},
@@ -207,7 +207,7 @@ fn doesnt_fit(e: CollectError) -> Error {
     }
 }
 
-fn known(store: &Store, since: &Baseline) -> Result<Known> {
+fn known(store: &Store, since: &Baseline) -> Result<OpenBaseline> {
     since.open(store).map_err(|e| match since {
         Baseline::Time(_) => e,
         Baseline::File(path) => {
@@ -261,7 +261,7 @@ fn said_of(left_out: LeftOut) -> String {
 
 /// The rules as they are now.
 fn gate(config: &Config) -> Result<Gate> {
-    let rules = app::Rules::open(config, &Arc::new(Metrics::new()))?;
+    let rules = app::PolicySource::open(config, &Arc::new(Metrics::new()))?;
     Ok(Gate::new(rules.policy(), SystemTime::now()))
 }
 
@@ -282,7 +282,7 @@ impl ExportOptions {
                 gate: Some(gate(config)?),
             };
             let output = self.output()?;
-            output.check().map_err(|Unwritable { path, why }| {
+            output.check().map_err(|UnwritablePath { path, why }| {
                 let path = path.display();
                 Error::config(format!(
                     "--output: {path} can't be written: {why}; name a file, or `-` for standard output"
@@ -394,10 +394,13 @@ impl ExportOptions {
         match SigningKey::load(file, password) {
             Ok(key) => Ok(Some(key)),
             Err(SecretKeyError::Password(e)) => Err(e),
-            Err(SecretKeyError::Unusable(why)) => Err(Error::config(format!(
-                "--sign: {} {why}; it takes the secret key that `minisign -G` makes",
-                file.display()
-            ))),
+            Err(SecretKeyError::Unusable(e)) => {
+                let (file, why) = (file.display(), e.message());
+                let said = format!(
+                    "--sign: {file} {why}; it takes the secret key that `minisign -G` makes"
+                );
+                Err(e.clone().reworded(said))
+            }
         }
     }
 

@@ -61,9 +61,8 @@ impl Hangups {
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the system has no room for it.
     pub(super) fn listen() -> Result<Self> {
         let hangups = signal(SignalKind::hangup());
-        let hangups =
-            hangups.map_err(|e| Error::internal(format!("signals can't be received: {e}")))?;
-        Ok(Self(hangups))
+        let failed = |e| Error::internal("signals can't be received").caused_by(e);
+        hangups.map(Self).map_err(failed)
     }
 
     /// Waits for the next one.

@@ -81,8 +81,9 @@ struct Terms {
 impl Terms {
     fn parse(expires: Option<&str>, registries: &[String], now: SystemTime) -> Result<Self> {
         let registries = registries.iter().map(|name| {
-            RegistryName::parse(name)
-                .map_err(|e| Error::config(format!("--registry: {}", e.message())))
+            let said =
+                |e: Error| Error::config(format!("--registry: {}", e.message())).with_source(e);
+            RegistryName::parse(name).map_err(said)
         });
         Ok(Self {
             expires: expires.map(|text| end(text, now)).transpose()?,

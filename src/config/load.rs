@@ -120,7 +120,8 @@ pub fn file(flags: &Flags) -> Result<Option<PathBuf>> {
         Err(e) => Err(Error::config(format!(
             "{} can't be read: {e}; --config takes the path of a mirror.toml",
             named.display()
-        ))),
+        ))
+        .with_source(e)),
     }
 }
 
@@ -183,7 +184,7 @@ fn explain(errors: &figment::Error) -> Error {
         true => name.to_owned(),
         false => format!("{key}.{name}"),
     };
-    Error::config(match &errors.kind {
+    let said = match &errors.kind {
         // The path ends in the unknown key already.
         Kind::UnknownField(_, allowed) => format!(
             "{place}: unknown key `{key}`; allowed here: {}",
@@ -210,7 +211,35 @@ fn explain(errors: &figment::Error) -> Error {
         Kind::Message(why) if key.is_empty() => format!("{place}: {}", without_source(why)),
         Kind::Message(why) => format!("{place}: `{key}`: {}", why.trim_end()),
         other => format!("{place}: `{key}`: {other}"),
-    })
+    };
+    let error = Error::config(said);
+    match cause(errors) {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    }
+}
+
+/// The library's error, where the message has all that is in it: what a message leaves out may be a secret. Nor is anything in it of what else was wrong.
+fn cause(errors: &figment::Error) -> Option<figment::Error> {
+    let is_told = match &errors.kind {
+        Kind::Message(_) => !errors.path.is_empty(),
+        Kind::InvalidType(Actual::Str(text), _) | Kind::InvalidValue(Actual::Str(text), _) => {
+            !may_be_secret(&errors.path) && !may_hold_secret(text)
+        }
+        Kind::InvalidType(..) | Kind::InvalidValue(..) | Kind::UnknownVariant(..) => {
+            !may_be_secret(&errors.path)
+        }
+        Kind::UnknownField(..)
+        | Kind::MissingField(_)
+        | Kind::DuplicateField(_)
+        | Kind::InvalidLength(..)
+        | Kind::ISizeOutOfRange(_)
+        | Kind::USizeOutOfRange(_)
+        | Kind::Unsupported(_)
+        | Kind::UnsupportedKey(..) => true,
+    };
+    let bare = || figment::Error::from(errors.kind.clone()).with_path(&errors.path.join("."));
+    is_told.then(bare)
 }
 
 /// What the parser of TOML says, without the line that it quotes and the one that points into it: there may be a secret in that.

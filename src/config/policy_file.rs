@@ -25,16 +25,18 @@ pub(super) fn read(path: &Path) -> Result<String> {
             "`policy.file`: {} can't be read: {e}; `import --with-policy` writes it, and an empty file has no rules",
             path.display()
         ))
+        .with_source(e)
     })?;
     check(&text).map_err(|e| {
-        let path = path.display();
-        Error::config(format!("`policy.file`: {path}: {}", e.message()))
+        let said = format!("`policy.file`: {}: {}", path.display(), e.message());
+        e.reworded(said)
     })?;
     Ok(text)
 }
 
 /// Whether it has what such a file may have.
 pub(super) fn check(text: &str) -> Result<()> {
+    // Without the library's error, which has all of the text in it.
     let table: Table = toml::from_str(text).map_err(|e| Error::config(e.message().to_owned()))?;
     if let Some(other) = table.keys().find(|key| !TABLES.contains(&key.as_str())) {
         return Err(Error::config(format!(

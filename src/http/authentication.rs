@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::respond::{Answer, ErrorForm};
 use crate::{
-    access::{AccessDecision, Authenticator, Presented, TokenFault, jwt::Awaited, token_in_path},
+    access::{AccessDecision, Authenticator, Presented, TokenFault, jwt::KeyFetch, token_in_path},
     config::access::AccessSettings,
     domain::{Principal, RegistryName},
     error::{Error, Kind},
@@ -35,11 +35,11 @@ pub(super) enum Admission {
     /// It isn't, and this is why.
     Refused(Error),
     /// It can't be said yet.
-    Later(Awaited),
+    Later(KeyFetch),
 }
 
 /// What a request shows of who asks.
-pub(super) struct Shown<'a> {
+pub(super) struct RequestCredentials<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The token in its path.
     pub(super) in_path: Option<&'a str>,
@@ -82,7 +82,7 @@ impl Authentication {
     /// Whether who shows this may ask for what belongs to `registry`, or to none.
     pub(super) fn enter(
         &self,
-        shown: &Shown<'_>,
+        shown: &RequestCredentials<'_>,
         registry: Option<RegistryName>,
         now: SystemTime,
     ) -> Admission {

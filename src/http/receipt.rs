@@ -9,7 +9,7 @@ use crate::{
     audit::{Delivery, Event, Recorder, Unwritable, Verdict},
     domain::{CrateId, CrateKey, Outcome, Principal, RegistryName},
     error::{Error, Kind, Result},
-    mirror::{CrateBody, Found, Standing},
+    mirror::{Clearance, CrateBody, Found},
 };
 
 /// So many refusals a minute are written down. Who has no token could otherwise fill the log, and have it forget who got what.
@@ -83,7 +83,7 @@ pub(super) struct Receipt {
 pub(super) struct HandedOut {
     key: CrateKey,
     outcome: Outcome,
-    standing: Standing,
+    clearance: Clearance,
 }
 
 impl HandedOut {
@@ -92,7 +92,7 @@ impl HandedOut {
         Self {
             key: *found.value.key(),
             outcome: found.outcome,
-            standing: found.value.standing().clone(),
+            clearance: found.value.clearance().clone(),
         }
     }
 }
@@ -112,16 +112,16 @@ pub(super) fn signed(
     let HandedOut {
         key,
         outcome,
-        standing,
+        clearance,
     } = handed_out;
     let delivery = Delivery::Answered {
         id: key.id,
         sha256: Some(key.sha256),
         outcome,
-        verdict: match standing {
-            Standing::Clear => Verdict::Allowed,
-            Standing::Warned(advisories) => Verdict::Warned(advisories),
-            Standing::WouldDeny(rule) => Verdict::WouldDeny(rule),
+        verdict: match clearance {
+            Clearance::Clear => Verdict::Allowed,
+            Clearance::Warned(advisories) => Verdict::Warned(advisories),
+            Clearance::WouldDeny(rule) => Verdict::WouldDeny(rule),
         },
     };
     match receipt.record(key.registry, delivery) {

@@ -200,7 +200,7 @@ fn file_name(path: &str) -> Option<(&str, &str)> {
 fn decode(segment: &str) -> Result<std::borrow::Cow<'_, str>> {
     percent_decode_str(segment)
         .decode_utf8()
-        .map_err(|_| Error::bad_request("the path is not UTF-8"))
+        .map_err(|e| Error::bad_request("the path is not UTF-8").with_source(e))
 }
 
 #[cfg(test)]

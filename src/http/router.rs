@@ -8,7 +8,7 @@ use super::{
     access::Access,
     answering::Answering,
     asked::Asked,
-    authentication::{Admission, Authentication, Shown, challenge},
+    authentication::{Admission, Authentication, RequestCredentials, challenge},
     body::Body,
     config_json,
     contained::contained,
@@ -25,7 +25,7 @@ use super::{
     upgrades::Upgrades,
 };
 use crate::{
-    access::{Forwarded, TrustedProxies, jwt::Awaited},
+    access::{Forwarded, TrustedProxies, jwt::KeyFetch},
     audit::Recorder,
     config::{BaseUrl, sections::ServerSettings},
     domain::{Principal, RegistryName, View, loggable_path},
@@ -79,7 +79,7 @@ enum AtOnce {
     /// To what takes longer.
     Deferred(Deferred),
     /// Not even to the question who asks, before this is over.
-    Unknown(Awaited),
+    Unknown(KeyFetch),
 }
 
 /// A request that has come in, and what is known of it.
@@ -232,7 +232,7 @@ impl Inner {
         if needs_none {
             return Admission::Admitted(None);
         }
-        let shown = Shown {
+        let shown = RequestCredentials {
             headers: &asked.head.headers,
             in_path: asked.token,
             peer: asked.peer,

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use crates::{CrateBody, CrateJudgement, Denied, Judgement, LicenseKnown, Standing};
+pub use crates::{Clearance, CrateBody, CrateJudgement, Denied, Judgement, LicenseKnown};
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};

@@ -13,7 +13,7 @@ use super::{
     denial::{Cause, Denial, Since},
     marks::Marks,
     rules::{Policy, Rule, Rules},
-    validity::Validity,
+    validity::RulingValidity,
 };
 use crate::{
     config::policy::{Action, Fallback, Mode, Undated},
@@ -80,7 +80,7 @@ pub struct Ruling {
     /// Whether a version's licence matters too, of which the index says nothing.
     pub asks_for_licenses: bool,
     /// By which rules, and until when they say the same.
-    pub validity: Validity,
+    pub validity: RulingValidity,
 }
 
 impl Ruling {
@@ -199,7 +199,7 @@ impl<'a> CrateRules<'a> {
 
     /// What the rules say of a whole index file. Most often there is nothing to say, and this is quick.
     pub fn rule(&self, known: Known<'_>) -> Ruling {
-        let validity = Validity {
+        let validity = RulingValidity {
             rules: self.policy.version(),
             until: self.ends,
         };
@@ -236,7 +236,7 @@ impl<'a> CrateRules<'a> {
             waiting,
             asks_for_licenses: self.policy.asks_for_licenses(),
             crate_is_denied: self.crate_denial().is_some_and(|d| self.is_enforced(&d)),
-            validity: Validity { until, ..validity },
+            validity: RulingValidity { until, ..validity },
         }
     }
 

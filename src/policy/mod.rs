@@ -21,4 +21,4 @@ pub use marks::Marks;
 pub use render::{render, render_places};
 pub use rules::Policy;
 pub use sentence::refusal;
-pub use validity::{RulesVersion, Validity};
+pub use validity::{RulesVersion, RulingValidity};

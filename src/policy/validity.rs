@@ -1,4 +1,4 @@
-//! [`Validity`]: for how long the rules make the same of an index file.
+//! [`RulingValidity`]: for how long the rules make the same of an index file.
 
 use std::time::SystemTime;
 
@@ -8,14 +8,14 @@ pub struct RulesVersion(pub u64);
 
 /// By which rules something was made, and until when these make the same of the same file: a rule may depend on the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Validity {
+pub struct RulingValidity {
     /// The rules it was made by.
     pub rules: RulesVersion,
     /// When they make something else of it; never, if that isn't set.
     pub until: Option<SystemTime>,
 }
 
-impl Validity {
+impl RulingValidity {
     /// What is made by these rules whatever the time.
     pub fn of(rules: RulesVersion) -> Self {
         Self { rules, until: None }
@@ -37,11 +37,11 @@ mod tests {
     fn it_ends_with_its_rules_and_with_its_time() {
         let (rules, then) = (RulesVersion(3), SystemTime::UNIX_EPOCH);
         let later = then + Duration::from_secs(1);
-        let always = Validity::of(rules);
+        let always = RulingValidity::of(rules);
         assert!(always.holds(rules, then) && always.holds(rules, later));
         assert!(!always.holds(RulesVersion(4), then));
         let until = Some(later);
-        let ends = Validity { rules, until };
+        let ends = RulingValidity { rules, until };
         assert!(ends.holds(rules, then) && !ends.holds(rules, later));
     }
 }

@@ -153,7 +153,7 @@ impl Store {
         match told.try_recv() {
             Ok((Ok(good), lease)) => Ok(Some(CheckedObject::Good(good, lease))),
             Ok((Err(why), _)) => Ok(Some(CheckedObject::Corrupt(why, version))),
-            Err(_) => Err(Error::internal(format!("nobody has checked {path}"))),
+            Err(e) => Err(Error::ended_early(format_args!("checking {path}"), e)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! [`read`]: the files that TLS takes, read, and found to belong together.
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     InconsistentKeys, RootCertStore,
@@ -47,7 +47,7 @@ impl TlsIdentity {
 /// [`Kind::Config`](crate::error::Kind::Config) with the key, the file and what is wanted, when one can't be read or understood, or the certificate
 /// and the key don't belong together.
 pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
-    let wrong = |why: &dyn Display| {
+    let wrong = |why: Error| {
         refusal(
             "tls.certificate",
             files.certificate,
@@ -55,7 +55,7 @@ pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
             WANTED_CERTIFICATE,
         )
     };
-    let chain = certificates(files.certificate).map_err(|why| wrong(&why))?;
+    let chain = certificates(files.certificate).map_err(wrong)?;
     let length: usize = chain.iter().map(|der| der.len()).sum();
     if length > LARGEST_CHAIN {
         let why = format!(
@@ -63,10 +63,13 @@ pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
             length >> 10,
             LARGEST_CHAIN >> 10
         );
-        return Err(wrong(&why));
+        return Err(wrong(Error::config(why)));
     }
     let first = chain.first().and_then(|der| Certificate::parse(der));
-    let certificate = first.ok_or_else(|| wrong(&"its first certificate is none of X.509"))?;
+    let certificate = first.ok_or_else(|| {
+        let why = "its first certificate is none of X.509";
+        wrong(Error::config(why))
+    })?;
     let pair = pair(chain, files)?;
     let client_authorities = files.client_ca.map(authorities).transpose()?;
     Ok(TlsIdentity {
@@ -77,48 +80,56 @@ pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
 }
 
 /// The certificates in a file, at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read_bounded(path, LARGEST).map_err(|e| e.to_string())?;
-    let pem = Zeroizing::new(pem);
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = content(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|e| format!("it is no PEM: {e}"))?;
+    let found = found.map_err(|e| Error::config(format!("it is no PEM: {e}")).with_source(e))?;
     match found.is_empty() {
         false => Ok(found),
-        true if PrivateKeyDer::from_pem_slice(&pem).is_ok() => {
-            Err("it has a private key in it and no certificate".to_owned())
-        }
-        true => Err("it has no certificate in it".to_owned()),
+        true if PrivateKeyDer::from_pem_slice(&pem).is_ok() => Err(Error::config(
+            "it has a private key in it and no certificate",
+        )),
+        true => Err(Error::config("it has no certificate in it")),
     }
+}
+
+/// What is in a file, wiped when it is dropped: there may be a key in it.
+fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let read = read_bounded(path, LARGEST).map(Zeroizing::new);
+    read.map_err(|e| Error::config(e.to_string()).with_source(e))
 }
 
 /// The chain with its key, if they belong together.
 fn pair(chain: Vec<CertificateDer<'static>>, files: TlsFiles<'_>) -> Result<CertifiedKey> {
-    let wrong = |why: &dyn Display| refusal("tls.key", files.key, why, WANTED_KEY);
-    let key = private_key(files.key).map_err(|why| wrong(&why))?;
+    let wrong = |why: Error| refusal("tls.key", files.key, why, WANTED_KEY);
+    let key = private_key(files.key).map_err(wrong)?;
     let provider = default_provider();
     let key = provider.key_provider.load_private_key(key);
-    let key = key.map_err(|_| wrong(&"its key is of a kind that can't be used"))?;
+    let key = key.map_err(|e| {
+        let why = "its key is of a kind that can't be used";
+        wrong(Error::config(why).with_source(e))
+    })?;
     let pair = CertifiedKey::new(chain, key);
     match pair.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(pair),
-        Err(rustls::Error::InconsistentKeys(_)) => {
+        Err(e @ rustls::Error::InconsistentKeys(_)) => {
             let certificate = files.certificate.display();
-            Err(wrong(&format!(
-                "it isn't the key of the certificate in {certificate} (`tls.certificate`)"
-            )))
+            let why =
+                format!("it isn't the key of the certificate in {certificate} (`tls.certificate`)");
+            Err(wrong(Error::config(why).with_source(e)))
         }
         Err(e) => Err(refusal(
             "tls.certificate",
             files.certificate,
-            &e,
+            Error::config(e.to_string()).with_source(e),
             WANTED_CERTIFICATE,
         )),
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = read_bounded(path, LARGEST).map_err(|e| e.to_string())?;
-    let pem = Zeroizing::new(pem);
+/// The key in a file. What the library says of one that isn't there is left out: it may quote the file.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    let pem = content(path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let has = |words: &[u8]| memchr::memmem::find(&pem, words).is_some();
         let why = match () {
@@ -126,24 +137,28 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
             () if has(b"BEGIN CERTIFICATE") => "it has a certificate in it and no private key",
             () => "it has no private key in it that can be read",
         };
-        why.to_owned()
+        Error::config(why)
     })
 }
 
 /// The authorities of clients.
 fn authorities(path: &Path) -> Result<RootCertStore> {
-    let wrong = |why: &dyn Display| refusal("tls.client_ca", path, why, WANTED_AUTHORITIES);
-    let found = certificates(path).map_err(|why| wrong(&why))?;
+    let wrong = |why: Error| refusal("tls.client_ca", path, why, WANTED_AUTHORITIES);
+    let found = certificates(path).map_err(wrong)?;
     let mut roots = RootCertStore::empty();
     for (n, der) in found.into_iter().enumerate() {
         let added = roots.add(der);
-        added.map_err(|e| wrong(&format!("certificate {} of it: {e}", n + 1)))?;
+        added.map_err(|e| {
+            let why = format!("certificate {} of it: {e}", n + 1);
+            wrong(Error::config(why).with_source(e))
+        })?;
     }
     Ok(roots)
 }
 
-fn refusal(key: &str, path: &Path, why: &dyn Display, wanted: &str) -> Error {
-    Error::config(format!("`{key}`: {}: {why}; {wanted}", path.display()))
+fn refusal(key: &str, path: &Path, why: Error, wanted: &str) -> Error {
+    let said = format!("`{key}`: {}: {}; {wanted}", path.display(), why.message());
+    why.reworded(said)
 }
 
 #[cfg(test)]

@@ -84,19 +84,11 @@ impl TlsFollower {
     }
 
     /// Follows the files until it is dropped. What can't be read, or doesn't fit, leaves in use what was there.
-    pub async fn run(mut self) {
-        loop {
-            self.looks.next().await;
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look(SystemTime::now());
-                self
-            });
-            match looked.await {
-                Ok(follower) => self = follower,
-                // The runtime ends.
-                Err(_) => return,
-            }
-        }
+    pub async fn run(self) {
+        let looks = self.looks();
+        looks
+            .have_look("the files of `tls` are", self, Self::look)
+            .await;
     }
 
     fn look(&mut self, now: SystemTime) {

@@ -55,7 +55,7 @@ impl RustlsSettings {
             self.in_force = InForce::default();
         }
         self.authorities = authorities;
-        let broken = |e| Error::internal(format!("TLS can't be set up: {e}"));
+        let broken = |e| Error::internal("TLS can't be set up").caused_by(e);
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
@@ -83,7 +83,7 @@ fn keeps(former: Option<&RootCertStore>, next: Option<&RootCertStore>) -> bool {
 }
 
 fn tickets() -> Result<Arc<dyn ProducesTickets>> {
-    Ticketer::new().map_err(|e| Error::internal(format!("TLS can't be set up: {e}")))
+    Ticketer::new().map_err(|e| Error::internal("TLS can't be set up").caused_by(e))
 }
 
 /// What judges clients' certificates. Who shows none comes in as well, and strangers aren't told which authorities there are.
@@ -92,5 +92,5 @@ fn verifier(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>> {
     let builder = builder.allow_unauthenticated().clear_root_hint_subjects();
     builder
         .build()
-        .map_err(|e| Error::config(format!("`tls.client_ca`: {e}")))
+        .map_err(|e| Error::config("`tls.client_ca` can't be used").caused_by(e))
 }

@@ -3,7 +3,10 @@
 //! Over HTTP/1.1 these are all bytes since the last request began. Over HTTP/2 they are what has come of a frame, or of a head in several frames, which
 //! the frames' own heads tell (RFC 9113, sections 4.1 and 6.10). So a client that only enlarges a window or sends a ping isn't taken to be at a head.
 
-use super::frames::{CONTINUATION, END_HEADERS, FRAME_HEAD, HEADERS, MAGIC, payload_length};
+use super::{
+    frames::{CONTINUATION, END_HEADERS, FRAME_HEAD, HEADERS, MAGIC, payload_length},
+    length_prefixed::LengthPrefixed,
+};
 
 /// What a client sends.
 pub(super) enum Arriving {
@@ -18,11 +21,7 @@ pub(super) enum Arriving {
 /// Where in HTTP/2's frames a client is.
 #[derive(Default)]
 pub(super) struct Frames {
-    head: [u8; FRAME_HEAD],
-    /// How much of `head` has come.
-    known: usize,
-    /// How much of the payload is still to come.
-    left: usize,
+    place: LengthPrefixed<FRAME_HEAD>,
     block: Block,
     /// Bytes of what isn't whole.
     open: usize,
@@ -84,26 +83,11 @@ impl Frames {
     fn see(&mut self, mut bytes: &[u8]) -> Came {
         let mut anew = false;
         while !bytes.is_empty() {
-            let count = match self.known < FRAME_HEAD {
-                true => {
-                    let count = bytes.len().min(FRAME_HEAD - self.known);
-                    self.head[self.known..self.known + count].copy_from_slice(&bytes[..count]);
-                    self.known += count;
-                    if self.known == FRAME_HEAD {
-                        self.left = payload_length(&self.head);
-                    }
-                    count
-                }
-                false => {
-                    let count = bytes.len().min(self.left);
-                    self.left -= count;
-                    count
-                }
-            };
+            let (count, whole) = self.place.take(bytes, payload_length);
             self.open += count;
             bytes = &bytes[count..];
-            if self.known == FRAME_HEAD && self.left == 0 {
-                anew |= self.end() == Block::Whole;
+            if let Some(head) = whole {
+                anew |= self.end(head) == Block::Whole;
             }
         }
         match anew {
@@ -112,10 +96,9 @@ impl Frames {
         }
     }
 
-    /// A frame is whole.
-    fn end(&mut self) -> Block {
-        self.known = 0;
-        let (kind, flags) = (self.head[3], self.head[4]);
+    /// The frame with this head is whole.
+    fn end(&mut self, head: [u8; FRAME_HEAD]) -> Block {
+        let (kind, flags) = (head[3], head[4]);
         if matches!(kind, HEADERS | CONTINUATION) {
             self.block = match flags & END_HEADERS {
                 0 => Block::Open,

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use super::{
     activity::Activity,
     in_flight::InFlight,
-    unsent::{CHUNK, Since},
+    unsent::{CHUNK, Tick},
 };
 use crate::metrics::Protocol;
 
@@ -21,7 +21,7 @@ pub struct UnsentChunk {
 /// A chunk that HTTP/2 has and hasn't sent, until this is dropped.
 struct Mark {
     activity: Activity,
-    since: Since,
+    since: Tick,
     /// The request, if this is the last chunk of its answer: it goes on until that is sent.
     _last: Option<InFlight>,
 }

@@ -6,7 +6,7 @@
 //! - The bytes of a connection: `stream`, which is plain or TLS (`tls`, with `records`, `peer` and `holds`), `lending` and `handover` (large bodies sent without a copy), `watched`,
 //!   `coalesce`.
 //! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, and `h2c`, the upgrade between them.
-//! - What is known of a client: `activity`, `in_flight`, `chunk`, `unsent`, `arriving`, `stall`, and `connection_memory`.
+//! - What is known of a client: `activity`, `in_flight`, `chunk`, `unsent`, `arriving` (with `length_prefixed`), `stall`, and `connection_memory`.
 
 mod activity;
 mod arriving;
@@ -23,6 +23,7 @@ mod holds;
 mod in_flight;
 mod inline;
 mod lending;
+mod length_prefixed;
 mod linger;
 mod listen;
 mod peer;
@@ -51,7 +52,7 @@ pub use in_flight::InFlight;
 pub use listen::listen;
 pub use peer::{InForce, Peer};
 pub use scheme::Scheme;
-pub use serve::{Door, serve};
+pub use serve::{Endpoint, serve};
 pub use service::{Request, Service};
 pub use settings::Settings;
 pub use stream::Acceptor;

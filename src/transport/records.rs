@@ -3,6 +3,8 @@
 //! rustls keeps a record until it is whole, and a message of the handshake in several records until that is whole, and can't be asked how much that is. The
 //! records' heads tell, which aren't encrypted.
 
+use super::length_prefixed::LengthPrefixed;
+
 /// How long a record's head is, in bytes.
 const HEAD: usize = 5;
 
@@ -13,11 +15,7 @@ const KEPT: usize = 96 << 10;
 /// Where in a client's records we are.
 #[derive(Default)]
 pub(super) struct Records {
-    head: [u8; HEAD],
-    /// How much of `head` has come.
-    known: usize,
-    /// How much of the record's content is still to come.
-    left: usize,
+    place: LengthPrefixed<HEAD>,
     /// Bytes of the record that isn't whole.
     open: usize,
     /// Bytes of records that are whole and of which nothing has been handed on, or [`KEPT`].
@@ -28,28 +26,12 @@ impl Records {
     /// Takes note of what has come next.
     pub(super) fn see(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let count = match self.known < HEAD {
-                true => {
-                    let count = bytes.len().min(HEAD - self.known);
-                    self.head[self.known..self.known + count].copy_from_slice(&bytes[..count]);
-                    self.known += count;
-                    if self.known == HEAD {
-                        let [_, _, _, high, low] = self.head;
-                        self.left = usize::from(u16::from_be_bytes([high, low]));
-                    }
-                    count
-                }
-                false => {
-                    let count = bytes.len().min(self.left);
-                    self.left -= count;
-                    count
-                }
-            };
+            let (count, whole) = self.place.take(bytes, content_length);
             self.open += count;
             bytes = &bytes[count..];
-            if self.known == HEAD && self.left == 0 {
+            if whole.is_some() {
                 self.whole = (self.whole + self.open).min(KEPT);
-                (self.known, self.open) = (0, 0);
+                self.open = 0;
             }
         }
     }
@@ -63,6 +45,11 @@ impl Records {
     pub(super) fn held(&self) -> usize {
         self.whole + self.open
     }
+}
+
+/// How long the content of a record is, by its head.
+fn content_length(&[_, _, _, high, low]: &[u8; HEAD]) -> usize {
+    usize::from(u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]

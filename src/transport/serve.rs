@@ -20,30 +20,30 @@ use super::{
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Where connections come in, and how.
-pub struct Door {
+pub struct Endpoint {
     /// The socket that listens.
     pub listener: TcpListener,
     /// How accepted sockets become streams.
     pub acceptor: Acceptor,
 }
 
-/// Has `service` answer what comes over connections through `doors`, which share the limits in `settings`, until `shutdown` resolves. Then it accepts no
+/// Has `service` answer what comes over connections through `endpoints`, which share the limits in `settings`, until `shutdown` resolves. Then it accepts no
 /// more, lets requests in flight finish for up to `grace`, and returns.
 pub async fn serve(
-    doors: Vec<Door>,
+    endpoints: Vec<Endpoint>,
     service: impl Service,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) {
     let server = Arc::new(Server::new(service, settings));
-    let open = join_all(doors.iter().map(|door| accept(door, &server)));
+    let open = join_all(endpoints.iter().map(|endpoint| accept(endpoint, &server)));
     tokio::select! {
         () = shutdown => {}
         _ = open => {}
     }
     // Closed first, so that new clients are refused at once and can go elsewhere.
-    drop(doors);
+    drop(endpoints);
     server.stopping.cancel();
     server.tasks.close();
     if tokio::time::timeout(grace, server.tasks.wait())
@@ -56,10 +56,10 @@ pub async fn serve(
 }
 
 /// Accepts connections without end.
-async fn accept<S: Service>(door: &Door, server: &Arc<Server<S>>) {
+async fn accept<S: Service>(endpoint: &Endpoint, server: &Arc<Server<S>>) {
     loop {
-        match door.listener.accept().await {
-            Ok((socket, client)) => start(server, &door.acceptor, socket, client.ip()),
+        match endpoint.listener.accept().await {
+            Ok((socket, client)) => start(server, &endpoint.acceptor, socket, client.ip()),
             Err(e) => {
                 tracing::warn!("accepting a connection failed: {e}");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;

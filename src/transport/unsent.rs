@@ -34,18 +34,18 @@ pub(super) struct UnsentChunks {
 
 /// The tick in which a chunk was handed over.
 #[derive(Clone, Copy)]
-pub(super) struct Since(usize);
+pub(super) struct Tick(usize);
 
 impl UnsentChunks {
     /// Notes that a chunk was handed over, and says when: to be told to [`sent`](Self::sent).
-    pub(super) fn handed_over(&self) -> Since {
-        let since = Since(self.now.load(Ordering::Relaxed));
+    pub(super) fn handed_over(&self) -> Tick {
+        let since = Tick(self.now.load(Ordering::Relaxed));
         self.waiting_since(since.0).fetch_add(1, Ordering::Relaxed);
         since
     }
 
     /// Notes that a chunk is sent.
-    pub(super) fn sent(&self, since: Since) {
+    pub(super) fn sent(&self, since: Tick) {
         self.waiting_since(since.0).fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -1,4 +1,4 @@
-//! [`Reply`]: an answer whose head has come. How its body ends is told to the host's circuit, because a host that sends heads and then stalls isn't well.
+//! [`UpstreamAnswer`]: an answer whose head has come. How its body ends is told to the host's circuit, because a host that sends heads and then stalls isn't well.
 
 use std::{ops::Deref, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::error::Error;
 const PROGRESS: u64 = 16 << 10;
 
 /// An answer whose head has come.
-pub(super) struct Reply {
+pub(super) struct UpstreamAnswer {
     response: Response,
     /// Until the host's circuit has been told how this ended.
     pass: Option<CircuitPass>,
@@ -33,7 +33,7 @@ pub(super) enum BodyRead {
     Silence,
 }
 
-impl Reply {
+impl UpstreamAnswer {
     /// An answer for which the host was asked with `pass`. Without a body the host has done what it had to.
     pub(super) fn new(response: Response, pass: CircuitPass) -> Self {
         let has_body = matches!(
@@ -120,7 +120,7 @@ impl Reply {
     }
 }
 
-impl Deref for Reply {
+impl Deref for UpstreamAnswer {
     type Target = Response;
 
     fn deref(&self) -> &Response {
@@ -128,7 +128,7 @@ impl Deref for Reply {
     }
 }
 
-impl Drop for Reply {
+impl Drop for UpstreamAnswer {
     /// If it wasn't read to its end, it isn't what was asked for. The host has answered, and only that matters to its circuit.
     fn drop(&mut self) {
         match self.broken_off {

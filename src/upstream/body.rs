@@ -11,8 +11,8 @@ use http::{HeaderMap, header};
 use reqwest::Response;
 
 use super::{
+    answer::{BodyRead, UpstreamAnswer},
     registry::Upstream,
-    reply::{BodyRead, Reply},
     trouble::flatten,
 };
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ impl Encoding {
 
 impl Upstream {
     /// The next piece of a body; `None` at its end.
-    pub(super) async fn chunk(&self, answer: &mut Reply) -> Result<Option<Bytes>> {
+    pub(super) async fn chunk(&self, answer: &mut UpstreamAnswer) -> Result<Option<Bytes>> {
         let silence: Duration = *self.settings.stall_timeout;
         match answer.next(silence).await {
             BodyRead::Here(chunk) => {
@@ -69,7 +69,7 @@ impl Upstream {
     }
 
     /// A whole body of at most `limit` bytes, which is small, as it came over the wire.
-    pub(super) async fn whole(&self, answer: &mut Reply, limit: usize) -> Result<Bytes> {
+    pub(super) async fn whole(&self, answer: &mut UpstreamAnswer, limit: usize) -> Result<Bytes> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(answer).await? {
             if body.len() + chunk.len() > limit {

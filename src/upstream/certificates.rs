@@ -24,21 +24,22 @@ use crate::{
 pub(super) fn authorities(key: &str, path: &Path) -> Result<Vec<Certificate>> {
     let all = certificates(key, path)?;
     let mut store = RootCertStore::empty();
-    let read = |der: &CertificateDer<'static>| {
-        let added = store.add(der.clone()).map_err(|e| e.to_string());
-        added.and_then(|()| Certificate::from_der(der).map_err(|e| e.to_string()))
-    };
-    let read: Result<_, String> = all.iter().map(read).collect();
-    read.map_err(|why| {
+    let unusable = || {
+        let path = path.display();
         Error::config(format!(
-            "`{key}`: {} has a certificate that can't be used: {why}",
-            path.display()
+            "`{key}`: {path} has a certificate that can't be used"
         ))
-    })
+    };
+    let read = |der: &CertificateDer<'static>| {
+        let added = store.add(der.clone());
+        added.map_err(|e| unusable().caused_by(e))?;
+        Certificate::from_der(der).map_err(|e| unusable().caused_by(e))
+    };
+    all.iter().map(read).collect()
 }
 
 /// What is shown to a registry's servers, and how long that is good.
-pub(super) struct Shown {
+pub(super) struct ClientIdentity {
     pub(super) identity: Identity,
     /// None when the certificate can't be understood here; those who are shown it may.
     pub(super) validity: Option<Validity>,
@@ -48,7 +49,7 @@ pub(super) struct Shown {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the certificate or its key can't be read, or they don't belong together.
-pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
+pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<ClientIdentity> {
     let (certificate, key) = (
         format!("registries.{name}.client_certificate"),
         format!("registries.{name}.client_key"),
@@ -56,6 +57,7 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
     let (certificate_path, key_path) = (files.certificate.0.as_path(), files.key.0.as_path());
     let chain = certificates(&certificate, certificate_path)?;
     let mut pem = read(&key, key_path)?;
+    // What the library says of one that isn't there is left out: it may quote the file.
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         Error::config(format!(
             "`{key}`: {} has no private key in PEM that isn't encrypted",
@@ -67,10 +69,11 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
         .and_then(|der| certificate::Certificate::parse(der));
     CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|e| {
         Error::config(format!(
-            "`{certificate}` and `{key}`: {} and {} can't be used together: {e}",
+            "`{certificate}` and `{key}`: {} and {} can't be used together",
             certificate_path.display(),
             key_path.display()
         ))
+        .caused_by(e)
     })?;
     pem.push(b'\n');
     pem.extend_from_slice(&read(&certificate, certificate_path)?);
@@ -78,7 +81,7 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
         let said = format!("`{certificate}` and `{key}` can't be used");
         Error::config(said).caused_by(e)
     })?;
-    Ok(Shown {
+    Ok(ClientIdentity {
         identity,
         validity: first.map(|certificate| certificate.validity()),
     })
@@ -88,13 +91,13 @@ pub(super) fn identity(name: &str, files: &ClientCertificate) -> Result<Shown> {
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let pem = read(key, path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let none = |why: String| {
+    let none = |why: &str| {
         let path = path.display();
         Error::config(format!("`{key}`: {path} has no certificates in PEM{why}"))
     };
-    let all = all.map_err(|e| none(format!(" that can be read: {e}")))?;
+    let all = all.map_err(|e| none(" that can be read").caused_by(e))?;
     match all.is_empty() {
-        true => Err(none(String::new())),
+        true => Err(none("")),
         false => Ok(all),
     }
 }
@@ -104,6 +107,6 @@ fn read(key: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let read = fs::read(path).map(Zeroizing::new);
     read.map_err(|e| {
         let path = path.display();
-        Error::config(format!("`{key}`: {path} can't be read: {e}"))
+        Error::config(format!("`{key}`: {path} can't be read")).caused_by(e)
     })
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{registry::Upstream, reply::Reply};
+use super::{answer::UpstreamAnswer, registry::Upstream};
 use crate::{
     domain::{CrateId, Sha256},
     error::{Error, Result},
@@ -12,7 +12,7 @@ use crate::{
 
 /// A .crate file on its way from upstream.
 pub struct CrateStream {
-    answer: Reply,
+    answer: UpstreamAnswer,
     /// How many bytes of the body still belong to what the asker has already.
     skip: u64,
     /// The whole file's size, if upstream says it.

@@ -74,7 +74,7 @@ impl Upstream {
     /// A request for its config.json.
     pub(super) fn config_request(&self) -> Result<RequestBuilder> {
         let url = self.index.join("config.json");
-        let url = url.map_err(|e| Error::internal(format!("no URL for config.json: {e}")))?;
+        let url = url.map_err(|e| Error::internal("no URL for config.json").caused_by(e))?;
         let request = self.http.get(url);
         let request = request.header(header::ACCEPT, "text/plain, application/json");
         Ok(request.header("cargo-protocol", "version=1"))

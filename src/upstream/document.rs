@@ -62,7 +62,9 @@ impl Document {
     pub async fn fetch(&self, largest: usize) -> Result<Vec<u8>> {
         let host = self.url.host_str().unwrap_or_default();
         let failed = |e: reqwest::Error| {
-            Error::upstream_unavailable(format!("{host} doesn't answer")).because(flatten(&e))
+            Error::upstream_unavailable(format!("{host} doesn't answer"))
+                .because(flatten(&e))
+                .with_source(e.without_url())
         };
         let request = self.http.get(self.url.clone());
         let request = request.header(header::ACCEPT, "application/json");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{body::Encoding, registry::Upstream, reply::Reply};
+use super::{answer::UpstreamAnswer, body::Encoding, registry::Upstream};
 use crate::{
     domain::{IndexPath, Precondition, Validators},
     error::{Error, Result},
@@ -27,7 +27,7 @@ pub enum Fetched {
 
 /// An index file on its way from upstream.
 pub struct IndexStream {
-    answer: Reply,
+    answer: UpstreamAnswer,
     received: usize,
     encoding: Encoding,
     validators: Validators,
@@ -55,7 +55,7 @@ impl Upstream {
     /// One of the upstream kinds of [`Kind`](crate::error::Kind).
     pub async fn fetch_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
         let url = self.index.join(&path.to_string());
-        let url = url.map_err(|e| Error::internal(format!("no URL for {path}: {e}")))?;
+        let url = url.map_err(|e| Error::internal(format!("no URL for {path}")).caused_by(e))?;
         let request = self
             .http
             .get(url)
@@ -102,7 +102,7 @@ impl Upstream {
         Error::upstream_fault(said)
     }
 
-    fn begin_index(&self, answer: Reply) -> Result<Fetched> {
+    fn begin_index(&self, answer: UpstreamAnswer) -> Result<Fetched> {
         let encoding = Encoding::of(answer.headers()).ok_or_else(|| {
             self.unexpected(&answer, "an index file, in an encoding nobody offered")
         })?;

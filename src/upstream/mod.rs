@@ -1,6 +1,7 @@
 //! [`Upstream`]: one registry on the other side, asked politely: with conditional requests, limits, timeouts and a name.
 
 mod address;
+mod answer;
 mod body;
 mod certificates;
 mod circuit;
@@ -14,7 +15,6 @@ mod index;
 mod proxies;
 mod redirect;
 mod registry;
-mod reply;
 mod resolve;
 mod retry;
 mod send;

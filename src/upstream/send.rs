@@ -8,13 +8,13 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
+    answer::UpstreamAnswer,
     client::{Authorities, BRING_AUTHORITIES},
     credential::Carried,
     failures::{Failure, Resource},
     proxies,
     redirect::MOST,
     registry::Upstream,
-    reply::Reply,
     resolve::NameError,
     retry,
     trouble::{self, BadCertificate, Trouble, Whose, flatten},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Whether an answer says that the credential which its request carried is no good.
-fn is_refusal(reply: &Reply) -> bool {
+fn is_refusal(reply: &UpstreamAnswer) -> bool {
     reply.knows_us() && reply.status() == StatusCode::UNAUTHORIZED
 }
 
@@ -35,7 +35,11 @@ type Failed = (Error, Option<Failure>);
 
 impl Upstream {
     /// Sends one request, with this mirror's credential if it is for who is asked, follows where the answers lead, and waits for the head of the last one.
-    pub(super) async fn send(&self, kind: UpstreamKind, request: RequestBuilder) -> Result<Reply> {
+    pub(super) async fn send(
+        &self,
+        kind: UpstreamKind,
+        request: RequestBuilder,
+    ) -> Result<UpstreamAnswer> {
         let request = self.built(request)?;
         let credential = self.credential.as_ref();
         let Some(credential) = credential.filter(|c| c.is_for(request.url())) else {
@@ -69,7 +73,7 @@ impl Upstream {
         &self,
         kind: UpstreamKind,
         request: RequestBuilder,
-    ) -> Result<Reply> {
+    ) -> Result<UpstreamAnswer> {
         let request = self.built(request)?;
         self.follow(kind, request, None).await
     }
@@ -88,7 +92,7 @@ impl Upstream {
         kind: UpstreamKind,
         mut request: reqwest::Request,
         carried: Option<&Carried>,
-    ) -> Result<Reply> {
+    ) -> Result<UpstreamAnswer> {
         let mut knows_us = carried.is_some();
         if let Some(carried) = carried {
             carried.write(request.headers_mut());
@@ -125,7 +129,7 @@ impl Upstream {
         kind: UpstreamKind,
         request: reqwest::Request,
         deadline: Instant,
-    ) -> Result<Reply> {
+    ) -> Result<UpstreamAnswer> {
         let url = request.url().clone();
         let resource = Resource::of(&url);
         let pass = self
@@ -144,7 +148,7 @@ impl Upstream {
             Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),
         }
         match answer {
-            Ok(response) => Ok(Reply::new(response, pass)),
+            Ok(response) => Ok(UpstreamAnswer::new(response, pass)),
             Err((e, failure)) => {
                 match failure {
                     Some(failure) => pass.failed(failure, &e, Instant::now()),

@@ -5,13 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use http::StatusCode;
 use url::Url;
 
-use super::{registry::Upstream, reply::Reply};
+use super::{answer::UpstreamAnswer, registry::Upstream};
 use crate::error::Error;
 
 impl Upstream {
     /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
     /// be the same.
-    pub(super) fn unexpected(&self, response: &Reply, what: &str) -> Error {
+    pub(super) fn unexpected(&self, response: &UpstreamAnswer, what: &str) -> Error {
         let (host, status) = (self.host(response.url()), response.status());
         let said = format!("{host} answered {status} when asked for {what}");
         match status {

@@ -1,15 +1,19 @@
 //! An error keeps what lies behind it: whoever embeds the mirror can ask what the system or a library has said, and need not read it out of a sentence.
 
-use std::{error::Error as _, fs, io, net::TcpListener, path::Path};
+use std::{error::Error as _, fs, io, net::TcpListener, path::Path, time::SystemTime};
 
 use crate_mirror::{
     access::token_file,
+    advisories::Database,
     app::App,
     audit::Reader,
-    config,
+    bundle::{SecretKeyError, SigningKey},
+    config::{self, Flags, tls::TlsFiles},
     domain::CrateRequest,
     error::{Error, Kind, Result},
     prefetch::{List, lockfile},
+    tls,
+    upstream::Document,
 };
 
 /// The error at the end of the chain, if it is of that type.
@@ -44,18 +48,105 @@ fn of_files_that_cannot_be_read_the_systems_error_is_kept() {
     assert_eq!(io_kind(audited), Some(io::ErrorKind::NotADirectory));
 }
 
+/// The settings themselves, their rules, what they name, and what a bundle is made with: each of these was a sentence only.
+#[tokio::test]
+async fn of_what_settings_and_commands_name_it_is_kept_too() {
+    let missing = Path::new("/nowhere/at/all");
+    let flags = Flags {
+        config: Some(missing.to_owned()),
+        ..Flags::default()
+    };
+    let not_found = Some(io::ErrorKind::NotFound);
+    assert_eq!(io_kind(config::load(&flags)), not_found);
+    let read = Database::read(missing, SystemTime::now());
+    assert_eq!(io_kind(read), not_found);
+    let identity = tls::read(TlsFiles {
+        certificate: missing,
+        key: missing,
+        client_ca: None,
+    });
+    assert_eq!(io_kind(identity), not_found);
+    let loaded = SigningKey::load(missing, || Ok(String::new()));
+    let Err(SecretKeyError::Unusable(error)) = loaded else {
+        panic!("a key from nowhere");
+    };
+    assert_eq!(io_kind::<()>(Err(error)), not_found);
+    for settings in [
+        "[upstream]\nca_certificates = \"/nowhere/ca.pem\"",
+        "[registries.a]\nindex = \"https://a.test/\"\ncredential = { kind = \"raw\", file = \"/nowhere/token\" }",
+        "[registries.a]\nindex = \"https://a.test/\"\nclient_certificate = \"/nowhere/c\"\nclient_key = \"/nowhere/k\"",
+        "[policy.advisories]\npath = \"/nowhere/db\"",
+    ] {
+        assert_eq!(io_kind(started(settings).await), not_found, "{settings}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_store_that_cannot_be_made_the_systems_error_is_kept() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let settings = format!("[store]\npath = {:?}", file.path().join("store"));
+    let config = config::parse(&settings).expect("settings");
+    let started = App::start(config).await.map(drop);
+    assert_eq!(io_kind(started), Some(io::ErrorKind::NotADirectory));
+}
+
 #[tokio::test]
 async fn of_an_address_that_is_taken_the_systems_error_is_kept() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = taken.local_addr().expect("an address");
-    let folder = tempfile::tempdir().expect("a folder");
-    let settings = format!(
-        "[server]\nlisten = \"{address}\"\n[store]\npath = {:?}\n[offline]\nenabled = true",
-        folder.path()
-    );
-    let config = config::parse(&settings).expect("settings");
-    let started = App::start(config).await.map(drop);
+    let settings = format!("[server]\nlisten = \"{address}\"\n[offline]\nenabled = true");
+    let started = started(&settings).await;
     assert_eq!(io_kind(started), Some(io::ErrorKind::AddrInUse));
+}
+
+/// Starts a mirror with these settings and a store of its own.
+async fn started(settings: &str) -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = format!("{settings}\n[store]\npath = {:?}", folder.path());
+    let config = config::parse(&settings).expect("settings");
+    App::start(config).await.map(drop)
+}
+
+/// A sentence was all that was left of a connection that failed.
+#[tokio::test]
+async fn of_a_file_that_does_not_come_the_librarys_error_is_kept() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let url = format!("http://me:hunter2@{address}/keys?hunter2");
+    let url = url.parse().expect("a URL");
+    let config = config::parse("[upstream]\nproxy = \"none\"").expect("settings");
+    let document = Document::new(&url, &config.upstream).expect("a client");
+    let error = document.fetch(1_000).await.expect_err("nobody is there");
+    let refused = root::<io::Error>(&error).map(io::Error::kind);
+    assert_eq!(refused, Some(io::ErrorKind::ConnectionRefused));
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+/// Unless there may be a secret in it: a token where a table should be, a line of the file as its parser quotes it.
+#[test]
+fn of_settings_the_librarys_error_is_kept_where_it_holds_no_secret() {
+    let of = |settings: &str| config::parse(settings).expect_err("a mistake");
+    for told in [
+        "[server]\nlisten = 7",
+        "[server]\nlisten = \"nowhere\"",
+        "[server]\nlistens = \"127.0.0.1:0\"",
+        "[freshness]\nmax_stale = true",
+        "[audit]\nrequired = \"perhaps\"",
+    ] {
+        let error = of(told);
+        assert!(root::<figment::Error>(&error).is_some(), "{error:?}");
+    }
+    for secret in [
+        "[registries.a]\nindex = \"https://a.test/\"\ncredential = \"hunter2\"",
+        "[registries.a]\nindex = \"https://a.test/\"\ncredential.command = [\"get\", 7]\ncredential.ttl = \"hunter2\"",
+        "[server]\nlisten = \"https://me:hunter2@a.test/\"",
+        "[freshness]\nmax_stale = \"https://hq.test/t/hunter2/\"",
+        "[registries.a]\ncredential = hunter2",
+    ] {
+        let error = of(secret);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
 }
 
 /// However often it is said anew, with a place before it, say.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use imports::{Imports, Module};
+use syn::{Item, Visibility};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -157,16 +158,7 @@ fn an_upward_import_and_a_circle_would_be_seen() {
 
 #[test]
 fn the_domain_knows_no_io_and_no_clock() {
-    let mut files = vec![root().join("src/domain")];
-    let mut read = 0;
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a folder").flatten();
-            files.extend(entries.map(|entry| entry.path()));
-            continue;
-        }
-        read += 1;
-        let text = fs::read_to_string(&path).expect("a source file");
+    for (path, text) in files_below("src/domain") {
         for word in [
             "tokio::",
             "std::fs",
@@ -178,5 +170,52 @@ fn the_domain_knows_no_io_and_no_clock() {
             assert!(!text.contains(word), "{} mentions {word}", path.display());
         }
     }
-    assert!(read > 5, "the sources were not found");
+}
+
+/// The source files below a folder, with their text.
+fn files_below(folder: &str) -> Vec<(PathBuf, String)> {
+    let (mut found, mut left) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder").flatten();
+            left.extend(entries.map(|entry| entry.path()));
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source file");
+        found.push((path, text));
+    }
+    assert!(found.len() > 5, "the sources were not found");
+    found
+}
+
+/// `Followed` was four types, and `Look`, `Reply` and `Fetch` were two each: who read of one found the other. What only its own file sees may be named as it likes.
+#[test]
+fn a_type_that_other_files_see_has_a_name_of_its_own() {
+    let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
+    for (path, text) in files_below("src") {
+        // What stands in for another file on other systems has its names.
+        if path.ends_with("zero_copy/elsewhere.rs") {
+            continue;
+        }
+        let file = syn::parse_file(&text).expect("Rust");
+        for name in file.items.iter().filter_map(visible_type) {
+            found.entry(name).or_default().push(path.clone());
+        }
+    }
+    assert!(found.len() > 200, "the types were not found");
+    found.retain(|_, files| files.len() > 1);
+    assert!(found.is_empty(), "types of one name: {found:#?}");
+}
+
+/// The name of a type or a trait that isn't private.
+fn visible_type(item: &Item) -> Option<String> {
+    let (visibility, name) = match item {
+        Item::Enum(item) => (&item.vis, &item.ident),
+        Item::Struct(item) => (&item.vis, &item.ident),
+        Item::Trait(item) => (&item.vis, &item.ident),
+        Item::Type(item) => (&item.vis, &item.ident),
+        _ => return None,
+    };
+    let is_seen = !matches!(visibility, Visibility::Inherited);
+    is_seen.then(|| name.to_string())
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     claims::{Claims, Unverified},
     keys::KeyLookup,
-    source::{Awaited, KeySource},
+    source::{KeyFetch, KeySource},
 };
 use crate::domain::Principal;
 
@@ -75,7 +75,7 @@ pub enum Judged {
     /// It isn't.
     Wrong(JwtFault),
     /// Its issuer's keys are being fetched; to be judged again then.
-    Later(Awaited),
+    Later(KeyFetch),
     /// Its issuer's keys could never be fetched. The table's name.
     NoKeys(String),
 }
@@ -212,7 +212,7 @@ pub(in crate::access) mod tests {
                 KeySet,
                 tests::{Signer, set},
             },
-            source::Fetch,
+            source::FetchKeys,
         },
         *,
     };
@@ -349,7 +349,7 @@ pub(in crate::access) mod tests {
     fn fetching(sets: Vec<Option<Vec<u8>>>) -> (Issuer, Arc<AtomicU32>) {
         let asked = Arc::new(AtomicU32::new(0));
         let count = asked.clone();
-        let fetch: Fetch = Arc::new(move || {
+        let fetch: FetchKeys = Arc::new(move || {
             let at = count.fetch_add(1, Ordering::Relaxed) as usize;
             let set = sets[at.min(sets.len() - 1)].clone();
             let set = set.ok_or_else(|| crate::error::Error::upstream_timeout("it is slow"));

@@ -11,7 +11,7 @@ mod source;
 pub use claims::{Claims, Unverified, looks_like_one};
 pub use issuer::{Issuer, Judged, JwtFault, Verified, judge};
 pub use keys::{Algorithm, KeyLookup, KeySet, LARGEST as KEYS_LARGEST, VerifyingKey};
-pub use source::{Awaited, Fetch, KeySource, Keys, fetched};
+pub use source::{FetchKeys, KeyFetch, KeySource, Keys, fetched};
 
 #[cfg(test)]
 pub(super) mod test_kit {

@@ -25,7 +25,7 @@ const PAUSE_WITHOUT: Duration = Duration::from_secs(5);
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
 /// Fetches a set of keys, as the bytes that its issuer publishes.
-pub type Fetch = Arc<dyn Fn() -> Fetching + Send + Sync>;
+pub type FetchKeys = Arc<dyn Fn() -> Fetching + Send + Sync>;
 type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
 /// The keys in use.
@@ -39,7 +39,7 @@ pub struct KeySource {
     /// How often the keys have changed.
     generation: AtomicU64,
     /// None where they come from a file, which is followed.
-    fetch: Option<Fetch>,
+    fetch: Option<FetchKeys>,
     state: Mutex<State>,
     /// How many fetches have ended.
     ended: watch::Sender<u64>,
@@ -53,9 +53,9 @@ struct State {
 }
 
 /// A fetch that is under way.
-pub struct Awaited(watch::Receiver<u64>);
+pub struct KeyFetch(watch::Receiver<u64>);
 
-impl Awaited {
+impl KeyFetch {
     /// Waits for its end, whatever comes of it.
     pub async fn done(mut self) {
         let _ = self.0.changed().await;
@@ -69,11 +69,11 @@ impl KeySource {
     }
 
     /// Keys that are fetched when the first token comes; `name` is the table's.
-    pub fn fetched(name: &str, fetch: Fetch) -> Self {
+    pub fn fetched(name: &str, fetch: FetchKeys) -> Self {
         Self::new(name, None, Some(fetch))
     }
 
-    fn new(name: &str, keys: Option<Keys>, fetch: Option<Fetch>) -> Self {
+    fn new(name: &str, keys: Option<Keys>, fetch: Option<FetchKeys>) -> Self {
         Self {
             name: name.to_owned(),
             keys: ArcSwapOption::new(keys),
@@ -109,10 +109,10 @@ impl KeySource {
     }
 
     /// Has the keys fetched, or joins who does already. None when they were fetched a short while ago, or can't be: then it stays with those there are.
-    pub(super) fn fetch(self: &Arc<Self>, now: SystemTime) -> Option<Awaited> {
+    pub(super) fn fetch(self: &Arc<Self>, now: SystemTime) -> Option<KeyFetch> {
         let fetch = self.fetch.as_ref()?;
         let mut state = self.lock();
-        let awaited = Awaited(self.ended.subscribe());
+        let awaited = KeyFetch(self.ended.subscribe());
         if state.is_under_way {
             return Some(awaited);
         }
@@ -145,7 +145,7 @@ impl KeySource {
 /// # Errors
 /// Those of `fetch`; [`Kind::UpstreamTimeout`](crate::error::Kind::UpstreamTimeout) when nothing comes in time, and
 /// [`Kind::UpstreamFault`](crate::error::Kind::UpstreamFault) when it is no set of keys.
-pub async fn fetched(fetch: Fetch) -> Result<KeySet> {
+pub async fn fetched(fetch: FetchKeys) -> Result<KeySet> {
     let json = tokio::time::timeout(FETCH_WITHIN, fetch()).await;
     let late = |_| Error::upstream_timeout("they don't come within 10 seconds");
     KeySet::parse(&json.map_err(late)??)

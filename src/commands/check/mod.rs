@@ -68,7 +68,7 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
         false => CheckDepth::Glance,
     };
     let (selected, aside) = list.selected(config.origins());
-    let rules = app::Rules::open(&config, &Arc::new(Metrics::new()))?;
+    let rules = app::PolicySource::open(&config, &Arc::new(Metrics::new()))?;
     let gate = Gate::new(rules.policy(), SystemTime::now());
     let missing = lacking(&store, &selected, depth, &gate).await?;
     tell(selected.len(), &missing, &aside);

@@ -40,8 +40,8 @@ pub(super) fn view(text: Option<&str>, mirror: &Mirror) -> Result<View> {
     if let Some(day) = Day::parse(text) {
         return Ok(View::AsOf(day));
     }
-    let name =
-        ViewName::parse(text).map_err(|e| Error::config(format!("--view: {}", e.message())))?;
+    let said = |e: Error| Error::config(format!("--view: {}", e.message())).with_source(e);
+    let name = ViewName::parse(text).map_err(said)?;
     match mirror.policy().registry_of(name) {
         Some(_) => Ok(View::Named(name)),
         None => Err(Error::config(format!(

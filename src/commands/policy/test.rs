@@ -171,7 +171,7 @@ impl Report {
         match format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(self);
-                lines.say(json.map_err(|e| Error::internal(format!("no JSON: {e}")))?);
+                lines.say(json.map_err(|e| Error::internal("no JSON").caused_by(e))?);
             }
             Format::Human => self.say(&mut lines),
         }

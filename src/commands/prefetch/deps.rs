@@ -63,7 +63,7 @@ pub(super) async fn resolve(
     let (mut all, mut failed) = (Vec::new(), None);
     // All are waited for, also when one has failed: a cargo that is left would write into a folder that is removed.
     while let Some(done) = cargos.join_next().await {
-        let early = |e| Error::internal(format!("resolving ended early: {e}"));
+        let early = |e| Error::ended_early("resolving", e);
         match done.map_err(early).flatten() {
             Ok(done) => all.extend(done),
             Err(e) => failed = failed.or(Some(e)),

@@ -88,7 +88,7 @@ pub async fn run(flags: &Flags, options: &PrefetchOptions) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let mut running = tokio::spawn(run.all(list, selector, options.clone(), stop.clone()));
-    let early = |e| Error::internal(format!("the prefetch ended early: {e}"));
+    let early = |e| Error::ended_early("the prefetch", e);
     let ended = tokio::select! {
         done = &mut running => done,
         () = signals.next() => {

@@ -21,12 +21,12 @@ use crate::{
 /// A .crate file that may go to who asked for it, whole or on its way.
 pub struct CrateBody {
     file: CrateFile,
-    standing: Standing,
+    clearance: Clearance,
 }
 
 /// What the rules say of a file that may go out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Clearance {
     /// Nothing.
     #[default]
     Clear,
@@ -40,7 +40,7 @@ pub enum Standing {
 #[derive(Clone)]
 pub(super) struct Pass {
     key: CrateKey,
-    standing: Standing,
+    clearance: Clearance,
     /// Whose licence is still to be looked at, if licences matter.
     unlicensed: Option<Box<Candidate>>,
 }
@@ -73,7 +73,7 @@ impl Pass {
             && (!ruling.asks_for_licenses || file.is_licensed_under(version));
         is_clear.then_some(Self {
             key: file.key,
-            standing: Standing::Clear,
+            clearance: Clearance::Clear,
             unlicensed: None,
         })
     }
@@ -136,9 +136,9 @@ impl<'a> Door<'a> {
             Some(_) | None => self.examine_withdrawn(key, known, &rules)?,
         };
         let asks = self.policy.asks_for_licenses();
-        let pass = |standing| Pass {
+        let pass = |clearance| Pass {
             key: *key,
-            standing,
+            clearance,
             unlicensed: asks.then(|| Box::new(candidate.clone())),
         };
         match decision.denial.or_else(|| rules.crate_denial()) {
@@ -147,13 +147,13 @@ impl<'a> Door<'a> {
                 Err(self.refuse(&what, &denial, &rules, known))
             }
             Some(denial) => Ok(pass(self.would_refuse(&denial))),
-            None if decision.warnings.is_empty() => Ok(pass(Standing::Clear)),
+            None if decision.warnings.is_empty() => Ok(pass(Clearance::Clear)),
             None => {
                 let ids: Vec<_> = decision.warnings.iter().map(|a| &*a.id).collect();
                 let ids: Arc<str> = ids.join(",").into();
                 self.shared.metrics.policy_warned(self.registry.as_str());
                 tracing::warn!(id = %key.id, advisories = %ids, "handed out, although advisories are known about it");
-                Ok(pass(Standing::Warned(ids)))
+                Ok(pass(Clearance::Warned(ids)))
             }
         }
     }
@@ -191,9 +191,9 @@ impl<'a> Door<'a> {
             return Ok(pass);
         };
         let rules = self.rules();
-        let licensed = |standing| Pass {
+        let licensed = |clearance| Pass {
             key: pass.key,
-            standing,
+            clearance,
             unlicensed: None,
         };
         match rules.license_denial(&candidate, license) {
@@ -202,8 +202,8 @@ impl<'a> Door<'a> {
                 Err(self.refuse(&what, &denial, &rules, None))
             }
             // Said once is enough.
-            Some(_) if matches!(pass.standing, Standing::WouldDeny(_)) => {
-                Ok(licensed(pass.standing))
+            Some(_) if matches!(pass.clearance, Clearance::WouldDeny(_)) => {
+                Ok(licensed(pass.clearance))
             }
             Some(denial) => Ok(licensed(self.would_refuse(&denial))),
             None => {
@@ -214,7 +214,7 @@ impl<'a> Door<'a> {
                     }
                     CrateFile::Whole(_) | CrateFile::Stored(_) | CrateFile::Arriving(..) => {}
                 }
-                Ok(licensed(pass.standing))
+                Ok(licensed(pass.clearance))
             }
         }
     }
@@ -230,9 +230,9 @@ impl<'a> Door<'a> {
                 "a file was to go out without a pass for it",
             ));
         }
-        let standing = pass.standing;
+        let clearance = pass.clearance;
         Ok(Found {
-            value: CrateBody { file, standing },
+            value: CrateBody { file, clearance },
             outcome,
         })
     }
@@ -258,11 +258,11 @@ impl<'a> Door<'a> {
     }
 
     /// What would have been refused, counted and logged.
-    fn would_refuse(&self, denial: &Denial) -> Standing {
+    fn would_refuse(&self, denial: &Denial) -> Clearance {
         let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
         self.shared.metrics.policy_would_deny(kind);
         tracing::warn!(id = %self.id, kind, %rule, "the policy would refuse this if it were enforced");
-        Standing::WouldDeny(rule)
+        Clearance::WouldDeny(rule)
     }
 }
 
@@ -287,8 +287,8 @@ impl CrateBody {
     }
 
     /// What the rules say of it.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn clearance(&self) -> &Clearance {
+        &self.clearance
     }
 
     /// All of it, if it is in memory; it has been checked.

@@ -22,7 +22,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use door::{CrateBody, Standing};
+pub use door::{Clearance, CrateBody};
 pub use judge::{CrateJudgement, Denied, Judgement, LicenseKnown};
 
 use self::{

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     read_ahead::ReadAhead,
-    refresh::{Decision, Refresher},
+    refresh::{RefreshStep, Refresher},
     shown::{IndexFound, IndexWaiters, permitted},
     source::IndexSource,
 };
@@ -115,8 +115,8 @@ impl Revalidation {
         waiters: IndexWaiters,
     ) -> Result<IndexFound> {
         let copy = match self.refresher.begin(&key, now).await {
-            Decision::Permitted(found) => return found,
-            Decision::Ask(copy) => copy,
+            RefreshStep::Permitted(found) => return found,
+            RefreshStep::Ask(copy) => copy,
         };
         if let Some(entry) = &copy.entry {
             self.read_ahead_of(entry, now);

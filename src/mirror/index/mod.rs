@@ -36,7 +36,7 @@ use self::{
     shown::shown,
     source::IndexSource,
     view::{Viewpoint, denied, shown_again},
-    views::Views,
+    views::ViewCache,
 };
 use super::{
     kept::IndexEntry,
@@ -64,7 +64,7 @@ pub(super) struct IndexService {
     refresher: Arc<Refresher>,
     read_ahead: Arc<ReadAhead>,
     from_store: IndexFromStore,
-    views: Arc<Views>,
+    views: Arc<ViewCache>,
     /// What is being obtained.
     flights: SingleFlight<IndexKey, IndexFound>,
 }
@@ -83,7 +83,7 @@ impl IndexService {
             refresher.clone(),
             flights.clone(),
         );
-        let views = Arc::new(Views::new(shared.clone(), gzip.clone()));
+        let views = Arc::new(ViewCache::new(shared.clone(), gzip.clone()));
         let lookup = Lookup::new(shared.clone(), records.clone(), gzip, settings.offline);
         Self {
             shared,
@@ -352,7 +352,7 @@ mod tests {
             kept::{ReadAheadMark, Shown, keep},
             shared::{Background, MemoryCache, RulesInForce},
         },
-        policy::{Ruling, Validity},
+        policy::{Ruling, RulingValidity},
         store::Store,
     };
 
@@ -378,7 +378,7 @@ mod tests {
     }
 
     /// An entry confirmed just now, what is shown of which holds as long as `validity` says.
-    fn entry(service: &IndexService, key: &IndexKey, validity: Validity, now: SystemTime) {
+    fn entry(service: &IndexService, key: &IndexKey, validity: RulingValidity, now: SystemTime) {
         let body = format!(
             r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false}}"#,
             "0".repeat(64)
@@ -427,7 +427,7 @@ mod tests {
         let key = IndexKey::new(name, tiny);
         let until = Some(now + std::time::Duration::from_secs(10));
         let rules = service.shared.rules.version();
-        entry(&service, &key, Validity { rules, until }, now);
+        entry(&service, &key, RulingValidity { rules, until }, now);
         let before = service
             .get_at_once(&registry, tiny, View::Usual, now)
             .expect("a hit");

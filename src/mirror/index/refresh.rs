@@ -32,7 +32,7 @@ pub(super) struct Refresher {
 }
 
 /// What there is to do about an index file that somebody waits for.
-pub(super) enum Decision {
+pub(super) enum RefreshStep {
     /// Nothing: it was done a moment ago, or upstream needn't be asked.
     Permitted(Result<IndexFound>),
     /// Upstream is asked about this.
@@ -97,13 +97,13 @@ impl Refresher {
     }
 
     /// Looks at what is here before upstream is asked. What is shown of it holds then.
-    pub(super) async fn begin(&self, key: &IndexKey, now: SystemTime) -> Decision {
+    pub(super) async fn begin(&self, key: &IndexKey, now: SystemTime) -> RefreshStep {
         let (known, unread) = match self.records.known(key, now).await {
             Ok(known) => (known, None),
             Err(e) => (None, Some(e)),
         };
         let Some(known) = known else {
-            return Decision::Ask(LocalCopy {
+            return RefreshStep::Ask(LocalCopy {
                 entry: None,
                 look_again: unread.is_some(),
                 unread,
@@ -112,16 +112,16 @@ impl Refresher {
         let known = self.completed(key, known, now).await;
         let known = match self.valid(key, known, now).await {
             Ok(known) => known,
-            Err(e) => return Decision::Permitted(Err(e)),
+            Err(e) => return RefreshStep::Permitted(Err(e)),
         };
         if let Some(permitted) = permitted(&self.shared, key, known.clone(), now) {
-            return Decision::Permitted(permitted);
+            return RefreshStep::Permitted(permitted);
         }
         let entry = match known {
             Resident::Index(entry) => Some(entry),
             Resident::Absent(_) | Resident::Crate(_) => None,
         };
-        Decision::Ask(LocalCopy {
+        RefreshStep::Ask(LocalCopy {
             // Something may have been imported since upstream said that there is no such crate.
             look_again: entry.is_none(),
             entry,

@@ -1,4 +1,4 @@
-//! [`Views`]: index files as they are seen in views and as of days, each made once of the entry that everybody shares.
+//! [`ViewCache`]: index files as they are seen in views and as of days, each made once of the entry that everybody shares.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -27,7 +27,7 @@ const OVERHEAD: usize = 1 << 10;
 type Seen = (IndexKey, View);
 
 /// What is seen of index files in views. Freshness is no matter of theirs: they are looked up for an entry that may be served.
-pub(super) struct Views {
+pub(super) struct ViewCache {
     shared: Arc<Shared>,
     gzip: Arc<GzipMaker>,
     named: Cache<Seen, Arc<IndexEntry>>,
@@ -35,7 +35,7 @@ pub(super) struct Views {
     flights: SingleFlight<Seen, Arc<IndexEntry>>,
 }
 
-impl Views {
+impl ViewCache {
     pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>) -> Self {
         let budget = shared.memory.budget();
         Self {

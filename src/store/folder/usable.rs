@@ -21,18 +21,19 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when it isn't.
 pub(super) fn require_readable(files: &Files) -> Result<()> {
-    let why = match fs::read_dir(files.root()) {
-        Ok(_) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            "there is no such folder; a mirror makes it when it first serves".to_owned()
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => "it is not a folder".to_owned(),
-        Err(e) => e.to_string(),
+    let Err(e) = fs::read_dir(files.root()) else {
+        return Ok(());
     };
-    Err(Error::config(format!(
-        "`store.path`: the folder {} can't be looked through: {why}",
-        files.root().display()
-    )))
+    let why: &dyn Display = match e.kind() {
+        io::ErrorKind::NotFound => {
+            &"there is no such folder; a mirror makes it when it first serves"
+        }
+        io::ErrorKind::NotADirectory => &"it is not a folder",
+        _ => &e,
+    };
+    let root = files.root().display();
+    let said = format!("`store.path`: the folder {root} can't be looked through: {why}");
+    Err(Error::config(said).with_source(e))
 }
 
 /// Makes the folder when it is missing, and finds out whether it can be written to.
@@ -42,7 +43,7 @@ pub(super) fn require_readable(files: &Files) -> Result<()> {
 pub(super) fn require_writable(files: &Files, now: SystemTime) -> Result<()> {
     match why_unwritable(files, now)? {
         None => Ok(()),
-        Some(unwritable) => Err(refused(&unwritable)),
+        Some(unwritable) => Err(refused(&unwritable).with_source(unwritable)),
     }
 }
 
@@ -57,7 +58,7 @@ pub(super) fn why_unwritable(files: &Files, now: SystemTime) -> Result<Option<Er
         (Ok(meta), _) if !meta.is_dir() => {
             return Err(refused(&unusable(root, &"it is not a folder")));
         }
-        (Err(_), Err(e)) => return Err(refused(&unusable(root, &e))),
+        (Err(_), Err(e)) => return Err(refused(&unusable(root, &e)).with_source(e)),
         (Ok(_), _) | (Err(_), Ok(())) => {}
     }
     let Err(e) = try_to_write(files) else {
@@ -66,9 +67,9 @@ pub(super) fn why_unwritable(files: &Files, now: SystemTime) -> Result<Option<Er
     };
     match fs::read_dir(root) {
         Err(unread) if unread.kind() == io::ErrorKind::PermissionDenied => {
-            Err(refused(&unusable(root, &unread)))
+            Err(refused(&unusable(root, &unread)).with_source(unread))
         }
-        Ok(_) | Err(_) => Ok(Some(Error::store(unusable(root, &e)))),
+        Ok(_) | Err(_) => Ok(Some(Error::store(unusable(root, &e)).with_source(e))),
     }
 }
 

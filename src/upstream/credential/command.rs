@@ -15,16 +15,22 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::form::LONGEST;
-use crate::config::credential::CommandLine;
+use crate::{
+    config::credential::CommandLine,
+    error::{Error, Result},
+};
 
 /// How long it may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 /// How long what it has printed is still read when it has ended, and what it has left running holds the pipe open.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Runs `command` and returns what it has printed on standard output. An error is a sentence for the log: it has nothing in it of what the command prints, on standard error either,
-/// where a secret may be as well.
-pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, String> {
+/// Runs `command` and returns what it has printed on standard output.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config), for the log: it has nothing in it of what the command prints, on standard error either, where a secret
+/// may be as well.
+pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>> {
     let program = &command.program;
     let mut child = Command::new(program)
         .args(&command.arguments)
@@ -34,26 +40,31 @@ pub(super) async fn run(command: &CommandLine) -> Result<Zeroizing<Vec<u8>>, Str
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| format!("the command {program} can't be started: {e}"))?;
+        .map_err(|e| {
+            Error::config(format!("the command {program} can't be started")).caused_by(e)
+        })?;
     let group = Group::of(&child);
     let ended = tokio::time::timeout(LIMIT, finish(&mut child)).await;
     let Ok(ended) = ended else {
         drop(group);
         // Reaped by the runtime, which it leaves to when it is dropped.
-        return Err(format!(
+        return Err(Error::config(format!(
             "the command {program} has taken more than {}, and is ended",
             humantime::format_duration(LIMIT)
-        ));
+        )));
     };
-    let Finished { status, printed } =
-        ended.map_err(|e| format!("the command {program} can't be waited for: {e}"))?;
+    let Finished { status, printed } = ended.map_err(|e| {
+        Error::config(format!("the command {program} can't be waited for")).caused_by(e)
+    })?;
     if printed.len() > LONGEST {
-        return Err(format!("the command {program} prints more than 16 KiB"));
+        return Err(Error::config(format!(
+            "the command {program} prints more than 16 KiB"
+        )));
     }
     if !status.success() {
-        return Err(format!(
+        return Err(Error::config(format!(
             "the command {program} failed ({status}); what it says on standard error isn't shown, because there may be secrets in it: run it by hand to see that"
-        ));
+        )));
     }
     group.leave();
     Ok(printed)
@@ -143,7 +154,7 @@ mod tests {
     }
 
     async fn said(script: &str) -> Result<String, String> {
-        let printed = run(&shell(script)).await?;
+        let printed = run(&shell(script)).await.map_err(|e| e.to_string())?;
         Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
@@ -190,6 +201,10 @@ mod tests {
             arguments: Vec::new(),
         };
         let why = run(&missing).await.expect_err("there is none");
+        let source = std::error::Error::source(&why).expect("the system's word");
+        let source = source.downcast_ref::<std::io::Error>();
+        assert!(source.is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound));
+        let why = why.to_string();
         assert!(
             why.contains("/nonexistent/get-token can't be started"),
             "{why}"

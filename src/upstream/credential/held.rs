@@ -145,7 +145,7 @@ impl Holder {
         let asking = async move {
             match task.await {
                 Ok(ended) => ended,
-                Err(_) => holder.end(Err("asking for it was cut short".to_owned())),
+                Err(e) => holder.end(Err(Error::ended_early("asking for it", e))),
             }
         };
         let asking = asking.boxed().shared();
@@ -155,17 +155,17 @@ impl Holder {
 
     async fn wait(&self, (asking, until): (Asking, Instant)) -> Result<Arc<Held>> {
         let waited = timeout_at(until, asking).await;
-        waited.unwrap_or_else(|_| Err(self.nothing("its source doesn't answer in time")))
+        waited.unwrap_or_else(|_| Err(self.nothing().because("its source doesn't answer in time")))
     }
 
     /// Notes what came of asking the source.
-    fn end(&self, obtained: Result<Secret, String>) -> Result<Arc<Held>> {
+    fn end(&self, obtained: Result<Secret>) -> Result<Arc<Held>> {
         let mut state = self.lock();
         state.asking = None;
         let secret = match obtained {
             Ok(secret) => secret,
             Err(why) => {
-                let failure = self.nothing(&why);
+                let failure = self.nothing().caused_by(why);
                 let stays = match state.held {
                     Some(_) => "; the one before it stays in use",
                     None => "",
@@ -189,12 +189,11 @@ impl Holder {
         Ok(held)
     }
 
-    fn nothing(&self, why: &str) -> Error {
+    fn nothing(&self) -> Error {
         let registry = self.registry;
         Error::upstream_unavailable(format!(
             "this mirror can't get at its credential for {registry}; ask whoever runs it to look into its log"
         ))
-        .because(why)
     }
 
     /// `held` as one request carries it.

@@ -48,7 +48,7 @@ impl Source {
         match said {
             settings::CredentialSource::File(path) => {
                 let secret = read(path, form)
-                    .map_err(|why| Error::config(format!("{key}: {} {why}", path.display())))?;
+                    .map_err(|e| e.clone().reworded(format!("{key}: {}", e.message())))?;
                 Ok(Self::File(path.clone(), secret))
             }
             settings::CredentialSource::Env(variable) => {
@@ -84,24 +84,28 @@ impl Source {
         }
     }
 
-    /// What it gives now; an error is the end of a sentence that begins with the credential.
-    pub(super) async fn obtain(&self, form: &Arc<Form>) -> Result<Secret, String> {
+    /// What it gives now.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config), for the log: it says what was tried, and has nothing in it of what came.
+    pub(super) async fn obtain(&self, form: &Arc<Form>) -> Result<Secret> {
         match self {
             Self::Fixed(secret) => Ok(secret.clone()),
             Self::File(path, _) => {
                 let (path, form) = (path.clone(), form.clone());
-                let reading = tokio::task::spawn_blocking(move || {
-                    read(&path, &form).map_err(|why| format!("{} {why}", path.display()))
-                });
-                let read = reading
-                    .await
-                    .map_err(|_| "its file can't be read".to_owned());
-                read.and_then(|read| read)
+                let reading = tokio::task::spawn_blocking(move || read(&path, &form));
+                let read = reading.await;
+                read.map_err(|e| Error::ended_early("reading a credential", e))?
             }
             Self::Command(command, _) => {
                 let printed = command::run(command).await?;
                 let read = form.read(&printed);
-                read.map_err(|why| format!("what the command {} printed {why}", command.program))
+                read.map_err(|why| {
+                    Error::config(format!(
+                        "what the command {} printed {why}",
+                        command.program
+                    ))
+                })
             }
         }
     }
@@ -126,14 +130,16 @@ fn key(name: RegistryName, source: &settings::CredentialSource) -> String {
     format!("`registries.{name}.credential.{word}`")
 }
 
-/// The credential in a file; an error is the end of a sentence that begins with its path.
-fn read(path: &Path, form: &Form) -> Result<Secret, String> {
+/// The credential in a file.
+fn read(path: &Path, form: &Form) -> Result<Secret> {
     let read = || {
         let mut given = Zeroizing::new(Vec::new());
         let file = File::open(path)?;
         file.take(LONGEST as u64 + 1).read_to_end(&mut given)?;
         io::Result::Ok(given)
     };
-    let given = read().map_err(|e| format!("can't be read: {e}"))?;
-    form.read(&given).map_err(str::to_owned)
+    let shown = path.display();
+    let given = read().map_err(|e| Error::config(format!("{shown} can't be read")).caused_by(e))?;
+    form.read(&given)
+        .map_err(|why| Error::config(format!("{shown} {why}")))
 }

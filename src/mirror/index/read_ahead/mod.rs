@@ -17,11 +17,11 @@ use tokio::time::Instant;
 
 use self::{
     queue::{Following, StepQueue},
-    step::{Followed, Step},
+    step::{FollowedSteps, Step},
 };
 use super::{
     records::StoredRecords,
-    refresh::{Decision, Refresher},
+    refresh::{RefreshStep, Refresher},
     shown::IndexFound,
 };
 use crate::{
@@ -97,7 +97,7 @@ impl ReadAhead {
     async fn follow_all(self: Arc<Self>, began: SystemTime) {
         let (queue, started) = (&self.queue, Instant::now());
         let following = Following::new(queue);
-        let (mut followed, mut under_way) = (Followed::new(began), UnderWay::new());
+        let (mut followed, mut under_way) = (FollowedSteps::new(began), UnderWay::new());
         loop {
             let now = began + started.elapsed();
             followed.forget_old(now);
@@ -131,7 +131,7 @@ impl ReadAhead {
     /// Takes the steps that wait, one after the other, until there are none or no permit for another request.
     async fn begin_steps(
         self: &Arc<Self>,
-        followed: &mut Followed,
+        followed: &mut FollowedSteps,
         under_way: &mut UnderWay,
         now: SystemTime,
     ) -> Capacity {
@@ -180,7 +180,7 @@ impl ReadAhead {
         &self,
         step: &Step,
         key: &IndexKey,
-        followed: &mut Followed,
+        followed: &mut FollowedSteps,
         now: SystemTime,
     ) -> bool {
         match self.records.known(key, now).await {
@@ -206,8 +206,8 @@ impl ReadAhead {
         now: SystemTime,
     ) -> Result<IndexFound> {
         let copy = match self.refresher.begin(&key, now).await {
-            Decision::Permitted(found) => return found,
-            Decision::Ask(copy) => copy,
+            RefreshStep::Permitted(found) => return found,
+            RefreshStep::Ask(copy) => copy,
         };
         let found = self.refresher.ask(upstream, key, copy, permit, now).await?;
         if matches!(found.outcome, Outcome::Miss | Outcome::Revalidated) && !found.value.gone {

@@ -30,12 +30,12 @@ pub(super) struct Step {
 }
 
 /// What was followed already: the same version with the same features has the same dependencies.
-pub(super) struct Followed {
+pub(super) struct FollowedSteps {
     steps: HashSet<(RegistryName, Dependency, CrateVersion)>,
     since: SystemTime,
 }
 
-impl Followed {
+impl FollowedSteps {
     /// What is followed once is followed again after a while: index files are due for a check then.
     const FOR: Duration = Duration::from_secs(10);
 
@@ -76,7 +76,7 @@ impl Step {
             depth: 0,
             files_left: Arc::new(AtomicU32::new(settings.max_files.get())),
         };
-        root.next(entry, &mut Followed::new(now), settings)
+        root.next(entry, &mut FollowedSteps::new(now), settings)
     }
 
     /// The index file that this step is about.
@@ -88,7 +88,7 @@ impl Step {
     pub(super) fn next(
         &self,
         entry: &IndexEntry,
-        followed: &mut Followed,
+        followed: &mut FollowedSteps,
         settings: &sections::ReadAheadSettings,
     ) -> Vec<Self> {
         let Some(version) = self.want.resolve(entry.file(), |place| entry.hides(place)) else {
