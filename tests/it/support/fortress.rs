@@ -44,7 +44,7 @@ impl Fortress {
         let reply = reply
             .unwrap_or_else(|_| panic!("it hangs at {shown:?}"))
             .ok();
-        // What this server says of its own accord; 505 is what HTTP has for a version nobody speaks.
+        // The statuses that the mirror itself sends, and 505, which hyper sends for a version of HTTP that it doesn't speak.
         let status = reply.as_ref().map_or(0, |reply| reply.status);
         assert!(status < 500 || status == 505, "{status} for {shown:?}");
         reply
@@ -104,8 +104,8 @@ fn files_below(root: &Path) -> Vec<String> {
     files
 }
 
-/// The threads on which something panicked. A panic in a task of the server ends a connection and is otherwise unseen; it happens on the
-/// thread of the test that runs it.
+/// The threads on which something panicked. A panic in one of the server's tasks only closes a connection, so nobody would notice. It happens on the thread of
+/// the test that runs the server, and is found here.
 static PANICKED: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
 
 fn watch_for_panics() {

@@ -226,13 +226,13 @@ impl MirrorBuilder {
         self
     }
 
-    /// Its store meets this fault before whatever it does. A restarted one is well.
+    /// Each operation of its store meets this fault first. After a restart there is none.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.fault = Some(fault);
         self
     }
 
-    /// Its store meets this on the thread that is about to wait for the disk. A restarted one is well.
+    /// Each operation of its store calls this on the thread that then waits for the disk. After a restart nothing does.
     pub fn stall(mut self, stall: DiskStall) -> Self {
         self.stall = Some(stall);
         self

@@ -77,8 +77,8 @@ pub fn until(what: &str, come_about: impl Fn() -> bool) -> impl Future<Output = 
     }
 }
 
-/// One test that measures memory at a time: what was freed goes back to the system by a thread of the allocator, which several of them together kept from
-/// running for so long that it counted.
+/// Only one test at a time measures memory. A thread of the allocator gives freed memory back to the system; several such tests at once kept it from
+/// running for so long that the figures were wrong.
 pub async fn memory_is_measured() -> tokio::sync::MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     ONE_AT_A_TIME.lock().await

@@ -23,7 +23,7 @@ pub struct Process {
     child: Child,
     addr: SocketAddr,
     log: PathBuf,
-    /// Kept open: it says more than where it listens.
+    /// Kept open, because the program goes on writing to it.
     stdout: Lines<BufReader<ChildStdout>>,
     /// Its settings and its log.
     folder: TempDir,
@@ -34,8 +34,8 @@ pub async fn command(args: &[&str], store: &Path, settings: &str) -> Output {
     run(Command::new(program::binary()), args, store, settings).await
 }
 
-/// The same by a user whom the modes of files and folders hold, which they don't do with root. `None`, and a line that says so, where the tool for that is
-/// missing.
+/// The same as a user who isn't root, because root may read and write whatever the modes of files say. `None`, and a line that says so, where the tool for
+/// that is missing.
 pub async fn command_held_by_modes(args: &[&str], store: &Path) -> Option<Output> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !is_root {
@@ -120,7 +120,7 @@ impl Process {
         self.addr
     }
 
-    /// Where it speaks TLS, when that is a port of its own; to be asked once.
+    /// Where it speaks TLS, when that is a port of its own. It reads on in what the program prints, so it works once.
     pub async fn tls_addr(&mut self) -> SocketAddr {
         let line = timeout(Duration::from_secs(30), self.stdout.next_line()).await;
         let line = line.expect("a line in time").expect("text");
@@ -180,7 +180,7 @@ impl Process {
     }
 }
 
-/// Says what became of it to who reads of a failed test.
+/// Shows its log when a test fails.
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,6 +1,6 @@
 //! Stored files: what a mirror has on its disk, read and tampered with behind its back.
 //!
-//! A running mirror writes beside its answers; [`Mirror::restart`] first, and all is written and nothing is in memory.
+//! A running mirror answers first and writes later. Call [`Mirror::restart`] before: then everything is written, and nothing is in memory.
 
 use std::{
     fs,
@@ -113,7 +113,7 @@ pub fn flip(path: &Path, at: usize, bits: u8) {
     settle(path);
 }
 
-/// Has a file be one that nobody is writing any more: disks that go bad don't say when.
+/// Sets a file's time back, so that nobody seems to be writing it: a disk that goes bad leaves the time as it was.
 pub fn settle(path: &Path) {
     let then = SystemTime::now() - Duration::from_secs(60);
     let file = fs::OpenOptions::new().write(true).open(path);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 
-/// What a bomb becomes; on its way it is some 64 KB.
+/// The size of a bomb once it is unpacked. Packed it has some 64 KB.
 const INFLATED: usize = 60_000_000;
 /// All that is asked for below this is inside, where nothing of upstream's may lead.
 const INSIDE: &str = "/inside/";

@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// 404 makes cargo say that a crate doesn't exist, which is no answer to a failure.
+    /// A failure must not be answered with 404: cargo would say that the crate doesn't exist.
     fn judge_absent(&self, ask: &Ask, answer: &Answer, life: &Life, asked: Instant) {
         let (there, promised) = match ask {
             Ask::Index { name, .. } => (

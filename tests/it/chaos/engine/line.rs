@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::support::Connection;
 
-/// No answer takes longer that still is one; cargo gives up after as long.
+/// The longest that an answer may take. Cargo gives up after the same time.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A slow reader takes this much, then rests.
 const SIP: usize = 64 << 10;

@@ -125,7 +125,7 @@ impl Publisher {
         self.publish(at, minor).await;
     }
 
-    /// A number that is there is published once more, and one that was there comes back: with the same content, as any other is refused.
+    /// Publishes a version again that is there, or that was there before. The content is the same, because a mirror refuses any other.
     async fn publish_again(&mut self, at: usize) {
         let minor = self.rng.u32(0..self.shelf[at].next);
         let versions = &mut self.shelf[at].versions;
@@ -137,7 +137,7 @@ impl Publisher {
 
     async fn publish(&mut self, at: usize, minor: u32) {
         let (name, version) = (self.shelf[at].name, number(minor));
-        // As long as the version, not the content, says: nothing else in the index file moves when it is published again.
+        // The line's length depends on the version and not on the content, so that nothing else in the index file moves when it is published again.
         let note = "~".repeat(minor as usize * 97 % 1_500);
         let package = Package::new(name, &version)
             .payload(size(at, minor))

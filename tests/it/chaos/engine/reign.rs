@@ -16,13 +16,14 @@ use super::{
 };
 use crate::support::{client, index_path};
 
-/// Every so many-th life evicts, and every so many-th begins without upstream.
+/// One life in so many evicts, and one in so many begins without upstream.
 const EVICTING: u32 = 4;
 const ALONE: u32 = 3;
-/// Every so many-th, and which of them, begins with an object that upstream wants left alone.
+/// One life in so many, and which of them, begins with an object for which upstream sends 429.
 const GRUDGING: u32 = 5;
 const FIRST_GRUDGING: u32 = 2;
-/// One object's 429 never stops others, so that they are asked for within what a busy machine needs; the promise for a host is 60 s.
+/// How long other objects may take to be asked for while one has a 429. It must not stop them, so this is only what a busy machine needs; a whole host may be left
+/// alone for 60 s.
 const ASKED_WITHIN: Duration = Duration::from_secs(20);
 /// So many stored crates are asked for when a life begins without upstream.
 const SAMPLE: usize = 12;
@@ -116,7 +117,7 @@ impl Reign {
         running
     }
 
-    /// Begins with upstream gone, and sees whether what is stored is served all the same.
+    /// Begins without upstream. Checks that what is stored is served all the same.
     async fn begin_alone(
         &mut self,
         settings: Settings,
@@ -131,7 +132,7 @@ impl Reign {
         running
     }
 
-    /// Begins with one index file that upstream wants left alone for a day, and sees whether the others are asked for all the same.
+    /// Begins with one index file for which upstream sends 429 and asks for a day's pause. Checks that the others are asked for all the same.
     async fn begin_with_a_grudge(
         &mut self,
         settings: Settings,

@@ -9,7 +9,7 @@ use std::{
 
 use super::line::Outcome;
 
-/// More of the same says nothing more.
+/// How many violations are shown: more of them tell nothing new.
 const SHOWN: usize = 20;
 /// A mirror promises to need no more than its budget and this, in bytes.
 const BESIDE: u64 = 100_000_000;

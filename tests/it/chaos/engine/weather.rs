@@ -100,8 +100,7 @@ enum Victim {
 pub(super) struct Weather {
     world: Arc<World>,
     rng: Rng,
-    /// The pillars whose index files upstream wants left alone, the one with 429, the other with 503; always the same two, because three speak for the
-    /// whole host.
+    /// The pillars whose index files answer 429 and 503 with a `Retry-After`. Always the same two: when three objects fail, the circuit takes it for the whole host.
     grudges: [&'static str; 2],
     /// What is in force.
     rules: Vec<(Fault, Rule)>,
@@ -118,7 +117,7 @@ impl Weather {
         }
     }
 
-    /// One spell after the other until the end; what is after the last one is clear sky.
+    /// One spell after the other until the end. After the last one nothing fails.
     pub(super) async fn run(mut self, end: CancellationToken) {
         while !end.is_cancelled() {
             let world = self.world.clone();
@@ -181,8 +180,7 @@ impl Weather {
         self.world.upstream.clear_log();
     }
 
-    /// A host that fails before its answer begins, or breaks it off, is soon left alone for a second or more, and then meets no other fault; so it fails
-    /// in that way less often than in others.
+    /// Faults that open a host's circuit are drawn less often than others: while it is open nothing is asked, and no other fault is met.
     fn some_fault(&mut self) -> Fault {
         loop {
             let fault = Fault::ALL[self.rng.usize(0..Fault::ALL.len())];
@@ -221,12 +219,12 @@ impl Weather {
     }
 
     fn set(&mut self, fault: Fault, victim: Victim, narrow: impl FnOnce(When<'_>) -> When<'_>) {
-        // A cut between two lines leaves a whole index file that nothing tells from an older one; so this fault picks one file and a place within a line.
+        // An index file that is cut between two lines looks like an older one. So this fault picks one file, and a place within a line.
         let victim = match (fault, victim) {
             (Fault::CutUnframed, Victim::Indexes) => {
                 Victim::Index(PILLARS[self.rng.usize(0..PILLARS.len())])
             }
-            // Crates are what they are under any coding.
+            // A crate is checked by its checksum, whatever Content-Encoding is claimed.
             (Fault::Bomb, Victim::Crates) => Victim::Indexes,
             // An upstream on this machine may lead anywhere with what is hashed.
             (Fault::Inside, Victim::Crates) if !self.world.outside => Victim::Indexes,
@@ -315,7 +313,7 @@ impl Weather {
         }
     }
 
-    /// The middle of one of the earlier lines, which yanks move by a byte and deletions not at all.
+    /// The middle of one of the first lines. A yank moves it by one byte, a deletion doesn't move it.
     fn within_a_line(&mut self, name: &str, upstream: &Upstream) -> usize {
         let body = upstream.index_file(name);
         let lines: Vec<&str> = body.split_inclusive('\n').collect();
@@ -325,7 +323,7 @@ impl Weather {
     }
 }
 
-/// 429 with a wish that no mirror can heed to the letter.
+/// 429 with a `Retry-After` that is too long for any mirror to follow.
 pub(super) fn for_a_day(when: When<'_>) -> Rule {
     when.fail_with(429, &[("retry-after", "86400")], "not today\n")
 }

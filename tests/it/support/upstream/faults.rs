@@ -168,7 +168,7 @@ impl<'a> When<'a> {
         self.deliver(Delivery::Trickle { step, pause })
     }
 
-    /// The right answer, but for its length and its body: that isn't announced and ends, unfinished, only after 800 MB.
+    /// The right head without a length, and a body that goes on for 800 MB and is cut off there.
     pub fn endless(self) -> Rule {
         self.deliver(Delivery::Endless)
     }

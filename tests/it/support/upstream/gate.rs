@@ -61,7 +61,7 @@ impl Gate {
     }
 }
 
-/// A place in front of the gate, given up on drop: a client that leaves isn't waiting any more.
+/// One waiting request. It stops counting when this is dropped, because a client that leaves isn't waiting any more.
 struct Place<'a>(&'a Gate);
 
 impl Drop for Place<'_> {

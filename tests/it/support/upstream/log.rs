@@ -34,7 +34,7 @@ pub(super) struct Log(watch::Sender<Entries>);
 #[derive(Default)]
 struct Entries {
     seen: Vec<Seen>,
-    /// Counts on over `clear`, so that a late answer never marks another request.
+    /// `clear` doesn't set it back, so that a late answer never marks another request.
     next_id: u64,
 }
 

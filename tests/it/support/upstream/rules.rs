@@ -88,7 +88,7 @@ impl Rule {
 }
 
 impl Written {
-    /// An open gate is a rule that is over; what was written after it takes its place.
+    /// When a gate is open, its rule is over, and the rules after it apply.
     fn gate_is_open(&self) -> bool {
         match &self.effect {
             Effect::Hold(gate) | Effect::Deliver(Delivery::HoldAfter(_, gate)) => gate.is_open(),

@@ -15,7 +15,7 @@ use super::faults::{Delivery, Effect, Lie};
 use super::sink::Sink;
 use crate::support::headers::Headers;
 
-/// An endless body ends after all, far beyond what anybody should take, so that who does take it doesn't take the whole machine.
+/// Where an endless body ends after all. A mirror should stop long before; one that doesn't must not use up the machine's memory.
 const ENDLESS: usize = 800_000_000;
 const PIECE: usize = 64 << 10;
 
@@ -56,7 +56,7 @@ impl Wire {
             let mut parsed = httparse::Request::new(&mut headers);
             let status = parsed.parse(&self.buffer).map_err(io::Error::other)?;
             if let httparse::Status::Complete(length) = status {
-                // Whoever takes this for a proxy asks it for whole URLs (RFC 9112, section 3.2.2); it is every host's then.
+                // A client that takes this for a proxy asks for whole URLs (RFC 9112, section 3.2.2). Then this server answers for every host.
                 let target = parsed.path.unwrap_or_default();
                 let request = Request {
                     method: parsed.method.unwrap_or_default().to_owned(),
@@ -206,7 +206,7 @@ fn path_of(target: &str) -> &str {
     }
 }
 
-/// What a request is answered under a fault, and how that is delivered.
+/// The answer to a request under a fault, and how it is delivered.
 fn under(effect: Effect, request: &Request, shared: &Shared) -> (Answer, Delivery) {
     match effect {
         // Gates stand before the faults; at this point there is none.
