@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::Value;
@@ -243,6 +243,36 @@ async fn an_authority_that_is_taken_away_ends_its_certificates_on_open_connectio
     let rest = tokio::time::timeout(Duration::from_secs(15), closed.read(&mut [0; 64])).await;
     let rest = rest.expect("it is asked to connect anew");
     assert!(matches!(rest, Ok(0) | Err(_)), "{rest:?}");
+}
+
+/// Nobody had tried that over a socket. It is good for seconds, which are waited for.
+#[tokio::test]
+async fn a_certificate_that_expires_ends_on_the_connection_that_it_opened() {
+    let all = Guarded::new().await;
+    let mirror = all.mirror().start().await;
+    let until = SystemTime::now() + Duration::from_secs(6);
+    let brief = all.clients.issue_until(&Subject::client("brief"), until);
+    let brief = all.files.client_with(&brief);
+    // One that doesn't heed that it should connect anew.
+    let stream = brief.clone().offering(&["h2"]);
+    let mut stream = stream.connect(mirror.tls_addr()).await.expect("TLS");
+    let opening = requests::opening(1 << 20);
+    stream.write_all(&opening).await.expect("sent");
+    assert_eq!(ask_over_http2(&mut stream, 1).await, 200);
+    // And one that asks only when it is over.
+    let mut quiet = brief.connect(mirror.tls_addr()).await.expect("TLS");
+    let reply = client::get_over(&mut quiet, "localhost", INDEX, &[]).await;
+    assert_eq!(reply.expect("an answer").status, 200);
+    let left = until.duration_since(SystemTime::now());
+    // Its last second is its own.
+    let over = left.unwrap_or_default() + Duration::from_secs(1);
+    tokio::time::sleep(over).await;
+    assert_eq!(ask_over_http2(&mut stream, 3).await, 401);
+    let reply = client::get_over(&mut quiet, "localhost", INDEX, &[]).await;
+    let is_out = reply.as_ref().map_or(true, |reply| reply.status == 401);
+    assert!(is_out, "{:?}", reply.map(|reply| reply.status));
+    let anew = brief.try_get(mirror.tls_addr(), INDEX, &[]).await;
+    assert!(anew.is_err(), "{:?}", anew.map(|reply| reply.status));
 }
 
 /// The status of the answer on a stream.

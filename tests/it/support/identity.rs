@@ -76,6 +76,18 @@ impl Authority {
     }
 
     pub fn issue(&self, subject: &Subject<'_>) -> Identity {
+        // And an hour, which a test may take.
+        let seconds = subject.days * 24 * 3_600 + 3_600;
+        let span = Duration::from_secs(seconds.unsigned_abs());
+        let until = match seconds < 0 {
+            true => SystemTime::now() - span,
+            false => SystemTime::now() + span,
+        };
+        self.issue_until(subject, until)
+    }
+
+    /// The same with the second in which it expires.
+    pub fn issue_until(&self, subject: &Subject<'_>, until: SystemTime) -> Identity {
         let names: Vec<_> = subject.names.iter().map(|n| (*n).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.distinguished_name = DistinguishedName::new();
@@ -83,17 +95,7 @@ impl Authority {
             params.distinguished_name.push(DnType::CommonName, name);
         }
         params.not_before = date_time_ymd(2020, 1, 1);
-        // And an hour, which a test may take.
-        let seconds = subject.days * 24 * 3_600 + 3_600;
-        let (now, span) = (
-            SystemTime::now(),
-            Duration::from_secs(seconds.unsigned_abs()),
-        );
-        params.not_after = match seconds < 0 {
-            true => now - span,
-            false => now + span,
-        }
-        .into();
+        params.not_after = until.into();
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.0).expect("a certificate");
         Identity {
