@@ -9,6 +9,43 @@ async fn file_refused(toml: &str, words: &[&str]) {
     assert!(file, "the file isn't named first: {message}");
 }
 
+/// `also` is of a credential: what else is written of it is refused with where it belongs or what is allowed, and with no value that could be secret.
+#[tokio::test]
+async fn other_origins_for_a_credential_are_origins_in_its_table() {
+    let index = "[registries.inner]\nindex = \"https://crates.example/index/\"\n";
+    let table = "[registries.inner.credential]\nkind = \"raw\"\nfile = \"t\"\n";
+    let credential = "`registries.inner.credential";
+    for (toml, key, allowed) in [
+        (
+            "also = [\"https://cdn.example\"]".to_owned(),
+            "`registries.inner.also`",
+            "allowed here: index,",
+        ),
+        (
+            "credential = { also = [\"https://cdn.example\"] }".to_owned(),
+            &format!("{credential}.kind` is missing"),
+            "",
+        ),
+        (
+            format!("{table}also = \"https://cdn.example\""),
+            &format!("{credential}.also` is a text"),
+            "allowed is a sequence",
+        ),
+        (
+            format!("{table}also = [\"https://cdn.example/files\"]"),
+            &format!("{credential}.also"),
+            "an origin such as",
+        ),
+        (
+            format!("{table}also = [\"http://cdn.example\"]"),
+            &format!("{credential}`: `also` names http://cdn.example"),
+            "allowed are https origins",
+        ),
+    ] {
+        file_refused(&format!("{index}{toml}"), &[key, allowed]).await;
+    }
+}
+
 /// A key that is misspelt and ignored would leave its default in force, unseen.
 #[tokio::test]
 async fn an_unknown_key_is_named_with_those_there_are() {
