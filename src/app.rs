@@ -21,6 +21,7 @@ use crate::{
     audit::{Duty, Recorder, Rotation},
     block_budget::BlockBudget,
     config::{Config, sections},
+    domain::loggable_url,
     error::{Error, Result},
     follow::Looks,
     http,
@@ -337,7 +338,8 @@ fn guards(
 pub fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::FetchKeys> {
     if config.offline.enabled {
         return Err(Error::config(format!(
-            "a mirror that is offline can't fetch keys from {url}; name a file in `keys` of that table of `access.jwt`"
+            "a mirror that is offline can't fetch keys from {}; name a file in `keys` of that table of `access.jwt`",
+            loggable_url(url)
         )));
     }
     let document = Arc::new(Document::new(url, &config.upstream)?);
@@ -464,12 +466,14 @@ pub fn folder(config: &Config) -> FolderSettings {
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
-pub fn upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Upstream>> {
-    let upstream = |(name, registry): (&_, &crate::config::RegistrySettings)| {
+pub fn upstreams(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> impl Iterator<Item = Result<Upstream>> {
+    config.registries.iter().map(|(name, registry)| {
         let settings = config.upstream.clone();
         Upstream::new(*name, registry, settings, metrics.clone())
-    };
-    config.registries.iter().map(upstream).collect()
+    })
 }
 
 /// The registries as they are served: with an upstream each, or offline, which needs neither a client nor certificates nor a network.
@@ -478,8 +482,8 @@ fn registries(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Registry>> 
         let names = config.registries.keys().copied();
         return Ok(names.map(Registry::Offline).collect());
     }
-    let upstreams = upstreams(config, metrics)?.into_iter();
-    Ok(upstreams.map(|u| Registry::Online(Arc::new(u))).collect())
+    let online = |made: Result<Upstream>| made.map(|u| Registry::Online(Arc::new(u)));
+    upstreams(config, metrics).map(online).collect()
 }
 
 /// The URL for who speaks TLS to that address, without a final slash. A certificate is for names, so that it is by the first of them.

@@ -1,7 +1,10 @@
 //! [`Certificate`]: what is read out of an X.509 certificate here (RFC 5280): whose it is, and how long it is good. Whether it can be trusted is the
 //! business of TLS.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time,
@@ -16,6 +19,8 @@ pub struct Certificate {
     common_name: Option<String>,
     /// The names it is for, as DNS has them.
     dns_names: Vec<String>,
+    /// The addresses it is for.
+    addresses: Vec<IpAddr>,
     /// Other names it is for, as URIs.
     uris: Vec<String>,
     /// Its number with its authority, in hexadecimal.
@@ -38,11 +43,12 @@ impl Certificate {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let mut common_names = certificate.subject().iter_common_name();
         let common_name = common_names.find_map(|name| name.as_str().ok());
-        let (mut dns_names, mut uris) = (Vec::new(), Vec::new());
+        let (mut dns_names, mut addresses, mut uris) = (Vec::new(), Vec::new(), Vec::new());
         let others = certificate.subject_alternative_name().ok().flatten();
         for name in others.iter().flat_map(|others| &others.value.general_names) {
             match name {
                 GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
                 GeneralName::URI(uri) => uris.push((*uri).to_owned()),
                 _ => {}
             }
@@ -51,6 +57,7 @@ impl Certificate {
         Some(Self {
             common_name: common_name.map(str::to_owned),
             dns_names,
+            addresses,
             uris,
             serial: certificate.raw_serial_as_string(),
             validity: Validity {
@@ -76,9 +83,10 @@ impl Certificate {
         self.dns_names.iter().find(is_one).map(String::as_str)
     }
 
-    /// All names it is for as DNS has them.
-    pub fn dns_names(&self) -> &[String] {
-        &self.dns_names
+    /// All names and addresses of hosts that it is for. A client goes by nothing else (RFC 9110, section 4.3.4): the subject's common name doesn't count.
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        self.dns_names.iter().cloned().chain(addresses).collect()
     }
 
     /// How long it is good.
@@ -102,6 +110,12 @@ impl Validity {
     pub fn has_ended(&self, now: SystemTime) -> bool {
         self.until < now
     }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 /// Times before 1970 are as good as that year.

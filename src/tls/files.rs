@@ -6,7 +6,7 @@ use rustls::{
     InconsistentKeys, RootCertStore,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SigningKey},
 };
 use zeroize::Zeroizing;
 
@@ -21,6 +21,9 @@ use crate::{
 const LARGEST: u64 = 1 << 20;
 /// The largest certificate with its chain that is shown, in bytes. Each client gets it with each handshake, and some take no more.
 const LARGEST_CHAIN: usize = 64 << 10;
+
+/// What to say of a certificate that no client takes.
+pub const NAMES_NOBODY: &str = "it names no host and no address in its subjectAltName, so that no client takes it, whatever its common name is; have one issued for the names by which clients ask";
 
 const WANTED_CERTIFICATE: &str = "wanted is PEM with the server's certificate first (-----BEGIN CERTIFICATE-----) and its chain after it";
 const WANTED_KEY: &str = "wanted is PEM with the certificate's private key (-----BEGIN PRIVATE KEY-----): P-256, P-384, Ed25519, or RSA of 2048 bits or more";
@@ -47,15 +50,35 @@ impl TlsIdentity {
 /// [`Kind::Config`](crate::error::Kind::Config) with the key, the file and what is wanted, when one can't be read or understood, or the certificate
 /// and the key don't belong together.
 pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
-    let wrong = |why: Error| {
-        refusal(
-            "tls.certificate",
-            files.certificate,
-            why,
-            WANTED_CERTIFICATE,
-        )
-    };
-    let chain = certificates(files.certificate).map_err(wrong)?;
+    let (chain, certificate) = chain(files.certificate)?;
+    let pair = pair(chain, signing_key(files.key)?, files)?;
+    let client_authorities = files.client_ca.map(authorities).transpose()?;
+    Ok(TlsIdentity {
+        pair: Arc::new(pair),
+        client_authorities: client_authorities.map(Arc::new),
+        certificate,
+    })
+}
+
+/// All that is wrong with the files, where [`read`] stops at the first mistake. Only of a certificate and a key that are good can be said whether they belong
+/// together.
+pub fn mistakes(files: TlsFiles<'_>) -> Vec<Error> {
+    let mut all = Vec::new();
+    match (chain(files.certificate), signing_key(files.key)) {
+        (Ok((chain, _)), Ok(key)) => all.extend(pair(chain, key, files).err()),
+        (chain, key) => {
+            all.extend(chain.err());
+            all.extend(key.err());
+        }
+    }
+    all.extend(files.client_ca.and_then(|path| authorities(path).err()));
+    all
+}
+
+/// The server's certificate with its chain, and what the first one says.
+fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Certificate)> {
+    let wrong = |why: Error| refusal("tls.certificate", path, why, WANTED_CERTIFICATE);
+    let chain = certificates(path).map_err(wrong)?;
     let length: usize = chain.iter().map(|der| der.len()).sum();
     if length > LARGEST_CHAIN {
         let why = format!(
@@ -70,13 +93,7 @@ pub fn read(files: TlsFiles<'_>) -> Result<TlsIdentity> {
         let why = "its first certificate is none of X.509";
         wrong(Error::config(why))
     })?;
-    let pair = pair(chain, files)?;
-    let client_authorities = files.client_ca.map(authorities).transpose()?;
-    Ok(TlsIdentity {
-        pair: Arc::new(pair),
-        client_authorities: client_authorities.map(Arc::new),
-        certificate,
-    })
+    Ok((chain, certificate))
 }
 
 /// The certificates in a file, at least one.
@@ -99,16 +116,23 @@ fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     read.map_err(|e| Error::config(e.to_string()).with_source(e))
 }
 
-/// The chain with its key, if they belong together.
-fn pair(chain: Vec<CertificateDer<'static>>, files: TlsFiles<'_>) -> Result<CertifiedKey> {
-    let wrong = |why: Error| refusal("tls.key", files.key, why, WANTED_KEY);
-    let key = private_key(files.key).map_err(wrong)?;
-    let provider = default_provider();
-    let key = provider.key_provider.load_private_key(key);
-    let key = key.map_err(|e| {
+/// The key, made ready to sign with.
+fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>> {
+    let wrong = |why: Error| refusal("tls.key", path, why, WANTED_KEY);
+    let key = private_key(path).map_err(wrong)?;
+    let key = default_provider().key_provider.load_private_key(key);
+    key.map_err(|e| {
         let why = "its key is of a kind that can't be used";
         wrong(Error::config(why).with_source(e))
-    })?;
+    })
+}
+
+/// The chain with its key, if they belong together.
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+    files: TlsFiles<'_>,
+) -> Result<CertifiedKey> {
     let pair = CertifiedKey::new(chain, key);
     match pair.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(pair),
@@ -116,7 +140,8 @@ fn pair(chain: Vec<CertificateDer<'static>>, files: TlsFiles<'_>) -> Result<Cert
             let certificate = files.certificate.display();
             let why =
                 format!("it isn't the key of the certificate in {certificate} (`tls.certificate`)");
-            Err(wrong(Error::config(why).with_source(e)))
+            let why = Error::config(why).with_source(e);
+            Err(refusal("tls.key", files.key, why, WANTED_KEY))
         }
         Err(e) => Err(refusal(
             "tls.certificate",

@@ -7,6 +7,6 @@ mod lifetime;
 mod open;
 mod server;
 
-pub use files::{TlsIdentity, read};
+pub use files::{NAMES_NOBODY, TlsIdentity, mistakes, read};
 pub use lifetime::Lifetime;
 pub use open::{OpenedTls, TlsFollower, open};

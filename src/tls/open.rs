@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    files::{TlsIdentity, read},
+    files::{NAMES_NOBODY, TlsIdentity, read},
     lifetime::Lifetime,
     server::RustlsSettings,
 };
@@ -43,6 +43,10 @@ pub fn open(
     let mut server = RustlsSettings::new()?;
     let in_use = Arc::new(TlsInUse::new(server.of(&identity)?));
     let certificate = identity.certificate().clone();
+    if certificate.names().is_empty() {
+        let path = files.certificate.display();
+        tracing::warn!("the certificate in {path} (`tls.certificate`): {NAMES_NOBODY}");
+    }
     let mut follower = TlsFollower {
         files: settings.clone(),
         followed,

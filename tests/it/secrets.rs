@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::support::{
     Authority, Certificate, Mirror, Package, Program, Running, Subject, Tls, TlsFolder, TokenFile,
-    Upstream, UpstreamBuilder, client, until,
+    Upstream, UpstreamBuilder, bundle, client, until,
 };
 
 const INDEX: &str = "index/se/rd/serde";
@@ -391,6 +391,54 @@ async fn a_token_in_the_path_of_an_upstream_is_in_no_log_and_in_nothing_that_che
     let log = alone.ended().await.stderr;
     assert!(log.contains("upstream failed"), "{log}");
     planted.are_not_in("the log", &log);
+}
+
+/// A bundle goes to other people, and its manifest names the registry it comes from.
+#[tokio::test]
+async fn the_manifest_of_a_bundle_names_its_registry_without_what_is_secret_in_its_url() {
+    let (mut planted, tokens) = (Planted::new(), TokenFile::new());
+    let upstream = registry().start().await;
+    let token = tokens.add("branch-office");
+    planted.add("a token", &token);
+    let password = planted.plant("password");
+    let inner = Program::serving(&upstream, &tokens.settings("token_in_path = true"));
+    let inner = inner.start().await;
+    let index = format!("http://me:{password}@{}/t/{token}/index/", inner.addr());
+    let program = Program::serving_with(&index, "proxy = \"none\"");
+    let fetched = program.command("prefetch").arg("serde").run().await;
+    assert_eq!(fetched.code, Some(0), "{}", fetched.stderr);
+    planted.are_not_in("what prefetch says", &(fetched.stdout + &fetched.stderr));
+    let exported = Program::new(&["export", "-o", "b.tar.zst"]).in_folder(fetched.folder);
+    let exported = exported.run().await;
+    assert_eq!(exported.code, Some(0), "{}", exported.stderr);
+    planted.are_not_in("what export says", &(exported.stdout + &exported.stderr));
+    let folder = exported.folder.path();
+    for (name, bytes) in bundle::members(&folder.join("b.tar.zst")) {
+        let text = String::from_utf8_lossy(&bytes);
+        if name.contains("manifest") {
+            assert!(text.contains("/t/-/index/"), "{text}");
+        }
+        planted.are_not_in(&name, &format!("{text} "));
+    }
+}
+
+/// The keys of an issuer may be under a URL with something in it that only the two know.
+#[tokio::test]
+async fn the_url_of_an_issuers_keys_is_told_without_its_query() {
+    let mut planted = Planted::new();
+    let secret = planted.plant("query");
+    let upstream = registry().start().await;
+    let jwt = format!(
+        "[access.jwt.ci]\nissuer = \"https://ci.example\"\naudience = \"a\"\nsubjects = [\"*\"]\nkeys = \"{}/jwks?key={secret}\"\n",
+        upstream.url()
+    );
+    for offline in ["", "[offline]\nenabled = true\n"] {
+        let program = Program::serving(&upstream, &format!("{jwt}{offline}")).command("check");
+        let checked = program.run().await;
+        let said = checked.stdout + &checked.stderr;
+        assert!(said.contains("/jwks"), "{said}");
+        planted.are_not_in("what check says", &said);
+    }
 }
 
 /// The last line that a command had written to standard error was in the log and in what `check` says.

@@ -2,10 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Ended, Package, Program, Upstream};
-
-/// What `check` says of settings where there is no file.
-const WITHOUT_FILE: &str = "ok      settings, without a file: there is no mirror.toml here\n";
+use crate::support::{Package, Program, Upstream};
 
 #[tokio::test]
 async fn usage_that_is_not_understood_exits_with_2_and_says_what_would_be() {
@@ -46,20 +43,19 @@ async fn a_store_that_cannot_be_used_is_refused_with_the_reason() {
         ("taken/below", "Not a directory"),
         ("taken/far/below", "Not a directory"),
     ] {
-        for command in ["serve", "check"] {
-            let program = Program::new(&[command, "--listen", "127.0.0.1:0"])
+        let program = |command: &str| {
+            Program::new(&[command, "--listen", "127.0.0.1:0"])
                 .file("taken", "a file")
-                .arg(&format!("--store={store}"));
-            let ended = program.run().await;
-            let said = ended.stderr.clone();
-            let ended = Ended {
-                // `check` first prints what is right.
-                stdout: ended.stdout.replace(WITHOUT_FILE, ""),
-                ..ended
-            };
-            ended.refused(&["`store.path`", store, reason]);
-            assert!(!said.contains("listens"), "{said}");
-        }
+                .arg(&format!("--store={store}"))
+        };
+        let ended = program("serve").run().await;
+        let why = ended.refused(&["`store.path`", store, reason]).to_owned();
+        assert!(!ended.stderr.contains("listens"), "{}", ended.stderr);
+        // `check` says it too, and goes on.
+        let checked = program("check").run().await;
+        assert_eq!(checked.code, Some(2), "{}", checked.stderr);
+        let line = format!("failed  {}", why.trim_end());
+        assert!(checked.stdout.contains(&line), "{}", checked.stdout);
     }
 }
 

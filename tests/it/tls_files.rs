@@ -70,7 +70,56 @@ async fn what_does_not_fit_is_refused_at_the_start() {
         let checked = Program::serving(&upstream, &settings).command("check");
         let checked = checked.run().await;
         assert_eq!(checked.code, Some(2), "{checked:?}");
-        assert!(checked.stderr.contains(message), "{checked:?}");
+        let line = format!("failed  {message}");
+        assert!(checked.stdout.contains(&line), "{checked:?}");
+    }
+}
+
+/// `check` stopped at the first mistake: who had mended that one learnt of the next.
+#[tokio::test]
+async fn check_says_all_that_is_wrong_and_goes_on_with_what_else_there_is() {
+    let (upstream, files) = (upstream().await, TlsFolder::new());
+    let settings = files.with_clients(&files.authority);
+    for name in ["cert.pem", "key.pem", "clients.pem"] {
+        files.write(name, "none");
+    }
+    let settings = format!("{settings}\n[upstream]\nca_certificates = \"nowhere.pem\"\n");
+    let checked = Program::serving(&upstream, &settings).command("check");
+    let checked = checked.run().await;
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    for start in [
+        "failed  `tls.certificate`: ",
+        "failed  `tls.key`: ",
+        "failed  `tls.client_ca`: ",
+        "failed  `upstream.ca_certificates`: nowhere.pem",
+        "ok      store ",
+    ] {
+        let is_said = checked.stdout.lines().any(|line| line.starts_with(start));
+        assert!(is_said, "no {start:?} in {}", checked.stdout);
+    }
+}
+
+/// `check` called one without a subjectAltName well, and no client took it.
+#[tokio::test]
+async fn a_certificate_that_names_no_host_is_no_good() {
+    let (upstream, files) = (upstream().await, TlsFolder::new());
+    for (names, start, said, code) in [
+        (&[][..], "failed  tls ", "no client takes it", 1),
+        (&["127.0.0.1"], "ok      tls ", " for 127.0.0.1: ", 0),
+        (&["a.test", "::1"], "ok      tls ", " for a.test, ::1: ", 0),
+    ] {
+        let subject = Subject {
+            common_name: Some("localhost"),
+            names,
+            ..Subject::LOCALHOST
+        };
+        files.put(&files.authority.issue(&subject));
+        let program = Program::serving(&upstream, &files.settings("")).command("check");
+        let checked = program.run().await;
+        assert_eq!(checked.code, Some(code), "{checked:?}");
+        let mut lines = checked.stdout.lines();
+        let line = lines.find(|line| line.starts_with(start));
+        assert!(line.is_some_and(|l| l.contains(said)), "{checked:?}");
     }
 }
 

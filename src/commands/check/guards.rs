@@ -10,6 +10,7 @@ use crate::{
         Config,
         access::{IssuerSettings, KeysAt},
     },
+    domain::loggable_url,
     error::Result,
 };
 
@@ -41,7 +42,7 @@ pub(super) async fn keys(config: &Config, verdicts: &mut Verdicts) {
     for (name, issuer) in &config.access.jwt {
         let at = match &issuer.keys {
             KeysAt::File(path) => path.display().to_string(),
-            KeysAt::Url(url) => url.to_string(),
+            KeysAt::Url(url) => loggable_url(url),
         };
         match keys_of(name.as_str(), issuer, config).await {
             Ok(keys) => verdicts.ok(format_args!(

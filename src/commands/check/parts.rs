@@ -13,13 +13,13 @@ use crate::{
     config::{self, Config, Flags},
     error::Result,
     metrics::Metrics,
-    tls::{self, Lifetime},
+    tls::{self, Lifetime, NAMES_NOBODY},
 };
 
-/// Says for each part whether it can be used; exit code 1 when one can't.
+/// Says for each part whether it can be used; exit code 1 when one can't, and 2 when a mirror wouldn't start with these settings.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when a mirror wouldn't start with these settings.
+/// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood.
 pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let mut verdicts = Verdicts::default();
@@ -30,36 +30,42 @@ pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
             config::DEFAULT_FILE
         )),
     }
-    certificate(&config, &mut verdicts)?;
+    certificate(&config, &mut verdicts);
     guards::tokens(&config, &mut verdicts);
     guards::keys(&config, &mut verdicts).await;
     guards::audit(&config, &mut verdicts);
     known_faults(&config, &mut verdicts);
     let metrics = Arc::new(Metrics::new());
-    store(&config, &metrics, &mut verdicts)?;
-    registries(&config, &metrics, &mut verdicts).await?;
+    store(&config, &metrics, &mut verdicts);
+    registries(&config, &metrics, &mut verdicts).await;
     Ok(verdicts.end())
 }
 
 /// What the mirror shows to its clients.
-fn certificate(config: &Config, verdicts: &mut Verdicts) -> Result<()> {
+fn certificate(config: &Config, verdicts: &mut Verdicts) {
     let Some(files) = config.tls.files() else {
-        return Ok(());
+        return;
     };
-    let identity = tls::read(files)?;
+    let identity = match tls::read(files) {
+        Ok(identity) => identity,
+        Err(first) => {
+            let all = tls::mistakes(files);
+            // One that is mended meanwhile was one all the same.
+            let all = if all.is_empty() { vec![first] } else { all };
+            return all.iter().for_each(|why| verdicts.refused(why));
+        }
+    };
     let certificate = identity.certificate();
     let lifetime = Lifetime::of(certificate.validity(), SystemTime::now());
-    let names = match certificate.dns_names() {
-        [] => "no host by name".to_owned(),
-        names => names.join(", "),
-    };
-    let path = files.certificate.display();
-    let line = format!("tls {path} for {names}: {lifetime}");
+    let (path, names) = (files.certificate.display(), certificate.names());
+    if names.is_empty() {
+        return verdicts.failed(format_args!("tls {path}: {NAMES_NOBODY}"));
+    }
+    let line = format!("tls {path} for {}: {lifetime}", names.join(", "));
     match lifetime.is_good() {
         true => verdicts.ok(line),
         false => verdicts.failed(line),
     }
-    Ok(())
 }
 
 /// The database of advisories, and how old it is.
@@ -97,8 +103,11 @@ fn in_words(span: Duration) -> String {
     format!("{} {name}", seconds / size)
 }
 
-fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) -> Result<()> {
-    let (_, unwritable) = app::try_store(config, metrics)?;
+fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
+    let unwritable = match app::try_store(config, metrics) {
+        Ok((_, unwritable)) => unwritable,
+        Err(e) => return verdicts.refused(&e),
+    };
     let store = config.store.path.0.display();
     match unwritable {
         None => verdicts.ok(format_args!("store {store}")),
@@ -107,22 +116,24 @@ fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) -> Re
         }
         Some(why) => verdicts.failed(format_args!("store {store}: {why}")),
     }
-    Ok(())
 }
 
 /// Every upstream, and every credential with it.
-async fn registries(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    verdicts: &mut Verdicts,
-) -> Result<()> {
+async fn registries(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
     if config.offline.enabled {
         for name in config.registries.keys() {
             verdicts.ok(format_args!("registry {name}: offline, so it isn't asked"));
         }
-        return Ok(());
+        return;
     }
-    for upstream in app::upstreams(config, metrics)? {
+    for upstream in app::upstreams(config, metrics) {
+        let upstream = match upstream {
+            Ok(upstream) => upstream,
+            Err(e) => {
+                verdicts.refused(&e);
+                continue;
+            }
+        };
         let (name, index) = (upstream.registry(), upstream.shown_index());
         if let Some(validity) = upstream.client_certificate() {
             let lifetime = Lifetime::of(validity, SystemTime::now());
@@ -149,5 +160,4 @@ async fn registries(
             ));
         }
     }
-    Ok(())
 }
