@@ -29,8 +29,10 @@ pub enum Kind {
         /// When it may ask again.
         retry_after: Duration,
     },
-    /// This server has nothing under that path: an unknown route or registry.
+    /// This server has nothing under that path.
     NotFound,
+    /// It has no such registry, or no such view of one.
+    NoSuchRegistry,
     /// Upstream says that there is no such crate or version.
     Absent,
     /// This mirror has no upstream to ask, and it isn't here.
@@ -103,7 +105,8 @@ impl Kind {
             | Self::HeadersTooLarge
             | Self::Unauthorized
             | Self::MethodNotAllowed
-            | Self::NotFound => (Refused, OTHER, None),
+            | Self::NotFound
+            | Self::NoSuchRegistry => (Refused, OTHER, None),
             Self::TooManyRequests { retry_after } => (Refused, OTHER, Some(retry_after)),
             Self::Denied => (Refused, "denied", None),
             Self::Absent => (Absent, "absent", None),

@@ -32,7 +32,7 @@ use crate::{
     allowance::{Allowance, Lease},
     config::sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
     domain::{CrateId, CrateName, RegistryName, View},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Policy,
     store::Store,
@@ -114,41 +114,36 @@ impl Mirror {
     /// The registry of that name, or the default one; the name comes back in a form that is known to be served.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when no such registry is configured.
+    /// [`Kind::NoSuchRegistry`] when no such registry is configured.
     pub fn registry(&self, name: Option<RegistryName>) -> Result<&Registry> {
         let name = name.unwrap_or(self.0.default);
         self.0.registries.get(&name).ok_or_else(|| {
             let known: Vec<_> = self.0.registries.keys().map(RegistryName::as_str).collect();
-            Error::not_found(format!(
-                "this mirror has no registry {name}; it has {}",
-                known.join(", ")
-            ))
+            let known = known.join(", ");
+            let sentence = format!("this mirror has no registry {name}; it has {known}");
+            Error::new(Kind::NoSuchRegistry, sentence)
         })
     }
 
     /// The registry that is seen in `view`, where a named one says itself which one it is.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    /// [`Kind::NoSuchRegistry`] when there is no such registry or view.
     pub fn place(&self, registry: Option<RegistryName>, view: View) -> Result<&Registry> {
         let View::Named(name) = view else {
             return self.registry(registry);
         };
         let policy = self.0.shared.rules.policy();
-        match policy.registry_of(name) {
-            Some(registry) => self.registry(registry),
-            None => Err(Error::not_found(format!(
-                "this mirror has no view {name}; it has {}",
-                match policy
-                    .views()
-                    .map(|name| name.to_string())
-                    .collect::<Vec<_>>()
-                {
-                    names if names.is_empty() => "none".to_owned(),
-                    names => names.join(", "),
-                }
-            ))),
+        if let Some(registry) = policy.registry_of(name) {
+            return self.registry(registry);
         }
+        let views: Vec<_> = policy.views().map(|name| name.to_string()).collect();
+        let known = match views.is_empty() {
+            true => "none".to_owned(),
+            false => views.join(", "),
+        };
+        let sentence = format!("this mirror has no view {name}; it has {known}");
+        Err(Error::new(Kind::NoSuchRegistry, sentence))
     }
 
     /// The rules about what may come in that hold now.

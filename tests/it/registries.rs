@@ -227,10 +227,11 @@ async fn another_registry_can_be_the_default_one() {
     }
 }
 
+/// It used to be 404, of which cargo makes "config.json not found in registry", and of an index file that there is no such package.
 #[tokio::test]
-async fn an_unknown_registry_is_answered_with_the_names_of_the_known_ones() {
+async fn an_unknown_registry_is_answered_with_the_names_of_the_known_ones_and_cargo_prints_it() {
     let two = Two::start().await;
-    let mirror = two.mirror("").await;
+    let mirror = two.mirror("[views.lts]\ncooldown = \"0s\"\n").await;
     let known = "this mirror has no registry secret; it has crates-io, internal.\n";
     for path in [
         "index/config.json",
@@ -238,14 +239,24 @@ async fn an_unknown_registry_is_answered_with_the_names_of_the_known_ones() {
         &download("twin", "1.0.0"),
     ] {
         let reply = mirror.get(&format!("/registries/secret/{path}")).await;
-        assert_eq!((reply.status, &*reply.text()), (404, known), "{path}");
+        assert_eq!((reply.status, &*reply.text()), (403, known), "{path}");
     }
     let reply = mirror.get("/registries/secret/api/v1/crates?q=twin").await;
     let json: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(
         (reply.status, json["errors"][0]["detail"].as_str()),
-        (404, Some(known.trim_end()))
+        (403, Some(known.trim_end()))
     );
+    let views = "this mirror has no view old; it has lts";
+    for (place, words) in [
+        ("registries/secret", known.trim_end()),
+        ("views/old", views),
+    ] {
+        let index = format!("{}/{place}/index/", mirror.url());
+        let cargo = Cargo::new(&index).project(&[("twin", "1")]);
+        let ran = cargo.run(&["fetch"]).await;
+        ran.failure().stderr_contains(words);
+    }
     assert!(two.public.requests().is_empty() && two.internal.requests().is_empty());
 }
 

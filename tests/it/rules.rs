@@ -392,7 +392,7 @@ async fn a_view_and_a_day_are_registries_of_their_own() {
             assert_eq!(status, expected, "{asked}");
         }
     }
-    assert_eq!(mirror.get("/views/nothing/index/1/a").await.status, 404);
+    assert_eq!(mirror.get("/views/nothing/index/1/a").await.status, 403);
     assert_eq!(mirror.get("/at/2026-02-30/index/1/a").await.status, 400);
     // One index file from upstream for all of them.
     let of_index = |path: &str| path == upstream.index_path("a");

@@ -320,8 +320,8 @@ async fn a_registry_that_is_disabled_is_neither_served_nor_checked() {
     for (path, status) in [
         ("/index/th/in/thing", 200),
         ("/registries/inner/index/th/in/thing", 200),
-        ("/registries/crates-io/index/th/in/thing", 404),
-        ("/registries/old/index/config.json", 404),
+        ("/registries/crates-io/index/th/in/thing", 403),
+        ("/registries/old/index/config.json", 403),
     ] {
         let reply = client::get(mirror.addr(), path, &[]).await;
         assert_eq!(reply.status, status, "{path}: {}", reply.text());

@@ -274,7 +274,7 @@ async fn every_answer_says_where_it_came_from() {
         (404, "GET", "/index/2/zz"),
         (404, "GET", "/api/v1/crates/a/9.9.9/download"),
         (404, "GET", "/api/v1/crates?q=a"),
-        (404, "GET", "/registries/other/index/1/a"),
+        (403, "GET", "/registries/other/index/1/a"),
         (400, "GET", "/api/v1/crates/a/x/download"),
         (405, "PUT", INDEX),
     ] {
