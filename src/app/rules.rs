@@ -164,7 +164,7 @@ impl Enforcer {
 
 /// Makes the policy anew whenever what it is made of changes.
 async fn keep_in_force(mirror: Mirror, mut wanted: watch::Receiver<Arc<PolicySource>>) {
-    let mut told = HashSet::new();
+    let mut told = Told::new();
     let mut rules = wanted.borrow_and_update().clone();
     loop {
         tell_ends(&rules, &mut told, SystemTime::now());
@@ -197,22 +197,164 @@ async fn changed(rules: &PolicySource) {
     }
 }
 
+/// What there is to say of the end of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Ending {
+    /// It comes within [`SOON`].
+    Soon,
+    /// It has come.
+    Over,
+}
+
+/// What was said of which rule already, each called by its name, and told apart by its `until` as well: another one is news.
+type Told = HashSet<(String, Day, Ending)>;
+
 /// Says once of each rule that it is about to end, and that it has.
-fn tell_ends(rules: &PolicySource, told: &mut HashSet<(String, Day, bool)>, now: SystemTime) {
-    for (label, rule) in rules.labelled() {
-        let Some(until) = rule.until else {
-            continue;
+fn tell_ends(rules: &PolicySource, told: &mut Told, now: SystemTime) {
+    for (rule, until, ending) in endings(rules, told, now) {
+        match ending {
+            Ending::Over => {
+                tracing::warn!(%rule, "a rule of the policy has ended: its `until` is {until}");
+            }
+            Ending::Soon => {
+                tracing::warn!(%rule, "a rule of the policy ends within a week: its `until` is {until}");
+            }
+        }
+    }
+}
+
+/// The rules that end soon or have ended and of which that wasn't `told` yet; from now on it is.
+fn endings(rules: &PolicySource, told: &mut Told, now: SystemTime) -> Vec<(String, Day, Ending)> {
+    let ends = rules.labelled().filter_map(|(label, rule)| {
+        let until = rule.until?;
+        let ending = match until.start() {
+            ends if ends <= now => Ending::Over,
+            ends if ends <= now + SOON => Ending::Soon,
+            _ => return None,
         };
-        let is_over = until.start() <= now;
-        if until.start() <= now + SOON && told.insert((label.clone(), until, is_over)) {
-            match is_over {
-                true => {
-                    tracing::warn!(rule = %label, "a rule of the policy has ended: its `until` is {until}")
-                }
-                false => {
-                    tracing::warn!(rule = %label, "a rule of the policy ends within a week: its `until` is {until}")
+        Some((label, until, ending))
+    });
+    ends.filter(|end| told.insert(end.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        allowance::Allowance,
+        config::{
+            self,
+            sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
+        },
+        domain::{CrateName, RegistryName},
+        mirror::{GzipVariants, Parts},
+        store::Store,
+    };
+
+    fn at(day: &str) -> SystemTime {
+        Day::parse(day).expect("a day").start()
+    }
+
+    /// Somebody who reads the log is to know before a crate comes in again, and when it does.
+    #[test]
+    fn the_end_of_a_rule_is_said_once_a_week_before_and_once_when_it_has_come() {
+        let settings = "[[policy.rules]]\nname = \"freeze\"\ncrates = [\"a\"]\naction = \"deny\"\nuntil = \"2026-11-20\"\n\
+            [[policy.rules]]\ncrates = [\"b\"]\naction = \"deny\"\n\
+            [[policy.rules]]\ncrates = [\"c\"]\naction = \"deny\"\nuntil = \"2026-12-20\"\n\
+            [views.lts]\nrules = [{ crates = [\"a\"], action = \"deny\", until = \"2026-11-21\" }]\n";
+        let config = config::parse(settings).expect("settings");
+        let (rules, mut told) = (PolicySource::with(&config, None), Told::new());
+        let mut said = |now: SystemTime| {
+            let ends = endings(&rules, &mut told, now).into_iter();
+            ends.map(|(rule, until, ending)| format!("{rule} {until} {ending:?}"))
+                .collect::<Vec<_>>()
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(said(at("2026-11-13") - second), [""; 0]);
+        assert_eq!(said(at("2026-11-13")), ["freeze 2026-11-20 Soon"]);
+        assert_eq!(said(at("2026-11-13")), [""; 0], "once");
+        assert_eq!(
+            said(at("2026-11-20") - second),
+            ["lts/1 2026-11-21 Soon"],
+            "those of views too"
+        );
+        assert_eq!(said(at("2026-11-20")), ["freeze 2026-11-20 Over"]);
+        assert_eq!(said(at("2026-11-20")), [""; 0], "once");
+        // Who wasn't looking for a month hears of each what holds now.
+        assert_eq!(
+            said(at("2026-12-20")),
+            ["3 2026-12-20 Over", "lts/1 2026-11-21 Over"]
+        );
+    }
+
+    fn put(database: &Path, name: &str) {
+        let folder = database.join("crates").join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        let text =
+            format!("```toml\n[advisory]\nid = \"RUSTSEC-2026-0001\"\npackage = \"{name}\"\n```\n");
+        fs::write(folder.join("RUSTSEC-2026-0001.md"), text).expect("a file");
+    }
+
+    fn mirror(rules: &PolicySource, metrics: &Arc<Metrics>) -> Mirror {
+        Mirror::new(Parts {
+            freshness: FreshnessSettings::default(),
+            read_ahead: ReadAheadSettings::default(),
+            memory_budget: 1 << 20,
+            allowance: Allowance::new(1 << 20, 0),
+            gzip: GzipVariants::Never,
+            store: Store::in_memory(metrics.clone()),
+            registries: Vec::new(),
+            offline_index: OfflineIndex::default(),
+            default: RegistryName::crates_io(),
+            policy: rules.policy(),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// By the clock of the looks, which no busy machine slows down: from the change to the policy that the mirror asks.
+    #[tokio::test(start_paused = true)]
+    async fn other_advisories_are_in_force_within_fifteen_seconds_also_where_the_folder_never_rests()
+     {
+        for rests in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            put(folder.path(), "one");
+            let settings = format!("[policy.advisories]\npath = {:?}\n", folder.path());
+            let config = config::parse(&settings).expect("settings");
+            let metrics = Arc::new(Metrics::new());
+            let rules = PolicySource::open(&config, &metrics).expect("a database");
+            let mirror = mirror(&rules, &metrics);
+            let stop = CancellationToken::new();
+            let enforcer = Enforcer::start(rules, mirror.clone(), metrics, &stop);
+            let is_known = |name: &str| {
+                let name = CrateName::parse(name).expect("a name");
+                !mirror.policy().advisories().of(name).is_empty()
+            };
+            assert!(is_known("one") && !is_known("two"));
+            let before = mirror.policy().version();
+            // Just after a look.
+            tokio::time::sleep(advisories::LOOK_EVERY + Duration::from_millis(1)).await;
+            put(folder.path(), "two");
+            let (changed, mut more) = (Instant::now(), 0);
+            while !is_known("two") {
+                let waited = changed.elapsed();
+                assert!(waited < Duration::from_secs(15), "rests: {rests}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                if !rests {
+                    more += 1;
+                    put(folder.path(), &format!("more-{more}"));
                 }
             }
+            assert_ne!(
+                mirror.policy().version(),
+                before,
+                "renditions are made anew"
+            );
+            drop(enforcer);
+            stop.cancel();
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
 /// The rules that matter for one crate, seen in one view at one moment.
 pub struct CrateRules<'a> {
     policy: &'a Policy,
+    mode: Mode,
     rules: Vec<&'a Arc<Rule>>,
     default: Fallback,
     cooldown: Duration,
@@ -104,7 +105,11 @@ impl Policy {
             View::Usual | View::Named(_) => rules.as_of,
             View::AsOf(day) => Some(day),
         };
-        CrateRules::new(self, rules, as_of, registry, name, now)
+        let mode = self.mode_of(view);
+        CrateRules {
+            mode,
+            ..CrateRules::new(self, rules, as_of, registry, name, now)
+        }
     }
 }
 
@@ -125,6 +130,7 @@ impl<'a> CrateRules<'a> {
         let of_it: Vec<_> = of_it.filter(in_force).collect();
         Self {
             policy,
+            mode: policy.mode,
             ends: of_it.iter().filter_map(|rule| rule.ends()).min(),
             rules: of_it,
             default: rules.default,
@@ -184,7 +190,7 @@ impl<'a> CrateRules<'a> {
 
     /// Whether a denial is held to; otherwise it is only counted and written down.
     pub fn is_enforced(&self, denial: &Denial) -> bool {
-        self.policy.mode == Mode::Enforce || denial.cause.is_always_enforced()
+        self.mode == Mode::Enforce || denial.cause.is_always_enforced()
     }
 
     /// Whom to ask about a refusal.

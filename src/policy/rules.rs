@@ -150,6 +150,14 @@ impl Policy {
         }
     }
 
+    /// Whether what is denied in `view` is refused. Of a view that is gone there is nothing to be tried.
+    pub(super) fn mode_of(&self, view: View) -> Mode {
+        match view {
+            View::Named(name) if !self.views.contains_key(&name) => Mode::Enforce,
+            View::Usual | View::AsOf(_) | View::Named(_) => self.mode,
+        }
+    }
+
     /// What is known of faults.
     pub fn advisories(&self) -> &Arc<Advisories> {
         &self.advisories

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use crate_mirror::{
     config,
-    domain::{CrateName, Day, History, IndexFile, IndexPath, RegistryName, Sha256, View},
+    domain::{CrateName, Day, History, IndexFile, IndexPath, RegistryName, Sha256, View, ViewName},
     policy::{
         Candidate, CrateRules, Known, Policy, RulesVersion, Ruling,
         advisories::{Advisories, parse_rustsec},
@@ -307,4 +307,33 @@ fn a_fix_comes_at_once_until_there_is_one_that_has_waited() {
         offered(&[old, ("0.9.0", 90_000), ("2.0.0", 10)]),
         ["0.9.0", "1.0.0", "2.0.0"]
     );
+}
+
+/// A request that came in for a view before the settings lost it must not see the registry without its rules, least of all where rules are only tried.
+#[test]
+fn a_view_that_is_gone_lets_nothing_in_whatever_the_mode() {
+    let line = format!(
+        "{{\"name\":\"a\",\"vers\":\"1.0.0\",\"cksum\":\"{}\"}}\n",
+        Sha256::of(b"a")
+    );
+    let path = IndexPath::of(CrateName::parse("a").expect("a name"));
+    let file = IndexFile::parse(path, line.into()).expect("an index file");
+    let history = History::default();
+    let known = Known {
+        file: &file,
+        history: &history,
+        modified_at: at(NOW),
+    };
+    let gone = View::Named(ViewName::parse("gone").expect("a name"));
+    for mode in ["enforce", "report"] {
+        let toml = format!("[policy]\nmode = \"{mode}\"\n[views.lts]\ncooldown = \"0s\"\n");
+        let policy = policy(&toml, &[], &Arc::default());
+        assert_eq!(allowed(&policy, known, gone, at(NOW)), [false], "{mode}");
+        let ruling = ruling(&policy, known, gone, at(NOW));
+        assert!(
+            ruling.crate_is_denied && ruling.hidden.contains(0),
+            "{mode}"
+        );
+        assert!(policy.may_hide(gone), "memory for what is shown instead");
+    }
 }
