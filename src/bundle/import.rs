@@ -14,9 +14,9 @@ use super::{
     sign::PublicKey,
 };
 use crate::{
-    domain::{Before, CrateKey, IndexFile, IndexKey, Key},
+    domain::{Before, CrateKey, History, IndexFile, IndexKey, Key},
     error::{Error, Result},
-    store::{Batch, IndexRecord, Store, digest},
+    store::{Batch, Incoming, IndexRecord, Store, digest},
 };
 
 /// What an import did.
@@ -176,20 +176,62 @@ impl Import<'_> {
         }
         let file = IndexFile::parse(key.path, record.body.clone())
             .map_err(|e| wrong(e.message()).with_source(e))?;
+        let effect = match self.store.has_newer_record(key, record.age(), self.now)? {
+            true => self.remember(key, &record, &file)?,
+            false => self.take(key, record, bytes)?,
+        };
         self.index = Some((*key, file));
-        if self.store.has_newer_record(key, record.age(), self.now)? {
-            return Ok(Effect::Skipped);
-        }
+        Ok(effect)
+    }
+
+    /// Puts a record into place, with what is remembered here of the same crate.
+    fn take(&mut self, key: &IndexKey, record: IndexRecord, bytes: Bytes) -> Result<Effect> {
         let age = record.age();
         let written = match self.merged(key, record)? {
             Some(merged) => merged.encode(),
             None => [bytes, Bytes::new()],
         };
+        let incoming = self.incoming(&written)?;
+        self.batch.stage_record(key, age, incoming)?;
+        Ok(Effect::Written)
+    }
+
+    /// What is written, as a file on its way into the store.
+    fn incoming(&self, written: &[Bytes]) -> Result<Incoming> {
         let mut incoming = self.store.incoming()?;
-        for part in &written {
+        for part in written {
             std::io::Write::write_all(&mut incoming, part).map_err(scratch)?;
         }
-        self.batch.stage_record(key, age, incoming)?;
+        Ok(incoming)
+    }
+
+    /// Has the record here, which stays because it is newer, remember what an older one knows: it may come from a mirror that has known the crate for longer.
+    fn remember(
+        &mut self,
+        key: &IndexKey,
+        record: &IndexRecord,
+        file: &IndexFile,
+    ) -> Result<Effect> {
+        let Some(local) = self.store.open_record(key)? else {
+            return Ok(Effect::Skipped);
+        };
+        let Ok(here) = IndexFile::parse(key.path, local.body.clone()) else {
+            return Ok(Effect::Skipped);
+        };
+        let own = History::after(Some(before(&local, &here)), &here, self.now);
+        let before = before(record, file);
+        let history = own.merged(before, &here, self.now);
+        if history == *local.history {
+            return Ok(Effect::Skipped);
+        }
+        warn_of_changes(key, before, &here);
+        let age = local.age();
+        let amended = IndexRecord {
+            history: Arc::new(history),
+            ..local
+        };
+        let incoming = self.incoming(&amended.encode())?;
+        self.batch.stage_amended(key, age, incoming)?;
         Ok(Effect::Written)
     }
 
@@ -199,20 +241,11 @@ impl Import<'_> {
             return Ok(None);
         };
         let parsed = |record: &IndexRecord| IndexFile::parse(key.path, record.body.clone());
-        let (Ok(before), Ok(file)) = (parsed(&local), parsed(&record)) else {
+        let (Ok(here), Ok(file)) = (parsed(&local), parsed(&record)) else {
             return Ok(None);
         };
-        let before = Before {
-            file: &before,
-            history: &local.history,
-            checked_at: local.checked_at,
-            modified_at: local.modified_at,
-            gone: local.gone,
-        };
-        let changed = file.changes_since(before.file).replaced;
-        if !changed.is_empty() && !before.is_replaced_by(&file) {
-            tracing::warn!(name = %key.name(), versions = ?changed, "versions have other content in this bundle than here; they are refused until a rule with their sha256 allows them");
-        }
+        let before = before(&local, &here);
+        warn_of_changes(key, before, &file);
         let history = record.history.merged(before, &file, self.now);
         Ok(Some(IndexRecord {
             history: Arc::new(history),
@@ -271,5 +304,23 @@ impl Import<'_> {
             }
             Some(_) | None => Ok(false),
         }
+    }
+}
+
+/// What a record knows, as what was known before another one takes its place.
+fn before<'a>(record: &'a IndexRecord, file: &'a IndexFile) -> Before<'a> {
+    Before {
+        file,
+        history: &record.history,
+        checked_at: record.checked_at,
+        modified_at: record.modified_at,
+        gone: record.gone,
+    }
+}
+
+fn warn_of_changes(key: &IndexKey, before: Before<'_>, now: &IndexFile) {
+    let changed = now.changes_since(before.file).replaced;
+    if !changed.is_empty() && !before.is_replaced_by(now) {
+        tracing::warn!(name = %key.name(), versions = ?changed, "versions have other content in this bundle than here; they are refused until a rule with their sha256 allows them");
     }
 }

@@ -163,6 +163,31 @@ impl<'a> CrateRules<'a> {
         self.decide_among(candidate, known.map(All::of).as_ref())
     }
 
+    /// What the rules say of a version that the index doesn't list (any more), whose file hashes to `sha256`, and which is `spelt` like this at least. Stored
+    /// paths don't tell case, so that it may be any of several: what denies one of them denies it.
+    pub fn decide_withdrawn(
+        &self,
+        spelt: &[CrateVersion],
+        sha256: Sha256,
+        known: Option<Known<'_>>,
+    ) -> Option<(Candidate, Decision)> {
+        let mut all = spelt.to_vec();
+        if let Some(known) = known {
+            let spellings = |version| known.history.spellings(version);
+            all.extend(spelt.iter().flat_map(spellings));
+        }
+        let mut found = None;
+        for version in &all {
+            let candidate = Candidate::withdrawn(version, sha256, known)?;
+            let decision = self.decide(&candidate, known);
+            if decision.denial.is_some() {
+                return Some((candidate, decision));
+            }
+            found.get_or_insert((candidate, decision));
+        }
+        found
+    }
+
     fn decide_among(&self, candidate: &Candidate, all: Option<&All<'_>>) -> Decision {
         let denial = self.denial(candidate, all);
         let warnings = match &denial {

@@ -34,8 +34,17 @@ pub struct Batch {
 struct Staged {
     bytes: Box<dyn StagedBytes>,
     key: Key,
-    /// Of an index record.
-    age: Option<Age>,
+    /// Of an index record, which one stays if it is there by then.
+    gives_way: Option<GivesWay>,
+}
+
+/// To which record a staged one gives way: a running mirror may have put it there meanwhile.
+#[derive(Clone, Copy)]
+enum GivesWay {
+    /// One that is as new as this, or newer.
+    AsNew(Age),
+    /// One that is newer than this.
+    Newer(Age),
 }
 
 impl Store {
@@ -56,8 +65,17 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
     pub fn has_newer_record(&self, key: &IndexKey, age: Age, now: SystemTime) -> Result<bool> {
+        self.has_record(key, now, |there| there >= age)
+    }
+
+    fn has_record(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        is_it: impl Fn(Age) -> bool,
+    ) -> Result<bool> {
         let there = self.open_record(key)?.map(|record| record.age());
-        Ok(there.is_some_and(|there| !there.is_ahead_of(now) && there >= age))
+        Ok(there.is_some_and(|there| !there.is_ahead_of(now) && is_it(there)))
     }
 }
 
@@ -76,16 +94,28 @@ impl Batch {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read or written.
     pub fn stage_record(&mut self, key: &IndexKey, age: Age, incoming: Incoming) -> Result<()> {
-        self.stage(Key::Index(*key), Some(age), incoming)
+        self.stage(Key::Index(*key), Some(GivesWay::AsNew(age)), incoming)
     }
 
-    fn stage(&mut self, key: Key, age: Option<Age>, incoming: Incoming) -> Result<()> {
+    /// The same for the record of this age that is there already, with more to remember.
+    ///
+    /// # Errors
+    /// As for [`stage_record`](Self::stage_record).
+    pub fn stage_amended(&mut self, key: &IndexKey, age: Age, incoming: Incoming) -> Result<()> {
+        self.stage(Key::Index(*key), Some(GivesWay::Newer(age)), incoming)
+    }
+
+    fn stage(&mut self, key: Key, gives_way: Option<GivesWay>, incoming: Incoming) -> Result<()> {
         let size = incoming.length();
         let bytes = incoming.into_bytes().finish()?;
         if self.staged.is_empty() {
             self.since = Instant::now();
         }
-        self.staged.push(Staged { bytes, key, age });
+        self.staged.push(Staged {
+            bytes,
+            key,
+            gives_way,
+        });
         self.bytes += size;
         if self.is_full() {
             self.put_into_place()?;
@@ -116,13 +146,20 @@ impl Batch {
         }
         // This makes the renames of the batch before durable as well.
         self.store.backend.flush()?;
-        for Staged { bytes, key, age } in self.staged.drain(..) {
-            if let (Key::Index(key), Some(age)) = (key, age)
-                && self.store.has_newer_record(&key, age, self.now)?
-            {
-                continue;
+        let (store, now) = (&self.store, self.now);
+        for staged in self.staged.drain(..) {
+            let stays = match (staged.key, staged.gives_way) {
+                (Key::Index(key), Some(GivesWay::AsNew(age))) => {
+                    store.has_newer_record(&key, age, now)?
+                }
+                (Key::Index(key), Some(GivesWay::Newer(age))) => {
+                    store.has_record(&key, now, |there| there > age)?
+                }
+                (Key::Index(_) | Key::Crate(_), _) => false,
+            };
+            if !stays {
+                staged.bytes.publish(&staged.key.path())?;
             }
-            bytes.publish(&key.path())?;
         }
         (self.bytes, self.unsynced) = (0, true);
         Ok(())

@@ -14,7 +14,7 @@ use crate::{
         kept::{IndexEntry, WholeCrate},
         shared::{Found, RulesInForce, Shared},
     },
-    policy::{Candidate, CrateRules, Decision, Denial, Known, Policy, refusal},
+    policy::{Candidate, CrateRules, Denial, Known, Policy, refusal},
     zero_copy::Content,
 };
 
@@ -133,7 +133,11 @@ impl<'a> Door<'a> {
                 let decision = rules.decide(&candidate, Some(known));
                 (candidate, decision)
             }
-            Some(_) | None => self.examine_withdrawn(key, known, &rules)?,
+            Some(_) | None => {
+                let spelt = [self.id.version, key.id.version];
+                let decided = rules.decide_withdrawn(&spelt, key.sha256, known);
+                decided.ok_or_else(no_version)?
+            }
         };
         let asks = self.policy.asks_for_licenses();
         let pass = |clearance| Pass {
@@ -156,30 +160,6 @@ impl<'a> Door<'a> {
                 Ok(pass(Clearance::Warned(ids)))
             }
         }
-    }
-
-    /// What the rules say of a version that isn't listed. Stored paths don't tell case, so that it may be any of several: what denies one of them denies it.
-    fn examine_withdrawn(
-        &self,
-        key: &CrateKey,
-        known: Option<Known<'_>>,
-        rules: &CrateRules<'_>,
-    ) -> Result<(Candidate, Decision)> {
-        let mut versions = vec![self.id.version, key.id.version];
-        if let Some(known) = known {
-            versions.extend(known.history.spellings(&key.id.version));
-        }
-        let mut found = None;
-        for version in versions {
-            let candidate = Candidate::withdrawn(&version, key.sha256, known);
-            let candidate = candidate.ok_or_else(no_version)?;
-            let decision = rules.decide(&candidate, known);
-            if decision.denial.is_some() {
-                return Ok((candidate, decision));
-            }
-            found.get_or_insert((candidate, decision));
-        }
-        found.ok_or_else(no_version)
     }
 
     /// Leave for the same file, now that its licence is known.
