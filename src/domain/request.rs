@@ -55,6 +55,8 @@ pub enum Selector {
 pub struct Matches<'a> {
     /// The versions, newest first.
     pub versions: Vec<&'a Version>,
+    /// Those that would be among them and are kept out, newest first.
+    pub kept_out: Vec<&'a Version>,
     /// How many were left out because the index doesn't say when they were published.
     pub undated: usize,
 }
@@ -91,9 +93,45 @@ impl CrateRequest {
     }
 
     /// The versions of `file`, which is this crate's, that are meant. Yanked ones only if they are meant exactly or by [`Selector::All`], prereleases
-    /// only if there is nothing else or the requirement names one.
-    pub fn select<'a>(&self, file: &'a IndexFile, selector: Selector) -> Matches<'a> {
+    /// only if there is nothing else or the requirement names one. One that `is_kept_out` makes way for the next one, unless it is meant exactly: whoever
+    /// names it is to hear why he doesn't get it.
+    pub fn select<'a>(
+        &self,
+        file: &'a IndexFile,
+        selector: Selector,
+        is_kept_out: impl Fn(&Version) -> bool,
+    ) -> Matches<'a> {
+        let exact = matches!(self.requirement, Requirement::Exact(_));
         let mut matches = Matches::default();
+        let mut candidates = self.candidates(file, selector);
+        if let (Selector::Since(since), false) = (selector, exact) {
+            candidates.retain(|listed| match published(file, listed) {
+                Some(at) => at >= since,
+                None => {
+                    matches.undated += 1;
+                    false
+                }
+            });
+        }
+        let most = match selector {
+            Selector::Newest => 1,
+            Selector::Latest(most) => most,
+            Selector::Since(_) | Selector::All => usize::MAX,
+        };
+        for listed in candidates {
+            if matches.versions.len() == most {
+                break;
+            }
+            match !exact && is_kept_out(listed) {
+                true => matches.kept_out.push(listed),
+                false => matches.versions.push(listed),
+            }
+        }
+        matches
+    }
+
+    /// Those of which a selector picks, newest first.
+    fn candidates<'a>(&self, file: &'a IndexFile, selector: Selector) -> Vec<&'a Version> {
         let listed = file.versions().iter().filter_map(|listed| {
             let version = semver::Version::parse(listed.version().as_str()).ok()?;
             Some((version, listed))
@@ -108,38 +146,18 @@ impl CrateRequest {
             })
             .collect();
         candidates.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let exact = match &self.requirement {
-            Requirement::Exact(wanted) => {
-                settle(&mut candidates, wanted);
-                true
-            }
-            Requirement::Any | Requirement::Matching(_) => false,
-        };
-        if !exact && selector != Selector::All {
-            candidates.retain(|(_, listed)| !listed.yanked);
-            if candidates.iter().any(|(version, _)| version.pre.is_empty()) {
+        match &self.requirement {
+            Requirement::Exact(wanted) => settle(&mut candidates, wanted),
+            Requirement::Any | Requirement::Matching(_) if selector != Selector::All => {
+                candidates.retain(|(_, listed)| !listed.yanked);
                 let any = self.requirement == Requirement::Any;
-                candidates.retain(|(version, _)| !any || version.pre.is_empty());
+                if any && candidates.iter().any(|(version, _)| version.pre.is_empty()) {
+                    candidates.retain(|(version, _)| version.pre.is_empty());
+                }
             }
+            Requirement::Any | Requirement::Matching(_) => {}
         }
-        let mut versions: Vec<_> = candidates.into_iter().map(|(_, listed)| listed).collect();
-        match selector {
-            Selector::All => {}
-            Selector::Newest => versions.truncate(1),
-            Selector::Latest(most) => versions.truncate(most),
-            Selector::Since(_) if exact => {}
-            Selector::Since(since) => {
-                versions.retain(|listed| match published(file, listed) {
-                    Some(at) => at >= since,
-                    None => {
-                        matches.undated += 1;
-                        false
-                    }
-                });
-            }
-        }
-        matches.versions = versions;
-        matches
+        candidates.into_iter().map(|(_, listed)| listed).collect()
     }
 }
 
@@ -250,7 +268,7 @@ mod tests {
     fn selected(request: &str, versions: &str, selector: Selector) -> (String, usize) {
         let file = file(versions);
         let request = CrateRequest::parse(request).expect("a request");
-        let matches = request.select(&file, selector);
+        let matches = request.select(&file, selector, |_| false);
         let versions = matches.versions.iter().map(|v| v.version().as_str());
         (versions.collect::<Vec<_>>().join(" "), matches.undated)
     }
@@ -314,6 +332,37 @@ mod tests {
             assert_eq!(
                 selected(request, versions, selector),
                 expected,
+                "{request} {selector:?}"
+            );
+        }
+    }
+
+    /// Its newest version is denied: the newest that isn't is what a resolver would pick, too.
+    #[test]
+    fn what_is_kept_out_makes_way_for_the_next_one_unless_it_is_named() {
+        let file = file("1.0.0=2024-01-01 1.1.0=2025-01-01 1.2.0=2025-02-02 2.0.0=2025-03-03");
+        let since = Selector::Since(parse_date("2025-01-01").expect("a date"));
+        for (request, selector, versions, kept_out) in [
+            ("a", Selector::Newest, "1.1.0", "2.0.0 1.2.0"),
+            ("a", Selector::Latest(2), "1.1.0 1.0.0", "2.0.0 1.2.0"),
+            ("a", Selector::All, "1.1.0 1.0.0", "2.0.0 1.2.0"),
+            ("a", since, "1.1.0", "2.0.0 1.2.0"),
+            ("a@^1.2", Selector::Newest, "", "1.2.0"),
+            ("a@1.1", Selector::Newest, "1.1.0", "1.2.0"),
+            ("a@<1.1", Selector::Newest, "1.0.0", ""),
+            ("a@2.0.0", Selector::Newest, "2.0.0", ""),
+        ] {
+            let parsed = CrateRequest::parse(request).expect("a request");
+            let is_kept_out = |v: &Version| ["1.2.0", "2.0.0"].contains(&v.version().as_str());
+            let matches = parsed.select(&file, selector, is_kept_out);
+            let join = |all: &[&Version]| {
+                let all = all.iter().map(|v| v.version().as_str());
+                all.collect::<Vec<_>>().join(" ")
+            };
+            let said = (join(&matches.versions), join(&matches.kept_out));
+            assert_eq!(
+                said,
+                (versions.into(), kept_out.into()),
                 "{request} {selector:?}"
             );
         }

@@ -24,7 +24,7 @@ pub struct Prefetcher {
     pub(super) mirror: Mirror,
     pub(super) at_once: usize,
     depth: CheckDepth,
-    clock: fn() -> SystemTime,
+    pub(super) clock: fn() -> SystemTime,
     progress: Arc<RunProgress>,
     patience: Arc<Patience>,
 }
@@ -35,6 +35,8 @@ enum Got {
     Fetched(Option<CrateKey>),
     /// It was here.
     Here(Option<CrateKey>),
+    /// The rules keep it out, which nobody has asked for by name; this is why.
+    LeftOut(String),
 }
 
 impl Prefetcher {
@@ -89,6 +91,7 @@ impl Prefetcher {
     async fn refreshed(&self, key: IndexKey) -> Result<Got> {
         let found = match self.index(key.registry, key.name()).await {
             Err(e) if e.kind() == Kind::Absent => return Ok(Got::Here(None)),
+            Err(e) if e.kind() == Kind::Denied => return Ok(Got::LeftOut(e.message().to_owned())),
             done => done?,
         };
         match found.outcome {
@@ -140,6 +143,7 @@ impl Prefetcher {
                     report.here += 1;
                     report.kept.extend(key);
                 }
+                Ok(Got::LeftOut(why)) => report.left_out.push(Missing { what, why, by }),
                 Err(e) => report.missing.push(Missing {
                     what,
                     why: e.to_string(),
@@ -186,7 +190,8 @@ impl Prefetcher {
         let upstream = self.mirror.registry(Some(*registry))?;
         let now = (self.clock)();
         let found = self.mirror.index_alone(upstream, id.name, now).await?;
-        let Some(listed) = found.value.file().find(id) else {
+        let file = found.value.file();
+        let Some(place) = file.position(id) else {
             let what = format!("{registry} has no version {} of {}", id.version, id.name);
             return Err(match found.outcome {
                 // Published since, perhaps.
@@ -199,7 +204,7 @@ impl Prefetcher {
                 | Outcome::Denied => Error::absent(what),
             });
         };
-        let sha256 = listed.sha256;
+        let sha256 = file.versions()[place].sha256;
         if let Some(locked) = selected.sha256
             && locked != sha256
         {
@@ -212,7 +217,9 @@ impl Prefetcher {
             id: *id,
             sha256,
         };
-        if self.depth == CheckDepth::Glance && self.is_stored(key).await {
+        // What the rules keep out is no use although it is stored; why, who asks for it is told.
+        let is_allowed = !found.value.hides(place);
+        if self.depth == CheckDepth::Glance && is_allowed && self.is_stored(key).await {
             return Ok(Got::Here(Some(key)));
         }
         let found = self.mirror.crate_file(upstream, id, (self.clock)()).await?;

@@ -25,6 +25,8 @@ pub struct Report {
     pub here: u64,
     /// What couldn't be had.
     pub missing: Vec<Missing>,
+    /// What the rules keep out, of what nobody has asked for by name.
+    pub left_out: Vec<Missing>,
     /// The files that are here now.
     pub kept: Vec<CrateKey>,
 }
@@ -35,6 +37,7 @@ impl Report {
         self.fetched += other.fetched;
         self.here += other.here;
         self.missing.extend(other.missing);
+        self.left_out.extend(other.left_out);
         self.kept.extend(other.kept);
     }
 }

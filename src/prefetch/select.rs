@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{missing::Missing, parallel, prefetcher::Prefetcher};
 use crate::{
     domain::{
-        CrateId, CrateName, CrateRequest, Outcome, RegistryName, Selected,
+        CrateId, CrateName, CrateRequest, Outcome, RegistryName, Selected, Version, View,
         request::{Requirement, Selector},
     },
     error::{Error, Kind, Result},
@@ -69,15 +69,30 @@ impl Prefetcher {
         let registry = request.registry;
         let entry = self.spelt_anyhow(registry, request.name).await?;
         let file = entry.value.file();
-        let matches = request.select(file, selector);
         let name = file.name();
+        let id = |listed: &Version| CrateId {
+            name,
+            version: *listed.version(),
+        };
+        let is_kept_out = |listed: &Version| {
+            let place = file.position(&id(listed));
+            place.is_some_and(|place| entry.value.hides(place))
+        };
+        let matches = request.select(file, selector, is_kept_out);
+        let kept_out = match matches.kept_out.first() {
+            Some(newest) => self.why_kept_out(registry, &id(newest)).await?,
+            None => None,
+        };
         if matches.versions.is_empty() && !matches!(selector, Selector::Since(_)) {
-            return Err(Error::absent(match &request.requirement {
-                Requirement::Any => format!("{registry} has only yanked versions of {name}"),
-                Requirement::Exact(version) => {
+            return Err(Error::absent(match (kept_out, &request.requirement) {
+                (Some(why), _) => why,
+                (None, Requirement::Any) => {
+                    format!("{registry} has only yanked versions of {name}")
+                }
+                (None, Requirement::Exact(version)) => {
                     format!("{registry} has no version {version} of {name}")
                 }
-                Requirement::Matching(req) => {
+                (None, Requirement::Matching(req)) => {
                     format!("{registry} has no version of {name} that {req} allows")
                 }
             }));
@@ -94,16 +109,29 @@ impl Prefetcher {
                 matches.undated
             ));
         }
+        if let Some(why) = kept_out {
+            notes.push(match matches.kept_out.len() {
+                1 => format!("left out: {why}"),
+                more => {
+                    format!("left out are {more} versions of {name}, such as the newest: {why}")
+                }
+            });
+        }
         let selected = matches.versions.iter().map(|listed| Selected {
             registry,
-            id: CrateId {
-                name,
-                version: *listed.version(),
-            },
+            id: id(listed),
             sha256: Some(listed.sha256),
             by: Vec::new(),
         });
         Ok((selected.collect(), notes))
+    }
+
+    /// The sentence about a version that the rules keep out.
+    async fn why_kept_out(&self, registry: RegistryName, id: &CrateId) -> Result<Option<String>> {
+        let now = (self.clock)();
+        let registry = self.mirror.registry(Some(registry))?;
+        let judgement = self.mirror.judge(registry, id, View::Usual, now).await?;
+        Ok(judgement.denial.map(|denied| denied.sentence))
     }
 
     /// The index file of a crate whose `-` and `_` may be the other way round.

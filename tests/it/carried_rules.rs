@@ -417,3 +417,64 @@ async fn a_prefetch_says_what_the_rules_refuse_and_does_not_fetch_it() {
     let crates = stored.keys().filter(|path| path.ends_with(".crate"));
     assert_eq!(crates.count(), 1, "{:?}", stored.keys());
 }
+
+/// The newest version used to be taken whatever the rules said, and so nothing at all came of the name.
+#[tokio::test]
+async fn a_prefetch_of_names_takes_what_is_allowed_and_says_what_it_left_out() {
+    let desk = Desk::new();
+    let (upstream, _store) = two_versions(&desk).await;
+    let registry = format!(
+        "[registries.crates-io]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let settings = format!("{DENIED}{registry}");
+    const WHY: &str =
+        "alpha 1.1.0 is denied by rule \"not this\" of this mirror's policy: it is bad";
+    for (args, code, said, stored) in [
+        (&["alpha"][..], 0, format!("note     left out: {WHY}"), 1),
+        (
+            &["--all-versions", "alpha"],
+            0,
+            format!("left out: {WHY}"),
+            1,
+        ),
+        (&["alpha@1"], 0, format!("left out: {WHY}"), 1),
+        (
+            &["alpha@1.1.0"],
+            1,
+            format!("missing  alpha@1.1.0: {WHY}"),
+            0,
+        ),
+        (
+            &["alpha@>=1.1"],
+            1,
+            format!("missing  alpha@>=1.1: {WHY}"),
+            0,
+        ),
+    ] {
+        let to = tempfile::tempdir().expect("a folder");
+        let args: Vec<_> = ["prefetch"].iter().chain(args).copied().collect();
+        let ran = command(&args, to.path(), &settings).await;
+        ran.code(code).stdout_contains(&said);
+        let kept = crate::support::bundle::objects(to.path());
+        let crates: Vec<_> = kept
+            .keys()
+            .filter(|path| path.ends_with(".crate"))
+            .collect();
+        assert_eq!(crates.len(), stored, "{args:?}: {crates:?}");
+        assert!(
+            crates.iter().all(|path| path.contains("/1.0.0.")),
+            "{crates:?}"
+        );
+    }
+    // Of a crate that is refused as such, nobody is given the index file that is stored.
+    let to = tempfile::tempdir().expect("a folder");
+    command(&["prefetch", "alpha"], to.path(), &registry)
+        .await
+        .code(0);
+    let all = format!("[[policy.rules]]\ncrates = [\"alpha\"]\naction = \"deny\"\n{registry}");
+    let ran = command(&["prefetch", "--update"], to.path(), &all).await;
+    ran.code(0)
+        .stdout_contains("skipped  crates-io/al/ph/alpha: alpha is denied by rule \"1\"")
+        .stdout_contains("0 index files were out of date, 0 were not");
+}

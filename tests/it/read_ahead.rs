@@ -204,3 +204,50 @@ async fn a_dependency_that_fails_or_lies_costs_nobody_anything() {
     assert_eq!(reply.text(), upstream.index_file("level-1"));
     assert!(fetched(&mirror).await < 3.0);
 }
+
+/// Whatever the rules keep out, nobody will be given: not asked for, it is no work for anybody either.
+#[tokio::test]
+async fn it_follows_neither_denied_crates_nor_denied_versions() {
+    let package = |name: &str, version: &str, deps: &[&str]| {
+        let package = Package::new(name, version);
+        deps.iter().fold(package, |p, dep| p.dep(dep, "1"))
+    };
+    let rules = "[[policy.rules]]\ncrates = [\"banned\"]\naction = \"deny\"\n\
+        [[policy.rules]]\ncrates = [\"dep\"]\nversions = \"=1.1.0\"\naction = \"deny\"\n";
+    let good = ["dep", "good"];
+    let bad = ["banned", "behind-banned", "evil"];
+    for (mode, enforced) in [("enforce", true), ("report", false)] {
+        let upstream = Upstream::new()
+            .publish(package("root", "1.0.0", &["banned", "dep"]))
+            .publish(package("banned", "1.0.0", &["behind-banned"]))
+            .publish(package("behind-banned", "1.0.0", &[]))
+            .publish(package("dep", "1.0.0", &["good"]))
+            .publish(package("dep", "1.1.0", &["evil"]))
+            .publish(package("good", "1.0.0", &[]))
+            .publish(package("evil", "1.0.0", &[]))
+            .start()
+            .await;
+        let settings = format!("[policy]\nmode = \"{mode}\"\n{rules}");
+        let mirror = Mirror::of(&upstream).settings(&settings).start().await;
+        mirror.get(&index("root")).await;
+        let last = match enforced {
+            true => "read_ahead_fetched_total 2\n",
+            false => "read_ahead_fetched_total 4\n",
+        };
+        mirror
+            .get_until("/metrics", |reply| reply.text().contains(last))
+            .await;
+        mirror.stop().await;
+        for name in good {
+            let expected = usize::from(enforced || name == "dep");
+            assert_eq!(asked(&upstream, name), expected, "{mode}: {name}");
+        }
+        for name in bad {
+            assert_eq!(
+                asked(&upstream, name),
+                usize::from(!enforced),
+                "{mode}: {name}"
+            );
+        }
+    }
+}

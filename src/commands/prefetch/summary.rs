@@ -73,6 +73,8 @@ impl Summary {
                 "{} index files were out of date, {} were not\n",
                 updated.fetched, updated.here
             ));
+            let left_out = updated.left_out.iter();
+            said.extend(left_out.map(|out| format!("skipped  {}: {}\n", out.what, out.why)));
             missing.extend(updated.missing);
         }
         said.extend(missing.iter().map(line));
