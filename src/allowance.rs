@@ -99,27 +99,27 @@ impl Allowance {
     /// # Errors
     /// [`Kind::Overloaded`] when it takes too long, and at once for more than [`most`](Self::most).
     pub async fn take(&self, bytes: u64) -> Result<Lease> {
-        if bytes > self.most() {
-            return Err(Error::new(
-                Kind::Overloaded,
-                format!(
-                    "what upstream sent takes {bytes} bytes of memory, more than the {} that this mirror can give to one answer; raise `memory.budget`",
-                    self.most()
-                ),
-            ));
-        }
+        self.has_as_much(bytes)?;
         let waited = timeout(WAIT, async {
             match bytes <= SMALL {
                 true => self.until(|| self.0.claim_needed(bytes)).await,
                 false => self.in_line(bytes).await,
             }
         });
-        waited.await.map(|()| self.lease(bytes)).map_err(|_| {
-            Error::new(
-                Kind::Overloaded,
-                "this mirror's memory is taken up by other requests; try again in a moment",
-            )
-        })
+        waited
+            .await
+            .map(|()| self.lease(bytes))
+            .map_err(|_| taken_up())
+    }
+
+    /// The same for what nobody is to give anything back for: everybody else goes first.
+    ///
+    /// # Errors
+    /// Those of [`take`](Self::take).
+    pub async fn take_spare(&self, bytes: u64) -> Result<Lease> {
+        self.has_as_much(bytes)?;
+        let waited = timeout(WAIT, self.until(|| self.0.claim_spare(bytes))).await;
+        waited.map(|()| self.lease(bytes)).map_err(|_| taken_up())
     }
 
     /// The most that one lease can be of.
@@ -130,6 +130,20 @@ impl Allowance {
     /// How many bytes are leased at the moment.
     pub fn taken(&self) -> u64 {
         self.0.whole - self.0.free.load(Ordering::Acquire)
+    }
+
+    /// Whether there could ever be a lease on so many bytes.
+    fn has_as_much(&self, bytes: u64) -> Result<()> {
+        match bytes <= self.most() {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Overloaded,
+                format!(
+                    "what upstream sent takes {bytes} bytes of memory, more than the {} that this mirror can give to one answer; raise `memory.budget`",
+                    self.most()
+                ),
+            )),
+        }
     }
 
     async fn in_line(&self, bytes: u64) {
@@ -169,6 +183,13 @@ impl Allowance {
             bytes,
         }
     }
+}
+
+fn taken_up() -> Error {
+    Error::new(
+        Kind::Overloaded,
+        "this mirror's memory is taken up by other requests; try again in a moment",
+    )
 }
 
 impl Pool {
@@ -334,6 +355,18 @@ mod tests {
         assert_eq!(refused.map_err(|e| e.kind()), Err(Kind::Overloaded));
         let never = allowance.take(71 * KIB).await.map(drop);
         assert_eq!(never.map_err(|e| e.kind()), Err(Kind::Overloaded));
+    }
+
+    /// Who asked for a thousand dates had the cache give back what everybody asks for.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gives_anything_back_for_what_is_spare() {
+        let allowance = Allowance::new(10 * MIB, MIB);
+        allowance.on_shortage(|_| panic!("somebody is to give something back"));
+        let lease = allowance.try_take(8 * MIB).expect("all is free");
+        let refused = allowance.take_spare(2 * MIB).await.map(drop);
+        assert_eq!(refused.map_err(|e| e.kind()), Err(Kind::Overloaded));
+        let (taken, ()) = tokio::join!(allowance.take_spare(2 * MIB), async { drop(lease) });
+        assert_eq!(taken.map(|lease| lease.bytes()).ok(), Some(2 * MIB));
     }
 
     /// Who waits for much is given what a cache gives back for him, and the next one what he gives back himself; small ones don't stand behind them.

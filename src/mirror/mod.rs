@@ -89,18 +89,19 @@ impl Mirror {
             rules: RulesInForce::new(parts.policy),
             background: Background::default(),
         });
-        let keeper = Arc::downgrade(&shared);
-        shared.budget.on_shortage(move |missing| {
-            if let Some(keeper) = keeper.upgrade() {
-                keeper.memory.make_way(missing);
-            }
-        });
         let settings = IndexSettings {
             read_ahead: parts.read_ahead,
             gzip: parts.gzip,
             offline: parts.offline_index,
         };
         let index = Arc::new(IndexService::new(shared.clone(), settings));
+        // Weakly: the budget is what the index is made of.
+        let keeper = Arc::downgrade(&index);
+        shared.budget.on_shortage(move |missing| {
+            if let Some(keeper) = keeper.upgrade() {
+                keeper.make_way(missing);
+            }
+        });
         let registries = parts.registries.into_iter().map(|r| (r.name(), r));
         Self(Arc::new(Inner {
             registries: registries.collect(),
@@ -312,11 +313,15 @@ impl Mirror {
 
     /// A lease on so many bytes of what memory is for, if there are as many; what was used least recently makes way for them.
     pub fn make_room(&self, bytes: u64) -> Option<Lease> {
-        let Shared { budget, memory, .. } = &*self.0.shared;
-        budget.try_take(bytes).or_else(|| {
-            memory.make_way(bytes);
-            budget.try_take(bytes)
-        })
+        let budget = &self.0.shared.budget;
+        // Twice: what is kept for days may be enough, and goes first.
+        for _ in 0..2 {
+            if let Some(lease) = budget.try_take(bytes) {
+                return Some(lease);
+            }
+            self.0.index.make_way(bytes);
+        }
+        budget.try_take(bytes)
     }
 
     /// Where this mirror counts, with what is in memory brought up to date.

@@ -1,6 +1,7 @@
 //! What the rules forbid is never picked by the resolver, and refused with its reason to who asks for it by name.
 
 use std::{
+    collections::HashSet,
     fs,
     path::Path,
     time::{Duration, Instant, SystemTime},
@@ -583,17 +584,25 @@ async fn rules_are_read_again_on_sighup_and_hold_for_what_is_in_memory() {
     assert_eq!(status, 403, "the rules before hold");
 }
 
-/// Who asks for a thousand dates pushes out other dates, and nothing that is asked for every day.
+/// Who asks for a thousand dates pushes out other dates, and nothing that is asked for every day; with files of any size, and however many are asked for at once.
 #[tokio::test]
 async fn a_scan_of_dates_pushes_out_nothing_that_is_hot() {
-    let upstream = upstream().await;
-    let mirror = Mirror::of(&upstream)
-        .settings("[memory]\nbudget = \"32MiB\"\n[freshness]\nfresh_for = \"1h\"")
+    let versions = (0..800_u64).map(|n| {
+        let published = ago((900 - n) * DAY);
+        Package::new("large", &format!("1.0.{n}")).pubtime(&published)
+    });
+    let upstream = Upstream::new()
+        .publish(Package::new("a", "1.0.0").pubtime(&ago(100 * DAY)))
+        .publish_all(versions)
         .start()
         .await;
-    for _ in 0..2 {
-        mirror.get("/index/1/a").await;
-        mirror.get(&download("1.0.0")).await;
+    let mirror = Mirror::of(&upstream)
+        .settings("[memory]\nbudget = \"4MiB\"\n[freshness]\nfresh_for = \"1h\"")
+        .start()
+        .await;
+    let hot = ["/index/1/a", "/index/la/rg/large", &download("1.0.0")];
+    for path in hot.repeat(2) {
+        assert_eq!(mirror.get(path).await.status, 200, "{path}");
     }
     let entries = mirror.metric("crate_mirror_memory_entries").await;
     for year in 2000..2026 {
@@ -604,16 +613,24 @@ async fn a_scan_of_dates_pushes_out_nothing_that_is_hot() {
             }
         }
     }
+    let mut scan = tokio::task::JoinSet::new();
+    for n in 0..160 {
+        let path = format!("/at/{}/index/la/rg/large", &ago(n * 5 * DAY)[..10]);
+        let addr = mirror.addr();
+        scan.spawn(async move { client::get(addr, &path, &[]).await });
+    }
+    let mut shown = HashSet::new();
+    while let Some(reply) = scan.join_next().await {
+        let reply = reply.expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        shown.insert(reply.header("etag").map(str::to_owned));
+    }
+    assert!(shown.len() > 130, "nearly each day is another file");
     assert_eq!(mirror.metric("crate_mirror_memory_entries").await, entries);
-    let reply = mirror.get(&download("1.0.0")).await;
-    assert_eq!(reply.header("x-cache"), Some("hit"));
-    let of_index = |path: &str| path == upstream.index_path("a");
-    assert_eq!(
-        upstream
-            .requests()
-            .iter()
-            .filter(|s| of_index(&s.path))
-            .count(),
-        1
-    );
+    for path in hot {
+        let reply = mirror.get(path).await;
+        assert_eq!(reply.header("x-cache"), Some("hit"), "{path}");
+    }
+    assert_eq!(upstream.index_requests().len(), 2);
+    assert_eq!(upstream.crate_requests().len(), 1);
 }

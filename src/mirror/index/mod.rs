@@ -198,6 +198,13 @@ impl IndexService {
         }
     }
 
+    /// Gives back memory at once: what is kept for days before anything that all share, as much of that as there is beyond the budget less `bytes`.
+    pub(super) fn make_way(&self, bytes: u64) {
+        if !self.views.forget_days() {
+            self.shared.memory.make_way(bytes);
+        }
+    }
+
     /// What memory alone has of an index file as it is seen in `view`, whatever its age.
     pub(super) fn seen_in_memory(
         &self,
@@ -356,9 +363,9 @@ mod tests {
         store::Store,
     };
 
-    const MIB: u64 = 1 << 20;
+    pub(super) const MIB: u64 = 1 << 20;
 
-    fn service() -> IndexService {
+    pub(super) fn service() -> IndexService {
         let metrics = Arc::new(Metrics::new());
         let shared = Arc::new(Shared {
             freshness: FreshnessSettings::default(),
@@ -378,12 +385,29 @@ mod tests {
     }
 
     /// An entry confirmed just now, what is shown of which holds as long as `validity` says.
-    fn entry(service: &IndexService, key: &IndexKey, validity: RulingValidity, now: SystemTime) {
+    pub(super) fn entry(
+        service: &IndexService,
+        key: &IndexKey,
+        validity: RulingValidity,
+        now: SystemTime,
+    ) {
+        entry_of(service, key, 20, validity, now);
+    }
+
+    /// The same of so many lines, of some 150 bytes each.
+    pub(super) fn entry_of(
+        service: &IndexService,
+        key: &IndexKey,
+        lines: usize,
+        validity: RulingValidity,
+        now: SystemTime,
+    ) {
         let body = format!(
-            r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false}}"#,
+            r#"{{"name":"{}","vers":"1.0.0","deps":[],"cksum":"{}","features":{{}},"yanked":false}}"#,
+            key.name(),
             "0".repeat(64)
         );
-        let body = Bytes::from(body.repeat(20).replace("}{", "}\n{"));
+        let body = Bytes::from(body.repeat(lines).replace("}{", "}\n{"));
         let sha256 = Sha256::of(&body);
         let file = IndexFile::parse(key.path, body).expect("an index file");
         let lease = service.shared.budget.try_take(100_000).expect("memory");

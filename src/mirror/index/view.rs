@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::blocking::make;
 use crate::{
+    allowance::Lease,
     domain::{CrateName, IndexKey, View},
     error::{Error, Kind, Result},
     mirror::{
@@ -77,11 +78,28 @@ pub(super) async fn shown_again(
     entry: &IndexEntry,
     from: Viewpoint,
 ) -> Result<IndexEntry> {
+    let lease = shared.budget.take(needs(entry, &from)).await?;
+    shown_within(lease, key, entry, from).await
+}
+
+/// How many bytes of memory it may take to make anew what is shown of an entry.
+pub(super) fn needs(entry: &IndexEntry, from: &Viewpoint) -> u64 {
     let body = entry.file().body().len();
     // `"yanked":true` is longer than `"yanked":false` is not; a line without the field grows by a few bytes.
     let grows = 16 * entry.file().versions().len();
-    let needs = from.copies() * (body + grows) + body.min(GZIP_AT_ONCE);
-    let lease = shared.budget.take(needs as u64).await?;
+    (from.copies() * (body + grows) + body.min(GZIP_AT_ONCE)) as u64
+}
+
+/// The same as [`shown_again`] within memory that is leased already.
+///
+/// # Errors
+/// [`Kind::Internal`](crate::error::Kind::Internal) when it panics.
+pub(super) async fn shown_within(
+    lease: Lease,
+    key: IndexKey,
+    entry: &IndexEntry,
+    from: Viewpoint,
+) -> Result<IndexEntry> {
     let before = entry.clone();
     let rendition = make(move || {
         let known = before.known();
