@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{answer::UpstreamAnswer, registry::Upstream};
+use super::{answer::UpstreamAnswer, denied::says_denied, registry::Upstream};
 use crate::{
     domain::{CrateId, Sha256},
     error::{Error, Result},
@@ -33,7 +33,8 @@ impl Upstream {
     /// over. Doesn't repeat what fails: the caller knows what has arrived already.
     ///
     /// # Errors
-    /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't have it, else one of the upstream kinds.
+    /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't have it, [`Kind::Denied`](crate::error::Kind::Denied) when it is a mirror whose rules
+    /// refuse it, else one of the upstream kinds.
     pub async fn fetch_crate(
         &self,
         id: &CrateId,
@@ -61,6 +62,9 @@ impl Upstream {
                     .content_length()
                     .map(|rest| resume.offset.saturating_add(rest)),
             ),
+            _ if says_denied(&answer) => {
+                return Err(self.denied(answer, &format!("the file of {id}")).await);
+            }
             // To who has shown a credential it says that this isn't enough.
             StatusCode::FORBIDDEN if answer.knows_us() => {
                 return Err(self.unexpected(&answer, &format!("the file of {id}")));

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{answer::UpstreamAnswer, body::Encoding, registry::Upstream};
+use super::{
+    answer::UpstreamAnswer, body::Encoding, denied::says_denied, registry::Upstream,
+};
 use crate::{
     domain::{IndexPath, Precondition, Validators},
     error::{Error, Result},
@@ -52,7 +54,8 @@ impl Upstream {
     /// Asks for an index file, conditionally if `known` allows. Doesn't repeat what fails: the caller reads the body, which may fail as well.
     ///
     /// # Errors
-    /// One of the upstream kinds of [`Kind`](crate::error::Kind).
+    /// One of the upstream kinds of [`Kind`](crate::error::Kind), and [`Kind::Denied`](crate::error::Kind::Denied) when upstream is a mirror whose rules refuse
+    /// the crate.
     pub async fn fetch_index(&self, path: IndexPath, known: &Validators) -> Result<Fetched> {
         let url = self.index.join(&path.to_string());
         let url = url.map_err(|e| Error::internal(format!("no URL for {path}")).caused_by(e))?;
@@ -83,6 +86,9 @@ impl Upstream {
             StatusCode::NOT_FOUND
             | StatusCode::GONE
             | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Ok(Fetched::Absent),
+            _ if says_denied(&response) => Err(self
+                .denied(response, &format!("the index file {path}"))
+                .await),
             _ => Err(self.unexpected(&response, &format!("the index file {path}"))),
         }
     }

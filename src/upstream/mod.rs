@@ -8,6 +8,7 @@ mod circuit;
 mod client;
 mod crates;
 mod credential;
+mod denied;
 mod dl;
 mod document;
 mod failures;

@@ -64,7 +64,7 @@ impl Upstream {
     }
 
     /// The host's name alone, on the same condition.
-    fn host_name<'a>(&self, url: &'a Url) -> &'a str {
+    pub(super) fn host_name<'a>(&self, url: &'a Url) -> &'a str {
         match self.surroundings.is_told(url) {
             true => url.host_str().unwrap_or("no host"),
             false => "another host",

@@ -9,6 +9,7 @@ mod bad_framing;
 mod bad_requests;
 mod bad_tls;
 mod bad_tokens;
+mod behind_a_mirror;
 mod bundles;
 mod cargo_commands;
 mod cargo_credentials;

@@ -120,10 +120,11 @@ impl Copies {
         }
     }
 
-    /// Upstream failed: the copy we have (`stale-if-error`), unless it is too old.
+    /// Upstream failed: the copy we have (`stale-if-error`), unless it is too old. A denial is no failure: it is a mirror's that has rules of its own, and a copy
+    /// is no way around them.
     ///
     /// # Errors
-    /// `error` in the words of who asked, when there is no copy that may be served.
+    /// `error` in the words of who asked, when there is no copy that may be served; a denial as it is.
     pub(super) fn fall_back(
         &self,
         key: IndexKey,
@@ -131,6 +132,9 @@ impl Copies {
         error: Error,
         now: SystemTime,
     ) -> Result<IndexFound> {
+        if error.kind() == Kind::Denied {
+            return Err(error);
+        }
         let what = format!("the index file of {}", key.name());
         let Some(entry) = known else {
             tracing::warn!(name = %key.name(), "no index file to serve: {error}");

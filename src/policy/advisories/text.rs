@@ -1,5 +1,7 @@
 //! What an advisory's words are cut to: they get into logs, into refusals and onto pages, and strangers write them.
 
+use crate::domain::one_line;
+
 /// The longest identifier, in bytes.
 const ID_MAX: usize = 64;
 /// The longest title that is kept, in bytes.
@@ -16,31 +18,7 @@ pub(super) fn id(text: &str) -> Option<Box<str>> {
 
 /// One line without control characters, cut where it gets long.
 pub(super) fn title(text: &str) -> Box<str> {
-    let mut title = String::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || is_invisible(c)) {
-        if word.is_empty() {
-            continue;
-        }
-        if !title.is_empty() {
-            title.push(' ');
-        }
-        title.push_str(word);
-        if title.len() > TITLE_MAX {
-            let mut end = TITLE_MAX - '…'.len_utf8();
-            while !title.is_char_boundary(end) {
-                end -= 1;
-            }
-            title.truncate(end);
-            title.push('…');
-            break;
-        }
-    }
-    title.into()
-}
-
-/// What changes the direction of text, or isn't seen at all: a title could pass for another one by it.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    one_line(text, TITLE_MAX).into()
 }
 
 /// An http URL that can be printed as it is.
