@@ -43,6 +43,9 @@ pub struct Record<'a> {
     /// `allowed`, `denied` or `would-deny`.
     #[serde(borrow)]
     pub verdict: Cow<'a, str>,
+    /// By which rule, or because of which advisories.
+    #[serde(borrow)]
+    pub rule: Option<Cow<'a, str>>,
 }
 
 /// The files, opened.

@@ -159,8 +159,15 @@ fn human(record: &Record<'_>) -> String {
         text.chars().filter(|c| !c.is_control()).collect::<String>()
     };
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    // He got it: that it would be refused, or what is known against it, is no less worth knowing.
+    let beside = match (&*record.verdict, &record.rule) {
+        ("would-deny", Some(rule)) => format!("  would be denied by {}", plain(rule)),
+        ("would-deny", None) => "  would be denied".to_owned(),
+        (_, Some(rule)) => format!("  in spite of {}", plain(rule)),
+        (_, None) => String::new(),
+    };
     format!(
-        "{}  {}  {}  {} {}  {}  {}",
+        "{}  {}  {}  {} {}  {}  {}{beside}",
         plain(&record.time),
         plain(&record.who),
         plain(&record.address),
@@ -175,7 +182,7 @@ fn human(record: &Record<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn includes(wanted: &str, since: Option<&str>, change: impl Fn(&mut Record<'_>)) -> bool {
+    fn record(change: impl Fn(&mut Record<'_>)) -> Record<'static> {
         let mut record = Record {
             time: "2026-11-01T12:00:00.000Z".into(),
             who: "ci".into(),
@@ -185,11 +192,34 @@ mod tests {
             version: Some("1.2.3+build".into()),
             outcome: "hit".into(),
             verdict: "allowed".into(),
+            rule: None,
         };
         change(&mut record);
+        record
+    }
+
+    fn includes(wanted: &str, since: Option<&str>, change: impl Fn(&mut Record<'_>)) -> bool {
         Filter::parse(wanted, since)
             .expect(wanted)
-            .includes(&record)
+            .includes(&record(change))
+    }
+
+    /// Whoever tries out a policy asks who would have been hit by it.
+    #[test]
+    fn a_line_says_what_there_is_to_say_against_it() {
+        let plain =
+            "2026-11-01T12:00:00.000Z  ci  192.0.2.7  some_crate 1.2.3+build  crates-io  hit";
+        assert_eq!(human(&record(|_| {})), plain);
+        let by = |verdict: &str, rule: &str| {
+            human(&record(|record| {
+                record.verdict = verdict.to_owned().into();
+                record.rule = Some(rule.to_owned().into());
+            }))
+        };
+        let said = by("would-deny", "no\u{7} pads");
+        assert_eq!(said, format!("{plain}  would be denied by no pads"));
+        let said = by("allowed", "RUSTSEC-2026-0001");
+        assert_eq!(said, format!("{plain}  in spite of RUSTSEC-2026-0001"));
     }
 
     #[test]

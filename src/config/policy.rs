@@ -73,6 +73,16 @@ pub enum Mode {
     Report,
 }
 
+impl Mode {
+    /// The word for it, as the settings have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
+}
+
 /// What holds for crates that no rule is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

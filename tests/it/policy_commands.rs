@@ -81,6 +81,17 @@ async fn what_would_be_refused_of_a_project_is_said_before_anybody_is_refused_an
         .into_iter()
         .filter(|seen| seen.path.contains("download"));
     assert_eq!(downloads.count(), 0);
+    assert_eq!(json["mode"], "enforce");
+    assert!(!ended.stdout.contains("nothing is refused"));
+    // Who only tries it out is told so, or would look for what is broken.
+    let tried = POLICY.replace("[policy]", "[policy]\nmode = \"report\"");
+    let ended = test(&tried, "").await;
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    let note = "`policy.mode` is \"report\": nothing is refused";
+    assert!(ended.stdout.contains(note), "{}", ended.stdout);
+    let ended = test(&tried, "--format json").await;
+    let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(json["mode"], "report");
     let ended = test("", "").await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("3 versions: 0 would be refused"));
@@ -102,8 +113,8 @@ async fn why_says_what_holds_and_which_rule_decided() {
             "[cooldown: cooldown] a 1.1.0 was published on",
         ),
         ("why a@1.0.0", 0, "a 1.0.0 may come in: no rule is about it"),
-        ("why a", 0, "a: 1 of 2 versions may not come in"),
-        ("why a", 0, "the newest that may be picked is 1.0.0"),
+        ("why a", 1, "a: 1 of 2 versions may not come in"),
+        ("why a", 1, "the newest that may be picked is 1.0.0"),
         (
             "why gpl",
             1,
@@ -215,5 +226,55 @@ async fn licences_are_those_of_the_manifests_inside() {
         kept.iter()
             .any(|name| name.to_string_lossy().contains("license")),
         "{kept:?}"
+    );
+}
+
+/// Of a crate as a whole, licences weren't looked at: `why gpl` said yes, and the download no.
+#[tokio::test]
+async fn why_looks_at_the_licences_that_are_known_here() {
+    let upstream = upstream().await;
+    let mit =
+        "[package]\nname = \"gpl\"\nversion = \"0.9.0\"\nedition = \"2021\"\nlicense = \"MIT\"\n";
+    upstream.publish(
+        Package::new("gpl", "0.9.0")
+            .pubtime(&ago(200))
+            .file("Cargo.toml", mit),
+    );
+    let rules = "[policy.licenses]\nallow = [\"MIT\"]\n";
+    let ask = |folder, words: &str| {
+        let program = program(&upstream, rules, words);
+        let text = fs::read_to_string(program.folder().join("mirror.toml")).expect("settings");
+        program.in_folder(folder).settings(&text)
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = ask(folder, "why gpl").run().await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let unknown = "the licences of 2 versions aren't known here";
+    assert!(ended.stdout.contains(unknown), "{}", ended.stdout);
+    let fetch = program(&upstream, "", "").command("prefetch");
+    let text = fs::read_to_string(fetch.folder().join("mirror.toml")).expect("settings");
+    let fetch = fetch.in_folder(ended.folder).settings(&text);
+    let ended = fetch.words("--all-versions gpl").run().await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let ended = ask(ended.folder, "why gpl").run().await;
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    for said in [
+        "gpl: 1 of 2 versions may not come in",
+        "[license: license] gpl 1.0.0 is denied by this mirror's policy because of its licence, \"GPL-3.0-only\"",
+        "the newest that may be picked is 0.9.0",
+    ] {
+        assert!(ended.stdout.contains(said), "{said}: {}", ended.stdout);
+    }
+    assert!(
+        !ended.stdout.contains("aren't known here"),
+        "{}",
+        ended.stdout
+    );
+    let ended = ask(ended.folder, "why gpl --format json").run().await;
+    let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(json["denied_versions"][0]["kind"], "license");
+    assert_eq!(
+        (&json["newest_allowed"], &json["licenses_unknown"]),
+        (&"0.9.0".into(), &0.into())
     );
 }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::{
     app,
-    config::{Config, units::Span},
+    config::{Config, policy::Mode, units::Span},
     domain::{Day, View, ViewName},
     error::{Error, Result},
     metrics::Metrics,
@@ -20,6 +20,16 @@ pub(super) enum Format {
     Human,
     /// One JSON object.
     Json,
+}
+
+/// What is said beside an answer where the rules are only tried; nothing where they are enforced.
+pub(super) fn note_on(mode: Mode) -> Option<&'static str> {
+    match mode {
+        Mode::Enforce => None,
+        Mode::Report => Some(
+            "`policy.mode` is \"report\": nothing is refused, it is only counted and written down",
+        ),
+    }
 }
 
 /// A mirror that nobody is served by.

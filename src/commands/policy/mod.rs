@@ -25,7 +25,7 @@ pub struct PolicyOptions {
 enum Question {
     /// Print what would be refused of what Cargo.lock files need; exit code 1 if anything would be.
     Test(test::TestOptions),
-    /// Print what holds for a crate or a version, and which rule decided.
+    /// Print what holds for a crate or a version, and which rule decided; exit code 1 if it, or any version of the crate, may not come in.
     Why(why::WhyOptions),
 }
 

@@ -4,14 +4,14 @@ use std::{process::ExitCode, sync::Arc, time::SystemTime};
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     super::say::Lines,
-    asked::{Format, mirror, view},
+    asked::{Format, mirror, note_on, view},
 };
 use crate::{
-    config::Config,
+    config::{Config, policy::Mode},
     domain::{CrateRequest, License, Selected, View},
     error::{Error, Result},
     mirror::{Judgement, LicenseKnown, Mirror},
@@ -38,6 +38,8 @@ pub(super) struct TestOptions {
 /// All that came of it.
 #[derive(Serialize)]
 struct Report {
+    #[serde(serialize_with = "as_word")]
+    mode: Mode,
     /// How many versions were looked at.
     checked: usize,
     refused: Vec<Refused>,
@@ -95,11 +97,12 @@ pub(super) async fn run(config: Config, options: &TestOptions) -> Result<ExitCod
         ));
     }
     let (selected, aside) = list.selected(config.origins());
+    let mode = config.policy.mode;
     let mirror = mirror(config)?;
     let view = view(options.view.as_deref(), &mirror)?;
     let judged = stream::iter(selected).map(|selected| judged(&mirror, selected, view));
     let judged: Vec<_> = judged.buffered(AT_ONCE).collect().await;
-    let mut report = Report::of(judged);
+    let mut report = Report::of(mode, judged);
     for strange in aside.strange {
         report.unknown.push(Unknown {
             of: Of::named(&strange.what, &strange.by),
@@ -120,8 +123,9 @@ async fn judged(mirror: &Mirror, selected: Selected, view: View) -> (Selected, R
 }
 
 impl Report {
-    fn of(all: Vec<(Selected, Result<Judgement>)>) -> Self {
+    fn of(mode: Mode, all: Vec<(Selected, Result<Judgement>)>) -> Self {
         let mut report = Self {
+            mode,
             checked: all.len(),
             refused: Vec::new(),
             warned: Vec::new(),
@@ -217,7 +221,14 @@ impl Report {
                 self.licenses_unknown
             ));
         }
+        if let Some(note) = note_on(self.mode) {
+            lines.say(note);
+        }
     }
+}
+
+fn as_word<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(mode.as_str())
 }
 
 impl Of {

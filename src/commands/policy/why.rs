@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::say::Lines,
-    asked::{Format, mirror, view},
+    asked::{Format, mirror, note_on, view},
 };
 use crate::{
-    config::{Config, policy::Mode},
+    config::Config,
     domain::{CrateId, CrateRequest, View, request::Requirement},
     error::{Error, Result},
     mirror::{Denied, LicenseKnown, Mirror},
@@ -39,7 +39,7 @@ struct Answer {
     json: Value,
 }
 
-/// Prints what holds. Exit code 0 when it may come in, 1 when not.
+/// Prints what holds. Exit code 0 when it may come in, of a crate all its versions; 1 when not.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the question can't be understood, and those of the index.
@@ -65,11 +65,8 @@ pub(super) async fn run(config: Config, options: &WhyOptions) -> Result<ExitCode
             )));
         }
     };
-    if mode == Mode::Report {
-        let note =
-            "`policy.mode` is \"report\": nothing is refused, it is only counted and written down";
-        answer.lines.push(note.to_owned());
-    }
+    answer.lines.extend(note_on(mode).map(str::to_owned));
+    answer.json["mode"] = json!(mode.as_str());
     let mut lines = Lines::default();
     match options.format {
         Format::Human => answer.lines.iter().for_each(|line| lines.say(line)),
@@ -155,6 +152,12 @@ async fn of_crate(mirror: &Mirror, request: &CrateRequest, view: View) -> Result
                 Some(newest) => format!("the newest that may be picked is {}", newest.version),
                 None => "none may be picked".to_owned(),
             });
+            if judgement.licenses_unknown > 0 {
+                lines.push(format!(
+                    "the licences of {} versions aren't known here, because those aren't stored; they are looked at when they are downloaded",
+                    judgement.licenses_unknown
+                ));
+            }
         }
     }
     let denied = judgement.denied.iter().map(|(id, denied)| {
@@ -170,9 +173,13 @@ async fn of_crate(mirror: &Mirror, request: &CrateRequest, view: View) -> Result
         "versions": judgement.versions,
         "denied_versions": denied.collect::<Vec<_>>(),
         "newest_allowed": judgement.newest.as_ref().map(|id| id.version.as_str()),
+        "licenses_unknown": judgement.licenses_unknown,
     });
-    let allowed = judgement.denial.is_none() && judgement.newest.is_some();
-    Ok((allowed, Answer { lines, json }))
+    let all_allowed = judgement.denied.is_empty() && judgement.newest.is_some();
+    Ok((
+        judgement.denial.is_none() && all_allowed,
+        Answer { lines, json },
+    ))
 }
 
 fn said(sentence: &str, denied: &Denied) -> [String; 1] {

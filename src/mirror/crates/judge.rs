@@ -1,10 +1,10 @@
 //! [`Judgement`]: what the rules say of a version to who asks about it, and not for it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use super::CrateService;
 use crate::{
-    domain::{CrateId, CrateKey, CrateName, License, View},
+    domain::{CrateId, CrateKey, CrateName, IndexKey, License, RegistryName, Sha256, View},
     error::{Error, Result},
     mirror::{index::Trigger, kept::IndexEntry, registry::Registry},
     policy::{Candidate, Cause, CrateRules, Denial, Known, advisories::Advisory, refusal},
@@ -54,6 +54,8 @@ pub struct CrateJudgement {
     pub denied: Vec<(CrateId, Denied)>,
     /// The newest version that may be picked.
     pub newest: Option<CrateId>,
+    /// Of how many the licence isn't known here, where licences matter.
+    pub licenses_unknown: usize,
 }
 
 impl CrateService {
@@ -139,6 +141,7 @@ impl CrateService {
             versions: 0,
             denied: Vec::new(),
             newest: None,
+            licenses_unknown: 0,
         };
         {
             let rules = policy.of_crate(of, name, view, now);
@@ -149,24 +152,38 @@ impl CrateService {
             }
         }
         let entry = self.entry(registry, name, now).await?;
+        let licenses = match policy.asks_for_licenses() {
+            true => self.known_licenses(&entry, of, now).await,
+            false => HashMap::new(),
+        };
         let rules = policy.of_crate(of, name, view, now);
         let known = entry.known();
-        let id = |version: &crate::domain::CrateVersion| CrateId {
-            name: entry.file().name(),
-            version: *version,
-        };
-        judgement.newest = rules.newest_allowed(known).map(id);
         let listed = entry.file().versions().iter().filter(|line| !line.yanked);
-        let mut denied = Vec::new();
+        let (mut denied, mut allowed) = (Vec::new(), Vec::new());
         for line in listed {
             judgement.versions += 1;
             let Some(candidate) = Candidate::listed(line, known) else {
                 continue;
             };
-            if let Some(denial) = rules.decide(&candidate, Some(known)).denial {
-                let id = id(line.version());
-                let sentence = refusal(of, &id.to_string(), &denial, &rules, Some(known));
-                denied.push((candidate.version().clone(), id, Denied { denial, sentence }));
+            let license = licenses.get(&line.sha256);
+            judgement.licenses_unknown +=
+                usize::from(policy.asks_for_licenses() && license.is_none());
+            let by_license = || license.and_then(|known| rules.license_denial(&candidate, known));
+            let by_rule = rules.decide(&candidate, Some(known)).denial;
+            let version = candidate.version().clone();
+            let id = CrateId {
+                name: entry.file().name(),
+                version: *line.version(),
+            };
+            match by_rule.or_else(by_license) {
+                Some(denial) => {
+                    // As above.
+                    let by_license = matches!(denial.cause, Cause::License(_));
+                    let known = (!by_license).then_some(known);
+                    let sentence = refusal(of, &id.to_string(), &denial, &rules, known);
+                    denied.push((version, id, Denied { denial, sentence }));
+                }
+                None => allowed.push((version.pre.is_empty(), version, id)),
             }
         }
         denied.sort_by(|a, b| b.0.cmp(&a.0));
@@ -174,6 +191,9 @@ impl CrateService {
             .into_iter()
             .map(|(_, id, denied)| (id, denied))
             .collect();
+        // A release, if there is one.
+        allowed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        judgement.newest = allowed.pop().map(|(_, _, id)| id);
         Ok(judgement)
     }
 
@@ -188,6 +208,31 @@ impl CrateService {
             .get(registry, name, &View::Usual, now, Trigger::NoReadAhead)
             .await?;
         Ok(found.value)
+    }
+
+    /// The licences of the versions that are stored, by the checksum of each.
+    async fn known_licenses(
+        &self,
+        entry: &IndexEntry,
+        registry: RegistryName,
+        now: SystemTime,
+    ) -> HashMap<Sha256, License> {
+        let mut licenses = HashMap::new();
+        let index = IndexKey::new(registry, entry.file().name());
+        // A store that can't be read knows of none.
+        for key in self
+            .shared
+            .store
+            .crates_of(&index)
+            .await
+            .unwrap_or_default()
+        {
+            match self.known_license(&key, now).await {
+                LicenseKnown::Known(license) => licenses.insert(key.sha256, license),
+                LicenseKnown::NoMatter | LicenseKnown::Unknown => None,
+            };
+        }
+        licenses
     }
 
     /// What is known of a licence without asking upstream.
