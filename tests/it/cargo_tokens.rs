@@ -58,6 +58,25 @@ async fn a_token_that_is_revoked_builds_no_more() {
     ended.failure().stderr_contains("token rejected for");
 }
 
+#[tokio::test]
+async fn cargo_builds_from_a_view_with_a_token_for_it_and_not_with_its_registry_s() {
+    let (upstream, tokens) = (upstream().await, TokenFile::new());
+    let view = tokens.grant("view", None, &["lts"]);
+    let registry = tokens.grant("registry", None, &["crates-io"]);
+    let mirror = guarded(&upstream, &tokens, "").settings("[views.lts]\ncooldown = \"0s\"");
+    let mirror = mirror.start().await;
+    let index = format!("{}/views/lts/index/", mirror.url());
+    for (index, good, bad) in [
+        (&index, &view, &registry),
+        (&mirror.index_url(), &registry, &view),
+    ] {
+        let with = |token: &str| cargo(index).env("CARGO_REGISTRIES_MIRROR_TOKEN", token);
+        with(good).run(&["build"]).await.success();
+        let refused = with(bad).run(&["build"]).await;
+        refused.failure().stderr_contains("token rejected for");
+    }
+}
+
 /// What the page says to paste is enough for cargo, together with a token.
 #[tokio::test]
 async fn what_the_page_says_to_paste_works_with_a_token() {

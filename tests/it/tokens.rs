@@ -183,6 +183,53 @@ async fn a_token_for_one_registry_is_none_for_another_and_some_need_none() {
     assert_eq!(get(&mirror, &path("open"), "cm_wrong").await.status, 200);
 }
 
+/// A view may show more than its registry does, or less: leave for one is none for the other.
+#[tokio::test]
+async fn a_token_for_a_view_is_none_for_its_registry_nor_the_other_way_round() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let view = tokens.grant("view", None, &["lts"]);
+    let registry = tokens.grant("registry", None, &["crates-io"]);
+    let both = tokens.grant("both", None, &["crates-io", "lts"]);
+    let (neither, all) = (tokens.grant("neither", None, &["inner"]), tokens.add("all"));
+    let settings = format!(
+        "[views.lts]\ncooldown = \"0s\"\n[views.open]\ncooldown = \"0s\"\n[registries.inner]\nindex = \"{}\"\n",
+        upstream.index_url()
+    );
+    let mirror = guarded(&upstream, &tokens, "anonymous = [\"open\"]");
+    let mirror = mirror.settings(&settings).start().await;
+    let days = "/at/2026-11-01";
+    for (place, good) in [
+        ("", [&registry, &both, &all]),
+        ("/registries/crates-io", [&registry, &both, &all]),
+        (days, [&registry, &both, &all]),
+        ("/views/lts", [&view, &both, &all]),
+    ] {
+        // Twice: what is in memory is no exception.
+        for path in ["/index/config.json", INDEX, CRATE].repeat(2) {
+            let path = format!("{place}{path}");
+            for token in [&view, &registry, &both, &neither, &all] {
+                let reply = get(&mirror, &path, token).await;
+                match good.contains(&token) {
+                    // Of a day, this crate may be younger.
+                    true if place == days => assert_ne!(reply.status, 401, "{path}"),
+                    true => assert_eq!(reply.status, 200, "{path}: {}", reply.text()),
+                    false => assert_challenged(&reply, &mirror, "is for other registries"),
+                }
+            }
+            assert_eq!(mirror.get(&path).await.status, 401, "{path}");
+        }
+    }
+    let config = async |view: &str| {
+        let path = format!("/views/{view}/index/config.json");
+        get(&mirror, &path, &all).await.text()
+    };
+    assert!(config("lts").await.contains("\"auth-required\":true"));
+    assert!(!config("open").await.contains("auth-required"));
+    for path in [INDEX, CRATE] {
+        assert_eq!(mirror.get(&format!("/views/open{path}")).await.status, 200);
+    }
+}
+
 /// Whoever has no token gets nothing out of a cache in front either.
 #[tokio::test]
 async fn what_was_given_for_a_token_is_kept_by_no_shared_cache() {
