@@ -81,6 +81,9 @@ struct Options {
     /// The program to measure; without it, this source's, built like this example.
     #[arg(long, value_name = "FILE")]
     mirror: Option<PathBuf>,
+    /// A database of advisories for `rules`, RustSec's or OSV files; without it, one that is made up and as large.
+    #[arg(long, value_name = "FOLDER")]
+    advisories: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -141,7 +144,8 @@ async fn bench(options: &Options) -> Result<()> {
     hits::run(&bench, &recording, &mut report).await?;
     handshakes::run(&bench, &recording, &mut report).await?;
     tokens::run(&bench, &recording, &mut report).await?;
-    rules::run(&bench, &recording, &mut report).await?;
+    let advisories = options.advisories.as_deref();
+    rules::run(&bench, advisories, &recording, &mut report).await?;
     real_cargo::run(&bench, &recording, &mut report).await?;
     stampede::run(&bench, &recording, &mut report).await?;
     idle::run(&bench, &mut report).await?;

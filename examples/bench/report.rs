@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) tokens: Vec<TokenCost>,
     pub(crate) rules: Vec<RulesCost>,
+    /// Which database of advisories those had.
+    pub(crate) advisories: String,
     pub(crate) trips: Vec<Trip>,
     pub(crate) stampedes: Vec<Stampede>,
     pub(crate) idle: Option<Idle>,
@@ -73,6 +75,7 @@ impl Report {
             handshakes: Vec::new(),
             tokens: Vec::new(),
             rules: Vec::new(),
+            advisories: String::new(),
             trips: Vec::new(),
             stampedes: Vec::new(),
             idle: None,
@@ -128,6 +131,7 @@ impl Report {
             "handshakes": self.handshakes,
             "tokens": self.tokens,
             "rules": self.rules,
+            "advisories": self.advisories,
             "cargo": self.trips,
             "stampedes": self.stampedes,
             "idle": self.idle,
@@ -265,9 +269,11 @@ impl Report {
         if self.rules.is_empty() {
             return;
         }
-        text.push_str(
-            "\n### What rules cost\n\nThe mirror's own CPU time for a hit, in turns: without rules, and with 100 rules, 1,205 advisories and a cooldown. The noise is by how much two turns without rules differ.\n\n\
+        let _ = write!(
+            text,
+            "\n### What rules cost\n\nThe mirror's own CPU time for a hit, in turns: without rules, and with 100 rules, {} and a cooldown. The noise is by how much two turns without rules differ.\n\n\
              | | without | with | more | noise |\n|---|---|---|---|---|\n",
+            self.advisories
         );
         for cost in &self.rules {
             let _ = writeln!(

@@ -1,7 +1,12 @@
 //! What rules cost a hit: the same request to a mirror without any and to one with a policy as a careful company has it, by the mirror's own CPU time, in turns.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
+use crate_mirror::advisories::Database;
 use serde::Serialize;
 
 use crate::{
@@ -55,8 +60,30 @@ impl RulesCost {
     }
 }
 
-/// Measures what is wanted of it.
-pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Report) -> Result<()> {
+/// The database of advisories, and what is said of it: that at `given`, else one that is made up in `folder`.
+fn database(given: Option<&Path>, folder: &Path) -> Result<(PathBuf, String)> {
+    let (path, whose) = match given {
+        // The mirror runs in another folder.
+        Some(path) => (std::path::absolute(path), "real"),
+        None => {
+            let path = folder.join("advisory-db");
+            (advisory_db::write(&path).map(|()| path), "made-up")
+        }
+    };
+    let path = path.map_err(|e| format!("the database of advisories: {e}"))?;
+    let database = Database::read(&path, SystemTime::now()).map_err(|e| e.to_string())?;
+    let (count, crates) = (database.advisories.len(), database.advisories.crates());
+    let said = format!("{count} {whose} advisories about {crates} crates");
+    Ok((path, said))
+}
+
+/// Measures what is wanted of it, with the advisories at that path, or made-up ones.
+pub(crate) async fn run(
+    bench: &Bench,
+    advisories: Option<&Path>,
+    recording: &Recording,
+    report: &mut Report,
+) -> Result<()> {
     let rows = [
         ("a 2 KB index file", &recording.small),
         ("a crate of 80 KB", &recording.medium),
@@ -76,8 +103,8 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
     let origin = Origin::start(bench, &recording.www).await?;
     let index = format!("sparse+http://{}/index/", origin.address());
     let (without, with) = (folder(bench, "no-rules")?, folder(bench, "rules")?);
-    let database = with.join("advisory-db");
-    advisory_db::write(&database).map_err(|e| format!("{}: {e}", database.display()))?;
+    let (database, said) = database(advisories, &with)?;
+    report.advisories = said;
     let mut policy = format!(
         "[policy]\ncooldown = \"3d\"\ncontact = \"security@example.com\"\n[policy.advisories]\npath = {database:?}\n"
     );

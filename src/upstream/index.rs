@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{
-    answer::UpstreamAnswer, body::Encoding, denied::says_denied, registry::Upstream,
-};
+use super::{answer::UpstreamAnswer, body::Encoding, denied::says_denied, registry::Upstream};
 use crate::{
     domain::{IndexPath, Precondition, Validators},
     error::{Error, Result},
