@@ -5,7 +5,7 @@ use crate_mirror::{
     policy::{
         LicenseRules,
         advisories::{Advisories, Advisory, parse_osv, parse_rustsec},
-        license_in,
+        manifest_in,
     },
 };
 use semver::Version;
@@ -31,7 +31,7 @@ pub fn advisory(input: &[u8]) {
     LicenseRules::default().allow(&license);
     assert!(license.to_string().len() <= License::MAX_LEN);
     if let Ok(id) = CrateId::parse("a", "1.0.0") {
-        license_in(input, &id);
+        manifest_in(input, &id);
     }
 }
 

@@ -32,7 +32,9 @@ use crate_mirror::{
         Key, Lockfile, RegistryName, Sha256, Validators, View,
         lockfile::{Locked, PackageSource},
     },
-    http::parts::{Agent, ByteRange, Extent, Place, Route, accepts_gzip, is_strongly, none_match},
+    http::parts::{
+        Agent, ByteRange, Extent, Place, Route, SearchQuery, accepts_gzip, is_strongly, none_match,
+    },
     policy::render,
     prefetch::lockfile_in,
     store::IndexRecord,
@@ -95,6 +97,28 @@ pub fn router(input: &[u8]) {
         }
         Ok(_) | Err(_) => {}
     }
+}
+
+/// Whatever is searched for is bounded, is no command to a terminal, and is the same when it is written again.
+pub fn query(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(query) = SearchQuery::parse(Some(text)) else {
+        return;
+    };
+    assert!(query.words.chars().count() <= SearchQuery::MAX_WORDS);
+    assert!(!query.words.chars().any(char::is_control));
+    assert!((1..=SearchQuery::MAX_PER_PAGE).contains(&query.per_page));
+    assert!((1..=SearchQuery::MAX_PAGE).contains(&query.page));
+    let words = query.words.bytes().map(|b| format!("%{b:02X}"));
+    let written = format!(
+        "q={}&per_page={}&page={}",
+        words.collect::<String>(),
+        query.per_page,
+        query.page
+    );
+    assert_eq!(SearchQuery::parse(Some(&written)).ok(), Some(query));
 }
 
 /// Where the paths of a registry begin, as it is seen somehow.

@@ -252,6 +252,16 @@ impl Lease {
         grown
     }
 
+    /// The same, and if there isn't as much, whoever gives back when memory is short ([`on_shortage`](Allowance::on_shortage)) is asked to first, once.
+    pub fn try_grow_making_way(&mut self, more: u64) -> bool {
+        self.try_grow(more) || {
+            if let Some(relief) = self.pool.relief.get() {
+                relief(more);
+            }
+            self.try_grow(more)
+        }
+    }
+
     /// The same for what can't go elsewhere; see [`Allowance::try_take_needed`]. It is the lease as a whole that has to be small.
     #[must_use]
     pub fn try_grow_needed(&mut self, more: u64) -> bool {

@@ -25,9 +25,11 @@ use crate::{
     error::{Error, Result},
     follow::Looks,
     http,
+    last_hour::LastHour,
     metrics::Metrics,
     mirror::{GzipVariants, Mirror, Parts, Registry},
     prefetch,
+    status::Status,
     store::{FolderSettings, Store},
     tls,
     transport::{self, Acceptor, ClientMemory, Endpoint, Scheme},
@@ -102,9 +104,19 @@ impl App {
         let memory = ClientMemory::new(most, move |bytes| keeps.make_room(bytes));
         let grace = *server.shutdown_grace;
         background.start(&mirror, &stop);
+        let last_hour = Arc::new(LastHour::default());
+        let kept = last_hour.clone().keep(metrics.clone(), SystemTime::now);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
+        let status = Status::new(mirror.clone(), last_hour, SystemTime::now());
+        let served = http::Served {
+            mirror: mirror.clone(),
+            status: Arc::new(status),
+            base_url: base_url.clone(),
+        };
         let serve = |doors, side| {
             let (guards, memory) = (guards.clone(), memory.clone());
-            let router = http::Router::new(mirror.clone(), side, &server, guards, memory.clone());
+            let served = served.clone();
+            let router = http::Router::new(served, side, &server, guards, memory.clone());
             let settings = connections(&server, memory, metrics.clone());
             let stopped = stop.clone().cancelled_owned();
             tokio::spawn(transport::serve(doors, router, settings, stopped, grace))
@@ -406,6 +418,9 @@ impl Background {
         if !offline {
             tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
         }
+        let known = mirror.clone();
+        let catalog = async move { known.keep_catalog(SystemTime::now).await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(catalog));
         let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
         tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
     }

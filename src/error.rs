@@ -22,6 +22,8 @@ pub enum Kind {
     Unauthorized,
     /// The path exists, but only for reading.
     MethodNotAllowed,
+    /// It is done at the registry itself, and not in a mirror of it.
+    ReadOnly,
     /// This program has no room for it at the moment.
     Overloaded,
     /// The client asks too often.
@@ -105,6 +107,7 @@ impl Kind {
             | Self::HeadersTooLarge
             | Self::Unauthorized
             | Self::MethodNotAllowed
+            | Self::ReadOnly
             | Self::NotFound
             | Self::NoSuchRegistry => (Refused, OTHER, None),
             Self::TooManyRequests { retry_after } => (Refused, OTHER, Some(retry_after)),

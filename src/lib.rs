@@ -4,7 +4,7 @@
 //! cache with conditional requests. The layers, lowest first; imports go downward only:
 //!
 //! [`error`] and [`domain`] (pure types), [`config`], [`metrics`], [`policy`] (pure too), [`store`] and [`upstream`] (bytes in and out),
-//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`access`] and [`audit`] (who may ask, who got what), [`advisories`] (what is known against versions of crates), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
+//! [`mirror`] (the one place where they meet), [`transport`] (from sockets to requests and back), [`prefetch`] and [`bundle`] (filling a store, carrying one), [`access`] and [`audit`] (who may ask, who got what), [`advisories`] (what is known against versions of crates), [`status`] (what a mirror does now), [`http`] (the protocol), [`app`] (the wiring), [`commands`], [`cli`].
 //!
 //! A mirror inside another program starts with [`app::App::start`]; see `examples/embed.rs`.
 
@@ -23,11 +23,13 @@ pub mod domain;
 pub mod error;
 pub mod follow;
 pub mod http;
+pub mod last_hour;
 pub mod metrics;
 pub mod mirror;
 pub mod policy;
 pub mod prefetch;
 pub mod secret;
+pub mod status;
 pub mod store;
 pub mod tls;
 pub mod transport;

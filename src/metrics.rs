@@ -3,6 +3,8 @@
 //! A leaf. Every labelled counter a request touches is made at start and found by index, so that counting on the hit path is one
 //! atomic addition.
 
+mod counts;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Mutex, PoisonError},
@@ -15,6 +17,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use counts::Counts;
+
 use crate::domain::Outcome;
 
 /// What a request asked for, as far as counting goes.
@@ -26,6 +30,8 @@ pub enum RouteLabel {
     Index,
     /// A .crate file.
     Download,
+    /// The web API, downloads apart.
+    WebApi,
     /// The server's own pages: health, metrics, status.
     Page,
     /// What isn't there.
@@ -33,10 +39,11 @@ pub enum RouteLabel {
 }
 
 impl RouteLabel {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::ConfigJson,
         Self::Index,
         Self::Download,
+        Self::WebApi,
         Self::Page,
         Self::Unknown,
     ];
@@ -46,6 +53,7 @@ impl RouteLabel {
             Self::ConfigJson => "config",
             Self::Index => "index",
             Self::Download => "download",
+            Self::WebApi => "api",
             Self::Page => "page",
             Self::Unknown => "unknown",
         }
@@ -122,6 +130,8 @@ pub enum UpstreamKind {
     Index,
     /// A .crate file.
     Crate,
+    /// Its web API.
+    WebApi,
 }
 
 impl UpstreamKind {
@@ -131,6 +141,7 @@ impl UpstreamKind {
             Self::Config => "config",
             Self::Index => "index",
             Self::Crate => "crate",
+            Self::WebApi => "api",
         }
     }
 }
@@ -533,7 +544,7 @@ mod tests {
             }
         }
         assert!(
-            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 35\n"),
+            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 42\n"),
             "{text}"
         );
         assert!(

@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::respond::{Answer, ErrorForm};
+use super::{
+    negotiate::prefers_html,
+    respond::{Answer, ErrorForm},
+};
 use crate::{
     access::{AccessDecision, Authenticator, Presented, TokenFault, jwt::KeyFetch, token_in_path},
     config::access::AccessSettings,
@@ -62,6 +65,11 @@ impl Authentication {
     /// How to get a token, without a full stop; none where nobody needs one.
     pub(super) fn help(&self) -> Option<&str> {
         self.0.as_ref().map(|inner| inner.help.as_str())
+    }
+
+    /// Whether anybody needs a token for anything.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Whether a token is needed for what belongs to `registry`.
@@ -142,17 +150,9 @@ pub(super) fn challenge(
         base.and_then(|base| HeaderValue::try_from(format!("Cargo login_url=\"{base}/\"")).ok());
     let cargo = cargo.unwrap_or(HeaderValue::from_static("Cargo"));
     answer.headers.append(header::WWW_AUTHENTICATE, cargo);
-    if is_browser(headers) {
+    if prefers_html(headers) {
         let basic = HeaderValue::from_static("Basic realm=\"crate-mirror\", charset=\"UTF-8\"");
         answer.headers.append(header::WWW_AUTHENTICATE, basic);
     }
     answer
-}
-
-/// Whether pages are wanted as HTML, before all else.
-fn is_browser(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.trim_ascii_start().starts_with("text/html"))
 }

@@ -80,6 +80,8 @@ fn is_usable(authority: &Authority) -> bool {
 #[derive(Serialize)]
 struct ConfigJson<'a> {
     dl: fmt::Arguments<'a>,
+    /// Where cargo asks for searches, and is told where to publish.
+    api: fmt::Arguments<'a>,
     /// Whether cargo has to send its token with whatever it asks for.
     #[serde(rename = "auth-required", skip_serializing_if = "std::ops::Not::not")]
     auth_required: bool,
@@ -193,12 +195,12 @@ pub(super) fn answered(
 }
 
 /// About how long it is, so that its memory is asked for once.
-const LENGTH: usize = 128;
+const LENGTH: usize = 192;
 
 /// The config.json of the registry whose paths begin there.
 ///
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
-/// There is no `api`: cargo takes that for a web API, and this mirror has none. Without it cargo says itself what a registry like this can't do.
+/// `api` has cargo come here for searches, and with what can't be done here: it prints where to go instead.
 fn answer(root: &Root<'_>, auth_required: bool) -> Answer {
     let mut body = BytesMut::with_capacity(LENGTH);
     // Texts into memory: nothing that could fail.
@@ -206,6 +208,7 @@ fn answer(root: &Root<'_>, auth_required: bool) -> Answer {
         (&mut body).writer(),
         &ConfigJson {
             dl: format_args!("{root}/api/v1/crates"),
+            api: format_args!("{root}"),
             auth_required,
         },
     );
@@ -245,15 +248,15 @@ mod tests {
         for (scheme, expected) in [
             (
                 Scheme::Http,
-                "{\"dl\":\"http://crates.local:1/api/v1/crates\"}",
+                "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"api\":\"http://crates.local:1\"}",
             ),
             (
                 Scheme::Https,
-                "{\"dl\":\"https://crates.local:1/api/v1/crates\"}",
+                "{\"dl\":\"https://crates.local:1/api/v1/crates\",\"api\":\"https://crates.local:1\"}",
             ),
             (
                 Scheme::Http,
-                "{\"dl\":\"http://crates.local:1/api/v1/crates\"}",
+                "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"api\":\"http://crates.local:1\"}",
             ),
         ] {
             assert_eq!(said(scheme, None, false), expected);
@@ -263,9 +266,10 @@ mod tests {
     /// What has a token in it is for who sent it alone, and cargo is to show one where one is needed.
     #[test]
     fn what_is_said_to_one_client_is_said_to_no_other() {
-        let with_token = "{\"dl\":\"http://crates.local:1/t/cm_1/api/v1/crates\"}";
-        let needing = "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"auth-required\":true}";
-        let plain = "{\"dl\":\"http://crates.local:1/api/v1/crates\"}";
+        let with_token = "{\"dl\":\"http://crates.local:1/t/cm_1/api/v1/crates\",\"api\":\"http://crates.local:1/t/cm_1\"}";
+        let needing = "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"api\":\"http://crates.local:1\",\"auth-required\":true}";
+        let plain =
+            "{\"dl\":\"http://crates.local:1/api/v1/crates\",\"api\":\"http://crates.local:1\"}";
         for (token, auth_required, expected) in [
             (None, true, needing),
             (Some("cm_1"), true, with_token),

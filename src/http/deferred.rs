@@ -1,6 +1,6 @@
 //! [`Deferred`]: a request that memory alone can't answer.
 
-use std::{pin::Pin, time::SystemTime};
+use std::{pin::Pin, sync::Arc, time::SystemTime};
 
 use http::Response;
 
@@ -10,6 +10,7 @@ use super::{
     crates::{self, NegotiatedCrate},
     exchange::Exchange,
     index::{self, NegotiatedIndex},
+    pages::{PageRequest, PageService},
     receipt::{HandedOut, Receipt, refused, signed},
     respond::Answer,
 };
@@ -23,6 +24,8 @@ use crate::{
 pub(super) enum Deferred {
     /// For an index file.
     Index(Registry, View, CrateName, NegotiatedIndex),
+    /// For a page for people.
+    Page(Arc<PageService>, Box<PageRequest>),
     /// For a .crate file.
     Download(Registry, View, CrateId, Box<RequestedCrate>),
 }
@@ -49,6 +52,10 @@ impl Deferred {
                 let found = survived(mirror.index_in(&registry, name, &view, now)).await;
                 let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
+            }),
+            Self::Page(pages, request) => Box::pin(async move {
+                let answer = survived(pages.answer(&request, now)).await;
+                exchange.finish(answer, "a page")
             }),
             Self::Download(registry, view, id, requested) => Box::pin(async move {
                 let found = download(&mirror, &registry, &id, view, *requested, now);

@@ -19,6 +19,7 @@ mod index;
 mod negotiate;
 mod pages;
 mod part;
+mod query;
 mod range;
 mod rate_limit;
 mod receipt;
@@ -30,7 +31,7 @@ mod upgrades;
 pub use authentication::Authentication;
 pub use pages::snippet;
 pub use route::Route;
-pub use router::{Guards, Router, Side};
+pub use router::{Guards, Router, Served, Side};
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {
@@ -38,7 +39,8 @@ pub mod parts {
         agent::Agent,
         conditional::none_match,
         negotiate::accepts_gzip,
+        query::SearchQuery,
         range::{ByteRange, Extent, Part, is_strongly},
-        route::{Place, Route, Verb},
+        route::{ApiCall, Asset, Page, Place, Route, Verb},
     };
 }

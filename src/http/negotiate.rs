@@ -1,4 +1,4 @@
-//! Content negotiation, of which only gzip is left to negotiate (RFC 9110, section 12.5.3).
+//! Content negotiation: gzip (RFC 9110, section 12.5.3), and whether a page is read in a browser.
 
 use http::{HeaderMap, header};
 
@@ -21,6 +21,13 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
         }
     }
     by_wildcard
+}
+
+/// Whether pages are wanted as HTML, before all else: a browser asks.
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.trim_ascii_start().starts_with("text/html"))
 }
 
 /// Whether `q` is anything but zero; a weight nobody can read counts as one.

@@ -139,7 +139,7 @@ fn status_of(kind: Kind) -> (StatusCode, Outcome) {
         // Cargo prints the sentence of a 403, and of no other refusal.
         Kind::Denied => (StatusCode::FORBIDDEN, Outcome::Denied),
         // Here too: of a 404 it says "config.json not found", or that there is no such package.
-        Kind::NoSuchRegistry => (StatusCode::FORBIDDEN, Outcome::Absent),
+        Kind::NoSuchRegistry | Kind::ReadOnly => (StatusCode::FORBIDDEN, Outcome::Absent),
         Kind::NotFound | Kind::Absent => (StatusCode::NOT_FOUND, Outcome::Absent),
         Kind::Offline => (StatusCode::NOT_FOUND, Outcome::Offline),
         // To be tried again: whoever runs the mirror can bring it anew.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Which registry is asked, and as what it is seen. One that isn't named is the default one, or that of the view.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The registry.
     pub registry: Option<RegistryName>,
@@ -40,11 +40,17 @@ pub enum Route {
         /// Which crate and version.
         id: CrateId,
     },
-    /// A path of the web API other than a download. There is nothing under it, and cargo wants to be told so in JSON.
+    /// A path of the web API other than a download, which cargo wants answered in JSON.
     WebApi {
         /// Of which registry.
         place: Place,
+        /// What of it.
+        call: ApiCall,
     },
+    /// A page for people, other than `/`.
+    Page(Page),
+    /// What pages are made up with.
+    Asset(Asset),
     /// `/healthz`: is the process alive?
     Health,
     /// `/readyz`: can it serve?
@@ -53,6 +59,62 @@ pub enum Route {
     Metrics,
     /// `/`: what this is and how to use it.
     Status,
+}
+
+/// What is asked of the web API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApiCall {
+    /// `crates`: a search.
+    Search,
+    /// `crates/NAME`.
+    Crate(CrateName),
+    /// `crates/NAME/versions`.
+    Versions(CrateName),
+    /// `crates/NAME/VERSION`.
+    Version(CrateId),
+    /// `crates/NAME/VERSION/dependencies`.
+    Dependencies(CrateId),
+    /// `crates/NAME/owners` and what else is done at the registry itself.
+    Owners,
+    /// Everything else: a mirror has none of it.
+    Other,
+}
+
+/// A page for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Page {
+    /// `/crates/NAME`: a crate and its versions.
+    Crate {
+        /// In which registry.
+        place: Place,
+        /// Which crate.
+        name: CrateName,
+    },
+    /// `/search`: crates by words in their names and descriptions.
+    Search {
+        /// In which registry.
+        place: Place,
+    },
+    /// `/policy`: the rules about what may come in, and what they refused lately.
+    Policy {
+        /// As seen where.
+        place: Place,
+    },
+    /// `/wanted`: what was asked for offline and isn't here.
+    Wanted,
+    /// `/status.json`: the figures.
+    StatusJson,
+}
+
+/// What pages are made up with: nothing of it is secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asset {
+    /// `/style.css`.
+    Style,
+    /// `/copy.js`: the copy buttons.
+    Script,
+    /// `/icon.svg`.
+    Icon,
 }
 
 /// The methods that are answered.
@@ -94,6 +156,11 @@ impl Route {
             "/healthz" => return Ok(Self::Health),
             "/readyz" => return Ok(Self::Ready),
             "/metrics" => return Ok(Self::Metrics),
+            "/wanted" => return Ok(Self::Page(Page::Wanted)),
+            "/status.json" => return Ok(Self::Page(Page::StatusJson)),
+            "/style.css" => return Ok(Self::Asset(Asset::Style)),
+            "/copy.js" => return Ok(Self::Asset(Asset::Script)),
+            "/icon.svg" => return Ok(Self::Asset(Asset::Icon)),
             _ => {}
         }
         let unknown = || {
@@ -101,7 +168,6 @@ impl Route {
                 "there is nothing under this path; the index is under /index/, downloads under /api/v1/crates/",
             )
         };
-        let file = |name: &str, version: &str| CrateId::parse(&decode(name)?, &decode(version)?);
         let (place, rest) = Place::of(path)?.ok_or_else(unknown)?;
         if let Some(path) = rest.strip_prefix("index/") {
             return match path {
@@ -112,7 +178,16 @@ impl Route {
                 }),
             };
         }
+        match rest {
+            "search" => return Ok(Self::Page(Page::Search { place })),
+            "policy" => return Ok(Self::Page(Page::Policy { place })),
+            _ => {}
+        }
         if let Some(path) = rest.strip_prefix("crates/") {
+            if !path.contains('/') && !path.is_empty() {
+                let name = CrateName::parse(&decode(path)?)?;
+                return Ok(Self::Page(Page::Crate { place, name }));
+            }
             let (name, version) = download(path)
                 .or_else(|| file_name(path))
                 .ok_or_else(unknown)?;
@@ -125,7 +200,10 @@ impl Route {
                 place,
                 id: file(name, version)?,
             }),
-            None => Ok(Self::WebApi { place }),
+            None => Ok(Self::WebApi {
+                place,
+                call: ApiCall::parse(api)?,
+            }),
         }
     }
 
@@ -135,10 +213,56 @@ impl Route {
             Self::ConfigJson { .. } => RouteLabel::ConfigJson,
             Self::Index { .. } => RouteLabel::Index,
             Self::Download { .. } => RouteLabel::Download,
-            Self::WebApi { .. } => RouteLabel::Unknown,
-            Self::Health | Self::Ready | Self::Metrics | Self::Status => RouteLabel::Page,
+            Self::WebApi { .. } => RouteLabel::WebApi,
+            Self::Page(_)
+            | Self::Asset(_)
+            | Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status => RouteLabel::Page,
         }
     }
+}
+
+impl ApiCall {
+    /// What a path below `api/v1/` asks for.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] for a name or version that no crate can have.
+    fn parse(path: &str) -> Result<Self> {
+        let Some(path) = path.strip_prefix("crates") else {
+            return Ok(Self::Other);
+        };
+        let Some(path) = path.strip_prefix('/') else {
+            return Ok(match path {
+                "" => Self::Search,
+                _ => Self::Other,
+            });
+        };
+        let name = |text: &str| CrateName::parse(&decode(text)?);
+        let segments: Vec<&str> = path.splitn(4, '/').collect();
+        Ok(match segments[..] {
+            [""] => Self::Search,
+            [of] => Self::Crate(name(of)?),
+            [of, "versions"] => Self::Versions(name(of)?),
+            [_, "owners" | "owner_user" | "owner_team"] | [_, _, "yank" | "unyank"] => Self::Owners,
+            [of, version] if is_version(version) => Self::Version(file(of, version)?),
+            [of, version, "dependencies"] if is_version(version) => {
+                Self::Dependencies(file(of, version)?)
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Whether a segment is to be taken for a version, and not for one of the words that crates.io has in its place, such as `owners`.
+fn is_version(segment: &str) -> bool {
+    segment.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A crate and a version as paths have them.
+fn file(name: &str, version: &str) -> Result<CrateId> {
+    CrateId::parse(&decode(name)?, &decode(version)?)
 }
 
 impl Place {
@@ -281,7 +405,6 @@ mod tests {
         for path in [
             "/crates",
             "/crates/",
-            "/crates/a",
             "/crates/a/",
             "/crates/a/b-1.0.0.crate",
             "/crates/a/a-1.0.0",
@@ -316,6 +439,58 @@ mod tests {
             &long,
         ] {
             assert_eq!(kind(path), Kind::BadRequest, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn pages_and_calls_of_the_web_api_are_told_apart() {
+        let place = Place::default();
+        let name = CrateName::parse("serde").expect("a name");
+        let id = CrateId::parse("serde", "1.0.0").expect("valid");
+        let api = |call| Route::WebApi { place, call };
+        for (path, route) in [
+            ("/crates/serde", Route::Page(Page::Crate { place, name })),
+            ("/search", Route::Page(Page::Search { place })),
+            ("/policy", Route::Page(Page::Policy { place })),
+            ("/wanted", Route::Page(Page::Wanted)),
+            ("/status.json", Route::Page(Page::StatusJson)),
+            ("/style.css", Route::Asset(Asset::Style)),
+            ("/api/v1/crates", api(ApiCall::Search)),
+            ("/api/v1/crates/", api(ApiCall::Search)),
+            ("/api/v1/crates/serde", api(ApiCall::Crate(name))),
+            (
+                "/api/v1/crates/serde/versions",
+                api(ApiCall::Versions(name)),
+            ),
+            ("/api/v1/crates/serde/1.0.0", api(ApiCall::Version(id))),
+            (
+                "/api/v1/crates/serde/1.0.0/dependencies",
+                api(ApiCall::Dependencies(id)),
+            ),
+            ("/api/v1/crates/serde/owners", api(ApiCall::Owners)),
+            ("/api/v1/crates/serde/1.0.0/yank", api(ApiCall::Owners)),
+            (
+                "/api/v1/crates/serde/reverse_dependencies",
+                api(ApiCall::Other),
+            ),
+            (
+                "/api/v1/crates/new",
+                api(ApiCall::Crate(CrateName::parse("new").expect("a name"))),
+            ),
+            ("/api/v1/me", api(ApiCall::Other)),
+            ("/api/v1/cratesx", api(ApiCall::Other)),
+        ] {
+            assert_eq!(Route::parse(path).expect(path), route, "{path}");
+        }
+        let own = |path| matches!(Route::parse(path), Ok(Route::Page(Page::Crate { place, .. })) if place.registry.is_some());
+        assert!(own("/registries/internal/crates/thing"));
+        for path in [
+            "/crates/1a",
+            "/crates/a%2Fb",
+            "/api/v1/crates/1a",
+            "/api/v1/crates/a/1.x",
+        ] {
+            assert_eq!(kind(path), Kind::BadRequest, "{path}");
         }
     }
 

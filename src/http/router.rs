@@ -17,11 +17,13 @@ use super::{
     exchange::Exchange,
     head,
     index::{self, NegotiatedIndex},
-    pages::{self, LastMetrics},
+    negotiate::prefers_html,
+    pages::{self, LastMetrics, PageForm, PageRequest, PageService, Subject},
+    query::SearchQuery,
     rate_limit::RateLimit,
     receipt::{HandedOut, Ledger, signed},
     respond::{Answer, ErrorForm, no_memory},
-    route::{Place, Route, Verb},
+    route::{ApiCall, Page, Place, Route, Verb},
     upgrades::Upgrades,
 };
 use crate::{
@@ -31,9 +33,14 @@ use crate::{
     domain::{Principal, RegistryName, View, loggable_path},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
-    mirror::Mirror,
+    mirror::{Mirror, Registry},
+    status::Status,
     transport::{self, ClientMemory, Offer, Peer, Request, Scheme, Standing},
 };
+
+/// The pages for programs, for who reads about them in a terminal.
+const OTHER_PAGES: &str =
+    "/status.json, /search?q=, /crates/NAME, /policy, /wanted, /healthz, /readyz, /metrics";
 
 /// Answers requests with what a mirror has. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +57,9 @@ struct Inner {
     upgrades: Upgrades,
     memory: Arc<ClientMemory>,
     last_metrics: LastMetrics,
+    pages: Arc<PageService>,
+    /// What clients of the other side paste; nothing where this side is theirs.
+    base_of_clients: Option<Box<str>>,
 }
 
 /// What is answered on a listener.
@@ -70,6 +80,17 @@ pub struct Guards {
     pub authentication: Authentication,
     /// Where it is written down who got what, if it is.
     pub recorder: Option<Arc<Recorder>>,
+}
+
+/// What a router answers for.
+#[derive(Clone)]
+pub struct Served {
+    /// The mirror.
+    pub mirror: Mirror,
+    /// What it does now.
+    pub status: Arc<Status>,
+    /// The URL for clients, without a final slash, where nobody asks for it by another.
+    pub base_url: String,
 }
 
 /// How far a request gets with nothing but memory.
@@ -93,16 +114,37 @@ struct Incoming {
 }
 
 impl Router {
-    /// Answers for `mirror` as the settings say. What is made for each who asks is leased from `memory`.
+    /// Answers for a mirror as the settings say. What is made for each who asks is leased from `memory`.
     pub fn new(
-        mirror: Mirror,
+        served: Served,
         side: Side,
         settings: &ServerSettings,
         guards: Guards,
         memory: Arc<ClientMemory>,
     ) -> Self {
         let networks = settings.trusted_proxies.iter();
+        let Served {
+            mirror,
+            status,
+            base_url,
+        } = served;
+        let others = match side {
+            Side::Both | Side::Admin => OTHER_PAGES,
+            Side::Clients => "/healthz",
+        };
+        let pages = PageService::new(
+            mirror.clone(),
+            status,
+            guards.authentication.clone(),
+            others,
+            memory.clone(),
+        );
         Self(Arc::new(Inner {
+            pages: Arc::new(pages),
+            base_of_clients: match side {
+                Side::Both | Side::Clients => None,
+                Side::Admin => Some(base_url.into()),
+            },
             mirror,
             side,
             public_url: settings.public_url.clone(),
@@ -137,6 +179,10 @@ impl Router {
             Ok(Route::WebApi { .. }) => ErrorForm::Json,
             Ok(_) | Err(_) => ErrorForm::Text,
         };
+        let verb = verb.map_err(|e| match &route {
+            Ok(Route::WebApi { place, .. }) => self.0.read_only(place),
+            Ok(_) | Err(_) => e,
+        });
         if let Ok(route) = &route {
             access.route = route.label();
         }
@@ -218,13 +264,15 @@ impl Inner {
     /// Whether who asks may come in.
     fn enter(&self, asked: &Asked<'_>, route: &Result<Route>, now: SystemTime) -> Admission {
         let needs_none = match route {
-            Ok(Route::Health | Route::Status) => true,
+            Ok(Route::Health | Route::Asset(_)) => true,
             Ok(Route::Ready) => self.side == Side::Both,
             Ok(
                 Route::ConfigJson { .. }
                 | Route::Index { .. }
                 | Route::Download { .. }
                 | Route::WebApi { .. }
+                | Route::Page(_)
+                | Route::Status
                 | Route::Metrics,
             )
             | Err(_) => false,
@@ -238,8 +286,14 @@ impl Inner {
             peer: asked.peer,
             address: asked.client,
         };
-        self.authentication
-            .enter(&shown, self.registry_of(route), now)
+        let admission = self
+            .authentication
+            .enter(&shown, self.registry_of(route), now);
+        match (admission, route) {
+            // How to use it is told to everybody, and to some nothing else.
+            (Admission::Refused(_), Ok(Route::Status)) => Admission::Admitted(None),
+            (admission, _) => admission,
+        }
     }
 
     /// The registry that a path belongs to, whether there is one of that name or not.
@@ -249,9 +303,20 @@ impl Inner {
                 Route::ConfigJson { place }
                 | Route::Index { place, .. }
                 | Route::Download { place, .. }
-                | Route::WebApi { place },
+                | Route::WebApi { place, .. }
+                | Route::Page(
+                    Page::Crate { place, .. } | Page::Search { place } | Page::Policy { place },
+                ),
             ) => Some(self.guarded_name(place)),
-            Ok(Route::Health | Route::Ready | Route::Metrics | Route::Status) | Err(_) => None,
+            Ok(
+                Route::Page(Page::Wanted | Page::StatusJson)
+                | Route::Asset(_)
+                | Route::Health
+                | Route::Ready
+                | Route::Metrics
+                | Route::Status,
+            )
+            | Err(_) => None,
         }
     }
 
@@ -299,7 +364,8 @@ impl Inner {
                 "a request that only reads can't have a body",
             ));
         }
-        if route.label() != RouteLabel::Page {
+        let is_for_people = matches!(route, Route::Page(_));
+        if route.label() != RouteLabel::Page || is_for_people {
             self.rate_limit.admit(client)?;
         }
         Ok((route, verb))
@@ -312,8 +378,8 @@ impl Inner {
     fn is_here(&self, route: &Route) -> Result<()> {
         match (self.side, route) {
             (Side::Both, _)
-            | (_, Route::Health | Route::Status)
-            | (Side::Admin, Route::Ready | Route::Metrics)
+            | (_, Route::Health | Route::Status | Route::Asset(_))
+            | (Side::Admin, Route::Ready | Route::Metrics | Route::Page(_))
             | (
                 Side::Clients,
                 Route::ConfigJson { .. }
@@ -321,9 +387,9 @@ impl Inner {
                 | Route::Download { .. }
                 | Route::WebApi { .. },
             ) => Ok(()),
-            (Side::Clients, Route::Ready | Route::Metrics) => Err(Error::not_found(
-                "this is answered on `server.admin_listen` only",
-            )),
+            (Side::Clients, Route::Ready | Route::Metrics | Route::Page(_)) => Err(
+                Error::not_found("this is answered on `server.admin_listen` only"),
+            ),
             (
                 Side::Admin,
                 Route::ConfigJson { .. }
@@ -393,35 +459,120 @@ impl Inner {
                 let auth_required = self.authentication.is_needed(self.guarded_name(&place));
                 config_json::answered(self.public_url.as_ref(), asked, place, auth_required)?
             }
-            Route::WebApi { place } => {
+            Route::WebApi { place, call } => {
                 mirror.place(place.registry, place.view)?;
-                return Err(Error::not_found(
-                    "this mirror serves the index and downloads; for search and everything else of the web API ask the registry itself",
-                ));
+                return self.web_api(place, call, asked);
             }
+            Route::Page(page) => return self.page(page, asked),
+            Route::Asset(asset) => pages::asset(asset),
             Route::Health => pages::health(),
             Route::Ready => pages::ready(mirror, &self.memory)?,
             Route::Metrics => pages::metrics(mirror, &self.last_metrics, now),
-            Route::Status => self.status(asked)?,
+            Route::Status => return self.home(asked, who),
         }))
     }
 
-    /// What this is and how to use it, with the pages that are answered on this side.
-    fn status(&self, asked: &Asked<'_>) -> Result<Answer> {
-        let pages = match self.side {
-            Side::Both => "/healthz, /readyz, /metrics",
-            Side::Clients => "/healthz",
-            Side::Admin => return Ok(pages::admin()),
+    /// What this is and how to use it; and for who may know, what it does now.
+    fn home(&self, asked: &Asked<'_>, who: Option<&Principal>) -> Result<AtOnce> {
+        let is_known = who.is_some() || !self.authentication.is_restricted();
+        let subject = match self.side {
+            Side::Both | Side::Admin if is_known => Subject::Home,
+            Side::Both | Side::Admin | Side::Clients => Subject::HowTo,
         };
-        let base = config_json::base_url(self.public_url.as_ref(), asked)?;
-        let root = config_json::Root::of(&base, asked.token, Place::default()).to_string();
-        pages::status(
-            &self.mirror,
-            &self.memory,
-            &root,
-            &self.authentication,
-            pages,
+        self.deferred(subject, PageForm::Text, asked)
+    }
+
+    /// An answer of the web API.
+    fn web_api(&self, place: Place, call: ApiCall, asked: &Asked<'_>) -> Result<AtOnce> {
+        match call {
+            ApiCall::Search
+            | ApiCall::Crate(_)
+            | ApiCall::Versions(_)
+            | ApiCall::Version(_)
+            | ApiCall::Dependencies(_) => {}
+            ApiCall::Owners => return Err(self.read_only(&place)),
+            ApiCall::Other => {
+                return Err(Error::not_found(
+                    "of the web API this mirror answers searches and what is asked of crates and versions; for everything else ask the registry itself",
+                ));
+            }
+        }
+        let query = SearchQuery::parse(asked.head.uri.query())?;
+        let subject = Subject::Api { place, call, query };
+        self.deferred(subject, PageForm::Json, asked)
+    }
+
+    /// What cargo prints for who wants to publish, yank or own something here.
+    fn read_only(&self, place: &Place) -> Error {
+        let registry = match self.mirror.place(place.registry, place.view) {
+            Ok(registry) => registry,
+            Err(e) => return e,
+        };
+        let there = match registry {
+            registry if registry.name() == RegistryName::crates_io() => {
+                "for crates.io that is `--registry crates-io`".to_owned()
+            }
+            Registry::Online(upstream) => format!("its index is {}", upstream.shown_index()),
+            Registry::Offline(_) => "this mirror is offline and can't reach it".to_owned(),
+        };
+        Error::new(
+            Kind::ReadOnly,
+            format!(
+                "this is a read-only mirror of {}: publish, yank and ask about owners at the registry itself; {there}",
+                registry.name()
+            ),
         )
+    }
+
+    /// A page that takes a moment.
+    fn page(&self, page: Page, asked: &Asked<'_>) -> Result<AtOnce> {
+        let subject = match page {
+            Page::Crate { place, name } => Subject::Crate { place, name },
+            Page::Search { place } => Subject::Search {
+                place,
+                query: SearchQuery::parse(asked.head.uri.query())?,
+            },
+            Page::Policy { place } => Subject::Policy { place },
+            Page::Wanted => Subject::Wanted,
+            Page::StatusJson => return self.deferred(Subject::Figures, PageForm::Json, asked),
+        };
+        self.deferred(subject, PageForm::Text, asked)
+    }
+
+    /// A page that is made when its turn comes; `otherwise` is the form for who isn't a browser.
+    fn deferred(&self, subject: Subject, otherwise: PageForm, asked: &Asked<'_>) -> Result<AtOnce> {
+        let form = match otherwise {
+            PageForm::Text if prefers_html(&asked.head.headers) => PageForm::Html,
+            PageForm::Text | PageForm::Html | PageForm::Json => otherwise,
+        };
+        let base = match &self.base_of_clients {
+            Some(base) => base.clone(),
+            None => {
+                let base = config_json::base_url(self.public_url.as_ref(), asked)?;
+                let root = config_json::Root::of(&base, asked.token, Place::default());
+                root.to_string().into()
+            }
+        };
+        let request = PageRequest {
+            subject,
+            form,
+            base,
+            links: self.links(asked).into(),
+        };
+        Ok(Deferred::Page(self.pages.clone(), Box::new(request)).into())
+    }
+
+    /// What links begin with on a page: the path under which a proxy has this server, and a token that stood in the path.
+    fn links(&self, asked: &Asked<'_>) -> String {
+        let public = self
+            .public_url
+            .as_ref()
+            .filter(|_| self.base_of_clients.is_none());
+        let path = public.map_or("", |url| url.as_url().path().trim_end_matches('/'));
+        match asked.token {
+            Some(token) => format!("{path}/t/{token}"),
+            None => path.to_owned(),
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 //! A thin façade over two services: `index` for index files and `crates` for .crate files, which needs the index for their checksums. Both keep what they
 //! serve in the same memory (`shared`, `kept`), and `eviction` keeps the store within its limits.
 
+mod catalog;
 mod crates;
 mod eviction;
 mod index;
 mod kept;
 mod registry;
+mod search;
 mod shared;
+mod web_search;
 
 use std::{
     collections::BTreeMap,
@@ -16,22 +19,30 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use crates::{Clearance, CrateBody, CrateJudgement, Denied, Judgement, LicenseKnown};
+pub use catalog::{KnownCrate, RegistryCensus, StoreCensus};
+pub use crates::{
+    Clearance, CrateBody, CrateJudgement, CrateOverview, Denied, Judgement, LicenseKnown,
+    VersionOverview,
+};
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
 pub use registry::Registry;
-pub use shared::Found;
+pub use search::{FoundCrate, Searched, Window};
+pub use shared::{Found, Refusal, StaleCopy};
 
 use self::{
+    catalog::{Catalog, News, Walk},
     crates::CrateService,
     index::{IndexService, IndexSettings, Trigger},
-    shared::{Background, MemoryCache, RulesInForce, Shared},
+    search::{Refused, Search},
+    shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed},
+    web_search::WebSearch,
 };
 use crate::{
     allowance::{Allowance, Lease},
     config::sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
-    domain::{CrateId, CrateName, RegistryName, View},
+    domain::{CrateId, CrateKey, CrateName, MissedRequest, RegistryName, View},
     error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Policy,
@@ -75,11 +86,13 @@ struct Inner {
     shared: Arc<Shared>,
     index: Arc<IndexService>,
     crates: CrateService,
+    web_search: WebSearch,
 }
 
 impl Mirror {
     /// A mirror made of `parts`. Nothing is contacted or scanned.
     pub fn new(parts: Parts) -> Self {
+        let catalog = Catalog::new(parts.memory_budget, &parts.allowance);
         let shared = Arc::new(Shared {
             freshness: parts.freshness,
             memory: MemoryCache::new(parts.memory_budget),
@@ -88,6 +101,9 @@ impl Mirror {
             metrics: parts.metrics,
             rules: RulesInForce::new(parts.policy),
             background: Background::default(),
+            stale: StaleServed::default(),
+            refusals: Refusals::default(),
+            catalog: Arc::new(catalog),
         });
         let settings = IndexSettings {
             read_ahead: parts.read_ahead,
@@ -107,6 +123,7 @@ impl Mirror {
             registries: registries.collect(),
             default: parts.default,
             crates: CrateService::new(shared.clone(), index.clone()),
+            web_search: WebSearch::new(parts.memory_budget, shared.budget.clone()),
             index,
             shared,
         }))
@@ -178,6 +195,78 @@ impl Mirror {
         now: SystemTime,
     ) -> impl Future<Output = Result<CrateJudgement>> {
         self.0.crates.judge_crate(registry, name, view, now)
+    }
+
+    /// All that is known here of a crate as it is seen in `view`; its index file is obtained if it isn't here.
+    ///
+    /// # Errors
+    /// Those of [`index`](Self::index), and [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    pub async fn overview(
+        &self,
+        registry: Option<RegistryName>,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> Result<CrateOverview> {
+        let registry = self.place(registry, view)?;
+        self.0.crates.overview(registry, name, view, now).await
+    }
+
+    /// The crates that fit `words`, by what is known here.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    pub async fn search(
+        &self,
+        registry: Option<RegistryName>,
+        view: View,
+        words: &str,
+        window: Window,
+        now: SystemTime,
+    ) -> Result<Searched> {
+        let search = Search {
+            registry: self.place(registry, view)?.name(),
+            view,
+            words,
+            window,
+            refused: Refused::Shown,
+        };
+        search::search(&self.0.shared, &self.0.index, search, now).await
+    }
+
+    /// The crates that fit `words`, by what upstream's web API says, or else by what is known here; without those that the rules refuse. Upstream is asked at most
+    /// once a second, and an answer is good for ten minutes.
+    ///
+    /// # Errors
+    /// Those of [`search`](Self::search).
+    pub async fn search_offered(
+        &self,
+        registry: Option<RegistryName>,
+        view: View,
+        words: &str,
+        window: Window,
+        now: SystemTime,
+    ) -> Result<Searched> {
+        let search = Search {
+            registry: self.place(registry, view)?.name(),
+            view,
+            words,
+            window,
+            refused: Refused::LeftOut,
+        };
+        let Inner {
+            shared,
+            index,
+            web_search,
+            ..
+        } = &*self.0;
+        let upstream = self.registry(Some(search.registry))?.upstream();
+        if let Some(upstream) = upstream.filter(|_| !words.is_empty())
+            && let Some(listed) = web_search.ask(upstream, words, window, now).await
+        {
+            return Ok(search::offered(shared, index, search, &listed, now));
+        }
+        search::search(&self.0.shared, &self.0.index, search, now).await
     }
 
     /// From now on these rules hold, for what is in memory too.
@@ -361,6 +450,70 @@ impl Mirror {
             circuits
                 .map(move |(host, circuit)| (registry, host, !matches!(circuit, Circuit::Closed)))
         })
+    }
+
+    /// The oldest copy that was served within the last five minutes although it was due.
+    pub fn oldest_stale(&self, now: SystemTime) -> Option<StaleCopy> {
+        self.0.shared.stale.oldest(now)
+    }
+
+    /// What the rules refused lately, the last of it first; at most fifty.
+    pub fn refused_lately(&self) -> Vec<Refusal> {
+        self.0.shared.refusals.lately()
+    }
+
+    /// What was asked for offline and still isn't here, in the order of its text.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read.
+    pub async fn missed(&self, now: SystemTime) -> Result<Vec<MissedRequest>> {
+        self.0.shared.store.missed(now).await
+    }
+
+    /// What was in the store when it was looked through last; `None` before that has been done.
+    pub fn census(&self) -> Option<Arc<StoreCensus>> {
+        self.0.shared.catalog.census()
+    }
+
+    /// How many names of crates are known of a registry, and how many of these crates are stored.
+    pub fn known_crates(&self, registry: RegistryName) -> (usize, usize) {
+        self.0.shared.catalog.counts(registry)
+    }
+
+    /// Keeps up to date which crates are known here, for ever: by what comes in, and by a look through the store now and then.
+    pub async fn keep_catalog(&self, now: fn() -> SystemTime) {
+        let walk = Walk {
+            catalog: self.0.shared.catalog.clone(),
+            store: self.0.shared.store.clone(),
+            tasks: self.0.shared.background.tasks().clone(),
+        };
+        tokio::join!(walk.keep(now), self.hear_news(now));
+    }
+
+    /// Adds what comes in to what is known, one after the other.
+    async fn hear_news(&self, now: fn() -> SystemTime) {
+        let catalog = &self.0.shared.catalog;
+        let Some(mut told) = catalog.told() else {
+            return;
+        };
+        while let Some(news) = told.recv().await {
+            match news {
+                News::Seen(registry, name) => catalog.add_names(registry, [name].into_iter()),
+                News::Stored(key) => {
+                    let (this, now) = (self.clone(), now());
+                    let learn = async move { this.learn(key, now).await };
+                    // Stopping waits for it: nothing is written behind its back.
+                    let _ = self.0.shared.background.tasks().spawn(learn).await;
+                }
+            }
+        }
+    }
+
+    /// Adds what a stored crate says of itself to what is known.
+    async fn learn(&self, key: CrateKey, now: SystemTime) {
+        if let Some(manifest) = self.0.crates.manifest_of(&key, now).await {
+            self.0.shared.catalog.add_stored(&key, &manifest);
+        }
     }
 
     /// Keeps the store within `max_size` bytes and `max_age`, for ever. What is in memory counts as used now: a hit from there doesn't touch the disk.

@@ -218,6 +218,12 @@ impl<'a> CrateRules<'a> {
         self.mode == Mode::Enforce || denial.cause.is_always_enforced()
     }
 
+    /// What is known against a version, whatever is done about it.
+    pub fn advisories_of(&self, version: &SemVersion) -> Vec<Arc<Advisory>> {
+        let hitting = self.advisories.iter().filter(|a| a.hits(version));
+        hitting.cloned().collect()
+    }
+
     /// Whom to ask about a refusal.
     pub fn contact(&self) -> Option<&str> {
         self.policy.contact.as_deref()

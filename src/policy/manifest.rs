@@ -1,6 +1,6 @@
-//! [`ManifestReader`]: the licence in the Cargo.toml of a .crate file, found while the file comes by.
+//! [`ManifestReader`]: the Cargo.toml of a .crate file, found while the file comes by.
 //!
-//! The file is a stranger's. What is kept of it is one manifest of at most a megabyte, and it isn't unpacked any further than cargo itself would.
+//! The file is a stranger's. What is kept of it is one manifest of at most half a megabyte, and it isn't unpacked any further than cargo itself would.
 
 use std::{
     io::{self, Read, Write},
@@ -8,16 +8,15 @@ use std::{
 };
 
 use flate2::write::GzDecoder;
-use serde::Deserialize;
 
-use crate::domain::{CrateId, License, TarChoice, TarProgress, TarStream, TarVisitor};
+use crate::domain::{CrateId, License, Manifest, TarChoice, TarProgress, TarStream, TarVisitor};
 
-/// No manifest is larger; those of the largest projects have some 100 KB.
-const MAX_MANIFEST: u64 = 1 << 20;
+/// No manifest is larger; those of the largest projects have some 100 KB. While it is read, it takes a hundred times its size at worst.
+const MAX_MANIFEST: u64 = 512 << 10;
 /// No archive is unpacked further: cargo itself refuses those that are larger.
 const MAX_UNPACKED: u64 = 512 << 20;
 
-/// A .crate file on its way, of which the licence is to be known.
+/// A .crate file on its way, of which the manifest is to be known.
 ///
 /// It unpacks as it is fed, some milliseconds for each megabyte that comes out, and a piece of 64 KiB can hold 64 MiB: who feeds it more at once, or whole files,
 /// does that on a thread that may block.
@@ -29,7 +28,7 @@ pub struct ManifestReader {
 #[derive(Debug)]
 enum State {
     Reading(Box<GzDecoder<Unpacked>>),
-    Found(License),
+    Found(Box<Manifest>),
 }
 
 impl ManifestReader {
@@ -39,9 +38,9 @@ impl ManifestReader {
             tar: TarStream::default(),
             left: MAX_UNPACKED,
             is_done: false,
-            manifest: Manifest {
+            wanted: Wanted {
                 path: format!("{}-{}/Cargo.toml", id.name, id.version),
-                license: None,
+                found: None,
             },
         };
         Self {
@@ -49,43 +48,41 @@ impl ManifestReader {
         }
     }
 
-    /// The next bytes of the file. The licence is there as soon as the manifest has come by, or can't come any more: [`License::None`] then, and for what
+    /// The next bytes of the file. What the manifest says is there as soon as it has come by, or can't come any more: [`Manifest::none`] then, and for what
     /// isn't a .crate file. From then on nothing is looked at.
-    pub fn feed(&mut self, bytes: &[u8]) -> Option<&License> {
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<&Manifest> {
         if let State::Reading(decoder) = &mut self.state {
             // An error is one of the archive, or its way to say that it has seen enough.
             let has_failed = decoder.write_all(bytes).is_err();
             let unpacked = decoder.get_mut();
             if has_failed || unpacked.is_done {
-                self.state = State::Found(unpacked.license());
+                self.state = State::Found(Box::new(unpacked.manifest()));
             }
         }
         match &self.state {
             State::Reading(_) => None,
-            State::Found(license) => Some(license),
+            State::Found(manifest) => Some(manifest),
         }
     }
 
-    /// The licence, when no more bytes are to come.
-    pub fn finish(mut self) -> License {
+    /// What the manifest says, when no more bytes are to come.
+    pub fn finish(mut self) -> Manifest {
         match &mut self.state {
             State::Reading(decoder) => {
                 // What the decoder still holds.
                 let _ = decoder.try_finish();
-                decoder.get_mut().license()
+                decoder.get_mut().manifest()
             }
-            State::Found(license) => mem::replace(license, License::None),
+            State::Found(manifest) => mem::replace(manifest, Manifest::none()),
         }
     }
 }
 
-/// The licence of a whole .crate file. Takes as long as it takes to unpack it up to its manifest.
-pub fn license_in(file: &[u8], id: &CrateId) -> License {
+/// The manifest of a whole .crate file. Takes as long as it takes to unpack it up to there.
+pub fn manifest_in(file: &[u8], id: &CrateId) -> Manifest {
     let mut reader = ManifestReader::new(id);
-    match reader.feed(file) {
-        Some(license) => license.clone(),
-        None => reader.finish(),
-    }
+    reader.feed(file);
+    reader.finish()
 }
 
 /// The licence of the .crate file whose bytes `file` gives, of which no more are read than it takes. One that can't be read names none. Blocks as long as `file` does.
@@ -93,11 +90,11 @@ pub(super) fn license_from(mut file: impl Read, id: &CrateId) -> License {
     let mut reader = ManifestReader::new(id);
     let mut block = vec![0; 64 << 10];
     while let Ok(read @ 1..) = file.read(&mut block) {
-        if let Some(license) = reader.feed(&block[..read]) {
-            return license.clone();
+        if reader.feed(&block[..read]).is_some() {
+            break;
         }
     }
-    reader.finish()
+    reader.finish().license
 }
 
 /// The unpacked archive on its way.
@@ -106,19 +103,19 @@ struct Unpacked {
     tar: TarStream,
     left: u64,
     is_done: bool,
-    manifest: Manifest,
+    wanted: Wanted,
 }
 
 impl Unpacked {
-    fn license(&mut self) -> License {
-        self.manifest.license.take().unwrap_or(License::None)
+    fn manifest(&mut self) -> Manifest {
+        self.wanted.found.take().unwrap_or(Manifest::none())
     }
 }
 
 impl Write for Unpacked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(left) = self.left.checked_sub(bytes.len() as u64)
-            && let Ok(TarProgress::Going) = self.tar.push(bytes, &mut self.manifest)
+            && let Ok(TarProgress::Going) = self.tar.push(bytes, &mut self.wanted)
         {
             self.left = left;
             return Ok(bytes.len());
@@ -134,12 +131,12 @@ impl Write for Unpacked {
 
 /// The manifest that is looked for, and what it says.
 #[derive(Debug)]
-struct Manifest {
+struct Wanted {
     path: String,
-    license: Option<License>,
+    found: Option<Manifest>,
 }
 
-impl TarVisitor for Manifest {
+impl TarVisitor for Wanted {
     fn choose(&mut self, path: &[u8], size: u64) -> TarChoice {
         let is_it = path.eq_ignore_ascii_case(self.path.as_bytes());
         match is_it && size <= MAX_MANIFEST {
@@ -149,31 +146,9 @@ impl TarVisitor for Manifest {
     }
 
     fn file(&mut self, _path: &[u8], content: Vec<u8>) -> TarProgress {
-        self.license = Some(of_manifest(&content));
+        self.found = Some(Manifest::parse(&content));
         TarProgress::Done
     }
-}
-
-/// What a Cargo.toml says of its licence. cargo writes the one in a .crate file anew, so that nothing is inherited from a workspace there.
-fn of_manifest(content: &[u8]) -> License {
-    #[derive(Deserialize)]
-    struct Toml {
-        #[serde(alias = "project")]
-        package: Package,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Package {
-        license: Option<toml::Value>,
-        license_file: Option<toml::Value>,
-    }
-    let read = toml::from_slice::<Toml>(content);
-    let Ok(Toml { package }) = read else {
-        return License::None;
-    };
-    let text = |value: &Option<toml::Value>| value.as_ref()?.as_str().map(str::to_owned);
-    let (license, file) = (text(&package.license), text(&package.license_file));
-    License::of_manifest(license.as_deref(), file.as_deref())
 }
 
 #[cfg(test)]
@@ -185,6 +160,10 @@ mod tests {
     use tar::{Builder, Header};
 
     use super::*;
+
+    fn license_in(file: &[u8], id: &CrateId) -> License {
+        manifest_in(file, id).license
+    }
 
     fn id() -> CrateId {
         CrateId::parse("Some_Tool", "1.0.0").expect("valid")
@@ -299,7 +278,7 @@ mod tests {
         let pieces = file.chunks(1_000);
         let fed = pieces.take_while(|piece| reader.feed(piece).is_none());
         assert!(fed.count() < 200, "long before the end");
-        assert_eq!(reader.finish(), License::Expression("MIT".into()));
+        assert_eq!(reader.finish().license, License::Expression("MIT".into()));
     }
 
     /// 10 GiB of nothing in 10 MB: it is given up after half a gigabyte.
@@ -344,7 +323,7 @@ mod tests {
             for piece in file.chunks(piece) {
                 reader.feed(piece);
             }
-            let license = reader.finish();
+            let license = reader.finish().license;
             let whole = license_in(&file, &id());
             match is_damaged {
                 // In one go the damage may be met before what came out of the file so far has been looked at.

@@ -11,12 +11,13 @@ mod render;
 mod rules;
 mod sentence;
 mod validity;
+mod words;
 
 pub use crate_rules::{Candidate, CrateRules, Decision, Known, Ruling};
 pub use denial::{Cause, Denial, DenialKind, Since};
 pub use gate::Gate;
 pub use licenses::{LicenseRules, UnknownLicense};
-pub use manifest::{ManifestReader, license_in};
+pub use manifest::{ManifestReader, manifest_in};
 pub use marks::Marks;
 pub use render::{render, render_places};
 pub use rules::Policy;

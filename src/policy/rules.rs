@@ -243,6 +243,11 @@ impl Rule {
         self.settings.versions.is_some()
     }
 
+    /// As it is written.
+    pub(super) fn settings(&self) -> &RuleSettings {
+        &self.settings
+    }
+
     pub(super) fn action(&self) -> Action {
         self.settings.action
     }

@@ -144,7 +144,7 @@ fn minute(time: std::time::SystemTime) -> String {
 }
 
 /// A span of time as people say it: in days, hours or minutes where it has no remainder.
-fn span(time: Duration) -> String {
+pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     for (size, unit) in [(24 * 3600, "day"), (3600, "hour"), (60, "minute")] {
         if seconds >= size && seconds.is_multiple_of(size) && time.subsec_nanos() == 0 {

@@ -69,6 +69,20 @@ impl Store {
         Ok(crates.collect())
     }
 
+    /// The same with how many bytes each has, in no particular order.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn crate_sizes(&self, index: &IndexKey) -> Result<Vec<(CrateKey, u64)>> {
+        let listed = self.backend.list(&index.crates_folder()).await;
+        let crates = self.note(listed)?.into_iter();
+        let crates = crates.filter_map(|stored| match stored.key {
+            Key::Crate(key) => Some((key, stored.size)),
+            Key::Index(_) => None,
+        });
+        Ok(crates.collect())
+    }
+
     /// Whether the storage is there at all.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Upstream's own config.json, of which only the `dl` matters.
+//! Upstream's own config.json: its `dl`, and where its web API is.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 use tokio::time::Instant;
+use url::Url;
 
 use super::registry::{KnownDl, Upstream};
 use crate::{
@@ -21,6 +22,14 @@ const MAX_CONFIG: usize = 64 << 10;
 #[derive(Deserialize)]
 struct ConfigFields {
     dl: String,
+    #[serde(default)]
+    api: Option<String>,
+}
+
+/// What matters of a config.json.
+struct Told {
+    dl: DownloadTemplate,
+    api: Option<Url>,
 }
 
 impl Upstream {
@@ -30,7 +39,7 @@ impl Upstream {
     /// One of the upstream kinds of [`Kind`](crate::error::Kind) when it was never learnt and can't be now.
     pub async fn dl(&self) -> Result<DownloadTemplate> {
         let mut known = self.dl.lock().await;
-        if let Some(KnownDl { dl, at }) = &mut *known {
+        if let Some(KnownDl { dl, at, .. }) = &mut *known {
             let old = dl.clone();
             if at.elapsed() < GOOD_FOR {
                 return Ok(old);
@@ -41,18 +50,30 @@ impl Upstream {
             return Ok(self.renewed(old).await);
         }
         // Held while asking, so that a hundred first downloads ask once.
-        let dl = self.fetch_dl().await?;
+        let Told { dl, api } = self.fetch_config().await?;
         let at = Instant::now();
-        *known = Some(KnownDl { dl: dl.clone(), at });
-        Ok(dl)
+        let learnt = dl.clone();
+        *known = Some(KnownDl { dl, api, at });
+        Ok(learnt)
+    }
+
+    /// Where upstream's web API is, without a final slash, if it says that it has one; learnt with the `dl`.
+    ///
+    /// # Errors
+    /// Those of [`dl`](Self::dl).
+    pub(super) async fn api(&self) -> Result<Option<Url>> {
+        self.dl().await?;
+        let known = self.dl.lock().await;
+        Ok(known.as_ref().and_then(|known| known.api.clone()))
     }
 
     async fn renewed(&self, old: DownloadTemplate) -> DownloadTemplate {
-        match self.fetch_dl().await {
-            Ok(dl) => {
+        match self.fetch_config().await {
+            Ok(Told { dl, api }) => {
                 let at = Instant::now();
-                *self.dl.lock().await = Some(KnownDl { dl: dl.clone(), at });
-                dl
+                let learnt = dl.clone();
+                *self.dl.lock().await = Some(KnownDl { dl, api, at });
+                learnt
             }
             Err(e) => {
                 tracing::warn!("keeping the dl known before: {e}");
@@ -61,10 +82,10 @@ impl Upstream {
         }
     }
 
-    async fn fetch_dl(&self) -> Result<DownloadTemplate> {
+    async fn fetch_config(&self) -> Result<Told> {
         let mut attempts = self.attempts();
         loop {
-            match self.try_dl().await {
+            match self.try_config().await {
                 Err(e) if attempts.again(&e).await => {}
                 done => return done,
             }
@@ -80,7 +101,7 @@ impl Upstream {
         Ok(request.header("cargo-protocol", "version=1"))
     }
 
-    async fn try_dl(&self) -> Result<DownloadTemplate> {
+    async fn try_config(&self) -> Result<Told> {
         let request = self.config_request()?;
         let mut response = self.send(UpstreamKind::Config, request).await?;
         if response.status() != StatusCode::OK {
@@ -93,6 +114,17 @@ impl Upstream {
             Error::upstream_fault(format!("{host} sent a config.json that can't be read"))
                 .caused_by(e)
         })?;
-        DownloadTemplate::parse(&config.dl)
+        Ok(Told {
+            dl: DownloadTemplate::parse(&config.dl)?,
+            api: config.api.as_deref().and_then(|api| self.web_api(api)),
+        })
+    }
+
+    /// The URL of a web API, unless it is none, or leads from https to http.
+    fn web_api(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(text.trim_end_matches('/')).ok()?;
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_downgrade = self.index.scheme() == "https" && url.scheme() == "http";
+        (is_web && !is_downgrade).then_some(url)
     }
 }

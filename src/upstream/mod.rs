@@ -18,6 +18,7 @@ mod redirect;
 mod registry;
 mod resolve;
 mod retry;
+mod search;
 mod send;
 mod trial;
 mod trouble;
@@ -31,6 +32,7 @@ pub use index::{Fetched, IndexStream};
 pub use registry::{Permit, Upstream};
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
+pub use search::{ListedCrate, ListedCrates};
 
 /// What the fuzzers of this layer need to reach.
 #[doc(hidden)]

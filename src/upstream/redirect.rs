@@ -54,7 +54,7 @@ impl Upstream {
         }
         let hashed = match kind {
             UpstreamKind::Crate => true,
-            UpstreamKind::Index | UpstreamKind::Config => false,
+            UpstreamKind::Index | UpstreamKind::Config | UpstreamKind::WebApi => false,
         };
         if !hashed && !self.is_ours(&next) {
             // Only the registry and hosts that the operator has named are quoted; by this rule the index has led to no others so far.

@@ -50,9 +50,10 @@ pub(super) struct Identified {
     origins: Vec<Origin>,
 }
 
-/// A `dl` and when it was learnt.
+/// A `dl`, the web API beside it, and when they were learnt.
 pub(super) struct KnownDl {
     pub(super) dl: DownloadTemplate,
+    pub(super) api: Option<Url>,
     pub(super) at: Instant,
 }
 

@@ -13,7 +13,7 @@ use crate::support::{
     Cargo, Mirror, Package, Upstream,
     bundle::{Desk, carried, export, fetch, filled, import, members, objects},
     index_path, program,
-    stored::{Record, corrupt},
+    stored::{Record, corrupt, is_beside},
     until,
 };
 
@@ -244,8 +244,11 @@ async fn a_cargo_lock_takes_along_what_it_needs_and_lists_what_is_missing() {
 async fn a_damaged_object_is_named_and_everything_else_is_carried() {
     let (_upstream, store) = filled(packages()).await;
     let folder = store.path().join("crates-io/crates/be/ta/beta");
-    let file = fs::read_dir(&folder).expect("a folder").flatten().next();
-    corrupt(&file.expect("a crate").path());
+    let files = fs::read_dir(&folder).expect("a folder").flatten();
+    let file = files
+        .map(|entry| entry.path())
+        .find(|path| !is_beside(path));
+    corrupt(&file.expect("a crate"));
     corrupt(&record_of(store.path(), "c"));
     let desk = Desk::new();
     let bundle = desk.file("b.tar.zst");

@@ -43,30 +43,6 @@ async fn what_is_pasted_makes_the_mirror_a_registry_with_a_name() {
     assert!(!lockfile.contains("127.0.0.1"), "{lockfile}");
 }
 
-/// config.json used to name a web API that isn't there: cargo asked it, and then spoke of a missing path.
-#[tokio::test]
-async fn commands_that_need_a_web_api_are_told_by_cargo_that_there_is_none() {
-    let upstream = upstream().await;
-    let mirror = Mirror::of(&upstream).start().await;
-    let cargo = as_pasted(&mirror).await;
-    for command in [
-        "search serde",
-        "owner --list serde",
-        "yank --version 1.0.0 serde",
-        "publish --allow-dirty --no-verify",
-        "publish --allow-dirty --no-verify --dry-run",
-        "login",
-    ] {
-        let words = format!("{command} --registry mirror");
-        let words: Vec<_> = words.split(' ').collect();
-        let ran = cargo.run(&words).await;
-        ran.failure()
-            .stderr_contains("registry `mirror` does not support API commands");
-    }
-    let asked = |path: &str| path.contains("/api/") && !path.ends_with("/download");
-    assert!(!upstream.requests().iter().any(|seen| asked(&seen.path)));
-}
-
 /// A registry may be called what crates.io's stand-in is usually called; two tables of one name are an error for cargo.
 #[tokio::test]
 async fn a_registry_named_mirror_leaves_that_name_to_itself() {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::failing_disk::SmallDisk;
 use crate::support::{
     Mirror, Output, Upstream, command, index_path,
-    stored::{corrupt, flip},
+    stored::{corrupt, flip, is_beside},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +29,7 @@ async fn a_store_of(upstream: &Upstream, names: &[String]) -> TempDir {
 /// The files below a store, relative to it, temporary ones among them.
 fn files(store: &Path) -> BTreeSet<String> {
     let entries = walkdir::WalkDir::new(store).into_iter().flatten();
-    let files = entries.filter(|entry| entry.file_type().is_file());
+    let files = entries.filter(|entry| entry.file_type().is_file() && !is_beside(entry.path()));
     let relative = |path: &Path| {
         path.strip_prefix(store)
             .expect("below")

@@ -7,7 +7,10 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
-use crate::support::{Package, Process, Upstream, client, index_path, sha256, stored::Record};
+use crate::support::{
+    Package, Process, Upstream, client, index_path, sha256,
+    stored::{Record, is_beside},
+};
 
 /// Some of these are held in memory while they arrive, some in a file.
 const LITTLE_MEMORY: &str = "[memory]\nbudget = \"1MiB\"\n[freshness]\nfresh_for = \"1h\"";
@@ -42,6 +45,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     for path in entries.map(|entry| entry.path()) {
         match path.is_dir() {
             true => found.extend(files(&path)),
+            false if is_beside(&path) => {}
             false => found.push(path),
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::{
     failing_disk::{assert_right, assert_served, download},
     offline::OFFLINE,
-    support::{Mirror, Package, Process, Upstream, command, index_path},
+    support::{Mirror, Package, Process, Upstream, command, index_path, stored::is_beside},
 };
 
 const NAME: &str = "odd-one";
@@ -77,8 +77,9 @@ async fn a_store(upstream: &Upstream) -> TempDir {
 /// The record and the .crate file of a crate.
 fn objects(store: &Path, name: &str) -> [PathBuf; 2] {
     let folder = store.join("crates-io/crates").join(index_path(name));
-    let mut files = fs::read_dir(folder).expect("a folder");
-    let file = files.next().expect("a file").expect("a file").path();
+    let files = fs::read_dir(folder).expect("a folder").flatten();
+    let mut files = files.map(|entry| entry.path());
+    let file = files.find(|path| !is_beside(path)).expect("a file");
     [store.join("crates-io/index").join(index_path(name)), file]
 }
 

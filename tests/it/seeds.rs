@@ -85,6 +85,11 @@ fn no_path_asked_for_leaves_the_store() {
 }
 
 #[test]
+fn what_is_searched_for_is_bounded_and_written_the_same() {
+    all_pass("query", checks::query);
+}
+
+#[test]
 fn every_path_and_dl_understood_is_written_the_same() {
     all_pass("paths", checks::paths);
 }

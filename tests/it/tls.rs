@@ -80,11 +80,14 @@ async fn a_client_is_sent_back_the_way_it_came() {
     let mirror = mirror.start().await;
     let by_tls = files.client().get(mirror.tls_addr(), CONFIG).await.text();
     let (plain, tls) = (mirror.addr(), mirror.tls_url());
-    assert_eq!(by_tls, format!("{{\"dl\":\"{tls}/api/v1/crates\"}}"));
+    assert_eq!(
+        by_tls,
+        format!("{{\"dl\":\"{tls}/api/v1/crates\",\"api\":\"{tls}\"}}")
+    );
     let plainly = mirror.get(CONFIG).await.text();
     assert_eq!(
         plainly,
-        format!("{{\"dl\":\"http://{plain}/api/v1/crates\"}}")
+        format!("{{\"dl\":\"http://{plain}/api/v1/crates\",\"api\":\"http://{plain}\"}}")
     );
     assert_eq!(mirror.url(), tls, "what is printed");
 }

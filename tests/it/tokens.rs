@@ -339,7 +339,9 @@ async fn a_token_may_stand_in_the_path_where_that_is_allowed_and_is_never_logged
     let mirror = Program::serving(&upstream, &settings).start().await;
     let addr = mirror.addr();
     let reply = client::get(addr, &format!("/t/{token}/index/config.json"), &[]).await;
-    let expected = format!("{{\"dl\":\"http://{addr}/t/{token}/api/v1/crates\"}}");
+    let expected = format!(
+        "{{\"dl\":\"http://{addr}/t/{token}/api/v1/crates\",\"api\":\"http://{addr}/t/{token}\"}}"
+    );
     assert_eq!((reply.status, reply.text()), (200, expected));
     // Not taken for anybody else's.
     let own = client::get(addr, "/index/config.json", &[("authorization", &token)]).await;

@@ -8,7 +8,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::{Mirror, Package, Upstream, command, command_held_by_modes, index_path};
+use crate::support::{
+    Mirror, Package, Upstream, command, command_held_by_modes, index_path, stored::is_beside,
+};
 
 const NAMES: [&str; 2] = ["small-a", "wide-b"];
 
@@ -26,10 +28,11 @@ async fn a_store() -> TempDir {
     folder
 }
 
-/// The only file in this folder.
+/// The only file in this folder, but for what is beside it.
 fn only_file(folder: &Path) -> PathBuf {
-    let mut entries = fs::read_dir(folder).expect("a folder");
-    entries.next().expect("a file").expect("a file").path()
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let mut paths = entries.map(|entry| entry.path());
+    paths.find(|path| !is_beside(path)).expect("a file")
 }
 
 fn crate_file(store: &Path, name: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Kind, Result},
     mirror::{
         kept::{IndexEntry, WholeCrate},
-        shared::{Found, RulesInForce, Shared},
+        shared::{Found, Refusal, RulesInForce, Shared},
     },
     policy::{Candidate, CrateRules, Denial, Known, Policy, refusal},
     zero_copy::Content,
@@ -234,13 +234,28 @@ impl<'a> Door<'a> {
         let kind = denial.cause.kind().as_str();
         self.shared.metrics.policy_denied(kind);
         let sentence = refusal(self.registry, what, denial, rules, known);
-        Error::new(Kind::Denied, sentence).by_rule(denial.cause.rule())
+        let rule = denial.cause.rule();
+        self.note(what, rule.clone(), Some(sentence.as_str().into()));
+        Error::new(Kind::Denied, sentence).by_rule(rule)
+    }
+
+    /// Remembers what was refused, or with no sentence what would have been, for who looks at the pages.
+    fn note(&self, what: &str, rule: Arc<str>, sentence: Option<Box<str>>) {
+        self.shared.refusals.note(Refusal {
+            registry: self.registry,
+            what: what.into(),
+            rule,
+            sentence,
+            at: self.now,
+            count: 1,
+        });
     }
 
     /// What would have been refused, counted and logged.
     fn would_refuse(&self, denial: &Denial) -> Clearance {
         let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
         self.shared.metrics.policy_would_deny(kind);
+        self.note(&self.id.to_string(), rule.clone(), None);
         tracing::warn!(id = %self.id, kind, %rule, "the policy would refuse this if it were enforced");
         Clearance::WouldDeny(rule)
     }

@@ -14,6 +14,7 @@ use crate::{
     domain::{CrateKey, Hasher, Sha256},
     error::{Error, Kind, Result},
     mirror::{
+        catalog::News,
         kept::WholeCrate,
         shared::{Resident, Shared},
     },
@@ -246,8 +247,11 @@ impl Fetch {
             Landing::File(spool) => self.shared.store.commit(&self.key, spool).await,
             Landing::Memory | Landing::OnlyMemory(_) => self.save(length).await,
         };
-        if saved.is_err() {
-            tracing::debug!(id = %self.key.id, "served but not stored; it will be fetched again");
+        match saved {
+            Ok(()) => self.shared.catalog.tell(News::Stored(self.key)),
+            Err(_) => {
+                tracing::debug!(id = %self.key.id, "served but not stored; it will be fetched again");
+            }
         }
     }
 

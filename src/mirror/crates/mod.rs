@@ -8,9 +8,10 @@ mod from_store;
 mod from_upstream;
 mod judge;
 mod landing;
-mod licenses;
 mod listing;
 mod loads;
+mod manifests;
+mod overview;
 mod parts;
 mod source;
 mod withdrawn;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use door::{Clearance, CrateBody};
 pub use judge::{CrateJudgement, Denied, Judgement, LicenseKnown};
+pub use overview::{CrateOverview, VersionOverview};
 
 use self::{
     door::{Door, Pass},
@@ -31,9 +33,9 @@ use self::{
     file::CrateFile,
     from_store::CrateFromStore,
     from_upstream::CrateFromUpstream,
-    licenses::Licenses,
     listing::listed,
     loads::Loads,
+    manifests::Manifests,
     source::CrateSource,
     withdrawn::withdrawn,
 };
@@ -43,7 +45,7 @@ use super::{
     shared::{Found, Resident, Shared},
 };
 use crate::{
-    domain::{CrateId, IndexKey, Outcome, RegistryName, View},
+    domain::{CrateId, CrateKey, IndexKey, Manifest, Outcome, RegistryName, View},
     error::{Error, Kind, Result},
     upstream::ANSWER_WITHIN,
 };
@@ -60,7 +62,7 @@ pub(super) struct CrateService {
     loads: Arc<Loads>,
     /// Crates being fetched from upstream.
     downloads: Arc<Downloads>,
-    licenses: Arc<Licenses>,
+    manifests: Arc<Manifests>,
 }
 
 /// A file that is there for who asked, and leave for it to go out.
@@ -75,10 +77,15 @@ impl CrateService {
         Self {
             loads: Arc::new(Loads::new(shared.clone())),
             downloads: Arc::default(),
-            licenses: Arc::new(Licenses::new(shared.clone())),
+            manifests: Arc::new(Manifests::new(shared.clone())),
             shared,
             index,
         }
+    }
+
+    /// What the manifest in a stored file says, read now if it never was. No request waits for this.
+    pub(super) async fn manifest_of(&self, key: &CrateKey, now: SystemTime) -> Option<Manifest> {
+        self.manifests.of_stored(key, &self.loads, now).await
     }
 
     /// The file of exactly this crate and version.
@@ -143,7 +150,7 @@ impl CrateService {
         })?;
         let pass = match pass.needs_license() {
             true => {
-                let license = timeout_at(deadline + GRACE, self.licenses.of(&file)).await;
+                let license = timeout_at(deadline + GRACE, self.manifests.license_of(&file)).await;
                 let license = license.unwrap_or_else(|_| Err(manifest_is_late(id)))?;
                 door.license(pass, &file, &license)?
             }

@@ -14,6 +14,7 @@ use crate::{
     domain::{IndexKey, Outcome, Validators},
     error::{Error, Kind, Result},
     mirror::{
+        catalog::News,
         kept::{Due, IndexEntry},
         shared::{Found, Resident, Shared, not_here, too_old},
     },
@@ -70,6 +71,8 @@ impl Copies {
         if let Some(before) = before {
             self.warn_of_changes(&key, &before, &entry);
         }
+        let name = entry.file().name();
+        self.shared.catalog.tell(News::Seen(key.registry, name));
         Found {
             value: self.keep(key, None, entry),
             outcome: Outcome::Miss,
@@ -157,6 +160,7 @@ impl Copies {
         });
         let resident = Resident::Index(stale.clone());
         self.shared.memory.keep_index(&key, resident);
+        self.shared.stale.served(key, &stale, now);
         Ok(Found {
             value: stale,
             outcome: Outcome::Stale,

@@ -308,6 +308,7 @@ impl IndexService {
             Err(_) => {
                 if let Some(entry) = source.meanwhile(&key, now).filter(|entry| will_do(entry)) {
                     self.flights.leave_running(&key, flight);
+                    self.shared.stale.served(key, &entry, now);
                     return Ok(Found {
                         value: entry,
                         outcome: Outcome::Stale,
@@ -356,8 +357,9 @@ mod tests {
         domain::{IndexFile, RegistryName, Sha256, Validators},
         metrics::Metrics,
         mirror::{
+            catalog::Catalog,
             kept::{ReadAheadMark, Shown, keep},
-            shared::{Background, MemoryCache, RulesInForce},
+            shared::{Background, MemoryCache, Refusals, RulesInForce, StaleServed},
         },
         policy::{Ruling, RulingValidity},
         store::Store,
@@ -367,14 +369,18 @@ mod tests {
 
     pub(super) fn service() -> IndexService {
         let metrics = Arc::new(Metrics::new());
+        let budget = Allowance::new(MIB, 0);
         let shared = Arc::new(Shared {
             freshness: FreshnessSettings::default(),
             memory: MemoryCache::new(MIB),
-            budget: Allowance::new(MIB, 0),
+            catalog: Arc::new(Catalog::new(MIB, &budget)),
+            budget,
             store: Store::in_memory(metrics.clone()),
             metrics,
             background: Background::default(),
             rules: RulesInForce::default(),
+            stale: StaleServed::default(),
+            refusals: Refusals::default(),
         });
         let settings = IndexSettings {
             read_ahead: ReadAheadSettings::default(),

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Kind, Result},
     mirror::{
         kept::{GZIP_AT_ONCE, IndexEntry, Shown, shown_anew},
-        shared::Shared,
+        shared::{Refusal, Shared},
     },
     policy::{Known, Marks, Policy, Ruling, refusal, render_places},
 };
@@ -137,11 +137,21 @@ pub(super) fn denied(
         return Ok(());
     };
     let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
+    let noted = |sentence| Refusal {
+        registry: key.registry,
+        what: name.as_str().into(),
+        rule: rule.clone(),
+        sentence,
+        at: now,
+        count: 1,
+    };
     if !rules.is_enforced(&denial) {
         shared.metrics.policy_would_deny(kind);
+        shared.refusals.note(noted(None));
         return Ok(());
     }
     shared.metrics.policy_denied(kind);
     let sentence = refusal(key.registry, name.as_str(), &denial, &rules, None);
+    shared.refusals.note(noted(Some(sentence.as_str().into())));
     Err(Error::new(Kind::Denied, sentence).by_rule(rule))
 }

@@ -4,8 +4,10 @@ mod background;
 mod found;
 mod memory;
 mod missed;
+mod refusals;
 mod rules;
 mod single_flight;
+mod stale;
 mod user_messages;
 
 use std::{
@@ -14,14 +16,19 @@ use std::{
 };
 
 pub use found::Found;
+pub use refusals::Refusal;
+pub use stale::StaleCopy;
 
 pub(in crate::mirror) use background::Background;
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
+pub(in crate::mirror) use refusals::Refusals;
 pub(in crate::mirror) use rules::RulesInForce;
 pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
+pub(in crate::mirror) use stale::StaleServed;
 pub(in crate::mirror) use user_messages::{not_here, too_old, unreadable};
 
+use super::catalog::Catalog;
 use crate::{
     allowance::Allowance, config::sections::FreshnessSettings, metrics::Metrics, store::Store,
 };
@@ -42,6 +49,12 @@ pub(in crate::mirror) struct Shared {
     pub(in crate::mirror) rules: RulesInForce,
     /// Where work goes on that nobody waits for.
     pub(in crate::mirror) background: Background,
+    /// What was served lately although it was due.
+    pub(in crate::mirror) stale: StaleServed,
+    /// What the rules refused lately.
+    pub(in crate::mirror) refusals: Refusals,
+    /// Which crates there are.
+    pub(in crate::mirror) catalog: Arc<Catalog>,
 }
 
 impl Shared {

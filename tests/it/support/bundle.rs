@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tar::{Archive, Builder, EntryType, Header};
 use tempfile::TempDir;
 
-use super::{Mirror, Output, Package, Upstream, command, sha256};
+use super::{Mirror, Output, Package, Upstream, command, sha256, stored::is_beside};
 
 /// A store in which a mirror has stored these packages, and their upstream.
 pub async fn filled(packages: Vec<Package>) -> (Upstream, TempDir) {
@@ -96,7 +96,7 @@ pub fn objects(store: &Path) -> BTreeMap<String, Vec<u8>> {
     fn add(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if entry.file_name().to_string_lossy().starts_with('.') {
+            if entry.file_name().to_string_lossy().starts_with('.') || is_beside(&path) {
                 continue;
             }
             if path.is_dir() {

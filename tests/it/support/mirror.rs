@@ -110,8 +110,21 @@ impl Mirror {
         &self.store
     }
 
-    /// All files below its store that aren't temporary, as paths relative to it, sorted.
+    /// All files below its store that aren't temporary, as paths relative to it, sorted; without what is kept of manifests beside crates.
     pub fn stored(&self) -> Vec<String> {
+        let mut found = self.all_stored();
+        found.retain(|path| !path.ends_with(".license"));
+        found
+    }
+
+    /// What is kept of manifests beside crates.
+    pub fn stored_beside(&self) -> Vec<String> {
+        let mut found = self.all_stored();
+        found.retain(|path| path.ends_with(".license"));
+        found
+    }
+
+    fn all_stored(&self) -> Vec<String> {
         let mut found = Vec::new();
         list(&self.store, &self.store, &mut found);
         found.sort();

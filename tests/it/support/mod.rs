@@ -25,6 +25,7 @@ use std::{
 };
 
 pub mod advisory_db;
+pub mod browser;
 pub mod bundle;
 pub mod cargo;
 pub mod client;

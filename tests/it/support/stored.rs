@@ -99,6 +99,12 @@ impl Mirror {
     }
 }
 
+/// Whether this is what a mirror keeps of a manifest beside its crate: no object, and written when there is time.
+pub fn is_beside(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "license")
+}
+
 /// Flips one bit in the middle of a file.
 pub fn corrupt(path: &Path) {
     let length = fs::metadata(path).expect("a stored file").len();

@@ -1,4 +1,4 @@
-//! Licences: what the manifest in a stored .crate file says, kept beside the file so that it is read once.
+//! Manifests: what the Cargo.toml in a stored .crate file says, kept beside the file so that it is read once.
 //!
 //! A convenience, and no object of its own: it goes with its file, isn't carried by bundles, and what is damaged is read from the file again.
 
@@ -6,46 +6,48 @@ use bytes::Bytes;
 
 use super::{handle::Store, load::CheckedObject};
 use crate::{
-    domain::{CrateKey, License, Sha256},
+    domain::{CrateKey, Manifest, Sha256},
     error::Result,
 };
 
-/// No stored form is longer: a checksum, and a licence's text as JSON in the worst case.
-const MAX_SIZE: u64 = 8 << 10;
+/// No stored form is longer: a checksum, and texts as JSON in the worst case.
+const MAX_SIZE: u64 = 96 << 10;
 
 impl Store {
-    /// Keeps what the manifest in the .crate file under `key` says of its licence.
+    /// Keeps what the manifest in the .crate file under `key` says.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub async fn save_license(&self, key: &CrateKey, license: &License) -> Result<()> {
-        let written = self.save(&key.license_path(), encode(license).into()).await;
+    pub async fn save_manifest(&self, key: &CrateKey, manifest: &Manifest) -> Result<()> {
+        let kept = encode(manifest).into();
+        let written = self.save(&key.license_path(), kept).await;
         self.note_written(written)
     }
 
-    /// What is known of the licence of the .crate file under `key`, which may not be stored itself; `None` when nothing is, or it is damaged.
+    /// What is known of the manifest in the .crate file under `key`, which may not be stored itself; `None` when nothing is, or it is damaged, or of an older
+    /// version of this program, which kept less.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
-    pub async fn load_license(&self, key: &CrateKey) -> Result<Option<License>> {
+    pub async fn load_manifest(&self, key: &CrateKey) -> Result<Option<Manifest>> {
         let admit = |size| (size <= MAX_SIZE).then_some(());
         let found = self.load(&key.license_path(), None, admit, decode).await;
         Ok(match self.note(found)? {
-            Some(CheckedObject::Good(license, ())) => Some(license),
+            Some(CheckedObject::Good(manifest, ())) => Some(manifest),
             Some(CheckedObject::Large(_) | CheckedObject::Corrupt(..)) | None => None,
         })
     }
 }
 
 /// A line with the checksum of what follows.
-fn encode(license: &License) -> [Bytes; 2] {
-    let text = serde_json::to_vec(license).expect("a text");
+fn encode(manifest: &Manifest) -> [Bytes; 2] {
+    let text = serde_json::to_vec(manifest).expect("a text");
     let line = format!("{}\n", Sha256::of(&text));
     [line.into(), text.into()]
 }
 
-fn decode(bytes: Vec<u8>) -> Result<License, String> {
-    let wrong = || "it is no licence".to_owned();
+fn decode(bytes: Vec<u8>) -> Result<Manifest, String> {
+    let wrong = || "it is no manifest".to_owned();
     let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(wrong)?;
     let (line, text) = (&bytes[..end], &bytes[end + 1..]);
     match line == Sha256::of(text).to_string().as_bytes() {
@@ -60,18 +62,34 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{CrateId, IndexKey, Key, RegistryName},
+        domain::{CrateId, IndexKey, Key, License, RegistryName},
         metrics::Metrics,
         store::{FolderSettings, Links, Next, Sight, Verification},
     };
 
-    fn licenses() -> [License; 4] {
-        [
+    fn manifests() -> [Manifest; 5] {
+        let licenses = [
             License::Expression("MIT OR Apache-2.0".into()),
             License::Expression("\\\"".repeat(License::MAX_LEN / 2).into()),
             License::File("LICENSE".into()),
             License::None,
-        ]
+        ];
+        let [a, b, c, d] = licenses.map(|license| Manifest {
+            license,
+            ..Manifest::none()
+        });
+        let largest = Manifest {
+            license: License::Expression("\\\"".repeat(License::MAX_LEN / 2).into()),
+            name: Some("x".repeat(64).into()),
+            description: Some("\\\"".repeat(500).into()),
+            homepage: Some("x".repeat(512).into()),
+            documentation: Some("x".repeat(512).into()),
+            repository: Some("x".repeat(512).into()),
+            keywords: vec!["\"".repeat(64).into(); 8],
+            categories: vec!["\"".repeat(64).into(); 8],
+            dependencies: vec!["x".repeat(64).into(); 512],
+        };
+        [a, b, c, d, largest]
     }
 
     fn key() -> CrateKey {
@@ -82,7 +100,7 @@ mod tests {
         }
     }
 
-    /// A store in a folder and one in memory, each with a crate of which the licence is known.
+    /// A store in a folder and one in memory, each with a crate of which the manifest is known.
     async fn stores(folder: &std::path::Path) -> [Store; 2] {
         let metrics = Arc::new(Metrics::new());
         let settings = FolderSettings::new(folder, false);
@@ -91,30 +109,30 @@ mod tests {
         for store in &stores {
             let saved = store.save_crate(&key(), "content".into()).await;
             saved.expect("stored");
-            let saved = store.save_license(&key(), &License::None).await;
+            let saved = store.save_manifest(&key(), &Manifest::none()).await;
             saved.expect("stored");
         }
         stores
     }
 
-    async fn known(store: &Store) -> Option<License> {
-        store.load_license(&key()).await.expect("no failure")
+    async fn known(store: &Store) -> Option<Manifest> {
+        store.load_manifest(&key()).await.expect("no failure")
     }
 
     #[tokio::test]
-    async fn what_is_known_of_a_licence_is_known_later() {
+    async fn what_is_known_of_a_manifest_is_known_later() {
         let folder = tempfile::tempdir().expect("a folder");
         for store in stores(folder.path()).await {
-            for license in licenses() {
-                let saved = store.save_license(&key(), &license).await;
+            for manifest in manifests() {
+                let saved = store.save_manifest(&key(), &manifest).await;
                 saved.expect("stored");
-                assert_eq!(known(&store).await, Some(license));
+                assert_eq!(known(&store).await, Some(manifest));
             }
             let other = CrateKey {
                 sha256: Sha256::of(b"other"),
                 ..key()
             };
-            assert_eq!(store.load_license(&other).await.expect("none"), None);
+            assert_eq!(store.load_manifest(&other).await.expect("none"), None);
         }
     }
 
@@ -174,6 +192,6 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 1 << 20]).expect("written");
         assert_eq!(known(&store).await, None);
         std::fs::write(&path, &good).expect("written");
-        assert_eq!(known(&store).await, Some(License::None));
+        assert_eq!(known(&store).await, Some(Manifest::none()));
     }
 }

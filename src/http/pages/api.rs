@@ -1,0 +1,198 @@
+//! The web API in crates.io's shape, with what a mirror can know, and `null` for the rest.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{CrateVersion, VersionLine},
+    error::{Error, Kind, Result},
+    mirror::{CrateOverview, Denied, FoundCrate, Searched, VersionOverview},
+};
+
+/// Beyond so many bytes of index lines, what versions say of their features is left out: there are crates with megabytes of it.
+const MOST_LINES: usize = 1 << 20;
+
+/// Why the web API says nothing of a crate, if so: the rules refuse it.
+fn offered(found: &CrateOverview) -> Result<()> {
+    match &found.denied {
+        Some(Denied { sentence, denial }) => {
+            let refused = Error::new(Kind::Denied, sentence.clone());
+            Err(refused.by_rule(denial.cause.rule()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `crates?q=`: what cargo's search reads, and `null` for the rest.
+pub(super) fn search(found: &Searched) -> Value {
+    let krate = |found: &FoundCrate| {
+        json!({
+            "id": found.name.as_str(),
+            "name": found.name.as_str(),
+            "description": found.description,
+            "max_version": found.version.as_deref().unwrap_or("0.0.0"),
+            "newest_version": found.version,
+            "downloads": null,
+            "recent_downloads": null,
+            "exact_match": false,
+        })
+    };
+    let crates: Vec<_> = found.crates.iter().map(krate).collect();
+    json!({ "crates": crates, "meta": { "total": found.total } })
+}
+
+/// `crates/NAME`.
+///
+/// # Errors
+/// [`Kind::Denied`] when the rules refuse it.
+pub(super) fn krate(found: &CrateOverview) -> Result<Value> {
+    offered(found)?;
+    Ok(json!({
+        "crate": about(found),
+        "versions": versions_of(found),
+        "keywords": null,
+        "categories": null,
+    }))
+}
+
+/// `crates/NAME/versions`.
+///
+/// # Errors
+/// [`Kind::Denied`] when the rules refuse the crate.
+pub(super) fn versions(found: &CrateOverview) -> Result<Value> {
+    offered(found)?;
+    Ok(json!({
+        "versions": versions_of(found),
+        "meta": { "total": found.versions.len(), "next_page": null },
+    }))
+}
+
+/// `crates/NAME/VERSION`.
+///
+/// # Errors
+/// [`Kind::Denied`] when the rules refuse it, [`Kind::Absent`] when there is no such version.
+pub(super) fn version(found: &CrateOverview, wanted: &CrateVersion) -> Result<Value> {
+    let version = one(found, wanted)?;
+    Ok(json!({ "version": of_version(found, version, true) }))
+}
+
+/// `crates/NAME/VERSION/dependencies`.
+///
+/// # Errors
+/// Those of [`version`].
+pub(super) fn dependencies(found: &CrateOverview, wanted: &CrateVersion) -> Result<Value> {
+    let version = one(found, wanted)?;
+    let line = VersionLine::parse(&version.line);
+    let dependency = |dep: &crate::domain::LineDependency| {
+        json!({
+            "id": null,
+            "version_id": null,
+            "crate_id": dep.name(),
+            "req": dep.req,
+            "optional": dep.optional,
+            "default_features": dep.default_features,
+            "features": dep.features,
+            "target": dep.target,
+            "kind": dep.kind(),
+            "downloads": null,
+        })
+    };
+    let dependencies: Vec<_> = line.deps.iter().map(dependency).collect();
+    Ok(json!({ "dependencies": dependencies }))
+}
+
+fn one<'a>(found: &'a CrateOverview, wanted: &CrateVersion) -> Result<&'a VersionOverview> {
+    offered(found)?;
+    let version = found.versions.iter().find(|v| v.version == *wanted);
+    version.ok_or_else(|| {
+        Error::absent(format!(
+            "{} has no version {wanted} of {}",
+            found.registry, found.name
+        ))
+    })
+}
+
+fn about(found: &CrateOverview) -> Value {
+    let manifest = found.manifest.as_ref();
+    let dates = || found.versions.iter().filter_map(|v| v.published);
+    let newest = found.newest.as_ref().map(CrateVersion::as_str);
+    let shown = || found.versions.iter().filter(|v| !is_hidden(v));
+    let stable = shown().find(|v| !v.version.as_str().contains('-'));
+    let name = found.name.as_str();
+    json!({
+        "id": name,
+        "name": name,
+        "description": manifest.and_then(|m| m.description.as_ref()),
+        "homepage": manifest.and_then(|m| m.homepage.as_ref()),
+        "documentation": manifest.and_then(|m| m.documentation.as_ref()),
+        "repository": manifest.and_then(|m| m.repository.as_ref()),
+        "keywords": manifest.map(|m| &m.keywords),
+        "categories": manifest.map(|m| &m.categories),
+        "max_version": newest,
+        "newest_version": newest,
+        "default_version": newest,
+        "max_stable_version": stable.map(|v| v.version.as_str()),
+        "num_versions": found.versions.len(),
+        "yanked": found.newest.is_none(),
+        "created_at": dates().min().map(time),
+        "updated_at": dates().max().map(time),
+        "downloads": null,
+        "recent_downloads": null,
+        "exact_match": false,
+        "links": {
+            "versions": format!("/api/v1/crates/{name}/versions"),
+            "owners": null,
+            "reverse_dependencies": null,
+        },
+    })
+}
+
+fn versions_of(found: &CrateOverview) -> Vec<Value> {
+    let lines: usize = found.versions.iter().map(|v| v.line.len()).sum();
+    let in_full = lines <= MOST_LINES;
+    let versions = found.versions.iter();
+    versions.map(|v| of_version(found, v, in_full)).collect()
+}
+
+/// Whether no resolver picks it: what the rules refuse counts as yanked, as in the index.
+fn is_hidden(version: &VersionOverview) -> bool {
+    version.yanked || version.is_refused
+}
+
+fn of_version(found: &CrateOverview, version: &VersionOverview, in_full: bool) -> Value {
+    let line = in_full.then(|| VersionLine::parse(&version.line));
+    let line = line.as_ref();
+    let (name, number) = (found.name.as_str(), version.version.as_str());
+    let path = format!("/api/v1/crates/{name}/{number}");
+    let license = version.license.as_ref().map(ToString::to_string);
+    let mut value = json!({
+        "id": null,
+        "crate": name,
+        "num": number,
+        "dl_path": format!("{path}/download"),
+        "readme_path": null,
+        "checksum": version.sha256.to_string(),
+        "crate_size": version.stored,
+        "created_at": version.published.map(time),
+        "updated_at": null,
+        "downloads": null,
+        "features": line.map(|line| &line.features),
+        "yanked": is_hidden(version),
+        "yank_message": version.denied.as_ref().filter(|_| version.is_refused).map(|d| &d.sentence),
+        "license": license,
+        "rust_version": line.and_then(|line| line.rust_version.as_ref()),
+        "links": { "dependencies": format!("{path}/dependencies"), "version_downloads": null },
+        "published_by": null,
+    });
+    if let (Some(links), Value::Object(fields)) = (line.and_then(|l| l.links.as_ref()), &mut value)
+    {
+        let fields: &mut Map<String, Value> = fields;
+        fields.insert("lib_links".to_owned(), links.as_str().into());
+    }
+    value
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

@@ -1,0 +1,266 @@
+//! `/crates/NAME`: a crate and its versions: what is here, and why something isn't offered.
+
+use std::{fmt::Write, time::SystemTime};
+
+use maud::{Markup, html};
+
+use super::{
+    links::PageLinks,
+    request::PageRequest,
+    shell::{Here, Shell, block},
+    words::{age, bytes, counted, day, minute},
+};
+use crate::{
+    domain::{Manifest, Outcome, VersionLine},
+    mirror::{CrateOverview, Denied, VersionOverview},
+};
+
+/// So many versions are shown with all that is known of them; of the others only what stands in one line.
+const IN_FULL: usize = 10;
+/// So many versions are shown.
+const SHOWN: usize = 400;
+/// So many features of a version are named.
+const FEATURES: usize = 60;
+
+/// A crate, for who looks at it.
+pub(super) struct CratePage<'a> {
+    pub(super) request: &'a PageRequest,
+    pub(super) links: PageLinks,
+    pub(super) found: &'a CrateOverview,
+    pub(super) now: SystemTime,
+}
+
+impl CratePage<'_> {
+    pub(super) fn html(&self) -> String {
+        let found = self.found;
+        let body = html! {
+            h1 { (found.name) @if let Some(newest) = &found.newest { " " span class="soft" { (newest) } } }
+            (self.about())
+            @match &found.denied {
+                Some(denied) => {
+                    section class="state bad" { h2 { "This crate isn't offered" } p { (denied.sentence) "." } p { a href=(self.links.policy()) { "The rules" } } }
+                }
+                None => {
+                    (self.add())
+                    (self.versions())
+                    (self.dependents())
+                }
+            }
+        };
+        Shell {
+            title: found.name.as_str(),
+            request: self.request,
+            here: Here::Elsewhere,
+            body,
+        }
+        .render()
+    }
+
+    /// What the crate says of itself, and how current that is.
+    fn about(&self) -> Markup {
+        let found = self.found;
+        html! {
+            @if let Some(manifest) = &found.manifest { (about(manifest)) }
+            p class="soft" {
+                "In " (found.registry)
+                @if let Some(checked) = found.checked_at {
+                    ", as upstream had it " (age(checked, self.now)) " ago"
+                    @if found.outcome == Outcome::Stale { " " span class="tag bad" { "stale" } " upstream fails or is slow, and this copy is served meanwhile" }
+                }
+                "."
+                @if found.manifest.is_none() && found.denied.is_none() { " No version of it is stored here yet, so that its description isn't known; cargo can have it all the same." }
+            }
+        }
+    }
+
+    fn add(&self) -> Markup {
+        html! {
+            @if let Some(newest) = &self.found.newest {
+                section aria-labelledby="add" {
+                    h2 id="add" { "Use it" }
+                    (block("add", "in a shell", &format!("cargo add {}@{newest}\n", self.found.name)))
+                }
+            } @else {
+                section class="state bad" {
+                    h2 { "No version of it can be picked" }
+                    p { "All are yanked or refused; each says below which." }
+                }
+            }
+        }
+    }
+
+    fn versions(&self) -> Markup {
+        let versions = &self.found.versions;
+        let (full, brief) = versions.split_at(versions.len().min(IN_FULL));
+        let brief = &brief[..brief.len().min(SHOWN)];
+        let beyond = versions.len() - full.len() - brief.len();
+        html! {
+            section aria-labelledby="versions" {
+                h2 id="versions" { (counted(versions.len() as u64, "version", "versions")) }
+                @for version in full { (self.version(version)) }
+                @if !brief.is_empty() {
+                    details {
+                        summary { "Older versions" }
+                        ul class="plain" { @for version in brief { li { strong { (version.version) } " " (dated(version)) " " (standing(version)) (why(version)) } } }
+                    }
+                }
+                @if beyond > 0 { p class="soft" { "And " (beyond) " more." } }
+            }
+        }
+    }
+
+    fn version(&self, version: &VersionOverview) -> Markup {
+        let line = VersionLine::parse(&version.line);
+        let name = self.found.name;
+        let id = format!("add-{}", version.version);
+        let needs: Vec<_> = line.deps.iter().filter(|dep| dep.kind() != "dev").collect();
+        html! {
+            div class="version" {
+                h3 { (version.version) " " (standing(version)) }
+                (why(version))
+                p class="soft" {
+                    (dated(version))
+                    @if let Some(size) = version.stored { " · " (bytes(size)) }
+                    @if let Some(rust) = &line.rust_version { " · Rust " (rust) " or newer" }
+                    @if let Some(license) = &version.license { " · licence " (license) }
+                    @if let Some(links) = &line.links { " · links to " (links) }
+                }
+                @if !line.features.is_empty() {
+                    details {
+                        summary { (counted(line.features.len() as u64, "feature", "features")) }
+                        p class="chips" {
+                            @for feature in line.features.keys().take(FEATURES) { code { (feature) } }
+                            @if line.features.len() > FEATURES { " and more" }
+                        }
+                    }
+                }
+                @if !needs.is_empty() {
+                    details {
+                        summary { (counted(needs.len() as u64, "dependency", "dependencies")) }
+                        ul class="plain" {
+                            @for dep in needs {
+                                li {
+                                    @match &dep.registry {
+                                        // Another registry's, of which this server may have nothing.
+                                        Some(_) => { (dep.name()) }
+                                        None => { a href=(self.links.crate_of(dep.name())) { (dep.name()) } }
+                                    }
+                                    " " code { (dep.req) }
+                                    @if dep.kind() != "normal" { " " span class="tag" { (dep.kind()) } }
+                                    @if dep.optional { " " span class="tag" { "optional" } }
+                                    @if let Some(target) = &dep.target { " " span class="soft" { (target) } }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if !version.yanked && !version.is_refused {
+                    p {
+                        code id=(id) { "cargo add " (name) "@" (version.version) } " "
+                        button class="copy" type="button" data-copy=(id) aria-label={ "Copy cargo add " (name) "@" (version.version) } { "Copy" }
+                    }
+                }
+            }
+        }
+    }
+
+    fn dependents(&self) -> Markup {
+        let found = self.found;
+        html! {
+            section aria-labelledby="dependents" {
+                h2 id="dependents" { "Who depends on it" }
+                @if found.dependents.is_empty() { p class="soft" { "None of the crates that are stored here." } }
+                @else {
+                    p class="chips" { @for name in &found.dependents { a href=(self.links.crate_of(name)) { code { (name) } } " " } }
+                    @if found.dependents_count > found.dependents.len() { p class="soft" { "And " (found.dependents_count - found.dependents.len()) " more of those that are stored here." } }
+                    @else { p class="soft" { "Of those that are stored here, by the newest stored version of each." } }
+                }
+            }
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let found = self.found;
+        let mut text = format!("{} of {}\n", found.name, found.registry);
+        let description = found.manifest.as_ref().and_then(|m| m.description.as_ref());
+        if let Some(description) = description {
+            let _ = writeln!(text, "{description}");
+        }
+        if let Some(denied) = &found.denied {
+            let _ = writeln!(text, "not offered: {}.", denied.sentence);
+        }
+        text.push('\n');
+        for version in &found.versions {
+            let _ = write!(text, "{} {}", version.version, dated(version).into_string());
+            for (is_so, word) in [
+                (version.stored.is_some(), "here"),
+                (version.yanked, "yanked"),
+            ] {
+                if is_so {
+                    let _ = write!(text, ", {word}");
+                }
+            }
+            for advisory in &version.advisories {
+                let _ = write!(text, ", {}", advisory.id);
+            }
+            if let Some(denied) = &version.denied {
+                let _ = write!(text, ": {}", denied.sentence);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Whether a version is here and may be had, in tags.
+fn standing(version: &VersionOverview) -> Markup {
+    html! {
+        @if version.stored.is_some() { span class="tag good" { "here" } }
+        @if version.yanked { span class="tag bad" { "yanked" } }
+        @for advisory in &version.advisories {
+            @match &advisory.url {
+                Some(url) => { a class="tag bad" href=(url) rel="noreferrer" { (advisory.id) } }
+                None => { span class="tag bad" { (advisory.id) } }
+            }
+        }
+        @if let Some(denied) = &version.denied {
+            span class="tag bad" { (denial(version, denied)) }
+        }
+    }
+}
+
+/// A denial in two words or three.
+fn denial(version: &VersionOverview, denied: &Denied) -> String {
+    let is_waiting = denied.denial.cause.kind().as_str() == "cooldown";
+    match denied.denial.ends {
+        Some(ends) if is_waiting => format!("waits until {}", minute(ends)),
+        _ if !version.is_refused => "would be denied".to_owned(),
+        Some(ends) => format!("denied until {}", day(ends)),
+        None => "denied".to_owned(),
+    }
+}
+
+/// Why it may not be had, in a sentence.
+fn why(version: &VersionOverview) -> Markup {
+    html! { @if let Some(denied) = &version.denied { p class="bad wrap" { (denied.sentence) "." } } }
+}
+
+fn about(manifest: &Manifest) -> Markup {
+    let link = |name: &str, url: &Option<Box<str>>| {
+        html! { @if let Some(url) = url { a href=(url) rel="noreferrer" { (name) } " " } }
+    };
+    html! {
+        @if let Some(description) = &manifest.description { p class="wrap" { (description) } }
+        p {
+            (link("Repository", &manifest.repository))
+            (link("Documentation", &manifest.documentation))
+            (link("Homepage", &manifest.homepage))
+            @for word in &manifest.keywords { span class="tag soft" { (word) } }
+        }
+    }
+}
+
+fn dated(version: &VersionOverview) -> Markup {
+    let date = version.published.map(day);
+    html! { (date.as_deref().unwrap_or("no date")) }
+}

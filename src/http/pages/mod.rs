@@ -1,0 +1,251 @@
+//! The server's own pages: those for programs, and those for people, which are made once a second for all who ask and cost requests for crates nothing.
+
+mod api;
+mod assets;
+mod chart;
+mod crate_page;
+mod home;
+mod how_to;
+mod kept;
+mod links;
+mod plain;
+mod policy;
+mod request;
+mod search;
+mod shell;
+mod wanted;
+mod words;
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+
+pub use how_to::snippet;
+
+pub(super) use assets::asset;
+pub(super) use plain::{LastMetrics, health, metrics, ready};
+pub(super) use request::{PageForm, PageRequest, Subject};
+
+use self::{crate_page::CratePage, kept::KeptPages, links::PageLinks};
+use super::{
+    authentication::Authentication,
+    query::SearchQuery,
+    respond::{Answer, JSON, NO_CACHE, TEXT},
+    route::{ApiCall, Place},
+};
+use crate::{
+    domain::{CrateName, Outcome, View},
+    error::{Error, Result},
+    mirror::Mirror,
+    status::Status,
+    transport::ClientMemory,
+};
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+/// A page is another one for who reads it otherwise.
+const BY_ACCEPT: HeaderValue = HeaderValue::from_static("accept");
+
+/// What pages for people are made of.
+pub(super) struct PageService {
+    mirror: Mirror,
+    status: Arc<Status>,
+    authentication: Authentication,
+    /// Which pages for programs there are, for who reads about it in a terminal.
+    others: &'static str,
+    kept: KeptPages,
+}
+
+impl PageService {
+    pub(super) fn new(
+        mirror: Mirror,
+        status: Arc<Status>,
+        authentication: Authentication,
+        others: &'static str,
+        memory: Arc<ClientMemory>,
+    ) -> Self {
+        Self {
+            mirror,
+            status,
+            authentication,
+            others,
+            kept: KeptPages::new(memory),
+        }
+    }
+
+    /// The page that was asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it, and what keeps a crate's page from being made.
+    pub(super) async fn answer(&self, request: &PageRequest, now: SystemTime) -> Result<Answer> {
+        self.kept.forget_old(now);
+        let page = self
+            .kept
+            .get(request, now, async || self.make(request, now).await);
+        Ok(page_answer(request.form, page.await?))
+    }
+
+    async fn make(&self, request: &PageRequest, now: SystemTime) -> Result<String> {
+        match &request.subject {
+            Subject::HowTo => Ok(self.how_to(request)),
+            Subject::Home => Ok(self.home(request, now)),
+            Subject::Figures => json(&*self.status.figures(now)),
+            Subject::Crate { place, name } => self.crate_page(request, *place, *name, now).await,
+            Subject::Search { place, query } => self.search(request, *place, query, now).await,
+            Subject::Policy { place } => self.policy(request, *place, now),
+            Subject::Api { place, call, query } => self.api(*place, call, query, now).await,
+            Subject::Wanted => {
+                let missed = self.mirror.missed(now).await?;
+                Ok(match request.form {
+                    PageForm::Html => wanted::page(request, &missed),
+                    PageForm::Text | PageForm::Json => wanted::listed(&missed),
+                })
+            }
+        }
+    }
+
+    fn how_to(&self, request: &PageRequest) -> String {
+        match request.form {
+            PageForm::Html => home::how_to(request, &self.ways(request)),
+            PageForm::Text | PageForm::Json => {
+                let text = how_to::text(&self.mirror, &request.base, &self.authentication);
+                format!("{text}\nPages: /healthz\n")
+            }
+        }
+    }
+
+    fn home(&self, request: &PageRequest, now: SystemTime) -> String {
+        let figures = self.status.figures(now);
+        match request.form {
+            PageForm::Html => home::home(request, &self.ways(request), &figures),
+            PageForm::Text | PageForm::Json => {
+                let text = how_to::text(&self.mirror, &request.base, &self.authentication);
+                format!("{text}\n{}\nPages: {}\n", home::text(&figures), self.others)
+            }
+        }
+    }
+
+    fn ways(&self, request: &PageRequest) -> Vec<how_to::HowTo> {
+        how_to::ways(&self.mirror, &request.base, &self.authentication)
+    }
+
+    async fn crate_page(
+        &self,
+        request: &PageRequest,
+        place: Place,
+        name: CrateName,
+        now: SystemTime,
+    ) -> Result<String> {
+        let (registry, view) = (place.registry, place.view);
+        let found = self.mirror.overview(registry, name, view, now).await?;
+        let page = CratePage {
+            request,
+            links: PageLinks::of(&request.links, place),
+            found: &found,
+            now,
+        };
+        Ok(match request.form {
+            PageForm::Html => page.html(),
+            PageForm::Text | PageForm::Json => page.text(),
+        })
+    }
+
+    async fn search(
+        &self,
+        request: &PageRequest,
+        place: Place,
+        query: &SearchQuery,
+        now: SystemTime,
+    ) -> Result<String> {
+        let (registry, view) = (place.registry, place.view);
+        let window = query.window();
+        let found = self
+            .mirror
+            .search(registry, view, &query.words, window, now)
+            .await?;
+        let results = search::Results {
+            request,
+            links: PageLinks::of(&request.links, place),
+            query,
+            known: self.mirror.known_crates(found.registry),
+            found: &found,
+        };
+        Ok(match request.form {
+            PageForm::Html => search::page(&results),
+            PageForm::Text | PageForm::Json => search::text(&results),
+        })
+    }
+
+    /// An answer of the web API.
+    async fn api(
+        &self,
+        place: Place,
+        call: &ApiCall,
+        query: &SearchQuery,
+        now: SystemTime,
+    ) -> Result<String> {
+        let of = async |name: CrateName| {
+            let (registry, view) = (place.registry, place.view);
+            self.mirror.overview(registry, name, view, now).await
+        };
+        let value = match call {
+            ApiCall::Search => {
+                let (registry, view) = (place.registry, place.view);
+                let (words, window) = (&query.words, query.window());
+                let found = self
+                    .mirror
+                    .search_offered(registry, view, words, window, now);
+                api::search(&found.await?)
+            }
+            ApiCall::Crate(name) => api::krate(&of(*name).await?)?,
+            ApiCall::Versions(name) => api::versions(&of(*name).await?)?,
+            ApiCall::Version(id) => api::version(&of(id.name).await?, &id.version)?,
+            ApiCall::Dependencies(id) => api::dependencies(&of(id.name).await?, &id.version)?,
+            ApiCall::Owners | ApiCall::Other => {
+                return Err(Error::internal("a call was to be answered that isn't"));
+            }
+        };
+        json(&value)
+    }
+
+    fn policy(&self, request: &PageRequest, place: Place, now: SystemTime) -> Result<String> {
+        let registry = self.mirror.place(place.registry, place.view)?.name();
+        let of = match place.view {
+            View::Usual => format!("of {registry}"),
+            View::Named(view) => format!("of {registry} in the view {view}"),
+            View::AsOf(day) => format!("of {registry} as of {day}"),
+        };
+        let mut refused = self.mirror.refused_lately();
+        // Who may see one registry may not see another.
+        refused.retain(|refusal| refusal.registry == registry);
+        let rules = policy::RulesPage {
+            of,
+            said: self.mirror.policy().in_words(place.view),
+            refused,
+            request,
+            now,
+        };
+        Ok(match request.form {
+            PageForm::Html => policy::page(&rules),
+            PageForm::Text | PageForm::Json => policy::text(&rules),
+        })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|e| Error::internal(format!("a page can't be written as JSON: {e}")))
+}
+
+fn page_answer(form: PageForm, page: Bytes) -> Answer {
+    let kind = match form {
+        PageForm::Html => HTML,
+        PageForm::Text => TEXT,
+        PageForm::Json => JSON,
+    };
+    let mut answer = Answer::ok(Outcome::Hit, kind, page.into());
+    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    answer.headers.insert(header::VARY, BY_ACCEPT);
+    assets::guard(&mut answer.headers);
+    answer
+}

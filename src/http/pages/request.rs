@@ -1,0 +1,89 @@
+//! [`PageRequest`]: everything that a page depends on beside the mirror itself.
+
+use crate::{
+    domain::CrateName,
+    http::{
+        query::SearchQuery,
+        route::{ApiCall, Place},
+    },
+};
+
+/// Everything that a page depends on beside the mirror itself: who asks for the same within a moment gets the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::http) struct PageRequest {
+    /// What it is about.
+    pub(in crate::http) subject: Subject,
+    /// How it is read.
+    pub(in crate::http) form: PageForm,
+    /// The URL that clients paste, without a final slash.
+    pub(in crate::http) base: Box<str>,
+    /// What links on this server begin with: a path without a final slash.
+    pub(in crate::http) links: Box<str>,
+}
+
+impl PageRequest {
+    /// Whether making it may take an answer of upstream's.
+    pub(super) fn may_ask_upstream(&self) -> bool {
+        match self.subject {
+            Subject::Crate { .. } | Subject::Api { .. } => true,
+            Subject::HowTo
+            | Subject::Home
+            | Subject::Figures
+            | Subject::Search { .. }
+            | Subject::Policy { .. }
+            | Subject::Wanted => false,
+        }
+    }
+}
+
+/// What a page is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::http) enum Subject {
+    /// How to use the mirror, and nothing else.
+    HowTo,
+    /// The same, and what it does now.
+    Home,
+    /// The figures alone.
+    Figures,
+    /// A crate.
+    Crate {
+        /// In which registry.
+        place: Place,
+        /// Which one.
+        name: CrateName,
+    },
+    /// A search.
+    Search {
+        /// In which registry.
+        place: Place,
+        /// For what.
+        query: SearchQuery,
+    },
+    /// The rules.
+    Policy {
+        /// As seen where.
+        place: Place,
+    },
+    /// What was asked for in vain.
+    Wanted,
+    /// An answer of the web API.
+    Api {
+        /// In which registry.
+        place: Place,
+        /// What of it.
+        call: ApiCall,
+        /// What is searched for, if anything is.
+        query: SearchQuery,
+    },
+}
+
+/// How a page is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::http) enum PageForm {
+    /// In a browser.
+    Html,
+    /// In a terminal.
+    Text,
+    /// By a program.
+    Json,
+}

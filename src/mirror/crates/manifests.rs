@@ -1,0 +1,141 @@
+//! [`Manifests`]: what the manifest in a .crate file says: read once of a checked file, and kept beside it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use moka::{policy::EvictionPolicy, sync::Cache};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{file::CrateFile, loads::Loads};
+use crate::{
+    domain::{CrateKey, License, Manifest},
+    error::{Error, Result},
+    mirror::{
+        kept::WholeCrate,
+        shared::{Shared, SingleFlight},
+    },
+    policy::{ManifestReader, manifest_in},
+};
+
+/// So many are known by heart, of a kilobyte each at most.
+const IN_MEMORY: u64 = 4_096;
+/// So many files are unpacked at once, each of which keeps a core busy.
+const AT_ONCE: usize = 2;
+
+/// The manifests of .crate files, of which the licence is what requests wait for.
+pub(super) struct Manifests {
+    shared: Arc<Shared>,
+    known: Cache<CrateKey, License>,
+    permits: Semaphore,
+    /// Files that are read to their end, once for all who ask.
+    flights: SingleFlight<CrateKey, ()>,
+}
+
+impl Manifests {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let known = Cache::builder()
+            .max_capacity(IN_MEMORY)
+            .eviction_policy(EvictionPolicy::lru());
+        Self {
+            shared,
+            known: known.build(),
+            permits: Semaphore::new(AT_ONCE),
+            flights: SingleFlight::default(),
+        }
+    }
+
+    /// The licence of this file. Of one that is on its way it is there when its manifest has come by; nothing of `file` is read.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub(super) async fn license_of(self: &Arc<Self>, file: &CrateFile) -> Result<License> {
+        let key = *file.key();
+        if let Some(license) = self.known.get(&key) {
+            return Ok(license);
+        }
+        // A store that can't be read knows of none.
+        if let Ok(Some(manifest)) = self.shared.store.load_manifest(&key).await {
+            self.known.insert(key, manifest.license.clone());
+            return Ok(manifest.license);
+        }
+        match file {
+            CrateFile::Whole(whole) => Ok(self.of_whole(whole).await?.license),
+            // Not checked yet, so that what is read now is good for this answer only, which ends badly if it is wrong.
+            CrateFile::Stored(_) | CrateFile::Arriving(..) => {
+                let tasks = self.shared.background.tasks();
+                self.flights.join(key, tasks, |_| {
+                    let (this, whole) = (self.clone(), file.again());
+                    async move {
+                        this.read_all(whole).await;
+                        Ok(())
+                    }
+                });
+                Ok(self.read(file.again()).await?.license)
+            }
+        }
+    }
+
+    /// What the manifest in a stored file says, read now if it never was; `None` when the file isn't here, or can't be read. No request waits for this.
+    pub(super) async fn of_stored(
+        &self,
+        key: &CrateKey,
+        loads: &Loads,
+        now: SystemTime,
+    ) -> Option<Manifest> {
+        if let Ok(Some(manifest)) = self.shared.store.load_manifest(key).await {
+            return Some(manifest);
+        }
+        match loads.if_stored(key, now).await? {
+            CrateFile::Whole(whole) => self.of_whole(&whole).await.ok(),
+            file @ (CrateFile::Stored(_) | CrateFile::Arriving(..)) => self.read_all(file).await,
+        }
+    }
+
+    async fn of_whole(&self, whole: &WholeCrate) -> Result<Manifest> {
+        let (content, key) = (whole.content.bytes().clone(), whole.key);
+        let _permit = self.permits.acquire().await;
+        let read = spawn_blocking(move || manifest_in(&content, &key.id)).await;
+        let manifest = read.map_err(|e| Error::ended_early("reading a manifest", e))?;
+        self.keep(key, &manifest).await;
+        Ok(manifest)
+    }
+
+    /// Reads a file up to its manifest.
+    async fn read(&self, mut file: CrateFile) -> Result<Manifest> {
+        let mut reader = ManifestReader::new(&file.key().id);
+        while let Some(chunk) = file.next().await {
+            let chunk = chunk?;
+            // Not held while the next bytes are waited for.
+            let _permit = self.permits.acquire().await;
+            let fed = spawn_blocking(move || {
+                let is_found = reader.feed(&chunk).is_some();
+                (reader, is_found)
+            });
+            let (fed, is_found) = fed
+                .await
+                .map_err(|e| Error::ended_early("reading a manifest", e))?;
+            reader = fed;
+            if is_found {
+                break;
+            }
+        }
+        Ok(reader.finish())
+    }
+
+    /// Reads a file to its end, which is there only if all of it is right; then what its manifest says is kept.
+    async fn read_all(&self, mut file: CrateFile) -> Option<Manifest> {
+        let key = *file.key();
+        let manifest = self.read(file.again()).await.ok()?;
+        while let Some(chunk) = file.next().await {
+            chunk.ok()?;
+        }
+        self.keep(key, &manifest).await;
+        Some(manifest)
+    }
+
+    async fn keep(&self, key: CrateKey, manifest: &Manifest) {
+        if let Err(e) = self.shared.store.save_manifest(&key, manifest).await {
+            tracing::debug!(id = %key.id, "what its manifest says isn't kept: {e}");
+        }
+        self.known.insert(key, manifest.license.clone());
+    }
+}

@@ -1,0 +1,389 @@
+//! [`Figures`]: what a mirror does at one moment, as `/status.json` has it.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::{
+    domain::RegistryName,
+    last_hour::LastHour,
+    metrics::{Counts, Metrics},
+    mirror::{Mirror, Registry, StoreCensus},
+};
+
+/// What a mirror does at one moment. Field by field what `/status.json` has; times are RFC 3339 in UTC, sizes bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figures {
+    /// This program's version.
+    pub version: &'static str,
+    /// When these figures were made.
+    pub at: String,
+    /// For how many seconds it has been running.
+    pub uptime_seconds: u64,
+    /// What is wrong, in words, the worst first; nothing when all is well.
+    pub troubles: Vec<String>,
+    /// What clients asked for.
+    pub requests: RequestFigures,
+    /// Bytes of bodies sent to clients since the start.
+    pub served_bytes: u64,
+    /// Bytes of bodies received from upstreams since the start.
+    pub fetched_bytes: u64,
+    /// How many more were sent than fetched.
+    pub saved_bytes: u64,
+    /// Connections of clients that are open.
+    pub connections: i64,
+    /// What is served without touching the disk.
+    pub memory: MemoryFigures,
+    /// Where objects are kept.
+    pub store: StoreFigures,
+    /// The registries and the hosts behind them.
+    pub registries: Vec<RegistryFigures>,
+    /// The oldest copy that was served within the last five minutes although it was due.
+    pub oldest_stale: Option<StaleFigures>,
+    /// What the rules refused since the start.
+    pub refusals: RefusalFigures,
+    /// The certificates in use.
+    pub certificates: Vec<CertificateFigures>,
+    /// What is known of faults in crates, where a database is followed.
+    pub advisories: Option<AdvisoryFigures>,
+    /// The audit log.
+    pub audit: AuditFigures,
+    /// The sixty minutes of the last hour, the oldest first.
+    pub last_hour: Vec<MinuteFigures>,
+}
+
+/// What clients asked for: index files and crates.
+#[derive(Clone, Debug, Serialize)]
+pub struct RequestFigures {
+    /// Those answered with something since the start.
+    pub answered: u64,
+    /// Those of them that didn't wait for upstream.
+    pub hits: u64,
+    /// Those of the hits that got a copy which was due.
+    pub stale: u64,
+    /// Hits by answers since the start, from 0 to 1; none before the first answer.
+    pub hit_rate: Option<f64>,
+    /// The same in the last hour.
+    pub hit_rate_last_hour: Option<f64>,
+    /// Answers within the last minute.
+    pub per_minute: u64,
+}
+
+/// What is served without touching the disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryFigures {
+    /// How many objects.
+    pub objects: i64,
+    /// Their bytes, overhead counted.
+    pub bytes: i64,
+}
+
+/// Where objects are kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreFigures {
+    /// Whether the last read went well.
+    pub readable: bool,
+    /// Whether the last write went well.
+    pub writable: bool,
+    /// Reads and writes that failed since the start.
+    pub failures: u64,
+    /// Objects that failed their check since the start.
+    pub corrupt: u64,
+    /// What was in it when it was looked through last; none before that.
+    pub census: Option<CensusFigures>,
+}
+
+/// What is in the store.
+#[derive(Clone, Debug, Serialize)]
+pub struct CensusFigures {
+    /// How long ago it was looked through, in seconds.
+    pub age_seconds: u64,
+    /// Bytes of all objects.
+    pub bytes: u64,
+    /// By registry.
+    pub registries: Vec<StoredFigures>,
+}
+
+/// What is stored of a registry.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredFigures {
+    /// Which.
+    pub registry: String,
+    /// How many .crate files.
+    pub crates: u64,
+    /// Their bytes.
+    pub crate_bytes: u64,
+    /// How many index files.
+    pub index_files: u64,
+    /// Their bytes.
+    pub index_bytes: u64,
+}
+
+/// A registry.
+#[derive(Clone, Debug, Serialize)]
+pub struct RegistryFigures {
+    /// What the operator calls it.
+    pub name: String,
+    /// Whether it is the one that is served when none is named.
+    pub default: bool,
+    /// Whether there is an upstream to ask.
+    pub online: bool,
+    /// The hosts asked so far.
+    pub hosts: Vec<HostFigures>,
+}
+
+/// A host of an upstream.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostFigures {
+    /// Its name and port.
+    pub host: String,
+    /// Whether it is left alone at the moment, because it keeps failing.
+    pub circuit_open: bool,
+}
+
+/// A copy that was served although it was due.
+#[derive(Clone, Debug, Serialize)]
+pub struct StaleFigures {
+    /// In which registry.
+    pub registry: String,
+    /// Whose index file.
+    pub name: String,
+    /// How long ago upstream last said that it is current.
+    pub age_seconds: u64,
+}
+
+/// What the rules refused since the start.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusalFigures {
+    /// Requests that were refused, by kind of rule.
+    pub denied: Vec<KindFigures>,
+    /// Requests that would have been, were the rules enforced.
+    pub would_deny: Vec<KindFigures>,
+    /// Versions that can't be picked yet because they are too young, in index files in memory.
+    pub waiting: i64,
+}
+
+/// How often the rules of a kind decided something.
+#[derive(Clone, Debug, Serialize)]
+pub struct KindFigures {
+    /// Which kind.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificateFigures {
+    /// The file it was read from.
+    pub certificate: String,
+    /// Whole days until it expires; below zero when it has.
+    pub days_left: i64,
+}
+
+/// What is known of faults in crates.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdvisoryFigures {
+    /// Advisories in force.
+    pub count: i64,
+    /// Seconds since their database was last written to.
+    pub age_seconds: i64,
+    /// Its files that can't be read as advisories.
+    pub passed_over: i64,
+    /// Whether it can be read as it is now.
+    pub readable: bool,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuditFigures {
+    /// Lines that were lost since the start.
+    pub lost: u64,
+    /// Whether the last write went well.
+    pub writable: bool,
+}
+
+/// One minute of the last hour.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MinuteFigures {
+    /// Requests answered with something.
+    pub answered: u64,
+    /// Those of them that didn't wait for upstream.
+    pub hits: u64,
+    /// Bytes sent to clients.
+    pub served_bytes: u64,
+    /// Bytes received from upstreams.
+    pub fetched_bytes: u64,
+    /// Requests that the rules refused.
+    pub denied: u64,
+}
+
+impl Figures {
+    /// Those of `mirror` at `now`.
+    pub(super) fn of(
+        mirror: &Mirror,
+        last_hour: &LastHour,
+        started: SystemTime,
+        now: SystemTime,
+    ) -> Self {
+        let metrics = mirror.metrics();
+        let counts = metrics.counts();
+        let minutes = last_hour.minutes(now, counts);
+        let per_minute = last_hour.minute(now, counts).answered;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            at: humantime::format_rfc3339_seconds(now).to_string(),
+            uptime_seconds: seconds(started, now),
+            troubles: Vec::new(),
+            requests: RequestFigures::of(&counts, &minutes, per_minute),
+            served_bytes: counts.served_bytes,
+            fetched_bytes: counts.fetched_bytes,
+            saved_bytes: counts.saved_bytes(),
+            connections: metrics.connections.get(),
+            memory: MemoryFigures {
+                objects: metrics.memory_entries.get(),
+                bytes: metrics.memory_bytes.get(),
+            },
+            store: StoreFigures::of(mirror, metrics, now),
+            registries: registries(mirror),
+            oldest_stale: mirror.oldest_stale(now).map(|copy| StaleFigures {
+                registry: copy.key.registry.to_string(),
+                name: copy.key.name().to_string(),
+                age_seconds: seconds(copy.checked_at, now),
+            }),
+            refusals: RefusalFigures {
+                denied: kinds(metrics.denied_by_kind()),
+                would_deny: kinds(metrics.would_deny_by_kind()),
+                waiting: metrics.policy_waiting.get(),
+            },
+            certificates: certificates(metrics),
+            advisories: advisories(metrics),
+            audit: AuditFigures {
+                lost: metrics.audit_lost.get(),
+                writable: metrics.audit_unwritable.get() == 0,
+            },
+            last_hour: minutes.iter().map(MinuteFigures::of).collect(),
+        }
+    }
+}
+
+impl RequestFigures {
+    fn of(counts: &Counts, minutes: &[Counts], per_minute: u64) -> Self {
+        let mut hour = Counts::default();
+        for minute in minutes {
+            hour.answered += minute.answered;
+            hour.hits += minute.hits;
+        }
+        Self {
+            answered: counts.answered,
+            hits: counts.hits,
+            stale: counts.stale,
+            hit_rate: counts.hit_rate(),
+            hit_rate_last_hour: hour.hit_rate(),
+            per_minute,
+        }
+    }
+}
+
+impl StoreFigures {
+    fn of(mirror: &Mirror, metrics: &Metrics, now: SystemTime) -> Self {
+        Self {
+            census: mirror
+                .census()
+                .map(|census| CensusFigures::of(&census, now)),
+            readable: metrics.store_unreadable.get() == 0,
+            writable: metrics.store_unwritable.get() == 0,
+            failures: metrics.store_failures.get(),
+            corrupt: metrics.corrupt.get(),
+        }
+    }
+}
+
+impl CensusFigures {
+    fn of(census: &StoreCensus, now: SystemTime) -> Self {
+        let registries = census.registries.iter();
+        let registries = registries.map(|(registry, of_it)| StoredFigures {
+            registry: registry.to_string(),
+            crates: of_it.crates,
+            crate_bytes: of_it.crate_bytes,
+            index_files: of_it.records,
+            index_bytes: of_it.record_bytes,
+        });
+        let all = census.registries.values();
+        Self {
+            age_seconds: seconds(census.at, now),
+            bytes: all
+                .map(|of_it| of_it.crate_bytes + of_it.record_bytes)
+                .sum(),
+            registries: registries.collect(),
+        }
+    }
+}
+
+impl MinuteFigures {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            answered: counts.answered,
+            hits: counts.hits,
+            served_bytes: counts.served_bytes,
+            fetched_bytes: counts.fetched_bytes,
+            denied: counts.denied,
+        }
+    }
+}
+
+fn registries(mirror: &Mirror) -> Vec<RegistryFigures> {
+    let circuits: Vec<_> = mirror.circuits().collect();
+    let hosts = |name: RegistryName| {
+        let of_it = circuits.iter().filter(move |(of, _, _)| *of == name);
+        let mut hosts: Vec<_> = of_it
+            .map(|(_, host, open)| HostFigures {
+                host: host.clone(),
+                circuit_open: *open,
+            })
+            .collect();
+        hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        hosts
+    };
+    let is_online = |name| match mirror.registry(Some(name)) {
+        Ok(Registry::Online(_)) => true,
+        Ok(Registry::Offline(_)) | Err(_) => false,
+    };
+    let registry = |name: RegistryName| RegistryFigures {
+        name: name.to_string(),
+        default: name == mirror.default_registry(),
+        online: is_online(name),
+        hosts: hosts(name),
+    };
+    mirror.registries().map(registry).collect()
+}
+
+fn kinds(counted: Vec<(String, u64)>) -> Vec<KindFigures> {
+    let kind = |(kind, count)| KindFigures { kind, count };
+    counted.into_iter().map(kind).collect()
+}
+
+fn certificates(metrics: &Metrics) -> Vec<CertificateFigures> {
+    let certificates = metrics.certificates().into_iter();
+    let certificate = |(certificate, days_left)| CertificateFigures {
+        certificate,
+        days_left,
+    };
+    certificates.map(certificate).collect()
+}
+
+fn advisories(metrics: &Metrics) -> Option<AdvisoryFigures> {
+    let count = metrics.advisories.get();
+    let readable = metrics.advisories_unreadable.get() == 0;
+    (count > 0 || !readable).then(|| AdvisoryFigures {
+        count,
+        age_seconds: metrics.advisories_age.get(),
+        passed_over: metrics.advisories_passed_over.get(),
+        readable,
+    })
+}
+
+fn seconds(since: SystemTime, now: SystemTime) -> u64 {
+    let age: Duration = now.duration_since(since).unwrap_or_default();
+    age.as_secs()
+}

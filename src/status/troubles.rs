@@ -1,0 +1,77 @@
+//! What is wrong, in words: what somebody who looks at the page has to do something about.
+
+use super::figures::Figures;
+use crate::metrics::Metrics;
+
+/// From so many days on an expiring certificate is said, as in the log.
+const EXPIRES_SOON: i64 = 14;
+/// A database of advisories that wasn't written to for so many seconds isn't kept up to date by anybody: three weeks.
+const OLD_ADVISORIES: i64 = 21 * 24 * 3_600;
+
+/// What is wrong, a sentence each, the worst first.
+pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
+    let mut said = Vec::new();
+    if !figures.store.readable {
+        said.push("The store can't be read; what is asked for is fetched.".to_owned());
+    }
+    if !figures.store.writable {
+        said.push(
+            "The store can't be written to; what is fetched is passed on and not kept.".to_owned(),
+        );
+    }
+    if !figures.audit.writable {
+        said.push("The audit log can't be written to.".to_owned());
+    }
+    for certificate in &figures.certificates {
+        let (file, days) = (&certificate.certificate, certificate.days_left);
+        match days {
+            ..0 => said.push(format!("The certificate {file} has expired.")),
+            0..=EXPIRES_SOON => {
+                said.push(format!("The certificate {file} expires in {days} days."))
+            }
+            _ => {}
+        }
+    }
+    for registry in &figures.registries {
+        for host in registry.hosts.iter().filter(|host| host.circuit_open) {
+            said.push(format!(
+                "{} of {} keeps failing and is left alone for a while; copies are served as long as they may be.",
+                host.host, registry.name
+            ));
+        }
+    }
+    if let Some(stale) = &figures.oldest_stale {
+        said.push(format!(
+            "Stale copies are served; the oldest, of {} in {}, was last confirmed {} ago.",
+            stale.name,
+            stale.registry,
+            humantime::format_duration(std::time::Duration::from_secs(stale.age_seconds))
+        ));
+    }
+    match &figures.advisories {
+        Some(advisories) if !advisories.readable => {
+            said.push(
+                "The database of advisories can't be read; what it said before is in force."
+                    .to_owned(),
+            );
+        }
+        Some(advisories) if advisories.age_seconds > OLD_ADVISORIES => {
+            let days = advisories.age_seconds / (24 * 3_600);
+            said.push(format!("The database of advisories is {days} days old."));
+        }
+        Some(_) | None => {}
+    }
+    if metrics.access_files_unreadable.get() != 0 {
+        said.push(
+            "A file that says who may ask can't be read; what it said before is in force."
+                .to_owned(),
+        );
+    }
+    if figures.audit.lost > 0 {
+        said.push(format!(
+            "{} lines of the audit log are lost.",
+            figures.audit.lost
+        ));
+    }
+    said
+}

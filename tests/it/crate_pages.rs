@@ -1,0 +1,133 @@
+//! `/crates/NAME`: what is here of a crate, and why a version isn't offered.
+
+use std::fs;
+
+use crate::support::{Mirror, Package, Reply, Upstream};
+
+const BROWSER: [(&str, &str); 1] = [("accept", "text/html")];
+
+async fn upstream() -> Upstream {
+    Upstream::new()
+        .publish(
+            Package::new("tool", "1.0.0")
+                .pubtime("2024-01-02T00:00:00Z")
+                .rust_version("1.60")
+                .feature("std", &[])
+                .dep("helper", "^1"),
+        )
+        .publish(
+            Package::new("tool", "1.1.0")
+                .pubtime("2024-02-02T00:00:00Z")
+                .yanked(true),
+        )
+        .publish(Package::new("tool", "1.2.0").pubtime("2024-03-02T00:00:00Z"))
+        .publish(Package::new("tool", "2.0.0").pubtime("2998-01-01T00:00:00Z"))
+        .publish(Package::new("helper", "1.0.0"))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn each_version_says_whether_it_is_here_and_why_it_is_not_offered() {
+    let upstream = upstream().await;
+    let advisories = tempfile::tempdir().expect("a folder");
+    let folder = advisories.path().join("crates/tool");
+    fs::create_dir_all(&folder).expect("a folder");
+    let text = "```toml\n[advisory]\nid = \"RUSTSEC-2024-0001\"\npackage = \"tool\"\ndate = \"2024-02-01\"\n[versions]\npatched = [\">=1.2.0\"]\n```\n\n# It is bad\n";
+    fs::write(folder.join("RUSTSEC-2024-0001.md"), text).expect("written");
+    let settings = format!(
+        "[policy]\ncooldown = \"7d\"\n[policy.advisories]\npath = {:?}\n[[policy.rules]]\ncrates = [\"tool\"]\nversions = \"=1.0.0\"\naction = \"deny\"\nreason = \"old\"",
+        advisories.path()
+    );
+    let mirror = Mirror::of(&upstream).settings(&settings).start().await;
+    mirror.get("/api/v1/crates/tool/1.2.0/download").await;
+    let is_here = |reply: &Reply| reply.text().contains("1.2.0 2024-03-02, here\n");
+    let text = mirror.get_until("/crates/tool", is_here).await.text();
+    for line in [
+        "2.0.0 2998-01-01: tool 2.0.0 was published on 2998-01-01",
+        "1.1.0 2024-02-02, yanked, RUSTSEC-2024-0001\n",
+        "1.0.0 2024-01-02, RUSTSEC-2024-0001: tool 1.0.0 is denied by rule \"1\" of this mirror's policy: old",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let html = mirror.get_with("/crates/tool", &BROWSER).await.text();
+    for words in [
+        "waits until 2998-01-08",
+        "denied",
+        "yanked",
+        "here",
+        "Rust 1.60 or newer",
+        "cargo add tool@1.2.0",
+        "1 feature",
+        "/crates/helper",
+    ] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    assert!(!html.contains("cargo add tool@1.0.0"), "it is refused");
+}
+
+#[tokio::test]
+async fn who_depends_on_a_crate_is_said_of_what_is_stored() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let none = mirror.get_with("/crates/helper", &BROWSER).await.text();
+    assert!(
+        none.contains("None of the crates that are stored here"),
+        "{none}"
+    );
+    mirror.get("/api/v1/crates/tool/1.0.0/download").await;
+    let mut page = String::new();
+    for _ in 0..200 {
+        page = mirror.get_with("/crates/helper", &BROWSER).await.text();
+        if page.contains("href=\"/crates/tool\"") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("tool isn't named: {page}");
+}
+
+#[tokio::test]
+async fn a_view_and_a_day_have_pages_of_their_own() {
+    let upstream = upstream().await;
+    let views = "[views.strict]\ndefault = \"deny\"";
+    let mirror = Mirror::of(&upstream).settings(views).start().await;
+    let usual = mirror.get("/crates/tool").await.text();
+    assert!(!usual.contains("not offered"), "{usual}");
+    let strict = mirror.get("/views/strict/crates/tool").await.text();
+    assert!(strict.contains("not offered"), "{strict}");
+    let day = mirror.get("/at/2024-02-10/crates/tool").await.text();
+    assert!(
+        day.contains("1.2.0 2024-03-02: tool 1.2.0 was published after 2024-02-10"),
+        "{day}"
+    );
+    assert_eq!(mirror.get("/views/nosuch/crates/tool").await.status, 403);
+    let own = mirror
+        .get_with("/registries/crates-io/crates/tool", &BROWSER)
+        .await
+        .text();
+    assert!(
+        own.contains("/registries/crates-io/crates/helper"),
+        "links stay within the registry"
+    );
+}
+
+#[tokio::test]
+async fn a_crate_that_is_nowhere_has_no_page_and_one_that_upstream_does_not_give_has_its_copy() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    let absent = mirror.get("/crates/nosuch").await;
+    assert_eq!(absent.status, 404, "{}", absent.text());
+    assert_eq!(mirror.get("/crates/tool").await.status, 200);
+    upstream.on_everything().fail(500);
+    let stale = |reply: &Reply| reply.text().contains("stale");
+    for _ in 0..50 {
+        let page = mirror.get_with("/crates/tool", &BROWSER).await;
+        assert_eq!(page.status, 200);
+        if stale(&page) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("it never says that its copy is stale");
+}

@@ -1,0 +1,267 @@
+//! `/` and the pages behind it: who may see what, in which form, and what browsers are told to keep to.
+
+use serde_json::Value;
+
+use crate::support::{Mirror, Package, TokenFile, Upstream, client};
+
+const BROWSER: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
+
+#[tokio::test]
+async fn a_browser_gets_html_and_a_terminal_gets_text() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    mirror.get("/index/1/a").await;
+    for path in ["/", "/search?q=a", "/crates/a", "/policy", "/wanted"] {
+        let text = mirror.get(path).await;
+        assert_eq!(
+            (text.status, text.header("content-type")),
+            (200, Some("text/plain; charset=utf-8")),
+            "{path}"
+        );
+        assert!(!text.text().contains('<'), "{path}: {}", text.text());
+        let html = mirror.get_with(path, &BROWSER).await;
+        assert_eq!(
+            (html.status, html.header("content-type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{path}"
+        );
+        assert!(html.text().starts_with("<!DOCTYPE html>"), "{path}");
+        assert_eq!(html.header("vary"), Some("accept"), "{path}");
+        assert!(
+            html.body.len() < 48 << 10,
+            "{path}: {} bytes",
+            html.body.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_load_nothing_from_elsewhere() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for path in [
+        "/",
+        "/search",
+        "/crates/a",
+        "/policy",
+        "/wanted",
+        "/status.json",
+        "/style.css",
+        "/copy.js",
+        "/icon.svg",
+    ] {
+        let reply = mirror.get_with(path, &BROWSER).await;
+        assert_eq!(reply.status, 200, "{path}");
+        let policy = reply.header("content-security-policy").expect(path);
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self';"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(
+            reply.header("x-content-type-options"),
+            Some("nosniff"),
+            "{path}"
+        );
+        assert_eq!(
+            reply.header("referrer-policy"),
+            Some("no-referrer"),
+            "{path}"
+        );
+        assert!(
+            !reply.text().contains(" style=\"") && !reply.text().contains("<style"),
+            "{path}"
+        );
+    }
+}
+
+/// What it says of itself and of crates is for who may ask for them.
+#[tokio::test]
+async fn who_has_no_token_sees_how_to_use_it_alone() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let elsewhere = tokens.grant("elsewhere", None, &["internal"]);
+    let mirror = Mirror::of(&upstream)
+        .settings(&tokens.settings(""))
+        .start()
+        .await;
+    let hidden = "What it does now";
+    for headers in [vec![], vec![("authorization", "cm_wrong")]] {
+        let html = [&BROWSER[..], &headers].concat();
+        let page = mirror.get_with("/", &html).await.text();
+        assert!(
+            page.contains("replace-with") && page.contains("With a token"),
+            "{page}"
+        );
+        assert!(
+            !page.contains(hidden) && !page.contains("status.json"),
+            "{page}"
+        );
+        let text = mirror.get_with("/", &headers).await.text();
+        assert!(
+            text.contains("replace-with") && !text.contains("Now:"),
+            "{text}"
+        );
+        for path in [
+            "/search?q=a",
+            "/crates/a",
+            "/policy",
+            "/wanted",
+            "/status.json",
+            "/api/v1/crates?q=a",
+            "/api/v1/crates/a",
+        ] {
+            assert_eq!(mirror.get_with(path, &headers).await.status, 401, "{path}");
+        }
+    }
+    let ours = [BROWSER[0], ("authorization", &token)];
+    let page = mirror.get_with("/", &ours).await.text();
+    assert!(page.contains(hidden), "{page}");
+    for path in [
+        "/search?q=a",
+        "/crates/a",
+        "/policy",
+        "/wanted",
+        "/status.json",
+        "/api/v1/crates/a",
+    ] {
+        assert_eq!(mirror.get_with(path, &ours).await.status, 200, "{path}");
+    }
+    // A token for another registry isn't one for the crates of this one.
+    for path in ["/search?q=a", "/crates/a", "/policy"] {
+        let reply = mirror
+            .get_with(path, &[("authorization", &elsewhere)])
+            .await;
+        assert_eq!(reply.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_port_of_their_own_pages_are_answered_there() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream)
+        .server("admin_listen = \"127.0.0.1:0\"")
+        .start()
+        .await;
+    let admin = mirror.admin_addr().expect("a port of its own");
+    let page = client::get(admin, "/", &BROWSER).await.text();
+    assert!(page.contains("What it does now"), "{page}");
+    let index = format!("sparse+{}/index/", mirror.url());
+    assert!(page.contains(&index), "what clients paste: {page}");
+    for path in ["/search", "/crates/a", "/policy", "/wanted", "/status.json"] {
+        assert_eq!(client::get(admin, path, &[]).await.status, 200, "{path}");
+        assert_eq!(mirror.get(path).await.status, 404, "{path}");
+    }
+    let page = mirror.get_with("/", &BROWSER).await.text();
+    assert!(
+        page.contains("replace-with") && !page.contains("What it does now"),
+        "{page}"
+    );
+    // Cargo asks the web API where it asks for crates.
+    assert_eq!(mirror.get("/api/v1/crates/a").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_figures_are_those_of_what_was_asked() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for _ in 0..4 {
+        mirror.get("/index/1/a").await;
+        mirror.get(CRATE).await;
+    }
+    let counted = |reply: &crate::support::Reply| {
+        let figures: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        figures["requests"]["answered"] == 8 && !figures["store"]["census"].is_null()
+    };
+    let reply = mirror.get_until("/status.json", counted).await;
+    let figures: Value = serde_json::from_slice(&reply.body).expect("JSON");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(figures["requests"]["hits"], 6);
+    assert_eq!(figures["requests"]["hit_rate"], 0.75);
+    assert_eq!(figures["troubles"], Value::Array(vec![]));
+    let hosts = figures["registries"][0]["hosts"].as_array().expect("hosts");
+    assert!(
+        hosts.iter().all(|host| host["circuit_open"] == false),
+        "{figures}"
+    );
+    let stored = &figures["store"]["census"]["registries"][0];
+    let size = upstream.crate_file("a", "1.0.0").len();
+    assert_eq!(
+        (&stored["crates"], &stored["crate_bytes"]),
+        (&1.into(), &size.into()),
+        "{figures}"
+    );
+    assert_eq!(figures["last_hour"].as_array().map(Vec::len), Some(60));
+}
+
+/// Somebody who looks at the page must see that something is wrong, and what.
+#[tokio::test]
+async fn an_outage_is_seen_on_the_page() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream).always_asks().start().await;
+    mirror.get("/index/1/a").await;
+    upstream.on_everything().fail(503);
+    mirror.get("/index/1/a").await;
+    let is_said = |reply: &crate::support::Reply| {
+        reply
+            .text()
+            .contains("Stale copies are served; the oldest, of a in crates-io")
+    };
+    mirror.get_until("/", is_said).await;
+    let page = mirror.get_with("/", &BROWSER).await.text();
+    assert!(page.contains("Something is wrong"), "{page}");
+}
+
+#[tokio::test]
+async fn the_policy_page_says_the_rules_and_what_they_refused() {
+    let upstream = Upstream::new()
+        .publish(Package::new("left-pad", "1.0.0"))
+        .start()
+        .await;
+    let rules = "[policy]\ncontact = \"sec@example.com\"\n[[policy.rules]]\nname = \"no pads\"\ncrates = [\"left-*\"]\naction = \"deny\"\nreason = \"<b>no</b>\"";
+    let mirror = Mirror::of(&upstream).settings(rules).start().await;
+    for _ in 0..2 {
+        assert_eq!(mirror.get("/index/le/ft/left-pad").await.status, 403);
+    }
+    let text = mirror.get("/policy").await.text();
+    for words in [
+        "Rule no pads: denies left-*: <b>no</b>.",
+        "2 times: left-pad is denied by rule \"no pads\"",
+        "Ask sec@example.com",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let html = mirror.get_with("/policy", &BROWSER).await.text();
+    assert!(
+        html.contains("&lt;b&gt;no&lt;/b&gt;") && !html.contains("<b>"),
+        "{html}"
+    );
+    let page = mirror.get("/crates/left-pad").await.text();
+    assert!(
+        page.contains("not offered: left-pad is denied by rule \"no pads\""),
+        "{page}"
+    );
+}
+
+/// A stranger may ask for as many different pages as he likes.
+#[tokio::test]
+async fn pages_and_questions_are_bounded() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    let long = format!("/search?q={}", "x".repeat(101));
+    for path in [
+        &*long,
+        "/search?per_page=101",
+        "/search?page=0",
+        "/api/v1/crates?per_page=1000",
+        "/crates/1a",
+    ] {
+        let reply = mirror.get(path).await;
+        assert_eq!(reply.status, 400, "{path}: {}", reply.text());
+    }
+    for number in 0..200 {
+        let reply = mirror.get(&format!("/search?q={number}")).await;
+        assert_eq!(reply.status, 200, "{number}: {}", reply.text());
+    }
+}
