@@ -2,17 +2,22 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{
-    authorization::{Malformed, Presented},
+    authorization::{Malformed, Presented, authorization},
     jwt::{self, Issuer, Judged, KeyFetch, Verified},
-    tokens::{TokenTable, Tokens},
+    last_admitted::LastAdmitted,
+    tokens::{TokenEntry, TokenTable, Tokens},
     wrong_tokens::WrongTokens,
 };
 use crate::domain::{Principal, RegistryName, Sha256};
@@ -23,12 +28,23 @@ const REMEMBERED: u64 = 10_000;
 /// Whoever knows who may ask.
 pub struct Authenticator {
     tokens: ArcSwap<TokenTable>,
+    /// How often they were replaced: by it who was admitted before is known to have been admitted by these.
+    generation: AtomicU64,
     issuers: Vec<Issuer>,
     /// Checking a signature takes longer than answering.
     verified: Cache<Sha256, Arc<Verified>>,
     wrong: WrongTokens,
     /// What may be read without a token.
     anonymous: Vec<RegistryName>,
+}
+
+/// How a request carries what may be a token.
+#[derive(Clone, Copy)]
+pub enum Carried<'a> {
+    /// In its path.
+    InPath(&'a str),
+    /// In its headers, if at all. This is who was admitted last on its connection.
+    InHeaders(&'a HeaderMap, &'a LastAdmitted),
 }
 
 /// Whether somebody may ask.
@@ -90,6 +106,7 @@ impl Authenticator {
         let verified = Cache::builder().max_capacity(REMEMBERED);
         Self {
             tokens: ArcSwap::from_pointee(TokenTable::new(tokens)),
+            generation: AtomicU64::new(0),
             issuers,
             verified: verified.eviction_policy(EvictionPolicy::lru()).build(),
             wrong: WrongTokens::new(),
@@ -100,6 +117,8 @@ impl Authenticator {
     /// Puts these tokens in place of those there are: what is no longer among them ends at once.
     pub fn replace(&self, tokens: Tokens) {
         self.tokens.store(Arc::new(TokenTable::new(tokens)));
+        // After them: who still finds the former number beside the new tokens looks them up.
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Whether what belongs to `registry` may be read without a token.
@@ -107,20 +126,23 @@ impl Authenticator {
         registry.is_some_and(|registry| self.anonymous.contains(&registry))
     }
 
-    /// Who shows `presented` from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no token isn't refused for a
+    /// Who shows what is `carried` from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no token isn't refused for a
     /// wrong one, and waits for nothing: everybody for what is anonymous, and who is `certified` by a client certificate for everything.
     pub fn judge(
         &self,
-        presented: Result<Option<Presented<'_>>, Malformed>,
+        carried: Carried<'_>,
         certified: Option<Principal>,
         registry: Option<RegistryName>,
         address: IpAddr,
         now: SystemTime,
     ) -> AccessDecision {
-        let decision = match presented {
-            Ok(None) => AccessDecision::Missing,
-            Ok(Some(token)) => self.look_up(token.expose(), registry, now),
-            Err(why) => AccessDecision::Wrong(TokenFault::Malformed(why)),
+        let decision = match carried {
+            Carried::InPath(token) => self.look_up(token, registry, now, |_| {}),
+            Carried::InHeaders(headers, last) => {
+                let decision = self.look_into(headers, last, registry, now);
+                let malformed = |why| AccessDecision::Wrong(TokenFault::Malformed(why));
+                decision.unwrap_or_else(malformed)
+            }
         };
         let is_known = matches!(decision, AccessDecision::Known(_));
         if let Some(certified) = certified.filter(|_| !is_known) {
@@ -148,17 +170,44 @@ impl Authenticator {
         }
     }
 
+    fn look_into(
+        &self,
+        headers: &HeaderMap,
+        last: &LastAdmitted,
+        registry: Option<RegistryName>,
+        now: SystemTime,
+    ) -> Result<AccessDecision, Malformed> {
+        let Some(header) = authorization(headers)? else {
+            return Ok(AccessDecision::Missing);
+        };
+        // Before the tokens: with others in their place what is remembered now counts for nothing.
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some(who) = last.recall(header.as_bytes(), generation, registry, now) {
+            return Ok(AccessDecision::Known(who));
+        }
+        let Some(token) = Presented::parse(header)? else {
+            return Ok(AccessDecision::Missing);
+        };
+        let remember = |entry: &_| last.remember(header.as_bytes(), generation, entry);
+        Ok(self.look_up(token.expose(), registry, now, remember))
+    }
+
+    /// Calls `admitted` with the entry of a token that is good.
     fn look_up(
         &self,
         token: &str,
         registry: Option<RegistryName>,
         now: SystemTime,
+        admitted: impl FnOnce(&Arc<TokenEntry>),
     ) -> AccessDecision {
         if let Some(entry) = self.tokens.load().find(token) {
             return match (entry.grant.is_expired(now), entry.grant.includes(registry)) {
                 (true, _) => AccessDecision::Wrong(TokenFault::Expired),
                 (false, false) => AccessDecision::Wrong(TokenFault::Elsewhere),
-                (false, true) => AccessDecision::Known(entry.principal.clone()),
+                (false, true) => {
+                    admitted(entry);
+                    AccessDecision::Known(entry.principal.clone())
+                }
             };
         }
         match !self.issuers.is_empty() && jwt::looks_like_one(token) {
@@ -232,8 +281,28 @@ mod tests {
     }
 
     fn judged(all: &Authenticator, token: Option<&str>, of: Option<&str>, now: u64) -> String {
-        let presented = Ok(token.map(Presented::AsIs));
-        said(&all.judge(presented, None, of.map(registry), HERE, at(now)))
+        let last = LastAdmitted::default();
+        judged_on(all, &last, &headers(token), of, now)
+    }
+
+    fn headers(tokens: impl IntoIterator<Item: AsRef<str>>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for token in tokens {
+            let value = token.as_ref().parse().expect("a header's value");
+            headers.append(http::header::AUTHORIZATION, value);
+        }
+        headers
+    }
+
+    fn judged_on(
+        all: &Authenticator,
+        last: &LastAdmitted,
+        headers: &HeaderMap,
+        of: Option<&str>,
+        now: u64,
+    ) -> String {
+        let carried = Carried::InHeaders(headers, last);
+        said(&all.judge(carried, None, of.map(registry), HERE, at(now)))
     }
 
     #[test]
@@ -288,9 +357,10 @@ mod tests {
             (Some("inner"), Some("other"), "cert:a"),
             (Some("right"), Some("other"), "of-right"),
         ] {
-            let presented = Ok(token.map(Presented::AsIs));
+            let (headers, last) = (headers(token), LastAdmitted::default());
+            let carried = Carried::InHeaders(&headers, &last);
             let certified = Some(Principal::certificate("a"));
-            let verdict = all.judge(presented, certified, of.map(registry), HERE, at(9));
+            let verdict = all.judge(carried, certified, of.map(registry), HERE, at(9));
             assert_eq!(said(&verdict), expected, "{token:?} {of:?}");
         }
     }
@@ -312,8 +382,78 @@ mod tests {
             assert_eq!(judged(&all, Some("right"), None, 9), "of-right");
             assert_eq!(judged(&all, None, None, 9), "missing");
         }
-        let doubled = all.judge(Err(Malformed::Doubled), None, None, HERE, at(9));
-        assert_eq!(said(&doubled), "too many");
+        let (doubled, last) = (headers(["right", "right"]), LastAdmitted::default());
+        assert_eq!(judged_on(&all, &last, &doubled, None, 9), "too many");
+    }
+
+    #[test]
+    fn whom_a_connection_knows_is_refused_when_a_new_one_would_be() {
+        let grants: [(&str, Option<u64>, &[&str]); 2] =
+            [("inner", None, &["inner"]), ("short", Some(100), &[])];
+        let all = Authenticator::new(tokens(&grants), Vec::new(), Vec::new());
+        let last = LastAdmitted::default();
+        let on = |tokens: &[&str], of, now| judged_on(&all, &last, &headers(tokens), of, now);
+        let inner = Some("inner");
+        assert_eq!(on(&["inner"], inner, 9), "of-inner");
+        assert_eq!(on(&["inner"], inner, 9), "of-inner");
+        // Another registry, another token, none, and two of the same.
+        assert_eq!(on(&["inner"], Some("other"), 9), "Elsewhere");
+        assert_eq!(on(&["inner_"], inner, 9), "Unknown");
+        assert_eq!(on(&[], inner, 9), "missing");
+        assert_eq!(on(&["inner", "inner"], inner, 9), "Malformed(Doubled)");
+        assert_eq!(on(&["inner"], inner, 9), "of-inner");
+        assert_eq!(on(&["short"], inner, 99), "of-short");
+        assert_eq!(on(&["short"], inner, 100), "Expired");
+        // Revoked; and given anew to somebody else.
+        assert_eq!(on(&["inner"], inner, 9), "of-inner");
+        all.replace(tokens(&[("short", None, &[])]));
+        assert_eq!(on(&["inner"], inner, 9), "Unknown");
+        assert_eq!(on(&["short"], inner, 100), "of-short");
+        all.replace(tokens(&[("short", None, &["other"])]));
+        assert_eq!(on(&["short"], inner, 100), "Elsewhere");
+    }
+
+    /// Behind a proxy they come on the same connections.
+    #[test]
+    fn many_who_share_a_connection_are_each_who_they_are() {
+        let grants: [(&str, Option<u64>, &[&str]); 3] =
+            [("a", None, &[]), ("b", None, &["inner"]), ("c", None, &[])];
+        let all = Authenticator::new(tokens(&grants), Vec::new(), Vec::new());
+        let last = LastAdmitted::default();
+        for (token, of, expected) in [
+            ("a", "inner", "of-a"),
+            ("b", "inner", "of-b"),
+            ("b", "other", "Elsewhere"),
+            ("a", "other", "of-a"),
+            ("b", "inner", "of-b"),
+            ("Bearer c", "other", "of-c"),
+            ("c", "other", "of-c"),
+            ("Basic dTph", "other", "of-a"),
+            ("Basic dTpi", "other", "Elsewhere"),
+            ("Basic dTph", "other", "of-a"),
+            ("wrong", "inner", "Unknown"),
+        ]
+        .repeat(3)
+        {
+            assert_eq!(
+                judged_on(&all, &last, &headers([token]), Some(of), 9),
+                expected,
+                "{token} {of}"
+            );
+        }
+    }
+
+    /// Those who go on guessing on a connection that knows somebody are counted as everywhere.
+    #[test]
+    fn guesses_count_on_a_connection_that_knows_somebody() {
+        let all = Authenticator::new(tokens(&[("right", None, &[])]), Vec::new(), Vec::new());
+        let last = LastAdmitted::default();
+        let on = |token: &str| judged_on(&all, &last, &headers([token]), None, 9);
+        for n in 0..40 {
+            assert_eq!(on("right"), "of-right");
+            let expected = if n < 30 { "Unknown" } else { "too many" };
+            assert_eq!(on("wrong"), expected);
+        }
     }
 
     #[test]

@@ -65,6 +65,19 @@ impl Malformed {
     }
 }
 
+/// The value of the `Authorization` header, if there is one.
+///
+/// # Errors
+/// [`Malformed::Doubled`] when there are several.
+pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Malformed> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Ok(Some(value)),
+        (Some(_), Some(_)) => Err(Malformed::Doubled),
+    }
+}
+
 impl<'a> Presented<'a> {
     /// What the `Authorization` header carries: a token as it is, which is what cargo sends; `Bearer` and a token (RFC 6750, section 2.1); or `Basic` with the
     /// token as the password of any user (RFC 7617). None when there is no such header, or nothing in it.
@@ -72,15 +85,14 @@ impl<'a> Presented<'a> {
     /// # Errors
     /// [`Malformed`] when it can't carry a token.
     pub fn of(headers: &'a HeaderMap) -> Result<Option<Self>, Malformed> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => Self::parse(value),
-            (Some(_), Some(_)) => Err(Malformed::Doubled),
-        }
+        authorization(headers)?.map_or(Ok(None), Self::parse)
     }
 
-    fn parse(value: &'a HeaderValue) -> Result<Option<Self>, Malformed> {
+    /// The same of the header's value.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it can't carry a token.
+    pub fn parse(value: &'a HeaderValue) -> Result<Option<Self>, Malformed> {
         if value.len() > LONGEST {
             return Err(Malformed::TooLong);
         }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::same::same;
 use crate::{
     domain::Sha256,
     error::{Error, Result},
@@ -32,8 +32,7 @@ impl TokenDigest {
 
     /// Whether both are of the same token. It takes the same time wherever they differ.
     pub fn is(&self, other: &Self) -> bool {
-        let same = self.0.as_bytes()[..].ct_eq(&other.0.as_bytes()[..]);
-        same.into()
+        same(self.0.as_bytes(), other.0.as_bytes())
     }
 
     /// Its beginning, by which it is looked up. How long that takes tells nothing: nobody can choose what a token's digest begins with.

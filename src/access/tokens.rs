@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -174,7 +175,7 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<System
 #[derive(Default)]
 pub struct TokenTable {
     /// By the beginning of the digest.
-    entries: Vec<(u64, TokenEntry)>,
+    entries: Vec<(u64, Arc<TokenEntry>)>,
 }
 
 /// One token of a [`TokenTable`].
@@ -190,7 +191,8 @@ impl TokenTable {
     pub fn new(tokens: Tokens) -> Self {
         let entry = |(name, grant): (TokenName, Grant)| {
             let principal = Principal::token(name.as_str());
-            (grant.sha256.beginning(), TokenEntry { grant, principal })
+            let beginning = grant.sha256.beginning();
+            (beginning, Arc::new(TokenEntry { grant, principal }))
         };
         let mut entries: Vec<_> = tokens.tokens.into_iter().map(entry).collect();
         entries.sort_by_key(|(beginning, _)| *beginning);
@@ -198,7 +200,7 @@ impl TokenTable {
     }
 
     /// The token that a client shows, if there is one, expired ones included.
-    pub fn find(&self, token: &str) -> Option<&TokenEntry> {
+    pub fn find(&self, token: &str) -> Option<&Arc<TokenEntry>> {
         let digest = TokenDigest::of(token);
         let beginning = digest.beginning();
         let first = self

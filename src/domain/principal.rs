@@ -30,6 +30,14 @@ impl Principal {
         Self::Named(format!("cert:{}", printable(name)).into())
     }
 
+    /// The same, in memory that is shared with no clone of this one.
+    pub fn apart(&self) -> Self {
+        match self {
+            Self::Anonymous => Self::Anonymous,
+            Self::Named(name) => Self::Named(Arc::from(&**name)),
+        }
+    }
+
     /// The word or words for it in logs.
     pub fn as_str(&self) -> &str {
         match self {

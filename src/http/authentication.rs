@@ -9,7 +9,10 @@ use super::{
     respond::{Answer, ErrorForm},
 };
 use crate::{
-    access::{AccessDecision, Authenticator, Presented, TokenFault, jwt::KeyFetch, token_in_path},
+    access::{
+        AccessDecision, Authenticator, Carried, LastAdmitted, TokenFault, jwt::KeyFetch,
+        token_in_path,
+    },
     config::access::AccessSettings,
     domain::{Principal, RegistryName},
     error::{Error, Kind},
@@ -44,6 +47,8 @@ pub(super) enum Admission {
 /// What a request shows of who asks.
 pub(super) struct RequestCredentials<'a> {
     pub(super) headers: &'a HeaderMap,
+    /// Who was admitted last on its connection.
+    pub(super) last: &'a LastAdmitted,
     /// The token in its path.
     pub(super) in_path: Option<&'a str>,
     /// Who it is by its certificate.
@@ -99,12 +104,12 @@ impl Authentication {
         let Some(inner) = &self.0 else {
             return Admission::Admitted(certified);
         };
-        let presented = match shown.in_path {
-            Some(token) => Ok(Some(Presented::AsIs(token))),
-            None => Presented::of(shown.headers),
+        let carried = match shown.in_path {
+            Some(token) => Carried::InPath(token),
+            None => Carried::InHeaders(shown.headers, shown.last),
         };
         let authenticator = &inner.authenticator;
-        match authenticator.judge(presented, certified, registry, shown.address, now) {
+        match authenticator.judge(carried, certified, registry, shown.address, now) {
             AccessDecision::Known(who) => Admission::Admitted(Some(who)),
             AccessDecision::Missing => Admission::Refused(
                 inner.refusal("this mirror wants a token, and the request has none"),

@@ -27,7 +27,7 @@ use super::{
     upgrades::Upgrades,
 };
 use crate::{
-    access::{Forwarded, TrustedProxies, jwt::KeyFetch},
+    access::{Forwarded, LastAdmitted, TrustedProxies, jwt::KeyFetch},
     audit::Recorder,
     config::{BaseUrl, sections::ServerSettings},
     domain::{Principal, RegistryName, View, loggable_path},
@@ -163,7 +163,7 @@ impl Router {
 
     /// Every failure is an answer too, a panic included. What is in memory is answered at once, in a future that is small; only what takes longer gets one
     /// that can.
-    fn respond(&self, incoming: Incoming) -> Answering {
+    fn respond(&self, incoming: Incoming, last: &LastAdmitted) -> Answering {
         let Incoming {
             head,
             has_body,
@@ -201,7 +201,7 @@ impl Router {
             }
             head::bounded(&head)?;
             head::one_host(&head)?;
-            match self.0.enter(&asked, &route, now) {
+            match self.0.enter(&asked, last, &route, now) {
                 Admission::Admitted(principal) => *who = principal,
                 Admission::Refused(why) => {
                     return Ok(self.0.refuse(&asked, &route, &why, form, now));
@@ -229,7 +229,8 @@ impl Router {
                         forwarded,
                         access,
                     };
-                    router.respond(incoming).await
+                    // The connection may be gone by now.
+                    router.respond(incoming, &LastAdmitted::default()).await
                 }))
             }
             Err(e) => {
@@ -262,7 +263,13 @@ impl Inner {
     }
 
     /// Whether who asks may come in.
-    fn enter(&self, asked: &Asked<'_>, route: &Result<Route>, now: SystemTime) -> Admission {
+    fn enter(
+        &self,
+        asked: &Asked<'_>,
+        last: &LastAdmitted,
+        route: &Result<Route>,
+        now: SystemTime,
+    ) -> Admission {
         let needs_none = match route {
             Ok(Route::Health | Route::Asset(_)) => true,
             Ok(Route::Ready) => self.side == Side::Both,
@@ -282,6 +289,7 @@ impl Inner {
         }
         let shown = RequestCredentials {
             headers: &asked.head.headers,
+            last,
             in_path: asked.token,
             peer: asked.peer,
             address: asked.client,
@@ -585,8 +593,9 @@ impl From<Deferred> for AtOnce {
 impl transport::Service for Router {
     type Body = Body;
     type Answer = Answering;
+    type Remembered = LastAdmitted;
 
-    fn answer(&self, request: Request) -> Answering {
+    fn answer(&self, request: Request, last: &LastAdmitted) -> Answering {
         let Request {
             head,
             has_body,
@@ -599,14 +608,15 @@ impl transport::Service for Router {
         // A proxy's certificate says nothing of who stands behind it.
         let peer = peer.filter(|_| !self.0.proxies.include(client));
         let access = Access::new(&head, forwarded.address, in_flight);
-        self.respond(Incoming {
+        let incoming = Incoming {
             head,
             has_body,
             peer,
             scheme,
             forwarded,
             access,
-        })
+        };
+        self.respond(incoming, last)
     }
 
     fn accepts_upgrade(&self, headers: &HeaderMap, offer: &Offer) -> bool {

@@ -55,7 +55,9 @@ pub(super) async fn run<S: Service>(
         activity: activity.clone(),
     };
     let stream = Coalesced::new(Watched::new(stream, activity));
-    let service = service_fn(|request| answer_or_upgrade(server, request, &client, &open));
+    let remembered = S::Remembered::default();
+    let service =
+        service_fn(|request| answer_or_upgrade(server, request, &client, &remembered, &open));
     let builders = server.protocols.with(server.metrics.connections.get());
     let io = TokioIo::new(stream.clone());
     let connection = builders.any.serve_connection_with_upgrades(io, service);
@@ -82,7 +84,8 @@ async fn run_http2<S: Service>(
     client: &Client,
     open: Arc<OpenConnection>,
 ) {
-    let service = service_fn(|request| answer(server, request, client));
+    let remembered = S::Remembered::default();
+    let service = service_fn(|request| answer(server, request, client, &remembered));
     let builders = server.protocols.with(server.metrics.connections.get());
     let io = TokioIo::new(upgraded);
     let connection = builders.only_http2.serve_connection(io, service);
@@ -114,20 +117,22 @@ fn answer<S: Service>(
     server: &Server<S>,
     request: HttpRequest<Incoming>,
     client: &Client,
+    remembered: &S::Remembered,
 ) -> Reply<S> {
     let (head, body) = request.into_parts();
     let protocol = match head.version {
         Version::HTTP_2 => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    Reply::Answer(server.service.answer(Request {
+    let request = Request {
         head,
         has_body: !body.is_end_stream(),
         client: client.address,
         peer: client.peer.clone(),
         scheme: client.scheme,
         in_flight: InFlight::begin(&client.activity, protocol),
-    }))
+    };
+    Reply::Answer(server.service.answer(request, remembered))
 }
 
 /// Has a request answered; or a valid offer to go on in HTTP/2, with the request in it.
@@ -135,10 +140,11 @@ fn answer_or_upgrade<S: Service>(
     server: &Arc<Server<S>>,
     mut request: HttpRequest<Incoming>,
     client: &Client,
+    remembered: &S::Remembered,
     open: &Arc<OpenConnection>,
 ) -> Reply<S> {
     if !asks_for_upgrade(&request, client.scheme) || server.stopping.is_cancelled() {
-        return answer(server, request, client);
+        return answer(server, request, client, remembered);
     }
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
@@ -146,7 +152,10 @@ fn answer_or_upgrade<S: Service>(
         Offer::of(&head).filter(|offer| server.service.accepts_upgrade(&head.headers, offer));
     match accepted {
         Some(offer) => upgrade(server, on_upgrade, offer, client.clone(), open.clone()),
-        None => answer(server, HttpRequest::from_parts(head, body), client),
+        None => {
+            let request = HttpRequest::from_parts(head, body);
+            answer(server, request, client, remembered)
+        }
     }
 }
 

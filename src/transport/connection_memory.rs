@@ -49,9 +49,13 @@ pub(super) struct ConnectionMemory {
 }
 
 impl ConnectionMemory {
-    /// That of a new connection, if there is any left for one.
-    pub(super) fn open(memory: &Arc<ClientMemory>, scheme: Scheme) -> Option<Self> {
-        let first = first(scheme);
+    /// That of a new connection of which so many bytes are `remembered`, if there is any left for one.
+    pub(super) fn open(
+        memory: &Arc<ClientMemory>,
+        scheme: Scheme,
+        remembered: usize,
+    ) -> Option<Self> {
+        let first = first(scheme) + remembered;
         let lease = memory.take(first)?;
         Some(Self {
             memory: memory.clone(),
@@ -158,14 +162,14 @@ mod tests {
         /// One that shares with nobody.
         pub(in super::super) fn of_its_own() -> Self {
             let memory = ClientMemory::new(0, |_| None);
-            Self::open(&memory, Scheme::Http).expect("memory for one")
+            Self::open(&memory, Scheme::Http, 0).expect("memory for one")
         }
     }
 
     #[test]
     fn a_connection_takes_as_it_grows_and_gives_back() {
         let all = ClientMemory::new(0, |_| None);
-        let memory = ConnectionMemory::open(&all, Scheme::Http).expect("memory for one");
+        let memory = ConnectionMemory::open(&all, Scheme::Http, 0).expect("memory for one");
         let one = memory.needed(1);
         for requests in 1..=1000 {
             assert!(memory.covers(requests), "{requests}");
@@ -183,9 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_of_a_connection_is_leased_with_it() {
+        let all = ClientMemory::new(0, |_| None);
+        let open = |remembered| ConnectionMemory::open(&all, Scheme::Http, remembered);
+        let (none, some) = (open(0).expect("memory"), open(1_000).expect("memory"));
+        assert_eq!(some.needed(1), none.needed(1) + 1_000);
+        assert!(open(OWN as usize).is_none());
+    }
+
+    #[test]
     fn where_there_is_no_memory_a_connection_holds_no_more() {
         let all = ClientMemory::new(0, |_| None);
-        let memory = ConnectionMemory::open(&all, Scheme::Http).expect("memory for one");
+        let memory = ConnectionMemory::open(&all, Scheme::Http, 0).expect("memory for one");
         let rest = all.take(OWN as usize - first(Scheme::Http) - STEP);
         let most = (1..).find(|requests| !memory.covers(*requests));
         let most = most.expect("an end");

@@ -80,7 +80,9 @@ fn start<S: Service>(
     let Some(permit) = server.permits.connection() else {
         return refuse(server, acceptor, socket, refusal::too_many());
     };
-    let Some(memory) = ConnectionMemory::open(&server.memory, acceptor.scheme()) else {
+    let remembered = size_of::<S::Remembered>();
+    let memory = ConnectionMemory::open(&server.memory, acceptor.scheme(), remembered);
+    let Some(memory) = memory else {
         return refuse(server, acceptor, socket, refusal::no_memory());
     };
     let tasks = &server.tasks;

@@ -31,8 +31,12 @@ pub trait Service: Send + Sync + 'static {
     /// An answer that is there or on its way. Not boxed by itself, so that one that is there costs no allocation.
     type Answer: Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
 
+    /// What the service remembers of a connection from one request to the next. There may be thousands: each leases as much as this has in size, so that
+    /// whatever grows has to be leased by itself.
+    type Remembered: Default + Send + Sync;
+
     /// Answers a request. Every failure is an answer, too.
-    fn answer(&self, request: Request) -> Self::Answer;
+    fn answer(&self, request: Request, remembered: &Self::Remembered) -> Self::Answer;
 
     /// Whether the client that makes this offer, with these headers, is let go on in HTTP/2.
     fn accepts_upgrade(&self, headers: &HeaderMap, offer: &Offer) -> bool;

@@ -148,6 +148,94 @@ async fn each_request_on_a_connection_is_looked_at() {
     assert!(refused.contains("wants a token"), "{refused}");
 }
 
+/// Asks for `path` on a connection that is kept.
+async fn ask(connection: &mut Connection, path: &str, headers: &[(&str, &str)]) -> Reply {
+    connection.ask("GET", path, headers).await.expect("sent");
+    connection.reply().await
+}
+
+/// A connection remembers who was admitted on it last. That ends with the token, and not with the connection.
+#[tokio::test]
+async fn a_token_that_is_revoked_is_refused_on_connections_that_are_open() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let (first, second) = (tokens.add("first"), tokens.add("second"));
+    let settings = tokens.settings("");
+    let mut mirror = Program::serving(&upstream, &settings).start().await;
+    let (first, second) = ([("authorization", &*first)], [("authorization", &*second)]);
+    let mut connections = [
+        Connection::open(mirror.addr()).await,
+        Connection::open(mirror.addr()).await,
+    ];
+    for connection in &mut connections {
+        for _ in 0..3 {
+            assert_eq!(ask(connection, INDEX, &first).await.status, 200);
+        }
+    }
+    tokens.revoke("first");
+    mirror
+        .logged(|line| line.contains("1 tokens are in force"))
+        .await;
+    for connection in &mut connections {
+        assert_eq!(ask(connection, INDEX, &first).await.status, 401);
+        assert_eq!(ask(connection, INDEX, &second).await.status, 200);
+        assert_eq!(ask(connection, INDEX, &first).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_is_refused_on_connections_that_are_open() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let short = tokens.grant("short", Some(Duration::from_secs(2)), &[]);
+    let mirror = guarded(&upstream, &tokens, "").start().await;
+    let mut connection = Connection::open(mirror.addr()).await;
+    let headers = [("authorization", &*short)];
+    assert_eq!(ask(&mut connection, INDEX, &headers).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let reply = ask(&mut connection, INDEX, &headers).await;
+    assert_challenged(&reply, &mirror, "has expired");
+}
+
+/// A proxy sends the requests of many clients over the same connections.
+#[tokio::test]
+async fn many_who_share_a_connection_are_each_admitted_as_who_they_are() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let (inner, all) = (tokens.grant("inner", None, &["inner"]), tokens.add("all"));
+    let index = upstream.index_url();
+    let table = format!("[registries.inner]\nindex = \"{index}\"\n");
+    let proxies = "trusted_proxies = [\"127.0.0.1/32\"]";
+    let mirror = guarded(&upstream, &tokens, "").settings(&table);
+    let mirror = mirror.server(proxies).start().await;
+    let mut connection = Connection::open(mirror.addr()).await;
+    let of_inner = "/registries/inner/index/1/a";
+    for n in 0..40 {
+        for (client, token, path, status) in [
+            ("203.0.113.1", &*all, INDEX, 200),
+            ("203.0.113.2", &*inner, of_inner, 200),
+            ("203.0.113.2", &*inner, INDEX, 401),
+            ("203.0.113.1", &*all, of_inner, 200),
+            ("203.0.113.1", &*all, INDEX, 200),
+            (
+                "203.0.113.3",
+                "wrong",
+                INDEX,
+                if n < 30 { 401 } else { 429 },
+            ),
+            ("203.0.113.2", &*inner, of_inner, 200),
+        ] {
+            let headers = [("authorization", token), ("x-forwarded-for", client)];
+            let reply = ask(&mut connection, path, &headers).await;
+            assert_eq!(
+                reply.status,
+                status,
+                "{n}: {client} {path}: {}",
+                reply.text()
+            );
+        }
+        let nobody = [("x-forwarded-for", "203.0.113.2")];
+        assert_eq!(ask(&mut connection, of_inner, &nobody).await.status, 401);
+    }
+}
+
 #[tokio::test]
 async fn a_token_for_one_registry_is_none_for_another_and_some_need_none() {
     let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
