@@ -6,8 +6,10 @@ use memchr::memmem;
 
 use crate::domain::CrateName;
 
-/// So many names that came one by one are put among the others at a time.
+/// So many names that came one by one are put among the others at a time, at least.
 const RECENT: usize = 1_024;
+/// And where there are many, one for so many of the others: each time all of them are copied.
+const SHARE: usize = 8;
 
 /// Names of crates in lower case, as paths have them. A quarter of a million takes about five megabytes: they stand one after the other in one text.
 #[derive(Debug, Default)]
@@ -34,22 +36,6 @@ pub(super) enum Fit {
 }
 
 impl Names {
-    /// These, in any order.
-    pub(super) fn of(mut names: Vec<Box<str>>) -> Self {
-        names.sort_unstable();
-        names.dedup();
-        let length = names.iter().map(|name| name.len() + 1).sum();
-        let mut all = Self {
-            text: String::with_capacity(length),
-            starts: Vec::with_capacity(names.len()),
-            recent: BTreeSet::new(),
-        };
-        for name in &names {
-            all.push(name);
-        }
-        all
-    }
-
     /// Adds one; false when it was there.
     pub(super) fn add(&mut self, name: CrateName) -> bool {
         let name = name.to_lowercase();
@@ -57,13 +43,30 @@ impl Names {
             return false;
         }
         self.recent.insert(name.as_str().into());
-        if self.recent.len() >= RECENT {
-            let recent = std::mem::take(&mut self.recent);
-            let mut names: Vec<Box<str>> = self.settled().map(Into::into).collect();
-            names.extend(recent);
-            *self = Self::of(names);
+        if self.recent.len() >= RECENT.max(self.starts.len() / SHARE) {
+            self.settle();
         }
         true
+    }
+
+    /// Puts those that came one by one among the others.
+    pub(super) fn settle(&mut self) {
+        let recent = std::mem::take(&mut self.recent);
+        let longer: usize = recent.iter().map(|name| name.len() + 1).sum();
+        let mut merged = Self {
+            text: String::with_capacity(self.text.len() + longer),
+            starts: Vec::with_capacity(self.starts.len() + recent.len()),
+            recent: BTreeSet::new(),
+        };
+        let mut recent = recent.iter().peekable();
+        for name in self.settled() {
+            while let Some(earlier) = recent.next_if(|recent| ***recent < *name) {
+                merged.push(earlier);
+            }
+            merged.push(name);
+        }
+        recent.for_each(|name| merged.push(name));
+        *self = merged;
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -168,8 +171,13 @@ mod tests {
 
     use super::*;
 
-    fn names(all: &[&str]) -> Names {
-        Names::of(all.iter().map(|name| (*name).into()).collect())
+    fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Names {
+        let mut names = Names::default();
+        for name in all {
+            names.add(CrateName::parse(name).expect("a name"));
+        }
+        names.settle();
+        names
     }
 
     fn found(names: &Names, wanted: &str) -> Vec<(Fit, String)> {
@@ -181,7 +189,7 @@ mod tests {
 
     #[test]
     fn names_are_found_by_any_part_however_they_are_separated() {
-        let mut all = names(&[
+        let mut all = names([
             "serde",
             "serde_json",
             "serde-xml",
@@ -219,14 +227,12 @@ mod tests {
     /// They must not cost more than 50 MB, and they cost a tenth of that.
     #[test]
     fn a_quarter_of_a_million_names_take_little() {
-        let mut all = Names::of(
-            (0..200_000)
-                .map(|n| format!("some-crate-{n}-{}", n % 97).into())
-                .collect(),
-        );
-        for n in 200_000..250_000 {
-            all.add(CrateName::parse(&format!("some-crate-{n}-{}", n % 97)).expect("a name"));
+        let mut all = Names::default();
+        for n in 0..250_000 {
+            let name = format!("some-crate-{n}-{}", n % 97);
+            all.add(CrateName::parse(&name).expect("a name"));
         }
+        all.settle();
         assert_eq!(all.len(), 250_000);
         assert!(all.memory() < 8 << 20, "{}", all.memory());
         assert_eq!(all.find("crate-249999", 10).len(), 1);
@@ -237,7 +243,7 @@ mod tests {
         /// The quick way finds what the plain one does.
         #[test]
         fn what_is_found_is_what_fits(all in prop::collection::btree_set("[a-c][a-c_-]{0,6}", 0..40), late in prop::collection::vec("[a-c][a-c_-]{0,6}", 0..10), wanted in "[a-c-]{0,4}") {
-            let mut names = Names::of(all.iter().map(|name| name.as_str().into()).collect());
+            let mut names = names(all.iter().map(String::as_str));
             let mut expected = all;
             for name in late {
                 names.add(CrateName::parse(&name).expect("a name"));

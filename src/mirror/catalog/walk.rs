@@ -209,6 +209,7 @@ impl Catalog {
     fn looked(&self, walk: u32, census: StoreCensus, has_files: impl Fn(&str) -> bool) {
         let mut known = self.write();
         for (registry, listing) in &mut known.listings {
+            listing.names.settle();
             listing.keep_stored(walk, |name| {
                 CrateName::parse(name)
                     .is_ok_and(|name| has_files(&IndexKey::new(*registry, name).crates_folder()))
