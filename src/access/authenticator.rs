@@ -38,9 +38,9 @@ pub struct Authenticator {
     anonymous: Vec<RegistryName>,
 }
 
-/// How a request carries what may be a token.
+/// Where a request has its token.
 #[derive(Clone, Copy)]
-pub enum Carried<'a> {
+pub enum TokenSource<'a> {
     /// In its path.
     InPath(&'a str),
     /// In its headers, if at all. This is who was admitted last on its connection.
@@ -126,19 +126,20 @@ impl Authenticator {
         registry.is_some_and(|registry| self.anonymous.contains(&registry))
     }
 
-    /// Who shows what is `carried` from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no token isn't refused for a
-    /// wrong one, and waits for nothing: everybody for what is anonymous, and who is `certified` by a client certificate for everything.
+    /// Who shows the token of `source`, if there is one, from `address`, and whether they may ask for what belongs to `registry`, or to none. Who needs no
+    /// token isn't refused for a wrong one, and waits for nothing: everybody for what is anonymous, and who is `certified` by a client certificate for
+    /// everything.
     pub fn judge(
         &self,
-        carried: Carried<'_>,
+        source: TokenSource<'_>,
         certified: Option<Principal>,
         registry: Option<RegistryName>,
         address: IpAddr,
         now: SystemTime,
     ) -> AccessDecision {
-        let decision = match carried {
-            Carried::InPath(token) => self.look_up(token, registry, now, |_| {}),
-            Carried::InHeaders(headers, last) => {
+        let decision = match source {
+            TokenSource::InPath(token) => self.look_up(token, registry, now, |_| {}),
+            TokenSource::InHeaders(headers, last) => {
                 let decision = self.look_into(headers, last, registry, now);
                 let malformed = |why| AccessDecision::Wrong(TokenFault::Malformed(why));
                 decision.unwrap_or_else(malformed)
@@ -301,8 +302,8 @@ mod tests {
         of: Option<&str>,
         now: u64,
     ) -> String {
-        let carried = Carried::InHeaders(headers, last);
-        said(&all.judge(carried, None, of.map(registry), HERE, at(now)))
+        let source = TokenSource::InHeaders(headers, last);
+        said(&all.judge(source, None, of.map(registry), HERE, at(now)))
     }
 
     #[test]
@@ -358,9 +359,9 @@ mod tests {
             (Some("right"), Some("other"), "of-right"),
         ] {
             let (headers, last) = (headers(token), LastAdmitted::default());
-            let carried = Carried::InHeaders(&headers, &last);
+            let source = TokenSource::InHeaders(&headers, &last);
             let certified = Some(Principal::certificate("a"));
-            let verdict = all.judge(carried, certified, of.map(registry), HERE, at(9));
+            let verdict = all.judge(source, certified, of.map(registry), HERE, at(9));
             assert_eq!(said(&verdict), expected, "{token:?} {of:?}");
         }
     }

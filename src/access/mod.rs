@@ -15,7 +15,7 @@ pub mod token_file;
 mod tokens;
 mod wrong_tokens;
 
-pub use authenticator::{AccessDecision, Authenticator, Carried, TokenFault};
+pub use authenticator::{AccessDecision, Authenticator, TokenFault, TokenSource};
 pub use authorization::{Malformed, Presented, token_in_path};
 pub use digest::{TokenDigest, new_token};
 pub use forwarded::{Forwarded, TrustedProxies};

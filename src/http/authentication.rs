@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     access::{
-        AccessDecision, Authenticator, Carried, LastAdmitted, TokenFault, jwt::KeyFetch,
+        AccessDecision, Authenticator, LastAdmitted, TokenFault, TokenSource, jwt::KeyFetch,
         token_in_path,
     },
     config::access::AccessSettings,
@@ -104,12 +104,12 @@ impl Authentication {
         let Some(inner) = &self.0 else {
             return Admission::Admitted(certified);
         };
-        let carried = match shown.in_path {
-            Some(token) => Carried::InPath(token),
-            None => Carried::InHeaders(shown.headers, shown.last),
+        let source = match shown.in_path {
+            Some(token) => TokenSource::InPath(token),
+            None => TokenSource::InHeaders(shown.headers, shown.last),
         };
         let authenticator = &inner.authenticator;
-        match authenticator.judge(carried, certified, registry, shown.address, now) {
+        match authenticator.judge(source, certified, registry, shown.address, now) {
             AccessDecision::Known(who) => Admission::Admitted(Some(who)),
             AccessDecision::Missing => Admission::Refused(
                 inner.refusal("this mirror wants a token, and the request has none"),
