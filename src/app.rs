@@ -20,7 +20,7 @@ use crate::{
     allowance::Allowance,
     audit::{Duty, Recorder, Rotation},
     block_budget::BlockBudget,
-    config::{Config, sections},
+    config::{Config, ServiceUrl, sections},
     domain::loggable_url,
     error::{Error, Result},
     follow::Looks,
@@ -30,7 +30,7 @@ use crate::{
     mirror::{GzipVariants, Mirror, Parts, Registry},
     prefetch,
     status::Status,
-    store::{FolderSettings, Store},
+    store::{BucketSettings, FolderSettings, SigningSettings, Store},
     tls,
     transport::{self, Acceptor, ClientMemory, Endpoint, Scheme},
     upstream::{Document, Upstream},
@@ -41,6 +41,9 @@ use crate::{
 const IN_FLIGHT: u64 = 24 << 20;
 /// What of that is left to what is small and can't go through the disk.
 const RESERVE: u64 = 6 << 20;
+
+/// So many of the largest crates may be spooled at once where the store has no folder.
+const SPOOLED: u64 = 4;
 
 /// However long clients took to finish, what was fetched gets this long to be stored.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
@@ -69,7 +72,7 @@ impl App {
     /// [`Kind::Config`](crate::error::Kind::Config) when the store can't be used or the address can't be bound.
     pub async fn start(config: Config) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let store = store_to_serve(&config, &metrics)?;
+        let store = store_to_serve(&config, &metrics).await?;
         Self::start_with(config, store, metrics).await
     }
 
@@ -414,35 +417,41 @@ impl Background {
         } = self;
         let keeper = mirror.clone();
         let kept = async move { keeper.keep_within(max_size, max_age).await };
-        // Offline nothing can be fetched again, so nothing is removed unless somebody says so (`crate-mirror evict`).
+        // Offline nothing can be fetched again, so nothing is removed unless somebody says so (`crate-mirror evict`). That holds for a folder in front of a
+        // bucket, too: the bucket may not have what is in it.
         if !offline {
             tokio::spawn(stop.clone().run_until_cancelled_owned(kept));
         }
         let known = mirror.clone();
         let catalog = async move { known.keep_catalog(SystemTime::now).await };
         tokio::spawn(stop.clone().run_until_cancelled_owned(catalog));
+        let listener = mirror.clone();
+        let heard = async move { listener.hear_siblings().await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(heard));
         let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
         tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
     }
 }
 
-/// The store that the settings name.
+/// The store that the settings name, to write into it: the bucket, if there is one, or the folder.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used.
-pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
-    let now = SystemTime::now();
-    Store::open(folder(config), metrics.clone(), now)
+/// [`Kind::Config`](crate::error::Kind::Config) when it can't be used, [`Kind::Store`](crate::error::Kind::Store) when the bucket can't be read.
+pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
+    match bucket(config)? {
+        Some(bucket) => Store::in_bucket(bucket, metrics.clone()).await,
+        None => Store::open(folder(config), metrics.clone(), SystemTime::now()),
+    }
 }
 
 /// The store to serve from, also where nothing can be written to it: what it has is served, everything else is passed through, and it is written to when
 /// it can be.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when there is no such folder and none can be made.
-pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
-    let (store, unwritable) = try_store(config, metrics)?;
-    match unwritable {
+/// [`Kind::Config`](crate::error::Kind::Config) when there is no such folder and none can be made, or the bucket is for another program.
+pub async fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> {
+    let (store, unusable) = try_store(config, metrics).await?;
+    match unusable {
         None => {}
         Some(why) if config.offline.enabled => tracing::warn!(
             "{why}; it is served from all the same, but what is asked for in vain is only logged"
@@ -458,17 +467,60 @@ pub fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<Store> 
 ///
 /// # Errors
 /// Those of [`store_to_serve`].
-pub fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Option<Error>)> {
-    Store::to_serve(folder(config), metrics.clone(), SystemTime::now())
+pub async fn try_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Store, Option<Error>)> {
+    let (metrics, now) = (metrics.clone(), SystemTime::now());
+    match bucket(config)? {
+        Some(bucket) => {
+            let near = config.store.has_folder().then(|| folder(config));
+            Store::in_tiers(near, bucket, metrics, now).await
+        }
+        None => Store::to_serve(folder(config), metrics, now),
+    }
 }
 
 /// The store that the settings name as somebody left it, for commands that look through it.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when there is none, or it can't be read.
-pub fn existing_store(config: &Config) -> Result<Store> {
+pub async fn existing_store(config: &Config) -> Result<Store> {
     let metrics = Arc::new(Metrics::new());
-    Store::existing(folder(config), metrics)
+    match bucket(config)? {
+        Some(bucket) => Store::in_bucket(bucket, metrics).await,
+        None => Store::existing(folder(config), metrics),
+    }
+}
+
+/// The bucket that the settings name, if they do.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when the certificates that are trusted can't be read.
+pub fn bucket(config: &Config) -> Result<Option<BucketSettings>> {
+    let store = &config.store;
+    let Some(at) = &store.bucket else {
+        return Ok(None);
+    };
+    let authorities = match &config.upstream.ca_certificates {
+        None => Vec::new(),
+        Some(path) => std::fs::read(&path.0).map_err(|e| {
+            let path = path.0.display();
+            let said = format!("`upstream.ca_certificates`: {path} can't be read: {e}");
+            Error::config(said).with_source(e)
+        })?,
+    };
+    let said = |endpoint: &Option<ServiceUrl>| {
+        let endpoint = endpoint.as_ref();
+        endpoint.map(|endpoint| endpoint.as_str().to_owned())
+    };
+    Ok(Some(BucketSettings {
+        at: at.0.clone(),
+        endpoint: said(&store.endpoint),
+        stall_timeout: *store.stall_timeout,
+        authorities,
+        signing: store.redirect.then(|| SigningSettings {
+            endpoint: said(&store.public_endpoint),
+            good_for: *store.signed_for,
+        }),
+    }))
 }
 
 /// The folder that the settings name for the store.
@@ -547,8 +599,13 @@ pub fn mirror_under(
 ) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
     let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
+    // Without a folder, spools are where this machine keeps temporary files.
+    let room = match config.store.has_folder() {
+        true => config.store.max_size.get(),
+        false => SPOOLED * config.upstream.max_crate_size.get(),
+    };
     let store = store
-        .with_room(config.store.max_size.get())
+        .with_room(room)
         .with_block_budget(BlockBudget::of(allowance.clone()));
     let registries = registries(&config, &metrics)?;
     Ok(Mirror::new(Parts {

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod block_budget;
 pub mod bundle;
 pub mod certificate;
+mod circuit;
 pub mod cli;
 pub mod commands;
 pub mod config;

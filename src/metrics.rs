@@ -189,6 +189,17 @@ pub struct Metrics {
     pub store_unreadable: IntGauge,
     /// Whether the last write into the store failed.
     pub store_unwritable: IntGauge,
+    bucket_requests: IntCounterVec,
+    /// Bytes of objects received from the bucket.
+    pub bucket_received_bytes: IntCounter,
+    /// Bytes of objects sent to the bucket.
+    pub bucket_sent_bytes: IntCounter,
+    /// Whether the bucket is left alone at the moment because it keeps failing.
+    pub bucket_circuit_open: IntGauge,
+    /// Objects that are still to be written into the bucket.
+    pub bucket_waiting: IntGauge,
+    /// Objects that were given up before they were written into the bucket.
+    pub bucket_lost: IntCounter,
     /// Index files asked for upstream before any client did.
     pub read_ahead_fetched: IntCounter,
     /// Those of them that a client asked for afterwards.
@@ -348,6 +359,31 @@ impl Metrics {
                 "crate_mirror_store_unwritable",
                 "Whether the last write into the store failed",
             )?,
+            bucket_requests: counters(
+                "crate_mirror_bucket_requests_total",
+                "Requests sent to the bucket, by what was asked and what came back",
+                &["operation", "result"],
+            )?,
+            bucket_received_bytes: counter(
+                "crate_mirror_bucket_received_bytes_total",
+                "Bytes of objects received from the bucket",
+            )?,
+            bucket_sent_bytes: counter(
+                "crate_mirror_bucket_sent_bytes_total",
+                "Bytes of objects sent to the bucket",
+            )?,
+            bucket_circuit_open: gauge(
+                "crate_mirror_bucket_circuit_open",
+                "Whether the bucket is left alone because it keeps failing",
+            )?,
+            bucket_waiting: gauge(
+                "crate_mirror_bucket_waiting",
+                "Objects that are still to be written into the bucket",
+            )?,
+            bucket_lost: counter(
+                "crate_mirror_bucket_lost_total",
+                "Objects that were given up before they were written into the bucket",
+            )?,
             read_ahead_fetched: counter(
                 "crate_mirror_read_ahead_fetched_total",
                 "Index files asked for upstream before any client did",
@@ -415,6 +451,13 @@ impl Metrics {
         let result = if undefined { OTHER } else { result };
         self.upstream
             .with_label_values(&[registry, kind.as_str(), result])
+            .inc();
+    }
+
+    /// Counts one request sent to the bucket; both words are the program's own.
+    pub fn bucket_request(&self, operation: &str, result: &str) {
+        self.bucket_requests
+            .with_label_values(&[operation, result])
             .inc();
     }
 

@@ -12,7 +12,8 @@ use crate::{
     mirror::{Target, evict},
 };
 
-/// Removes what was used least recently until at most `to` (`store.max_size` if not said) is left, and what is older than `store.max_age`. Exit code 1
+/// Removes what was used least recently until at most `to` (`store.max_size` if not said) is left, and what is older than `store.max_age`; of a bucket, what was
+/// written longest ago until at most `to` is left. Exit code 1
 /// when a part of the store couldn't be counted, or something couldn't be removed.
 ///
 /// # Errors
@@ -25,11 +26,18 @@ pub async fn run(flags: &Flags, to: Option<&str>) -> Result<ExitCode> {
                 "--to {text:?} is not a size; allowed is one such as 10GiB"
             ))
         })?,
+        None if config.store.bucket.is_some() => {
+            return Err(Error::config(
+                "`store.max_size` and `store.max_age` are of the folder in front of `store.bucket`, which a mirror keeps within them by itself; say with --to how small the bucket is to be, or give it a lifecycle rule, which is the way to keep it within an age",
+            ));
+        }
         None => config.store.max_size.get(),
     };
+    // When something in a bucket was used last isn't known, only when it was written.
     let age = config.store.max_age.map(|age| *age);
+    let age = age.filter(|_| config.store.bucket.is_none());
     let oldest = age.and_then(|age| SystemTime::now().checked_sub(age));
-    let store = app::existing_store(&config)?;
+    let store = app::existing_store(&config).await?;
     let evicted = store.clone();
     let evicting = async move { evict(&evicted, Target { size, oldest }, HashSet::new()).await };
     let Some(done) = interrupt::until_told(evicting).await? else {

@@ -107,7 +107,7 @@ enum Make {
 pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let job = options.job(flags, &config)?;
-    let store = app::existing_store(&config)?;
+    let store = app::existing_store(&config).await?;
     let quiet = options.output == Path::new("-");
     match interrupt::blocking(move |stop| work(&store, job, quiet, &stop)).await? {
         Completion::Done(done) => done,

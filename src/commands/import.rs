@@ -57,7 +57,7 @@ pub async fn run(flags: &Flags, options: &ImportOptions) -> Result<ExitCode> {
     if options.with_policy {
         attachments::policy_file(&config)?;
     }
-    let store = app::open_store(&config, &Arc::new(Metrics::new()))?;
+    let store = app::open_store(&config, &Arc::new(Metrics::new())).await?;
     let started = Instant::now();
     let (bundles, importing) = (options.bundles.clone(), store.clone());
     let work = move |stop| {

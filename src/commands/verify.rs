@@ -42,7 +42,7 @@ enum Repair {
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings or the store can't be used.
 pub async fn run(flags: &Flags, repair: bool) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = app::existing_store(&config)?;
+    let store = app::existing_store(&config).await?;
     let size = store.each(Links::Followed, 0, |sum: &mut u64, sight| {
         if let Sight::Object(stored) = sight {
             *sum += stored.size;

@@ -31,7 +31,7 @@ pub struct WantedOptions {
 /// store can't be read, or written if something is to be forgotten.
 pub async fn run(flags: &Flags, options: &WantedOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = app::existing_store(&config)?;
+    let store = app::existing_store(&config).await?;
     let print = print(store, options.clone());
     let code = interrupt::until_told(print).await?;
     Ok(code.unwrap_or_else(|| interrupt::told("nothing is forgotten; run it again")))

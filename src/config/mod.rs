@@ -1,6 +1,7 @@
 //! [`Config`]: what the operator wrote, typed. Defaults, then mirror.toml, then the environment, then flags; unknown keys are errors.
 
 pub mod access;
+mod bucket;
 mod connection;
 pub mod credential;
 mod load;
@@ -13,6 +14,7 @@ mod settings;
 pub mod tls;
 pub mod units;
 
+pub use bucket::{BucketAt, ServiceUrl, StoreSize};
 pub use connection::{ClientCertificate, Contact, ProxySetting};
 pub use load::{DEFAULT_FILE, Flags, file, load, load_with_policy, parse, policy_text};
 pub use origins::Origins;

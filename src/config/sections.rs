@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use super::{
     access::FilePath,
+    bucket::{BucketAt, ServiceUrl, StoreSize},
     connection::{Contact, ProxySetting},
     units::{BaseUrl, Count, Folder, Listen, Network, Origin, Size, Span},
 };
+use crate::error::{Error, Result};
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -67,30 +69,73 @@ pub enum H2c {
     Never,
 }
 
-/// `[store]`: what is kept on disk.
+/// `[store]`: what is kept on disk, and in a bucket.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
     /// The folder; created when missing.
     pub path: Folder,
-    /// How large the store may grow; what was used least recently goes first.
-    pub max_size: Size<{ 1 << 20 }>,
+    /// How large the folder may grow; what was used least recently goes first. None at all only in front of a bucket: then there is no folder.
+    pub max_size: StoreSize,
     /// How long an object is kept without being used; for ever when not set.
     pub max_age: Option<Span<{ 60 * SECOND }, { 100 * 365 * DAY }>>,
     /// Whether a write reaches the disk (fsync of file and folder) before it counts as done.
     pub sync: bool,
-    /// How long the disk may take over one read or write without getting on; then it is done without, and left alone for a while if that goes on.
+    /// How long the disk or the bucket may take over one read or write without getting on; then it is done without, and left alone for a while if that
+    /// goes on.
     pub stall_timeout: Span<100, { 10 * SECOND }>,
+    /// The bucket in which everything is kept, for any number of mirrors; the folder is a cache in front of it.
+    pub bucket: Option<BucketAt>,
+    /// Where the bucket's service is, when that isn't the provider's own place.
+    pub endpoint: Option<ServiceUrl>,
+    /// Whether a .crate file that neither memory nor folder has is answered with a redirect to a signed URL of the bucket.
+    pub redirect: bool,
+    /// Where clients reach the bucket's service, when that isn't where this mirror does.
+    pub public_endpoint: Option<ServiceUrl>,
+    /// How long a signed URL is good for.
+    pub signed_for: Span<{ 10 * SECOND }, { 7 * DAY }>,
+}
+
+impl StoreSettings {
+    /// Whether there is a folder: always, but where the store is a bucket alone.
+    pub fn has_folder(&self) -> bool {
+        self.max_size.get() > 0
+    }
+
+    /// Whether it makes sense as a whole.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::error::Kind::Config) when it doesn't.
+    pub(super) fn check(&self) -> Result<()> {
+        let lacking = match &self.bucket {
+            None if !self.has_folder() => {
+                "`store.max_size` is \"0\", and there is no `store.bucket`; allowed is a size of at least 1MiB, or a bucket"
+            }
+            None if self.endpoint.is_some() || self.public_endpoint.is_some() => {
+                "`store.endpoint` or `store.public_endpoint` is set, and there is no `store.bucket`; name it, such as \"s3://crates/mirror\""
+            }
+            None if self.redirect => {
+                "`store.redirect` is true, and there is no `store.bucket` to redirect to; name it, such as \"s3://crates/mirror\""
+            }
+            Some(_) | None => return Ok(()),
+        };
+        Err(Error::config(lacking))
+    }
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             path: Folder("cache".into()),
-            max_size: Size::bytes(50 << 30),
+            max_size: StoreSize::bytes(50 << 30),
             max_age: None,
             sync: true,
             stall_timeout: Span::millis(5 * SECOND),
+            bucket: None,
+            endpoint: None,
+            redirect: false,
+            public_endpoint: None,
+            signed_for: Span::millis(600 * SECOND),
         }
     }
 }

@@ -86,6 +86,7 @@ impl Config {
         self.access.check(|name| has(name) || is_view(name))?;
         self.audit.check()?;
         self.tls.check()?;
+        self.store.check()?;
         self.policy.check(&self.views, has)?;
         let origins = Origins::of(&self.server, &self.registries);
         Ok(Self { origins, ..self })

@@ -40,6 +40,15 @@ impl MissedRequest {
         })
     }
 
+    /// What is written down of it. Every registry is named there, crates.io too, so that which one is the default doesn't matter.
+    pub fn in_full(&self) -> String {
+        let Self { registry, name, .. } = self;
+        match &self.version {
+            Some(version) => format!("{registry}:{name}@{version}"),
+            None => format!("{registry}:{name}"),
+        }
+    }
+
     /// One text for all spellings of the same request: cargo asks for `a-b_c` under all its variants, of which upstream has one.
     pub fn folded(&self) -> String {
         let name = self.name.to_lowercase().as_str().replace('_', "-");

@@ -3,6 +3,8 @@
 //! No IO, no clock, no async: time comes in as a parameter, bytes come in as slices.
 
 mod advisory;
+mod bucket_url;
+mod bulletin;
 mod checksum;
 mod day;
 mod dependencies;
@@ -33,6 +35,8 @@ mod version_range;
 mod view;
 
 pub use advisory::{AdvisoryKind, AdvisoryKinds, AdvisoryMatcher, CvssScore};
+pub use bucket_url::{BucketService, BucketUrl};
+pub use bulletin::{Bulletin, Confirmation};
 pub use checksum::{Hasher, Sha256};
 pub use day::Day;
 pub use dependencies::Dependency;

@@ -516,14 +516,32 @@ impl Mirror {
         }
     }
 
-    /// Keeps the store within `max_size` bytes and `max_age`, for ever. What is in memory counts as used now: a hit from there doesn't touch the disk.
+    /// Keeps the store, or the folder in front of a bucket, within `max_size` bytes and `max_age`, for ever. What is in memory counts as used now: a hit from there doesn't touch the disk.
     pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
         let Shared { store, memory, .. } = &*self.0.shared;
-        eviction::keep_within(store, memory, max_size, max_age).await;
+        if let Some(near) = store.near() {
+            eviction::keep_within(&near, memory, max_size, max_age).await;
+        }
+    }
+
+    /// Tells other mirrors that share the store what upstream has confirmed, and listens to them, for ever; ends at once where nobody can.
+    pub async fn hear_siblings(&self) {
+        self.0.index.hear_siblings().await;
     }
 
     /// Waits until what is being fetched and written is in the store, at most `grace`.
     pub async fn close(&self, grace: Duration) {
+        let end = tokio::time::Instant::now() + grace;
         self.0.shared.background.close(grace).await;
+        let settle = async {
+            self.0.shared.store.settle().await;
+            self.0.index.leave_siblings().await;
+        };
+        let settled = tokio::time::timeout_at(end, settle).await;
+        if settled.is_err() {
+            tracing::warn!(
+                "some of what was fetched isn't in the bucket yet; it stays in the folder, if there is one"
+            );
+        }
     }
 }

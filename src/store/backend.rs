@@ -13,29 +13,40 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use tempfile::NamedTempFile;
 
 use super::{
+    blocks::Blocks,
+    board::Board,
     disk::OnDisk,
     failed::failed,
     mark::Mark,
     odd::Odd,
     removal::Removal,
     sight::{Links, Next, Sight, Stored},
+    signed::Signed,
     spool::Spool,
     version::ObjectVersion,
 };
 use crate::{
     domain::MissedRequest,
     error::{Error, Result},
+    secret::Secret,
 };
 
 /// Asked whether there is memory for an object of so many bytes; if so, it gives what takes them.
 pub(super) type Admit = Box<dyn FnOnce(u64) -> Option<TakeBytes> + Send>;
 
 /// Takes an object's bytes and checks them, which takes a while: to be called where they were read, on a thread that may block.
-pub(super) type TakeBytes = Box<dyn FnOnce(Vec<u8>) + Send>;
+pub(super) type TakeBytes = Box<dyn FnOnce(Bytes) -> Verdict + Send>;
+
+/// What came of a check, for a backend that keeps copies: only what is good is worth one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Good,
+    Wrong,
+}
 
 /// Told when a write takes longer than it may and goes on all the same.
 pub(super) type Late<'a> = &'a (dyn Fn(&Error) + Send + Sync);
@@ -111,6 +122,36 @@ pub(super) trait Backend: Bulk {
 
     /// Forgets a missed request, in whichever spelling it is noted.
     fn forget_missed<'a>(&'a self, request: &'a MissedRequest) -> BoxFuture<'a, Result<()>>;
+
+    /// Waits until nothing that was saved is still on its way.
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    /// The same as [`load`](Self::load) from where those who share the storage all see it, whatever is nearer.
+    fn load_shared<'a>(
+        &'a self,
+        path: &'a str,
+        used: Option<SystemTime>,
+        admit: Admit,
+    ) -> BoxFuture<'a, Result<Option<LoadedObject>>> {
+        self.load(path, used, admit)
+    }
+
+    /// Where those who share the storage tell each other something.
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        None
+    }
+
+    /// Where a client may get the object under `path` by itself, if this storage lets clients in, and this process knows that it has it and that it is good,
+    /// and has it no nearer.
+    fn signed_url<'a>(
+        &'a self,
+        _path: &'a str,
+        _asks: Signed,
+    ) -> BoxFuture<'a, Result<Option<Secret>>> {
+        Box::pin(ready(Ok(None)))
+    }
 }
 
 /// What jobs need that go over a whole store: exports, imports, eviction, verification. All of it blocks, for as long as the storage takes.
@@ -156,12 +197,6 @@ pub(super) struct LargeObject {
     pub(super) length: u64,
     pub(super) version: ObjectVersion,
     pub(super) blocks: Arc<dyn Blocks>,
-}
-
-/// The bytes of an object that is open, whatever becomes of its path.
-pub(super) trait Blocks: Send + Sync {
-    /// Up to `most` bytes from `offset` on; fewer only where the object ends.
-    fn read(&self, offset: u64, most: usize) -> BoxFuture<'_, Result<Bytes>>;
 }
 
 /// What is known of an object without reading it.

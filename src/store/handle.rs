@@ -12,6 +12,7 @@ use prometheus::IntGauge;
 
 use super::{
     backend::Backend,
+    board::Board,
     complaints::Complaints,
     doubts::{Doubt, Doubts},
     glance::Glance,
@@ -30,6 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Store {
     pub(super) backend: Arc<dyn Backend>,
+    /// Of what is kept in several places, the one that has a limited size.
+    near: Option<Arc<dyn Backend>>,
     pub(super) metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
     pub(super) noted: Arc<Noted>,
@@ -47,6 +50,7 @@ impl Store {
     /// A store whose objects are there.
     pub(super) fn over(backend: Arc<dyn Backend>, metrics: Arc<Metrics>) -> Self {
         Self {
+            near: Some(backend.clone()),
             backend,
             metrics,
             complaints: Arc::default(),
@@ -58,6 +62,35 @@ impl Store {
             unreadable: Arc::default(),
             doubts: Doubts::default(),
         }
+    }
+
+    /// The same with what is kept near by in `near`, if there is such a place, and so much `written` into it beside what this store writes.
+    pub(super) fn with_near(self, near: Option<Arc<dyn Backend>>, written: Arc<AtomicU64>) -> Self {
+        Self {
+            near,
+            written,
+            ..self
+        }
+    }
+
+    /// The part of it that is to be kept within a size and an age: all of it where objects are in one place, what is near by where there are several; nothing
+    /// when nothing is near.
+    pub fn near(&self) -> Option<Self> {
+        let near = self.near.clone()?;
+        Some(Self {
+            backend: near,
+            ..self.clone()
+        })
+    }
+
+    /// Where those who share it tell each other something; nothing where it isn't made for sharing.
+    pub fn board(&self) -> Option<Arc<dyn Board>> {
+        self.backend.board()
+    }
+
+    /// Waits until nothing that was saved is still on its way, or can't get on.
+    pub async fn settle(&self) {
+        self.backend.settle().await;
     }
 
     /// The same store for which downloads under way may take no more than `bytes` of the disk.

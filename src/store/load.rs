@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
-    backend::{Admit, LargeObject, LoadedObject, TakeBytes},
+    backend::{Admit, LargeObject, LoadedObject, TakeBytes, Verdict},
     doubts::Doubt,
     handle::Store,
     reader::CrateReader,
@@ -34,6 +34,15 @@ pub enum StoredCrate<L> {
     Large(Box<CrateReader>),
 }
 
+/// From where an object is loaded, when it is in several places.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// From the nearest.
+    Nearest,
+    /// From the one that all see who share the store.
+    Shared,
+}
+
 /// What became of an object on its way through its check.
 pub(super) enum CheckedObject<T, L> {
     Good(T, L),
@@ -54,8 +63,32 @@ impl Store {
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
     ) -> Result<Option<StoredIndex<L>>> {
+        self.load_index_from(Reach::Nearest, key, now, admit).await
+    }
+
+    /// The same as those who share the store all see it, whatever is nearer.
+    ///
+    /// # Errors
+    /// Those of [`load_index`](Self::load_index).
+    pub async fn load_shared_index<L: Send + 'static>(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredIndex<L>>> {
+        self.load_index_from(Reach::Shared, key, now, admit).await
+    }
+
+    async fn load_index_from<L: Send + 'static>(
+        &self,
+        reach: Reach,
+        key: &IndexKey,
+        now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+    ) -> Result<Option<StoredIndex<L>>> {
         let admit = |size| IndexRecord::fits(size).ok().and_then(|()| admit(size));
-        let found = self.load(&key.path(), Some(now), admit, decode).await;
+        let path = key.path();
+        let found = self.load_from(reach, &path, Some(now), admit, decode).await;
         let (why, version) = match self.note(found)? {
             None => return Ok(None),
             Some(CheckedObject::Good(record, lease)) => {
@@ -110,8 +143,8 @@ impl Store {
                 "{path} couldn't be read a moment ago"
             )));
         }
-        let verify = move |bytes: Vec<u8>| match Sha256::of(&bytes) {
-            actual if actual == sha256 => Ok(Bytes::from(bytes)),
+        let verify = move |bytes: Bytes| match Sha256::of(&bytes) {
+            actual if actual == sha256 => Ok(bytes),
             actual => Err(format!("its checksum is {actual}")),
         };
         let found = self.load(&path, Some(now), admit, verify).await;
@@ -135,17 +168,39 @@ impl Store {
         path: &str,
         used: Option<SystemTime>,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-        check: impl FnOnce(Vec<u8>) -> Result<T, String> + Send + 'static,
+        check: impl FnOnce(Bytes) -> Result<T, String> + Send + 'static,
+    ) -> Result<Option<CheckedObject<T, L>>> {
+        let found = self.load_from(Reach::Nearest, path, used, admit, check);
+        found.await
+    }
+
+    async fn load_from<T: Send + 'static, L: Send + 'static>(
+        &self,
+        reach: Reach,
+        path: &str,
+        used: Option<SystemTime>,
+        admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
+        check: impl FnOnce(Bytes) -> Result<T, String> + Send + 'static,
     ) -> Result<Option<CheckedObject<T, L>>> {
         let (tell, mut told) = oneshot::channel();
         let admit: Admit = Box::new(move |size| {
             let lease = admit(size)?;
             let take: TakeBytes = Box::new(move |bytes| {
-                let _ = tell.send((check(bytes), lease));
+                let checked = check(bytes);
+                let verdict = match &checked {
+                    Ok(_) => Verdict::Good,
+                    Err(_) => Verdict::Wrong,
+                };
+                let _ = tell.send((checked, lease));
+                verdict
             });
             Some(take)
         });
-        let version = match self.backend.load(path, used, admit).await? {
+        let loaded = match reach {
+            Reach::Nearest => self.backend.load(path, used, admit),
+            Reach::Shared => self.backend.load_shared(path, used, admit),
+        };
+        let version = match loaded.await? {
             None => return Ok(None),
             Some(LoadedObject::Large(object)) => return Ok(Some(CheckedObject::Large(object))),
             Some(LoadedObject::Taken(version)) => version,
@@ -158,6 +213,6 @@ impl Store {
     }
 }
 
-fn decode(bytes: Vec<u8>) -> Result<IndexRecord, String> {
-    IndexRecord::decode(Bytes::from(bytes))
+fn decode(bytes: Bytes) -> Result<IndexRecord, String> {
+    IndexRecord::decode(bytes)
 }

@@ -46,7 +46,7 @@ fn encode(manifest: &Manifest) -> [Bytes; 2] {
     [line.into(), text.into()]
 }
 
-fn decode(bytes: Vec<u8>) -> Result<Manifest, String> {
+fn decode(bytes: Bytes) -> Result<Manifest, String> {
     let wrong = || "it is no manifest".to_owned();
     let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(wrong)?;
     let (line, text) = (&bytes[..end], &bytes[end + 1..]);

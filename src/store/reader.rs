@@ -110,6 +110,7 @@ impl CrateReader {
                     return Some(Err(self.drop(&format!("its checksum is {actual}")).await));
                 }
                 self.state = ReaderState::Whole;
+                self.object.blocks.was_good();
                 if block.is_empty() {
                     return None;
                 }

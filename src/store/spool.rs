@@ -12,11 +12,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tempfile::NamedTempFile;
 
 use super::{
+    blocks::Blocks,
     disk::{OnDisk, Pulse, Touch, read_at},
     failed::{failed, failed_at},
+    file_blocks::FileBlocks,
 };
 use crate::{
     allowance::Lease,
@@ -161,6 +164,22 @@ impl Spool {
         Ok(BufReader::with_capacity(BLOCK, blocks))
     }
 
+    /// Its bytes, for who makes them an object elsewhere.
+    pub(super) fn into_blocks(self) -> Result<SpooledBlocks> {
+        let (path, disk) = (self.file.name().to_owned(), self.file.disk().clone());
+        let file = self.file.get()?.as_file().try_clone();
+        let file = file.map_err(|e| failed("opening", Path::new(&path), e))?;
+        Ok(SpooledBlocks {
+            blocks: FileBlocks {
+                file: Arc::new(file),
+                path,
+                disk,
+            },
+            named: self.file,
+            room: self.room,
+        })
+    }
+
     /// Has its file made an object; the inner result is what that came to. Blocks.
     pub(super) fn persist<T>(
         self,
@@ -171,6 +190,21 @@ impl Spool {
             self.room.give_back();
         }
         Ok(published)
+    }
+}
+
+/// A spooled file that stays where it is until its bytes were read.
+pub(super) struct SpooledBlocks {
+    blocks: FileBlocks,
+    #[expect(dead_code, reason = "held for its drop")]
+    named: OnDisk<NamedTempFile>,
+    #[expect(dead_code, reason = "held for its drop")]
+    room: SpoolRoom,
+}
+
+impl Blocks for SpooledBlocks {
+    fn read(&self, offset: u64, most: usize) -> BoxFuture<'_, Result<Bytes>> {
+        self.blocks.read(offset, most)
     }
 }
 

@@ -7,8 +7,10 @@ use http::StatusCode;
 use reqwest::Response;
 use tokio::time::Instant;
 
-use super::{circuit::CircuitPass, failures::Failure};
-use crate::error::Error;
+use crate::{
+    circuit::{CircuitPass, Failure},
+    error::Error,
+};
 
 /// A body that breaks off after so many new bytes is no failure of the host: asked again, it gets further. That is how a large file comes over a bad line.
 const PROGRESS: u64 = 16 << 10;

@@ -10,7 +10,6 @@ use url::Url;
 
 use super::{
     certificates,
-    circuit::{Circuit, Circuits},
     client::{self, Authorities, Way},
     credential::Credential,
     proxies::Proxies,
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     certificate::Validity,
+    circuit::{Circuit, Circuits},
     config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, RegistryName, loggable_url},
     error::{Error, Result},

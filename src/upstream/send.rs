@@ -11,7 +11,6 @@ use super::{
     answer::UpstreamAnswer,
     client::{Authorities, BRING_AUTHORITIES},
     credential::Carried,
-    failures::{Failure, Resource},
     proxies,
     redirect::MOST,
     registry::Upstream,
@@ -20,6 +19,7 @@ use super::{
     trouble::{self, BadCertificate, Trouble, Whose, flatten},
 };
 use crate::{
+    circuit::{Failure, Resource},
     domain::loggable_url,
     error::{Error, Kind, Result},
     metrics::UpstreamKind,

@@ -148,6 +148,9 @@ fn uncommented(with_examples: bool) -> (String, usize) {
             "proxy",
             "ca_certificates",
             "contact",
+            "bucket",
+            "endpoint",
+            "public_endpoint",
         ];
         let example = in_example
             || key.is_some_and(|key| has_no_default.contains(&key))

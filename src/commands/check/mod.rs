@@ -62,7 +62,7 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
             "{request} is no Cargo.lock and no folder; check takes nothing else"
         )));
     }
-    let store = app::existing_store(&config)?;
+    let store = app::existing_store(&config).await?;
     let depth = match options.verify {
         true => CheckDepth::Whole,
         false => CheckDepth::Glance,

@@ -11,8 +11,9 @@ use crate::{
     advisories::Database,
     app,
     config::{self, Config, Flags},
-    error::Result,
+    error::{Kind, Result},
     metrics::Metrics,
+    store::Store,
     tls::{self, Lifetime, NAMES_NOBODY},
 };
 
@@ -36,7 +37,7 @@ pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
     guards::audit(&config, &mut verdicts);
     known_faults(&config, &mut verdicts);
     let metrics = Arc::new(Metrics::new());
-    store(&config, &metrics, &mut verdicts);
+    store(&config, &metrics, &mut verdicts).await;
     registries(&config, &metrics, &mut verdicts).await;
     Ok(verdicts.end())
 }
@@ -103,8 +104,30 @@ fn in_words(span: Duration) -> String {
     format!("{} {name}", seconds / size)
 }
 
-fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
-    let unwritable = match app::try_store(config, metrics) {
+/// The folder and the bucket, whichever there is.
+async fn store(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
+    if config.store.has_folder() {
+        folder(config, metrics, verdicts);
+    }
+    let bucket = match app::bucket(config) {
+        Ok(Some(bucket)) => bucket,
+        Ok(None) => return,
+        Err(e) => return verdicts.refused(&e),
+    };
+    let at = &bucket.at;
+    match Store::try_bucket(&bucket, metrics.clone()).await {
+        Ok(()) => verdicts.ok(format_args!(
+            "bucket {at}: read, listed, written and removed"
+        )),
+        Err(e) if e.kind() == Kind::Config => verdicts.refused(&e),
+        Err(e) => verdicts.failed(format_args!("bucket {at}: {e}")),
+    }
+}
+
+fn folder(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
+    let now = SystemTime::now();
+    let opened = Store::to_serve(app::folder(config), metrics.clone(), now);
+    let unwritable = match opened {
         Ok((_, unwritable)) => unwritable,
         Err(e) => return verdicts.refused(&e),
     };

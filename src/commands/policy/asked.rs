@@ -33,12 +33,12 @@ pub(super) fn note_on(mode: Mode) -> Option<&'static str> {
 }
 
 /// A mirror that nobody is served by.
-pub(super) fn mirror(mut config: Config) -> Result<Mirror> {
+pub(super) async fn mirror(mut config: Config) -> Result<Mirror> {
     // Nobody here would rather have an old copy soon.
     config.freshness.patience = Span::millis(u64::MAX);
     config.read_ahead.enabled = false;
     let metrics = Arc::new(Metrics::new());
-    let store = app::store_to_serve(&config, &metrics)?;
+    let store = app::store_to_serve(&config, &metrics).await?;
     app::mirror(config, store, metrics, GzipVariants::Never)
 }
 

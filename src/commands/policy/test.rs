@@ -98,7 +98,7 @@ pub(super) async fn run(config: Config, options: &TestOptions) -> Result<ExitCod
     }
     let (selected, aside) = list.selected(config.origins());
     let mode = config.policy.mode;
-    let mirror = mirror(config)?;
+    let mirror = mirror(config).await?;
     let view = view(options.view.as_deref(), &mirror)?;
     let judged = stream::iter(selected).map(|selected| judged(&mirror, selected, view));
     let judged: Vec<_> = judged.buffered(AT_ONCE).collect().await;

@@ -47,7 +47,7 @@ pub(super) async fn run(config: Config, options: &WhyOptions) -> Result<ExitCode
     let request = CrateRequest::parse(&options.what)
         .map_err(|e| Error::config(e.message().to_owned()).with_source(e))?;
     let mode = config.policy.mode;
-    let mirror = mirror(config)?;
+    let mirror = mirror(config).await?;
     let view = view(options.view.as_deref(), &mirror)?;
     let (allowed, mut answer) = match request.requirement {
         Requirement::Exact(version) => {

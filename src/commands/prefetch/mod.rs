@@ -164,7 +164,7 @@ impl Run {
         config.server.listen.0 = ([127, 0, 0, 1], 0).into();
         config.server.shutdown_grace = Span::millis(WRITES);
         let metrics = Arc::new(Metrics::new());
-        let store = app::open_store(&config, &metrics)?;
+        let store = app::open_store(&config, &metrics).await?;
         let mut served = config.clone();
         served.server.public_url = None;
         served.prefetch.lockfiles.clear();
@@ -216,7 +216,11 @@ impl Run {
             Some(app) => app.stop().await,
             None => self.mirror.close(Duration::from_millis(WRITES)).await,
         }
-        let max_size = self.config.store.max_size.get();
+        // That is the size of the folder in front of a bucket.
+        let max_size = match self.config.store.bucket {
+            None => self.config.store.max_size.get(),
+            Some(_) => u64::MAX,
+        };
         summary.confirm(&self.store, max_size).await;
         Ok(Some(summary))
     }

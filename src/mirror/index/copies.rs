@@ -8,6 +8,7 @@ use std::{
 use super::{
     gzip_variants::GzipMaker,
     shown::{IndexFound, no_such_crate},
+    siblings::Siblings,
     write_behind::WriteBehind,
 };
 use crate::{
@@ -29,11 +30,13 @@ pub(super) struct Copies {
     shared: Arc<Shared>,
     gzip: Arc<GzipMaker>,
     writes: Arc<WriteBehind>,
+    siblings: Arc<Siblings>,
 }
 
 impl Copies {
-    pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>, siblings: Arc<Siblings>) -> Self {
         Self {
+            siblings,
             writes: Arc::new(WriteBehind::new(shared.clone())),
             gzip,
             shared,
@@ -156,6 +159,7 @@ impl Copies {
         tracing::warn!(name = %key.name(), "serving a stale copy: {error}");
         let stale = Arc::new(IndexEntry {
             failed_at: Some(now),
+            leads: false,
             ..(*entry).clone()
         });
         let resident = Resident::Index(stale.clone());
@@ -165,6 +169,49 @@ impl Copies {
             value: stale,
             outcome: Outcome::Stale,
         })
+    }
+
+    /// Another mirror has had this body confirmed, at that time.
+    pub(super) fn confirmed_elsewhere(
+        &self,
+        key: &IndexKey,
+        entry: &Arc<IndexEntry>,
+        at: SystemTime,
+    ) -> Arc<IndexEntry> {
+        let confirmed = Arc::new(IndexEntry {
+            checked_at: at,
+            failed_at: None,
+            leads: false,
+            ..(**entry).clone()
+        });
+        let is_it = |current: &Arc<IndexEntry>| Arc::ptr_eq(current, entry);
+        self.shared
+            .memory
+            .change_index(key, |current| is_it(current).then(|| confirmed.clone()));
+        confirmed
+    }
+
+    /// Another mirror has had a new body confirmed, at that time; it takes the place of what there was.
+    pub(super) fn replaced_elsewhere(
+        &self,
+        key: IndexKey,
+        before: &IndexEntry,
+        entry: IndexEntry,
+        at: SystemTime,
+    ) -> Arc<IndexEntry> {
+        self.warn_of_changes(&key, before, &entry);
+        let history = entry.history.merged(before.before(), entry.file(), at);
+        let entry = Arc::new(IndexEntry {
+            history: Arc::new(history),
+            checked_at: at,
+            recorded_at: at,
+            ..entry
+        });
+        let resident = Resident::Index(entry.clone());
+        self.shared.memory.keep_index(&key, resident);
+        // It may be that only the bucket has it.
+        self.writes.write(key, entry.clone());
+        entry
     }
 
     /// Puts an entry into memory and, unless it differs from `before` only by a recent check, into the store.
@@ -181,10 +228,14 @@ impl Copies {
                 && entry.gone == before.gone
         });
         let recorded = recorded || entry.incomplete;
+        entry.leads = self.siblings.are_there();
         if !recorded {
             entry.recorded_at = entry.checked_at;
         }
         let entry = Arc::new(entry);
+        if !entry.gone && !entry.incomplete {
+            self.siblings.tell(key, &entry);
+        }
         self.gzip.make(key, &entry.rendition);
         let resident = Resident::Index(entry.clone());
         self.shared.memory.keep_index(&key, resident);

@@ -132,7 +132,7 @@ impl Lookup {
         let Shared { store, memory, .. } = &*self.shared;
         // Before looking: what changes meanwhile is looked at again.
         let seen = Some(store.change_mark().await);
-        let Some(leased) = self.records.leased(&key, now, 1).await? else {
+        let Some(leased) = self.records.leased_newest(&key, now, 1).await? else {
             store.require().await?;
             return Err(not_in_store(&MissedRequest {
                 registry: key.registry,
@@ -189,6 +189,7 @@ impl Lookup {
                 modified_at,
                 checked_at: now,
                 recorded_at: now,
+                leads: false,
                 failed_at: None,
                 gone,
                 seen: None,

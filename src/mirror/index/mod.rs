@@ -12,6 +12,7 @@ mod reception;
 mod records;
 mod refresh;
 mod shown;
+mod siblings;
 mod source;
 mod view;
 mod views;
@@ -34,6 +35,7 @@ use self::{
     records::StoredRecords,
     refresh::Refresher,
     shown::shown,
+    siblings::Siblings,
     source::IndexSource,
     view::{Viewpoint, denied, shown_again},
     views::ViewCache,
@@ -65,6 +67,7 @@ pub(super) struct IndexService {
     read_ahead: Arc<ReadAhead>,
     from_store: IndexFromStore,
     views: Arc<ViewCache>,
+    siblings: Arc<Siblings>,
     /// What is being obtained.
     flights: SingleFlight<IndexKey, IndexFound>,
 }
@@ -74,7 +77,13 @@ impl IndexService {
         let flights = SingleFlight::default();
         let gzip = Arc::new(GzipMaker::new(shared.clone(), settings.gzip));
         let records = Arc::new(StoredRecords::new(shared.clone(), gzip.clone()));
-        let refresher = Refresher::new(shared.clone(), records.clone(), gzip.clone());
+        let siblings = Arc::new(Siblings::new(shared.clone()));
+        let refresher = Refresher::new(
+            shared.clone(),
+            records.clone(),
+            gzip.clone(),
+            siblings.clone(),
+        );
         let refresher = Arc::new(refresher);
         let read_ahead = ReadAhead::new(
             settings.read_ahead,
@@ -92,8 +101,19 @@ impl IndexService {
             read_ahead: Arc::new(read_ahead),
             from_store: IndexFromStore(Arc::new(lookup)),
             views,
+            siblings,
             flights,
         }
+    }
+
+    /// Tells others who share the store what upstream says, and listens to them, for ever.
+    pub(super) async fn hear_siblings(&self) {
+        self.siblings.run().await;
+    }
+
+    /// Tells them nothing more.
+    pub(super) async fn leave_siblings(&self) {
+        self.siblings.leave().await;
     }
 
     /// The index file of `name` as it is seen in `view`, as fresh as it has to be.
@@ -431,6 +451,7 @@ mod tests {
             modified_at: now,
             checked_at: now,
             recorded_at: now,
+            leads: false,
             failed_at: None,
             gone: false,
             seen: None,

@@ -83,6 +83,35 @@ impl StoredRecords {
         now: SystemTime,
         copies: usize,
     ) -> Result<Option<(IndexRecord, Lease)>> {
+        self.leased_from(Place::Nearest, key, now, copies).await
+    }
+
+    /// The same as those who share the store all see it, or, where that can't be read, as it is nearest.
+    ///
+    /// # Errors
+    /// Those of [`leased`](Self::leased).
+    pub(super) async fn leased_newest(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+        copies: usize,
+    ) -> Result<Option<(IndexRecord, Lease)>> {
+        if self.shared.store.board().is_some() {
+            let shared = self.leased_from(Place::Shared, key, now, copies);
+            if let Ok(Some(leased)) = shared.await {
+                return Ok(Some(leased));
+            }
+        }
+        self.leased(key, now, copies).await
+    }
+
+    async fn leased_from(
+        &self,
+        from: Place,
+        key: &IndexKey,
+        now: SystemTime,
+        copies: usize,
+    ) -> Result<Option<(IndexRecord, Lease)>> {
         let Shared { budget, store, .. } = &*self.shared;
         let mut waited_for = None;
         // Once as it may be, once with memory for its size, once with memory for what was found in it; and it may be replaced at any moment.
@@ -92,7 +121,11 @@ impl StoredRecords {
                 Some(lease) => Some(lease).filter(|lease: &Lease| lease.bytes() >= size),
                 None => budget.try_take_needed(size),
             };
-            let needs = match store.load_index(key, now, admit).await? {
+            let loaded = match from {
+                Place::Nearest => store.load_index(key, now, admit).await?,
+                Place::Shared => store.load_shared_index(key, now, admit).await?,
+            };
+            let needs = match loaded {
                 None => return Ok(None),
                 Some(StoredIndex::Large(size)) => size,
                 Some(StoredIndex::Whole(record, lease)) => {
@@ -118,8 +151,33 @@ impl StoredRecords {
         key: &IndexKey,
         now: SystemTime,
     ) -> Result<Option<Arc<IndexEntry>>> {
+        let made = self.made(Place::Nearest, key, now).await?;
+        Ok(made.map(Arc::new))
+    }
+
+    /// The same as those who share the store all see it.
+    ///
+    /// # Errors
+    /// Those of [`stored`](Self::stored).
+    pub(super) async fn shared(
+        &self,
+        key: &IndexKey,
+        now: SystemTime,
+    ) -> Result<Option<IndexEntry>> {
+        let made = timeout(STORE_WITHIN, self.made(Place::Shared, key, now)).await;
+        made.unwrap_or_else(|_| Err(Error::store("it took too long")))
+    }
+
+    async fn made(
+        &self,
+        from: Place,
+        key: &IndexKey,
+        now: SystemTime,
+    ) -> Result<Option<IndexEntry>> {
+        let leased_from = from;
         let from = Viewpoint::usual(&self.shared, now);
-        let (record, lease) = match self.leased(key, now, from.copies()).await {
+        let leased = self.leased_from(leased_from, key, now, from.copies());
+        let (record, lease) = match leased.await {
             Ok(Some(leased)) => leased,
             Ok(None) => return Ok(None),
             // It is dropped by now.
@@ -155,6 +213,7 @@ impl StoredRecords {
                 modified_at,
                 checked_at,
                 recorded_at: checked_at,
+                leads: false,
                 failed_at: None,
                 gone,
                 seen: None,
@@ -165,7 +224,7 @@ impl StoredRecords {
         match made.await {
             Ok(entry) => {
                 self.gzip.make(key, &entry.rendition);
-                Ok(Some(Arc::new(entry)))
+                Ok(Some(entry))
             }
             Err(e) => {
                 tracing::warn!(object = key.path(), "a stored index file is not used: {e}");
@@ -173,6 +232,13 @@ impl StoredRecords {
             }
         }
     }
+}
+
+/// From where a record is read, when the store has several places.
+#[derive(Clone, Copy)]
+enum Place {
+    Nearest,
+    Shared,
 }
 
 /// Whether there is memory for all that is made of a stored index file.

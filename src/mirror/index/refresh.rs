@@ -11,13 +11,14 @@ use super::{
     reception::{Received, Reception},
     records::StoredRecords,
     shown::{IndexFound, permitted},
+    siblings::Siblings,
     view::{Viewpoint, shown_again},
 };
 use crate::{
     domain::{IndexKey, Validators},
     error::{Error, Kind, Result},
     mirror::{
-        kept::{IndexEntry, ReadAheadMark},
+        kept::{Due, IndexEntry, ReadAheadMark},
         shared::{Resident, Shared, unreadable},
     },
     upstream::{Fetched, Permit, Upstream},
@@ -29,6 +30,7 @@ pub(super) struct Refresher {
     records: Arc<StoredRecords>,
     reception: Reception,
     copies: Copies,
+    siblings: Arc<Siblings>,
 }
 
 /// What there is to do about an index file that somebody waits for.
@@ -87,10 +89,12 @@ impl Refresher {
         shared: Arc<Shared>,
         records: Arc<StoredRecords>,
         gzip: Arc<GzipMaker>,
+        siblings: Arc<Siblings>,
     ) -> Self {
         Self {
             reception: Reception::new(shared.clone()),
-            copies: Copies::new(shared.clone(), gzip),
+            copies: Copies::new(shared.clone(), gzip, siblings.clone()),
+            siblings,
             records,
             shared,
         }
@@ -110,6 +114,7 @@ impl Refresher {
             });
         };
         let known = self.completed(key, known, now).await;
+        let known = self.heard(key, known, now).await;
         let known = match self.valid(key, known, now).await {
             Ok(known) => known,
             Err(e) => return RefreshStep::Permitted(Err(e)),
@@ -145,6 +150,32 @@ impl Refresher {
                 ..(**entry).clone()
             })),
             Err(_) => known,
+        }
+    }
+
+    /// What is `known`, or what another mirror that shares the store has learnt since.
+    async fn heard(&self, key: &IndexKey, known: Resident, now: SystemTime) -> Resident {
+        let Resident::Index(entry) = &known else {
+            return known;
+        };
+        let is_due = !matches!(entry.due(&self.shared.freshness, now), Due::Nothing);
+        let Some((sha256, at)) = self.siblings.heard(key, entry, now).filter(|_| is_due) else {
+            return known;
+        };
+        if sha256 == entry.content.sha256 {
+            return Resident::Index(self.copies.confirmed_elsewhere(key, entry, at));
+        }
+        match self.records.shared(key, now).await {
+            Ok(Some(stored))
+                if stored.content.sha256 == sha256
+                    && !stored.gone
+                    && stored.modified_at >= entry.modified_at =>
+            {
+                let new = self.copies.replaced_elsewhere(*key, entry, stored, at);
+                Resident::Index(new)
+            }
+            // It isn't there yet, or another one is by now: upstream knows.
+            Ok(_) | Err(_) => known,
         }
     }
 
@@ -313,6 +344,7 @@ impl Refresher {
             modified_at: modified,
             checked_at: now,
             recorded_at: now,
+            leads: false,
             failed_at: None,
             gone: false,
             seen: None,

@@ -22,6 +22,9 @@ use crate::{
 /// After a failed revalidation the stale copy is served without asking for this long, at most.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
+/// So much earlier than others who share the store the one asks whom upstream has told last: twice as long as it takes until they hear of it.
+const LEAD: Duration = Duration::from_secs(20);
+
 /// A crate's index file as this mirror knows it.
 #[derive(Clone, Debug)]
 pub struct IndexEntry {
@@ -38,6 +41,8 @@ pub struct IndexEntry {
     pub(in crate::mirror) checked_at: SystemTime,
     /// The `checked_at` that the store knows of.
     pub(in crate::mirror) recorded_at: SystemTime,
+    /// Whether upstream said so to this mirror while others listened: then this one asks again before they do.
+    pub(in crate::mirror) leads: bool,
     /// When upstream last failed to say anything about it.
     pub(in crate::mirror) failed_at: Option<SystemTime>,
     /// Whether upstream said then that there is no such crate any more. It isn't shown then, but what it says of checksums still lets what was
@@ -139,6 +144,9 @@ impl IndexEntry {
         let mut lifetimes = freshness.lifetimes();
         if self.gone {
             lifetimes.fresh_for = freshness.absent_for();
+        }
+        if self.leads {
+            lifetimes.fresh_for -= LEAD.min(lifetimes.fresh_for / 3);
         }
         let pause = PAUSE_AFTER_FAILURE.min(lifetimes.fresh_for);
         let failed_lately = |at| now.duration_since(at).is_ok_and(|since| since < pause);

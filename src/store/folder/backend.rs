@@ -7,7 +7,6 @@ use futures_util::future::{BoxFuture, ready};
 use tempfile::NamedTempFile;
 
 use super::{
-    blocks::FileBlocks,
     files::Files,
     identity::Seen,
     incoming::incoming,
@@ -28,6 +27,7 @@ use crate::{
         blocking::blocking,
         disk::{Disk, OnDisk, Pulse, Touch},
         failed::{failed, failed_at},
+        file_blocks::FileBlocks,
         mark::Mark,
         removal::Removal,
         sight::{Links, Next, Sight, Stored},

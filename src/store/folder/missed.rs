@@ -83,21 +83,12 @@ fn write(
         return Ok(());
     }
     let mut file = files.temporary()?;
-    file.write_all(text(request).as_bytes())?;
+    file.write_all(request.in_full().as_bytes())?;
     set_readable(&file)?;
     file.as_file().set_modified(now)?;
     match file.persist_noclobber(path) {
         Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => Err(e.error),
         _ => Ok(()),
-    }
-}
-
-/// What is in its file. Every registry is named there, crates.io too, so that which one is the default doesn't matter.
-fn text(request: &MissedRequest) -> String {
-    let MissedRequest { registry, name, .. } = request;
-    match &request.version {
-        Some(version) => format!("{registry}:{name}@{version}"),
-        None => format!("{registry}:{name}"),
     }
 }
 

@@ -4,7 +4,6 @@
 //! known here only: links, pipes and devices in an object's place, files that others write into, modification times as last uses, disks that hang.
 
 mod backend;
-mod blocks;
 mod files;
 mod identity;
 mod incoming;

@@ -82,7 +82,7 @@ fn find(
     while (&mut file).take(STRIDE).read_to_end(&mut bytes)? > 0 {
         pulse.beat();
     }
-    take(bytes);
+    take(bytes.into());
     Ok(Some(FoundFile::Taken(seen)))
 }
 

@@ -9,16 +9,20 @@ use tempfile::NamedTempFile;
 use crate::{
     domain::MissedRequest,
     error::Result,
+    secret::Secret,
     store::{
         backend::{
-            Admit, Backend, Blocks, Bulk, IncomingBytes, LargeObject, Late, LoadedObject,
-            ObjectInfo, Opening,
+            Admit, Backend, Bulk, IncomingBytes, LargeObject, Late, LoadedObject, ObjectInfo,
+            Opening,
         },
+        blocks::Blocks,
+        board::Board,
         disk::{OnDisk, Touch},
         failed::failed,
         mark::Mark,
         removal::Removal,
         sight::{Links, Next, Sight, Stored},
+        signed::Signed,
         spool::Spool,
         version::ObjectVersion,
     },
@@ -60,6 +64,10 @@ impl Blocks for FaultyBlocks {
             meet(&self.fault, Touch::Read, &self.path)?;
             self.blocks.read(offset, most).await
         })
+    }
+
+    fn was_good(&self) {
+        self.blocks.was_good();
     }
 }
 
@@ -167,6 +175,34 @@ impl Backend for Faulty {
 
     fn forget_missed<'a>(&'a self, request: &'a MissedRequest) -> BoxFuture<'a, Result<()>> {
         self.backend.forget_missed(request)
+    }
+
+    fn load_shared<'a>(
+        &'a self,
+        path: &'a str,
+        used: Option<SystemTime>,
+        admit: Admit,
+    ) -> BoxFuture<'a, Result<Option<LoadedObject>>> {
+        Box::pin(async move {
+            self.meet(Touch::Load, path)?;
+            self.backend.load_shared(path, used, admit).await
+        })
+    }
+
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        self.backend.board()
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        self.backend.settle()
+    }
+
+    fn signed_url<'a>(
+        &'a self,
+        path: &'a str,
+        asks: Signed,
+    ) -> BoxFuture<'a, Result<Option<Secret>>> {
+        self.backend.signed_url(path, asks)
     }
 }
 

@@ -23,9 +23,10 @@ use crate::{
     error::Result,
     store::{
         backend::{
-            Admit, Backend, Blocks, Bulk, IncomingBytes, LargeObject, Late, LoadedObject,
-            ObjectBytes, ObjectInfo, OpenObject, Opening, StagedBytes, scratch_elsewhere,
+            Admit, Backend, Bulk, IncomingBytes, LargeObject, Late, LoadedObject, ObjectBytes,
+            ObjectInfo, OpenObject, Opening, StagedBytes, scratch_elsewhere,
         },
+        blocks::Blocks,
         disk::{Disk, OnDisk},
         failed::failed_at,
         mark::Mark,
@@ -122,7 +123,7 @@ impl Backend for InMemory {
                 .get(path)
                 .map(|(version, bytes)| match admit(bytes.len() as u64) {
                     Some(take) => {
-                        take(bytes.into());
+                        take(bytes);
                         LoadedObject::Taken(version)
                     }
                     None => LoadedObject::Large(LargeObject {

@@ -273,7 +273,9 @@ impl MirrorBuilder {
         let config = config::parse(&toml).expect("valid settings");
         let metrics = Arc::new(Metrics::new());
         let mut opened = match self.stall {
-            None => app::store_to_serve(&config, &metrics).expect("a store"),
+            None => app::store_to_serve(&config, &metrics)
+                .await
+                .expect("a store"),
             Some(stall) => {
                 let folder = app::folder(&config).with_stall(stall);
                 let opened = Store::to_serve(folder, metrics.clone(), SystemTime::now());

@@ -1,18 +1,16 @@
-//! [`FileBlocks`]: a large file read block by block.
+//! [`FileBlocks`]: a file read block by block.
 
 use std::{fs::File, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{
-    error::Result,
-    store::{
-        backend::Blocks,
-        disk::{Disk, Touch, read_at},
-        failed::failed_at,
-    },
+use super::{
+    blocks::Blocks,
+    disk::{Disk, Touch, read_at},
+    failed::failed_at,
 };
+use crate::error::Result;
 
 /// An open file, its path and the disk it is on.
 pub(super) struct FileBlocks {

@@ -21,11 +21,11 @@ const BACKOFFS: usize = 256;
 
 /// What was asked for: one path of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Resource(u64);
+pub(crate) struct Resource(u64);
 
 /// What a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The host: it couldn't be reached, or gave no answer. Any other request would have failed as well.
     Host,
     /// What was asked for: the host answers, and says "not now" of this one.
@@ -34,16 +34,23 @@ pub(super) enum Failure {
 
 impl Resource {
     /// The one under `url`.
-    pub(super) fn of(url: &Url) -> Self {
+    pub(crate) fn of(url: &Url) -> Self {
         let mut hasher = DefaultHasher::new();
         (url.path(), url.query()).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// The one under a path of its own kind, a bucket's object.
+    pub(crate) fn at(path: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
         Self(hasher.finish())
     }
 }
 
 /// A host's failures in a row, with no success between them.
 #[derive(Default)]
-pub(super) struct Failures {
+pub(crate) struct Failures {
     unanswered: usize,
     /// Each resource counts once, however often it fails, and perhaps with its last `Retry-After`.
     resources: ArrayVec<(Resource, Option<Duration>), FAILURES>,
@@ -51,7 +58,7 @@ pub(super) struct Failures {
 
 impl Failures {
     /// One more failure, with the `Retry-After` that came with it.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         failure: Failure,
         resource: Resource,
@@ -74,7 +81,7 @@ impl Failures {
     }
 
     /// For how long the circuit is to open; `None` when there are too few failures. Of several `Retry-After` it is the shortest.
-    pub(super) fn verdict(&self, usual: Duration) -> Option<Duration> {
+    pub(crate) fn verdict(&self, usual: Duration) -> Option<Duration> {
         let asked_for = || self.resources.iter().filter_map(|(_, wait)| *wait);
         if asked_for().count() >= RETRY_AFTERS {
             return asked_for().min();
@@ -85,17 +92,17 @@ impl Failures {
 
 /// Resources that aren't asked for until their `Retry-After` is over.
 #[derive(Default)]
-pub(super) struct Backoffs(HashMap<Resource, Instant>);
+pub(crate) struct Backoffs(HashMap<Resource, Instant>);
 
 impl Backoffs {
     /// How long `resource` isn't to be asked for, if it isn't.
-    pub(super) fn wait(&self, resource: Resource, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, resource: Resource, now: Instant) -> Option<Duration> {
         let until = self.0.get(&resource).copied()?;
         (until > now).then(|| until - now)
     }
 
     /// Has `resource` left alone until then.
-    pub(super) fn leave_alone(&mut self, resource: Resource, now: Instant, until: Instant) {
+    pub(crate) fn leave_alone(&mut self, resource: Resource, now: Instant, until: Instant) {
         if self.0.len() >= BACKOFFS {
             self.0.retain(|_, until| *until > now);
         }

@@ -32,9 +32,9 @@ pub enum Circuit {
     Open,
 }
 
-/// The circuits of an upstream's hosts: that of its index, and those its crates are on.
+/// The circuits of hosts that belong together: that of a registry's index, and those its crates are on; or that of a bucket.
 #[derive(Default)]
-pub(super) struct Circuits(Mutex<HashMap<String, Host>>);
+pub(crate) struct Circuits(Mutex<HashMap<String, Host>>);
 
 /// What is known of a host.
 struct Host {
@@ -63,7 +63,7 @@ struct Opening {
 }
 
 /// Leave to send one request. Dropped before it is told how the request ended, it counts as neither success nor failure.
-pub(super) struct CircuitPass {
+pub(crate) struct CircuitPass {
     circuits: Arc<Circuits>,
     host: String,
     resource: Resource,
@@ -76,7 +76,7 @@ impl Circuits {
     /// # Errors
     /// [`Kind::CircuitOpen`] with the time until the next probe while the circuit is open, or until this resource may be asked for again;
     /// [`Kind::UpstreamRefused`] while it is open for a reason that doesn't pass.
-    pub(super) fn pass(
+    pub(crate) fn pass(
         self: &Arc<Self>,
         host: &str,
         resource: Resource,
@@ -112,7 +112,7 @@ impl Circuits {
     }
 
     /// The hosts asked lately and their circuits.
-    pub(super) fn circuits(&self) -> Vec<(String, Circuit)> {
+    pub(crate) fn circuits(&self) -> Vec<(String, Circuit)> {
         let hosts = self.lock();
         let circuits = hosts.iter().map(|(host, known)| {
             let circuit = match known.state {
@@ -177,18 +177,18 @@ impl Opening {
 
 impl CircuitPass {
     /// Whether the others wait for what becomes of this request.
-    pub(super) fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.probe
     }
 
     /// The host has answered.
-    pub(super) fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         self.probe = false;
         self.change(|known| known.state = HostState::Closed(Failures::default()));
     }
 
     /// The request has failed, and not by what was asked.
-    pub(super) fn failed(mut self, failure: Failure, error: &Error, now: Instant) {
+    pub(crate) fn failed(mut self, failure: Failure, error: &Error, now: Instant) {
         let (probe, resource) = (std::mem::take(&mut self.probe), self.resource);
         let mut asked_for = None;
         if let (Failure::Resource, Kind::UpstreamUnavailable { retry_after }) =
@@ -241,10 +241,10 @@ impl CircuitPass {
                 tracing::warn!(
                     host,
                     pause_s,
-                    "an upstream host keeps failing; it is left alone for a while"
+                    "a host keeps failing; it is left alone for a while"
                 );
             }
-            (false, HostState::Closed(_)) => tracing::info!(host, "an upstream host is back"),
+            (false, HostState::Closed(_)) => tracing::info!(host, "a host is back"),
             (true | false, HostState::Open(_) | HostState::Probing(_))
             | (true, HostState::Closed(_)) => {}
         }

@@ -1,0 +1,9 @@
+//! Circuit breakers: whether what is on the other side of a network is asked, a registry's host or a bucket, and after which failures it isn't.
+
+mod circuits;
+mod failures;
+
+pub use circuits::Circuit;
+
+pub(crate) use circuits::{CircuitPass, Circuits};
+pub(crate) use failures::{Failure, Resource};

@@ -1,0 +1,408 @@
+//! [`Requests`]: how a bucket is asked: within a time limit, as long as its circuit is closed, counted.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    Error as ObjectError, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+use super::{
+    layout,
+    places::Places,
+    trouble::{BucketTrouble, said},
+};
+use crate::{
+    circuit::{Circuit, CircuitPass, Circuits, Resource},
+    error::{Error, Kind, Result},
+    metrics::Metrics,
+};
+
+/// What is sent in a second at the least, in bytes: a body that comes or goes more slowly hangs.
+const SLOWEST: u64 = 128 << 10;
+/// So many requests are under way at once, as with a registry.
+const AT_ONCE: usize = 64;
+/// A listing of one folder may take so many times as long as one thing.
+const PAGES: u32 = 4;
+
+/// What a bucket is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get,
+    Head,
+    Put,
+    List,
+    Delete,
+}
+
+impl Operation {
+    /// The word used in metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::Put => "put",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// What is being done, as the beginning of a sentence.
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Get => "reading",
+            Self::Head => "looking at",
+            Self::Put => "writing",
+            Self::List => "listing",
+            Self::Delete => "removing",
+        }
+    }
+}
+
+/// Who asks a bucket. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Requests(Arc<Inner>);
+
+struct Inner {
+    objects: Arc<dyn ObjectStore>,
+    places: Places,
+    circuits: Arc<Circuits>,
+    layout: layout::Known,
+    limit: Duration,
+    answers: AtomicBool,
+    permits: Semaphore,
+    metrics: Arc<Metrics>,
+}
+
+impl Requests {
+    pub(super) fn new(
+        objects: Arc<dyn ObjectStore>,
+        places: Places,
+        limit: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            objects,
+            places,
+            circuits: Arc::default(),
+            layout: layout::Known::new(),
+            limit,
+            answers: AtomicBool::new(true),
+            permits: Semaphore::new(AT_ONCE),
+            metrics,
+        }))
+    }
+
+    pub(super) fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.0.objects
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.0.places
+    }
+
+    /// How long the bucket may take over one thing without getting on.
+    pub(super) fn limit(&self) -> Duration {
+        self.0.limit
+    }
+
+    /// Whether the last request was answered.
+    pub(super) fn answers(&self) -> bool {
+        self.0.answers.load(Ordering::Acquire)
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// What there is at `path`, without its bytes.
+    pub(super) async fn head(&self, path: &str) -> Result<Option<ObjectMeta>> {
+        self.ready().await?;
+        let at = self.0.places.at(path)?;
+        let head = self.0.objects.head(&at);
+        self.attempt(Operation::Head, path, self.0.limit, head)
+            .await
+    }
+
+    /// Writes an object in one request.
+    pub(super) async fn put(&self, path: &str, payload: PutPayload) -> Result<()> {
+        self.ready().await?;
+        self.put_unready(path, payload).await
+    }
+
+    async fn put_unready(&self, path: &str, payload: PutPayload) -> Result<()> {
+        let at = self.0.places.at(path)?;
+        let bytes = payload.content_length() as u64;
+        let put = self.0.objects.put(&at, payload);
+        self.attempt(Operation::Put, path, self.limit_for(bytes), put)
+            .await?
+            .ok_or_else(|| self.refused(Operation::Put, path))?;
+        self.0.metrics.bucket_sent_bytes.inc_by(bytes);
+        Ok(())
+    }
+
+    /// Removes an object, whichever it is.
+    pub(super) async fn delete(&self, path: &str) -> Result<()> {
+        self.ready().await?;
+        let at = self.0.places.at(path)?;
+        let delete = self.0.objects.delete(&at);
+        let deleted = self.attempt(Operation::Delete, path, self.0.limit, delete);
+        deleted.await.map(drop)
+    }
+
+    /// Does anything else within the time that so many bytes may take.
+    pub(super) async fn with<T>(
+        &self,
+        operation: Operation,
+        path: &str,
+        bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        self.ready().await?;
+        let done = self.attempt(operation, path, self.limit_for(bytes), request);
+        done.await?.ok_or_else(|| self.refused(operation, path))
+    }
+
+    /// How long so many bytes may take.
+    pub(super) fn limit_for(&self, bytes: u64) -> Duration {
+        self.0.limit + Duration::from_millis(bytes * 1_000 / SLOWEST)
+    }
+
+    fn refused(&self, operation: Operation, path: &str) -> Error {
+        let (doing, at) = (operation.doing(), self.0.places.locate(path));
+        Error::store(format!(
+            "{doing} {at} failed: the bucket says that there is nothing"
+        ))
+    }
+
+    /// Makes sure that the objects are laid out as this program knows it, and that it is written there how they are.
+    pub(super) async fn ready(&self) -> Result<()> {
+        let known = self.0.layout.get_or_try_init(|| self.look_at_layout());
+        known.await?.clone()
+    }
+
+    async fn look_at_layout(&self) -> Result<Result<()>> {
+        let at = self.0.places.at(layout::LAYOUT)?;
+        let get = async {
+            let got = self.0.objects.get(&at).await?;
+            match got.meta.size <= layout::LARGEST {
+                true => got.bytes().await,
+                false => Ok(Bytes::new()),
+            }
+        };
+        let got = self.attempt(Operation::Get, layout::LAYOUT, self.0.limit, get);
+        let Some(object) = got.await? else {
+            // Who may only read finds it missing the next time, too.
+            let written = self.put_unready(layout::LAYOUT, layout::written().into());
+            if let Err(e) = written.await {
+                tracing::debug!("the version of the layout isn't written: {e}");
+            }
+            return Ok(Ok(()));
+        };
+        let read = layout::read(&self.0.places.name(), &object);
+        // Only what says so is another one; anything else may be a page that somebody on the way has put into its place.
+        match read {
+            Err(e) if e.kind() != Kind::Config => Err(e),
+            read => Ok(read),
+        }
+    }
+
+    /// One request: `None` when the answer is that there is nothing, or nothing that meets its conditions.
+    pub(super) async fn attempt<T>(
+        &self,
+        operation: Operation,
+        path: &str,
+        limit: Duration,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<Option<T>> {
+        let pass = self.pass(operation, path)?;
+        // Never closed, so always a permit in time; without one it fails as what isn't answered does.
+        let permitted = async {
+            let _permit = self.0.permits.acquire().await;
+            request.await
+        };
+        let answered = timeout(limit, permitted).await;
+        let (label, done) = match answered {
+            Ok(Ok(answer)) => ("ok", Ok(Some(answer))),
+            Ok(Err(e)) => match Nothing::of(&e) {
+                Some(nothing) => (nothing.label(), Ok(None)),
+                None => {
+                    let trouble = BucketTrouble::of(&e);
+                    (trouble.label(), Err((trouble, Some(e))))
+                }
+            },
+            Err(_) => {
+                let late = BucketTrouble::Late;
+                (late.label(), Err((late, None)))
+            }
+        };
+        self.0.metrics.bucket_request(operation.label(), label);
+        self.0.answers.store(done.is_ok(), Ordering::Release);
+        match done {
+            Ok(answer) => {
+                pass.succeeded();
+                self.note_circuit();
+                Ok(answer)
+            }
+            Err((trouble, error)) => Err(self.failed(pass, operation, path, trouble, error)),
+        }
+    }
+
+    /// Leave to send a request.
+    fn pass(&self, operation: Operation, path: &str) -> Result<CircuitPass> {
+        // A bucket that takes nothing may be read all the same.
+        let name = match operation {
+            Operation::Get | Operation::Head | Operation::List => self.0.places.name(),
+            Operation::Put | Operation::Delete => format!("{} (writing)", self.0.places.name()),
+        };
+        let pass = self
+            .0
+            .circuits
+            .pass(&name, Resource::at(path), Instant::now());
+        pass.map_err(|_| {
+            Error::store(format!(
+                "{name} has failed too often lately and isn't asked at the moment"
+            ))
+        })
+    }
+
+    /// Notes that an answer broke off, or didn't get on.
+    pub(super) fn broke_off(
+        &self,
+        operation: Operation,
+        path: &str,
+        error: Option<ObjectError>,
+    ) -> Error {
+        let trouble = error
+            .as_ref()
+            .map_or(BucketTrouble::Late, BucketTrouble::of);
+        self.0
+            .metrics
+            .bucket_request(operation.label(), trouble.label());
+        match self.pass(operation, path) {
+            Ok(pass) => self.failed(pass, operation, path, trouble, error),
+            Err(resting) => resting,
+        }
+    }
+
+    fn failed(
+        &self,
+        pass: CircuitPass,
+        operation: Operation,
+        path: &str,
+        trouble: BucketTrouble,
+        error: Option<ObjectError>,
+    ) -> Error {
+        let (doing, at) = (operation.doing(), self.0.places.locate(path));
+        let mut failed = Error::store(format!("{doing} {at} failed: {}", trouble.words()));
+        if let Some(error) = error {
+            failed = failed.because(said(&error));
+        }
+        pass.failed(trouble.failure(), &failed, Instant::now());
+        self.note_circuit();
+        failed
+    }
+
+    fn note_circuit(&self) {
+        let circuits = self.0.circuits.circuits();
+        let open = circuits
+            .iter()
+            .any(|(_, circuit)| *circuit == Circuit::Open);
+        self.0.metrics.bucket_circuit_open.set(i64::from(open));
+    }
+
+    /// Everything below `folder`, page by page as it is asked for.
+    pub(super) async fn listing(&self, folder: &str) -> Result<Listing> {
+        self.ready().await?;
+        // A listing is no way to find out whether the bucket is back: its pages come later.
+        drop(self.pass(Operation::List, folder)?);
+        let at = self.0.places.at(folder)?;
+        let at = (!at.is_root()).then_some(&at);
+        Ok(Listing {
+            stream: self.0.objects.list(at),
+            folder: folder.to_owned(),
+            requests: self.clone(),
+        })
+    }
+
+    /// What is right in `folder`: the objects, and the names of folders.
+    pub(super) async fn list(&self, folder: &str) -> Result<ListResult> {
+        self.ready().await?;
+        let at = self.0.places.at(folder)?;
+        let at = (!at.is_root()).then_some(&at);
+        let list = self.0.objects.list_with_delimiter(at);
+        // However many pages there are: a crate has few, and the whole store is listed in folders.
+        let limit = self.0.limit * PAGES;
+        let listed = self.attempt(Operation::List, folder, limit, list);
+        listed
+            .await?
+            .ok_or_else(|| self.refused(Operation::List, folder))
+    }
+}
+
+/// Objects in no particular order, some hundreds of which are known at a time.
+pub(super) struct Listing {
+    stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    folder: String,
+    requests: Requests,
+}
+
+impl Listing {
+    /// The next one; after an error there is none.
+    pub(super) async fn next(&mut self) -> Option<Result<ObjectMeta>> {
+        let (requests, operation) = (&self.requests, Operation::List);
+        let next = timeout(requests.0.limit, self.stream.next()).await;
+        let error = match next {
+            Ok(None) => return None,
+            Ok(Some(Ok(meta))) => return Some(Ok(meta)),
+            Ok(Some(Err(e))) => Some(e),
+            Err(_) => None,
+        };
+        self.stream = stream::empty().boxed();
+        Some(Err(requests.broke_off(operation, &self.folder, error)))
+    }
+}
+
+/// An answer that says that there is nothing.
+#[derive(Clone, Copy)]
+enum Nothing {
+    /// No such object.
+    Missing,
+    /// None that meets the conditions.
+    Other,
+}
+
+impl Nothing {
+    fn of(error: &ObjectError) -> Option<Self> {
+        match error {
+            ObjectError::NotFound { .. } if BucketTrouble::of(error) == BucketTrouble::NoBucket => {
+                None
+            }
+            ObjectError::NotFound { .. } => Some(Self::Missing),
+            ObjectError::Precondition { .. } | ObjectError::NotModified { .. } => Some(Self::Other),
+            _ => None,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Other => "unchanged",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Sending clients to where an object is kept, with a URL that is signed for them.
+
+use super::{handle::Store, signed::Signed};
+use crate::{domain::CrateKey, error::Result, secret::Secret};
+
+impl Store {
+    /// Where a client may get the .crate file under `key` by itself: a URL that is good for `store.signed_for`, and for who has it, so that nobody prints it.
+    /// Nothing unless `store.redirect` is on, this process has read the file from the bucket and found it good or has written it there, and the folder doesn't
+    /// have it.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when there is nothing to sign with.
+    pub async fn signed_url(&self, key: &CrateKey, asks: Signed) -> Result<Option<Secret>> {
+        self.backend.signed_url(&key.path(), asks).await
+    }
+}

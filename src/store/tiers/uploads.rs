@@ -1,0 +1,286 @@
+//! [`Uploads`]: objects on their way into the bucket, beside everything else; while that fails they wait, and go when it is back.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    queue::{Fate, Held, Queue, Waiting, Work},
+    vouched::Vouched,
+};
+use crate::{
+    domain::Key,
+    error::{Error, Result},
+    metrics::Metrics,
+    store::{
+        backend::{Backend, LargeObject, LoadedObject, TakeBytes, Verdict},
+        blocks::Blocks,
+        bucket::BucketBackend,
+        record::IndexRecord,
+    },
+};
+
+/// So long what was found wrong in the bucket is passed over: it may have been changed only on its way.
+const WRONG_FOR: Duration = Duration::from_secs(300);
+/// So many are written at once.
+const WRITERS: usize = 8;
+/// A record that is further ahead of this machine's clock takes no precedence.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
+/// An index record in the bucket that says the same as ours, and is no older than this beside it, isn't written anew.
+const SAME_FOR: Duration = Duration::from_secs(3600);
+
+/// Who writes into the bucket; it ends with its last handle.
+pub(super) struct Uploads {
+    writer: Arc<Writer>,
+    #[expect(dead_code, reason = "held for its drop")]
+    ends: DropGuard,
+}
+
+struct Writer {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    folder: Option<Arc<dyn Backend>>,
+    bucket: Arc<BucketBackend>,
+    vouched: Arc<Vouched>,
+    /// What was found wrong in the bucket: whatever its size, it is replaced.
+    wrong: Vouched,
+    metrics: Arc<Metrics>,
+}
+
+impl Uploads {
+    /// Begins, within a tokio runtime.
+    pub(super) fn start(
+        folder: Option<Arc<dyn Backend>>,
+        bucket: Arc<BucketBackend>,
+        vouched: Arc<Vouched>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let writer = Arc::new(Writer {
+            queue: Mutex::default(),
+            changed: Notify::new(),
+            folder,
+            bucket,
+            vouched,
+            wrong: Vouched::forgetting_after(WRONG_FOR),
+            metrics,
+        });
+        let stop = CancellationToken::new();
+        for _ in 0..WRITERS {
+            let writer = writer.clone();
+            let writing = async move { writer.run().await };
+            tokio::spawn(stop.clone().run_until_cancelled_owned(writing));
+        }
+        Self {
+            writer,
+            ends: stop.drop_guard(),
+        }
+    }
+
+    /// Has an object written as soon as it can be.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when too much waits already: then it is lost for the bucket.
+    pub(super) fn add(&self, path: &str, held: Held) -> Result<()> {
+        let fate = self.writer.lock().add(path, held);
+        self.writer.note(path, &fate);
+        match fate {
+            Fate::Waits => Ok(()),
+            Fate::Lost => Err(Error::store(format!(
+                "{path} isn't written into the bucket: too much waits for it already"
+            ))),
+        }
+    }
+
+    /// The newest bytes under `path` that aren't in the bucket yet.
+    pub(super) fn held(&self, path: &str) -> Option<Held> {
+        self.writer.lock().held(path)
+    }
+
+    /// Whether what the bucket has under `path` was found wrong, and nothing has been written there since.
+    pub(super) fn knows_wrong(&self, path: &str) -> bool {
+        self.writer.wrong.contains(path)
+    }
+
+    /// What the bucket has under `path` is wrong: the next write replaces it, whatever it looks like.
+    pub(super) fn is_wrong(&self, path: &str) {
+        self.writer.vouched.forget(path);
+        self.writer.wrong.add(path);
+    }
+
+    /// Waits until all is written, or the bucket fails.
+    pub(super) async fn settle(&self) {
+        loop {
+            let changed = self.writer.changed.notified();
+            {
+                let queue = self.writer.lock();
+                if queue.len() == 0 || queue.is_paused(Instant::now()) {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Writer {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has become of an object, for whoever counts and waits.
+    fn note(&self, path: &str, fate: &Fate) {
+        if *fate == Fate::Lost {
+            self.metrics.bucket_lost.inc();
+            tracing::warn!(object = path, "not written into the bucket, and given up");
+        }
+        let waiting = i64::try_from(self.lock().len()).unwrap_or(i64::MAX);
+        self.metrics.bucket_waiting.set(waiting);
+        self.changed.notify_waiters();
+    }
+
+    /// Writes one object after the other, for ever.
+    async fn run(&self) {
+        loop {
+            let waiting = self.next().await;
+            let (path, written) = (waiting.path.clone(), self.write(&waiting).await);
+            let fate = match written {
+                Ok(()) => {
+                    self.lock().written(&path);
+                    Fate::Waits
+                }
+                Err(e) => {
+                    tracing::debug!(object = path, "not written into the bucket yet: {e}");
+                    self.lock().failed(waiting, Instant::now())
+                }
+            };
+            self.note(&path, &fate);
+        }
+    }
+
+    async fn next(&self) -> Waiting {
+        loop {
+            let changed = self.changed.notified();
+            let work = self.lock().next(Instant::now());
+            match work {
+                Work::Write(waiting) => return waiting,
+                Work::Pause(until) => {
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = changed => {}
+                    }
+                }
+                Work::None => changed.await,
+            }
+        }
+    }
+
+    /// Writes one object, unless the bucket has it already: another mirror may have been first.
+    async fn write(&self, waiting: &Waiting) -> Result<()> {
+        let path = &waiting.path;
+        let open;
+        let (length, blocks): (u64, &dyn Blocks) = match &waiting.held {
+            Held::Memory(pieces) => (pieces.length(), pieces),
+            Held::File { blocks, length } => (*length, &**blocks),
+            Held::Folder => {
+                let Some(found) = self.in_folder(path).await? else {
+                    // It has been evicted, or was found wrong.
+                    self.note(path, &Fate::Lost);
+                    return Ok(());
+                };
+                open = found;
+                (open.length, &*open.blocks)
+            }
+        };
+        let needless = match Key::from_path(path) {
+            Some(Key::Index(_)) => self.has_record(path, length, blocks).await?,
+            Some(Key::Crate(_)) | None => self.has(path, length).await?,
+        };
+        if needless {
+            return Ok(());
+        }
+        self.bucket.send(path, length, blocks).await?;
+        self.wrong.forget(path);
+        // What is read back from the folder may have changed there.
+        if let (Held::Memory(_) | Held::File { .. }, true) =
+            (&waiting.held, path.ends_with(".crate"))
+        {
+            self.vouched.add(path);
+        }
+        Ok(())
+    }
+
+    /// The object as the folder has it, open.
+    async fn in_folder(&self, path: &str) -> Result<Option<LargeObject>> {
+        let Some(folder) = &self.folder else {
+            return Ok(None);
+        };
+        Ok(match folder.load(path, None, Box::new(|_| None)).await? {
+            Some(LoadedObject::Large(object)) => Some(object),
+            Some(LoadedObject::Taken(_)) | None => None,
+        })
+    }
+
+    /// Whether the bucket has an object of this path, which says what is in it, and of this size. A look costs a tenth of a write.
+    async fn has(&self, path: &str, length: u64) -> Result<bool> {
+        if self.wrong.contains(path) {
+            return Ok(false);
+        }
+        let there = self.bucket.size(path, None).await?;
+        Ok(there == Some(length))
+    }
+
+    /// Whether the bucket has an index record that is newer, or says the same and was confirmed about as lately. So of many mirrors that ask upstream at
+    /// the same time one writes, and none writes an older one over a newer, but for two that do at the same moment.
+    async fn has_record(&self, path: &str, length: u64, blocks: &dyn Blocks) -> Result<bool> {
+        let Some(theirs) = self.record(path).await? else {
+            return Ok(false);
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let ours = blocks.read(0, length).await?;
+        let Ok(ours) = IndexRecord::decode(ours) else {
+            // It is wrong, and isn't for the bucket.
+            return Ok(true);
+        };
+        let ahead = theirs.checked_at.duration_since(SystemTime::now());
+        if ahead.is_ok_and(|ahead| ahead > CLOCKS_DIFFER) {
+            return Ok(false);
+        }
+        let same = theirs.sha256 == ours.sha256
+            && theirs.gone == ours.gone
+            && theirs.validators == ours.validators
+            && ours.history.is_empty() == theirs.history.is_empty();
+        let later = ours.checked_at.duration_since(theirs.checked_at);
+        Ok(match later {
+            Err(_) => true,
+            Ok(later) => same && later < SAME_FOR,
+        })
+    }
+
+    /// The index record that the bucket has under `path`; none if it is damaged.
+    async fn record(&self, path: &str) -> Result<Option<IndexRecord>> {
+        let read = Arc::new(Mutex::new(None));
+        let into = read.clone();
+        let take = move |bytes: Bytes| match IndexRecord::decode(bytes) {
+            Ok(record) => {
+                *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+                Verdict::Good
+            }
+            Err(_) => Verdict::Wrong,
+        };
+        let admit = |size| {
+            let fits = IndexRecord::fits(size).is_ok();
+            fits.then(|| Box::new(take) as TakeBytes)
+        };
+        self.bucket.load(path, None, Box::new(admit)).await?;
+        let record = read.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(record)
+    }
+}
