@@ -52,8 +52,8 @@ enum Format {
 /// Prints a line for each time that the crate was handed out, by the log that `audit.path` names and those that were put aside before it.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when the settings name no log, there is none, or the question can't be understood;
-/// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
+/// [`Kind::Config`] when the settings name no log, there is none, or the question can't be understood;
+/// [`Kind::Store`] when it can't be read.
 pub async fn run(flags: &Flags, options: &AuditOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let Some(path) = config.audit.path.map(|path| path.0) else {

@@ -172,7 +172,7 @@ impl Mirror {
     /// What the rules say of this version, whether they are enforced or only tried; its index file is obtained if it isn't here.
     ///
     /// # Errors
-    /// Those of [`index`](Self::index), and [`Kind::Absent`](crate::error::Kind::Absent) when there is no such version.
+    /// Those of [`index`](Self::index), and [`Kind::Absent`] when there is no such version.
     pub fn judge(
         &self,
         registry: &Registry,
@@ -200,7 +200,7 @@ impl Mirror {
     /// All that is known here of a crate as it is seen in `view`; its index file is obtained if it isn't here.
     ///
     /// # Errors
-    /// Those of [`index`](Self::index), and [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    /// Those of [`index`](Self::index), and [`Kind::NotFound`] when there is no such registry or view.
     pub async fn overview(
         &self,
         registry: Option<RegistryName>,
@@ -215,7 +215,7 @@ impl Mirror {
     /// The crates that fit `words`, by what is known here.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
+    /// [`Kind::NotFound`] when there is no such registry or view.
     pub async fn search(
         &self,
         registry: Option<RegistryName>,
@@ -465,7 +465,7 @@ impl Mirror {
     /// What was asked for offline and still isn't here, in the order of its text.
     ///
     /// # Errors
-    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read.
+    /// [`Kind::Store`] when the store can't be read.
     pub async fn missed(&self, now: SystemTime) -> Result<Vec<MissedRequest>> {
         self.0.shared.store.missed(now).await
     }
