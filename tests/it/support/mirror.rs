@@ -125,10 +125,7 @@ impl Mirror {
     }
 
     fn all_stored(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        list(&self.store, &self.store, &mut found);
-        found.sort();
-        found
+        files_below(&self.store)
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -294,6 +291,14 @@ impl MirrorBuilder {
             temporary,
         }
     }
+}
+
+/// All files below a folder that aren't temporary, as paths relative to it, sorted.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    list(folder, folder, &mut found);
+    found.sort();
+    found
 }
 
 fn list(root: &Path, folder: &Path, found: &mut Vec<String>) {

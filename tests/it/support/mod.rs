@@ -26,6 +26,7 @@ use std::{
 
 pub mod advisory_db;
 pub mod browser;
+pub mod bucket;
 pub mod bundle;
 pub mod cargo;
 pub mod client;
@@ -48,7 +49,9 @@ pub mod tls;
 pub mod tokens;
 pub mod tools;
 pub mod upstream;
+pub mod zone;
 
+pub use bucket::Bucket;
 pub use cargo::{Cargo, Output};
 pub use client::{Connection, Reply, assert_serves};
 pub use curl::curl;
@@ -63,7 +66,8 @@ pub use program::{Ended, Program, Running};
 pub use proxy::Proxy;
 pub use tls::{Certificate, Tls};
 pub use tokens::TokenFile;
-pub use upstream::{Gate, Rule, Seen, Upstream, UpstreamBuilder, When};
+pub use upstream::{Gate, Relay, Rule, Seen, Server, Upstream, UpstreamBuilder, When};
+pub use zone::{Zone, ZoneBuilder};
 
 /// Looks again and again whether something that can't be awaited has come about, such as a file on a disk; panics after 20 seconds.
 #[track_caller]

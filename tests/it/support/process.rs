@@ -76,9 +76,18 @@ async fn run(mut command: Command, args: &[&str], store: &Path, settings: &str) 
 impl Process {
     /// Starts it in front of `upstream` and on that store, and waits until it listens.
     pub async fn start(upstream: &Upstream, store: &Path, settings: &str) -> Process {
+        Process::start_at(&upstream.index_url(), store, settings, &[]).await
+    }
+
+    /// The same of an upstream whose index is there, in an environment with these variables.
+    pub async fn start_at(
+        index: &str,
+        store: &Path,
+        settings: &str,
+        env: &[(&str, String)],
+    ) -> Process {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("mirror.toml");
-        let index = upstream.index_url();
         let toml = format!("[registries.crates-io]\nindex = \"{index}\"\n{settings}\n");
         fs::write(&config, toml).expect("write the settings");
         let log = folder.path().join("log");
@@ -90,6 +99,7 @@ impl Process {
             .current_dir(folder.path())
             // The machine may have a proxy, or settings for a mirror of its own.
             .env_clear()
+            .envs(env.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).expect("a log file"))

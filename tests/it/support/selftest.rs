@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::client::{self, Connection};
-use super::{Cargo, Package, Upstream, sha256};
+use super::{Bucket, Cargo, Package, Relay, Upstream, bucket::READER, sha256};
 
 /// Three crates and a transitive dependency; the newest `b` is yanked.
 async fn three_crates() -> Upstream {
@@ -220,4 +220,68 @@ async fn every_encoding_carries_the_same_bytes() {
     assert_eq!((rest.status, &rest.body[..]), (206, &whole.body[1000..]));
     let changed = [("range", "bytes=1000-"), ("if-range", "\"other\"")];
     assert_eq!(client::get(addr, &path, &changed).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_bucket_has_what_was_put_into_it_for_who_has_the_keys() {
+    let bucket = Bucket::new().await;
+    for n in 0..120 {
+        bucket.put(&format!("a/{n:03}"), vec![n; 10]).await;
+    }
+    bucket.put("b/1.0.0+2", "plus").await;
+    // Many pages of a list, and some objects gone from it.
+    bucket.remove("a/007").await;
+    assert_eq!(bucket.stored().await.len(), 120);
+    assert_eq!(bucket.get("a/119").await, vec![119; 10]);
+    assert_eq!(bucket.get("b/1.0.0+2").await, "plus");
+    let signed = bucket.signed(http::Method::GET, "a/001").await;
+    let range = [("range", "bytes=2-4")];
+    let part = client::get(bucket.addr(), &signed, &range).await;
+    assert_eq!((part.status, &part.body[..]), (206, &[1; 3][..]));
+    // A signature is for one method and one key.
+    let head = client::head(bucket.addr(), &signed, &[]).await;
+    let other = client::get(bucket.addr(), &signed.replace("a/001", "a/002"), &[]).await;
+    let unsigned = format!("/{}/a/001", bucket.name());
+    let unsigned = client::get(bucket.addr(), &unsigned, &[]).await;
+    assert_eq!([head.status, other.status, unsigned.status], [403; 3]);
+    // By default only the server in this process knows who may only read.
+    assert_ne!(bucket.keys(), READER);
+}
+
+#[tokio::test]
+async fn a_relay_passes_on_what_it_is_not_told_to_break() {
+    let upstream = Upstream::with_one_crate().await;
+    let relay = Relay::to(upstream.addr()).await;
+    let path = upstream.crate_path("a", "1.0.0");
+    let file = upstream.crate_file("a", "1.0.0");
+    let ask = async || client::try_request(relay.addr(), "GET", &path, &[]).await;
+    let right = ask().await.expect("an answer");
+    assert!(right.complete && right.body == file);
+    assert_eq!(right.header("etag").map(str::len), Some(34));
+    let head = client::head(relay.addr(), &path, &[]).await;
+    assert_eq!(
+        head.header("content-length"),
+        Some(&*file.len().to_string())
+    );
+
+    relay.on_writes("").hang();
+    relay.on_reads("").times(1).corrupt();
+    relay.on("/dl/").times(1).truncate(5);
+    relay.on("/dl/").times(1).fail(503);
+    let wrong = ask().await.expect("an answer");
+    assert!(wrong.complete && wrong.body != file && wrong.body.len() == file.len());
+    let cut = ask().await.expect("a part of it");
+    assert_eq!((cut.complete, &*cut.body), (false, &file[..5]));
+    assert_eq!(ask().await.expect("an answer").status, 503);
+    assert_eq!(ask().await.expect("an answer").body, file);
+    upstream.clear_log();
+    relay.on("/dl/").times(1).lose_answer();
+    assert!(ask().await.is_err());
+    assert_eq!(upstream.count("/dl/"), 1, "it was heeded");
+
+    relay.stop().await;
+    assert!(ask().await.is_err());
+    relay.restart().await;
+    assert_eq!(ask().await.expect("an answer").body, file);
+    assert_eq!(relay.count("/dl/"), 8);
 }

@@ -15,6 +15,7 @@ pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: Headers,
+    pub(super) body: Bytes,
 }
 
 impl Request {

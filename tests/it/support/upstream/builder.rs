@@ -96,7 +96,7 @@ impl UpstreamBuilder {
         for package in self.packages {
             site.publish(package);
         }
-        Upstream::over(site, listener, addr)
+        Upstream::over(site, listener)
     }
 }
 

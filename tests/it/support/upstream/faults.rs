@@ -35,6 +35,7 @@ pub(super) enum Delivery {
     Nothing,
     Garbage,
     Reset,
+    Lose,
     HangAfter(usize),
     CutAfter(usize),
     CutUnframedAfter(usize),
@@ -150,6 +151,11 @@ impl<'a> When<'a> {
     /// The connection is reset before the answer.
     pub fn reset(self) -> Rule {
         self.deliver(Delivery::Reset)
+    }
+
+    /// The request is heeded, and the connection is reset in place of the answer.
+    pub fn lose_answer(self) -> Rule {
+        self.deliver(Delivery::Lose)
     }
 
     /// `n` bytes of the body, then the connection is reset.

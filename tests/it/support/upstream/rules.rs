@@ -18,18 +18,25 @@ pub(super) enum Scope {
     Path(String),
     Index,
     Crates,
+    /// What changes something, with this in its path.
+    Writes(String),
+    /// What changes nothing, with this in its path.
+    Reads(String),
 }
 
 impl Scope {
     pub(super) fn covers(&self, seen: &Seen) -> bool {
-        self.matches(&seen.path, seen.class)
+        self.matches(&seen.method, &seen.path, seen.class)
     }
 
-    fn matches(&self, path: &str, class: Class) -> bool {
+    fn matches(&self, method: &str, path: &str, class: Class) -> bool {
+        let reads = matches!(method, "GET" | "HEAD");
         match self {
             Scope::Path(substring) => path.contains(substring),
             Scope::Index => class == Class::Index,
             Scope::Crates => class == Class::Crate,
+            Scope::Writes(substring) => !reads && path.contains(substring),
+            Scope::Reads(substring) => reads && path.contains(substring),
         }
     }
 }
@@ -73,7 +80,7 @@ impl Rule {
         let written = &self.written;
         let mut tally = self.tally();
         let over = tally.lifted || tally.hits == written.times || written.gate_is_open();
-        if over || !written.scope.matches(&request.path, class) {
+        if over || !written.scope.matches(&request.method, &request.path, class) {
             return false;
         }
         tally.covered += 1;

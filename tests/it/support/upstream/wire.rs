@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::Shared;
 use super::answer::{Answer, Framing, Request};
 use super::faults::{Delivery, Effect, Lie};
+use super::forward::Forward;
+use super::server::{Origin, Shared};
 use super::sink::Sink;
 use crate::support::headers::Headers;
 
@@ -33,6 +34,10 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut wire = Wire {
         stream,
         buffer: Vec::new(),
+        forward: match &shared.origin {
+            Origin::Site(_) => None,
+            Origin::Server(addr) => Some(Forward::to(*addr)),
+        },
     };
     while let Ok(Some(request)) = wire.read_request().await {
         match wire.converse(&request, &shared).await {
@@ -46,6 +51,8 @@ struct Wire {
     stream: TcpStream,
     /// Read but not yet parsed.
     buffer: Vec<u8>,
+    /// The way to the server behind this one, if there is one.
+    forward: Option<Forward>,
 }
 
 impl Wire {
@@ -58,13 +65,14 @@ impl Wire {
             if let httparse::Status::Complete(length) = status {
                 // A client that takes this for a proxy asks for whole URLs (RFC 9112, section 3.2.2). Then this server answers for every host.
                 let target = parsed.path.unwrap_or_default();
-                let request = Request {
+                let mut request = Request {
+                    body: Bytes::new(),
                     method: parsed.method.unwrap_or_default().to_owned(),
                     path: path_of(target).to_owned(),
                     headers: Headers::from(&*parsed.headers),
                 };
                 self.buffer.drain(..length);
-                self.skip_body(&request).await?;
+                request.body = self.read_body(&request).await?;
                 return Ok(Some(request));
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -73,8 +81,8 @@ impl Wire {
         }
     }
 
-    /// Nothing here needs a request's body, but the next request starts behind it.
-    async fn skip_body(&mut self, request: &Request) -> io::Result<()> {
+    /// The next request starts behind it. Only bodies that say their length are understood, as those of cargo and of clients of buckets do.
+    async fn read_body(&mut self, request: &Request) -> io::Result<Bytes> {
         let length = request.headers.get("content-length");
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
         while self.buffer.len() < length {
@@ -82,12 +90,12 @@ impl Wire {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        self.buffer.drain(..length);
-        Ok(())
+        let body: Vec<u8> = self.buffer.drain(..length).collect();
+        Ok(body.into())
     }
 
     async fn converse(&mut self, request: &Request, shared: &Shared) -> io::Result<Then> {
-        let class = shared.site().class(&request.path);
+        let class = shared.origin.class(&request.path);
         let id = shared.log.record(request, class);
         if let Some((delay, gate)) = shared.rules.gate(request, class) {
             self.linger(delay).await?;
@@ -103,7 +111,7 @@ impl Wire {
             Effect::Deliver(Delivery::Garbage) => self.garbage().await,
             Effect::Deliver(Delivery::Reset) => self.reset(),
             effect => {
-                let (answer, delivery) = under(effect, request, shared);
+                let (answer, delivery) = self.under(effect, request, shared).await?;
                 shared.log.answered(id, answer.status);
                 self.deliver(request, answer, delivery).await
             }
@@ -164,12 +172,62 @@ impl Wire {
                 sink.write_all(&body).await?;
                 return Ok(Then::Close);
             }
+            Delivery::Lose => return self.reset(),
             Delivery::Nothing | Delivery::Garbage | Delivery::Reset => {
                 unreachable!("these have no answer to deliver")
             }
         }
         let close = sink.finish().await?;
         Ok(if close { Then::Close } else { Then::KeepAlive })
+    }
+
+    /// The answer to a request under a fault, and how it is delivered.
+    async fn under(
+        &mut self,
+        effect: Effect,
+        request: &Request,
+        shared: &Shared,
+    ) -> io::Result<(Answer, Delivery)> {
+        Ok(match effect {
+            // Gates stand before the faults; at this point there is none.
+            Effect::Hold(_) => (self.right(request, shared).await?, Delivery::Whole),
+            Effect::Deliver(delivery) => (self.right(request, shared).await?, delivery),
+            Effect::Answer(Lie::Instead {
+                status,
+                headers,
+                body,
+            }) => {
+                let mut answer = Answer::new(status, &[], body);
+                for (name, value) in headers {
+                    answer.headers.push(&name, value);
+                }
+                if answer.headers.get("transfer-encoding") == Some("chunked") {
+                    answer.framing = Framing::Chunked;
+                }
+                (answer, Delivery::Whole)
+            }
+            Effect::Answer(Lie::BodyOf(path)) => {
+                let other = Request {
+                    path,
+                    ..request.clone()
+                };
+                (self.right(&other, shared).await?, Delivery::Whole)
+            }
+            Effect::Answer(Lie::Corrupt) => {
+                let mut answer = self.right(request, shared).await?;
+                answer.corrupt();
+                (answer, Delivery::Whole)
+            }
+        })
+    }
+
+    /// The right answer.
+    async fn right(&mut self, request: &Request, shared: &Shared) -> io::Result<Answer> {
+        match (&shared.origin, &mut self.forward) {
+            (Origin::Site(site), _) => Ok(site.lock().expect("the site's lock").answer(request)),
+            (Origin::Server(_), Some(forward)) => forward.ask(request).await,
+            (Origin::Server(_), None) => unreachable!("there is a way to that server"),
+        }
     }
 
     /// Sleeps; not at all for zero, which tokio's timer would round up to a millisecond.
@@ -203,41 +261,6 @@ fn path_of(target: &str) -> &str {
     match target.strip_prefix("http://") {
         Some(rest) => rest.find('/').map_or("/", |path| &rest[path..]),
         None => target,
-    }
-}
-
-/// The answer to a request under a fault, and how it is delivered.
-fn under(effect: Effect, request: &Request, shared: &Shared) -> (Answer, Delivery) {
-    match effect {
-        // Gates stand before the faults; at this point there is none.
-        Effect::Hold(_) => (shared.site().answer(request), Delivery::Whole),
-        Effect::Deliver(delivery) => (shared.site().answer(request), delivery),
-        Effect::Answer(Lie::Instead {
-            status,
-            headers,
-            body,
-        }) => {
-            let mut answer = Answer::new(status, &[], body);
-            for (name, value) in headers {
-                answer.headers.push(&name, value);
-            }
-            if answer.headers.get("transfer-encoding") == Some("chunked") {
-                answer.framing = Framing::Chunked;
-            }
-            (answer, Delivery::Whole)
-        }
-        Effect::Answer(Lie::BodyOf(path)) => {
-            let other = Request {
-                path,
-                ..request.clone()
-            };
-            (shared.site().answer(&other), Delivery::Whole)
-        }
-        Effect::Answer(Lie::Corrupt) => {
-            let mut answer = shared.site().answer(request);
-            answer.corrupt();
-            (answer, Delivery::Whole)
-        }
     }
 }
 
