@@ -32,6 +32,9 @@ struct Options {
     /// The program to test; without it, this source's, built like this example.
     #[arg(long, value_name = "FILE")]
     mirror: Option<PathBuf>,
+    /// So many mirrors over one bucket, whose way is as bad as upstream's; without it, one with a folder.
+    #[arg(long, value_name = "COUNT")]
+    mirrors: Option<u64>,
 }
 
 #[tokio::main]
@@ -49,6 +52,9 @@ async fn main() -> ExitCode {
         length: Duration::from_secs(options.seconds),
         clients: options.clients,
         mirror,
+        fleet: options
+            .mirrors
+            .map_or(engine::Fleet::Alone, engine::Fleet::OverBucket),
     })
     .await;
     println!("{report}");

@@ -7,7 +7,7 @@ pub(crate) mod engine;
 
 use std::{path::Path, time::Duration};
 
-use engine::Plan;
+use engine::{Fleet, Plan};
 
 /// One of those that found a complete wrong body within these seconds when there was a way to get one.
 const SEED: u64 = 2;
@@ -22,6 +22,27 @@ async fn no_wrong_byte_and_no_lost_entry_through_faults_and_kills() {
         length: SHORT,
         clients: 16,
         mirror,
+        fleet: Fleet::Alone,
+    })
+    .await;
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+    assert!(
+        report.is_lively(),
+        "this was no chaos, so it shows nothing: {report}"
+    );
+}
+
+/// One store for three mirrors, with faults on the way to it and on the way to upstream, and every mirror killed every few seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_wrong_byte_and_nothing_lost_with_three_mirrors_over_one_bucket() {
+    let mirror = Path::new(env!("CARGO_BIN_EXE_crate-mirror")).to_owned();
+    let report = engine::run(Plan {
+        seed: SEED,
+        length: SHORT,
+        clients: 16,
+        mirror,
+        fleet: Fleet::OverBucket(3),
     })
     .await;
     println!("{report}");

@@ -49,6 +49,10 @@ impl Reign {
         self.ask_for_stored(running.addr, usize::MAX).await;
         self.end(running, settings).await;
         world.figures.committed(self.shelf.crates.len());
+        if world.common.is_some() {
+            // Others are to recover, too.
+            world.upstream.restart().await;
+        }
     }
 
     async fn verify(&self) {

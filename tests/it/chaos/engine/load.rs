@@ -72,9 +72,11 @@ impl Client {
         }
     }
 
-    /// Asks whichever mirror is alive, for as long as it is let.
-    pub(super) async fn run(mut self, mut lives: watch::Receiver<Option<Arc<Life>>>) {
+    /// Asks mirrors, whichever life each of them has, for as long as it is let.
+    pub(super) async fn run(mut self, mut mirrors: Vec<watch::Receiver<Option<Arc<Life>>>>) {
         loop {
+            let mirror = self.rng.usize(0..mirrors.len());
+            let lives = &mut mirrors[mirror];
             sleep(Duration::from_millis(self.rng.u64(0..60))).await;
             let life = match lives.wait_for(Option::is_some).await {
                 Ok(life) => life.clone().expect("a life"),

@@ -55,6 +55,8 @@ pub(super) struct Reign {
     pub(super) shelf: Arc<Shelf>,
     /// Crate files that have been looked into.
     known: HashSet<String>,
+    /// Whether it takes upstream away for some of its lives.
+    decides: bool,
 }
 
 impl Reign {
@@ -65,6 +67,15 @@ impl Reign {
             rng,
             shelf: Arc::default(),
             known: HashSet::new(),
+            decides: true,
+        }
+    }
+
+    /// The same beside another one, which takes upstream away.
+    pub(super) fn beside_another(self) -> Reign {
+        Reign {
+            decides: false,
+            ..self
         }
     }
 
@@ -78,9 +89,11 @@ impl Reign {
         for number in 1.. {
             let evicting = number % EVICTING == 0;
             let settings = Settings::some(evicting, &mut self.rng);
-            let running = match number % ALONE == 0 && !evicting {
+            // Among several, one is enough to decide what upstream does.
+            let decides = self.decides;
+            let running = match decides && number % ALONE == 0 && !evicting {
                 true => self.begin_alone(settings, announce).await,
-                false if number % GRUDGING == FIRST_GRUDGING => {
+                false if decides && number % GRUDGING == FIRST_GRUDGING => {
                     self.begin_with_a_grudge(settings, announce).await
                 }
                 false => self.begin(settings, announce).await,

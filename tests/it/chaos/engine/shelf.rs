@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::support::sha256;
@@ -39,32 +40,56 @@ struct Line {
 impl Shelf {
     /// Reads the store in `folder`. Crate files never change, so those in `known` were looked into before.
     pub(super) fn read(folder: &Path, known: &mut HashSet<String>) -> Shelf {
-        let mut shelf = Shelf::default();
-        let mut crates = Vec::new();
         let objects = walkdir::WalkDir::new(folder)
             .into_iter()
             .filter_entry(|entry| entry.file_name() != ".tmp");
-        for object in objects.filter_map(Result::ok) {
-            if !object.file_type().is_file() {
-                continue;
-            }
-            let path = object.path().strip_prefix(folder).expect("below the store");
+        let objects = objects.filter_map(Result::ok);
+        let files = objects.filter(|object| object.file_type().is_file());
+        let mut shelf = Shelf::default();
+        let mut crates = Vec::new();
+        for file in files {
+            let path = file.path().strip_prefix(folder).expect("below the store");
             let path = path.to_string_lossy().into_owned();
-            let content = || fs::read(object.path()).expect("a stored object");
-            match (path.split('/').nth(1), stored_crate(&path)) {
-                (Some("index"), _) => shelf.add_index(&path, &content()),
-                (Some("crates"), Some(stored)) => {
-                    if known.insert(path.clone()) && sha256(&content()) != stored.checksum {
-                        shelf.damaged.push(format!("{path} has another checksum"));
-                    }
-                    crates.push(stored);
-                }
-                _ => shelf.damaged.push(format!("{path} has no business here")),
-            }
-            shelf.paths.insert(path);
+            let content = || fs::read(file.path()).expect("a stored object");
+            shelf.add(path, content, known, &mut crates);
         }
         shelf.admit(crates);
         shelf
+    }
+
+    /// The same of objects by their paths, from wherever they are.
+    pub(super) fn of(objects: &BTreeMap<String, Bytes>) -> Shelf {
+        let (mut shelf, mut known) = (Shelf::default(), HashSet::new());
+        let mut crates = Vec::new();
+        for (path, content) in objects {
+            shelf.add(path.clone(), || content.to_vec(), &mut known, &mut crates);
+        }
+        shelf.admit(crates);
+        shelf
+    }
+
+    fn add(
+        &mut self,
+        path: String,
+        content: impl Fn() -> Vec<u8>,
+        known: &mut HashSet<String>,
+        crates: &mut Vec<Stored>,
+    ) {
+        // What is kept of a manifest beside its crate, which nobody is promised.
+        if path.ends_with(".license") {
+            return;
+        }
+        match (path.split('/').nth(1), stored_crate(&path)) {
+            (Some("index"), _) => self.add_index(&path, &content()),
+            (Some("crates"), Some(stored)) => {
+                if known.insert(path.clone()) && sha256(&content()) != stored.checksum {
+                    self.damaged.push(format!("{path} has another checksum"));
+                }
+                crates.push(stored);
+            }
+            _ => self.damaged.push(format!("{path} has no business here")),
+        }
+        self.paths.insert(path);
     }
 
     /// One JSON line, then the body.
