@@ -587,11 +587,11 @@ mod tests {
             }
         }
         assert!(
-            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 42\n"),
+            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 48\n"),
             "{text}"
         );
         assert!(
-            text.contains("duration_seconds_count{route=\"download\"} 7\n"),
+            text.contains("duration_seconds_count{route=\"download\"} 8\n"),
             "{text}"
         );
     }

@@ -17,11 +17,13 @@ pub enum Outcome {
     Offline,
     /// The rules about what may come in refuse it.
     Denied,
+    /// Elsewhere: the client is sent to where the store keeps it.
+    Redirect,
 }
 
 impl Outcome {
     /// Every outcome, for what must be prepared per outcome.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Hit,
         Self::Revalidated,
         Self::Miss,
@@ -29,6 +31,7 @@ impl Outcome {
         Self::Absent,
         Self::Offline,
         Self::Denied,
+        Self::Redirect,
     ];
 
     /// The word used in `x-cache`, logs and metrics.
@@ -41,6 +44,7 @@ impl Outcome {
             Self::Absent => "absent",
             Self::Offline => "offline",
             Self::Denied => "denied",
+            Self::Redirect => "redirect",
         }
     }
 }

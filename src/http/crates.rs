@@ -7,10 +7,13 @@ use super::{
     body::BodySource,
     conditional::Preconditions,
     range::{ByteRange, Extent, IfRange},
-    respond::{Answer, IMMUTABLE, NO_CACHE, TEXT},
+    respond::{Answer, IMMUTABLE, NO_CACHE, NO_STORE, TEXT},
     route::Verb,
 };
-use crate::mirror::{CrateBody, Found};
+use crate::{
+    error::{Error, Result},
+    mirror::{CrateBody, CrateLink, Found, LinkMethod},
+};
 
 /// What is negotiated of a .crate file: which copy its client has, and which part of the file it asks for.
 pub(super) struct NegotiatedCrate {
@@ -91,6 +94,40 @@ pub(super) fn part(negotiated: &NegotiatedCrate, found: Found<CrateBody>, length
             answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
             answer.headers.insert(header::ACCEPT_RANGES, BYTES);
             answer
+        }
+    }
+}
+
+/// The answer that sends a client to where the store keeps this file, whichever part of it is asked for: it asks there again. Nothing of it may be kept, for
+/// its URL is good for a while only; and it has no ETag, because cargo 1.96 doesn't expect one there.
+///
+/// # Errors
+/// [`Kind::Internal`](crate::error::Kind::Internal) when the URL is none.
+pub(super) fn redirect(negotiated: &NegotiatedCrate, found: Found<CrateLink>) -> Result<Answer> {
+    let etag = found.value.etag();
+    if negotiated.preconditions.not_modified(&etag, None) {
+        let mut answer = Answer::ok(found.outcome, GZIP, BodySource::Empty);
+        answer.status = StatusCode::NOT_MODIFIED;
+        answer.headers.remove(header::CONTENT_TYPE);
+        return Ok(described(answer, etag));
+    }
+    let mut location = HeaderValue::from_str(found.value.url().expose())
+        .map_err(|_| Error::internal("the store has signed what is no URL"))?;
+    // Whoever knows it gets the file.
+    location.set_sensitive(true);
+    let mut answer = Answer::ok(found.outcome, TEXT, BodySource::Empty);
+    answer.status = StatusCode::FOUND;
+    answer.headers.remove(header::CONTENT_TYPE);
+    answer.headers.insert(header::LOCATION, location);
+    answer.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    Ok(answer)
+}
+
+impl From<Verb> for LinkMethod {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Get => Self::Get,
+            Verb::Head => Self::Head,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     pages::{PageRequest, PageService},
     receipt::{HandedOut, Receipt, refused, signed},
     respond::Answer,
+    route::Verb,
 };
 use crate::{
     domain::{CrateId, CrateName, View},
@@ -58,7 +59,8 @@ impl Deferred {
                 exchange.finish(answer, "a page")
             }),
             Self::Download(registry, view, id, requested) => Box::pin(async move {
-                let found = download(&mirror, &registry, &id, view, *requested, now);
+                let verb = exchange.verb;
+                let found = download(&mirror, &registry, &id, view, verb, *requested, now);
                 let found = survived(found).await;
                 exchange.finish(found, id)
             }),
@@ -72,6 +74,7 @@ async fn download(
     registry: &Registry,
     id: &CrateId,
     view: View,
+    verb: Verb,
     requested: RequestedCrate,
     now: SystemTime,
 ) -> Result<Answer> {
@@ -79,6 +82,18 @@ async fn download(
         negotiated,
         receipt,
     } = requested;
+    match mirror
+        .crate_link(registry, id, view, verb.into(), now)
+        .await
+    {
+        Ok(None) => {}
+        Ok(Some(found)) => {
+            let handed_out = HandedOut::at(&found);
+            let answer = crates::redirect(&negotiated, found)?;
+            return signed(answer, receipt, handed_out);
+        }
+        Err(e) => return Err(refused(e, receipt, registry.name(), id)),
+    }
     let found = mirror.crate_file_in(registry, id, view, now).await;
     let mut found = match found {
         Ok(found) => found,

@@ -3,13 +3,14 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::SystemTime};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::StatusCode;
 
 use super::{respond::Answer, route::Verb};
 use crate::{
     audit::{Delivery, Event, Recorder, Unwritable, Verdict},
     domain::{CrateId, CrateKey, Outcome, Principal, RegistryName},
     error::{Error, Kind, Result},
-    mirror::{Clearance, CrateBody, Found},
+    mirror::{Clearance, CrateBody, CrateLink, Found},
 };
 
 /// So many refusals a minute are written down. Who has no token could otherwise fill the log, and have it forget who got what.
@@ -95,6 +96,20 @@ impl HandedOut {
             clearance: found.value.clearance().clone(),
         }
     }
+
+    /// What a client is sent to.
+    pub(super) fn at(found: &Found<CrateLink>) -> Self {
+        Self {
+            key: *found.value.key(),
+            outcome: found.outcome,
+            clearance: found.value.clearance().clone(),
+        }
+    }
+}
+
+/// Whether an answer with this status gives its client a crate, or the way to one. 304 is for who has it.
+fn hands_out(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::FOUND
 }
 
 /// The answer, once it is written down what it hands out.
@@ -106,7 +121,7 @@ pub(super) fn signed(
     receipt: Option<Receipt>,
     handed_out: HandedOut,
 ) -> Result<Answer> {
-    let Some(receipt) = receipt.filter(|_| answer.status.is_success()) else {
+    let Some(receipt) = receipt.filter(|_| hands_out(answer.status)) else {
         return Ok(answer);
     };
     let HandedOut {

@@ -25,6 +25,8 @@ const IMMUTABLE_FOR_ONE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
 /// To be checked with us before each use: freshness is what we are for.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// For nobody but who asked, this once.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What a client is told for whose request there is no memory.
 pub(super) fn no_memory() -> Error {

@@ -57,7 +57,7 @@ impl Metrics {
             of(RouteLabel::Index) + of(RouteLabel::Download)
         };
         let stale = requests(Outcome::Stale);
-        let hits = requests(Outcome::Hit) + stale;
+        let hits = requests(Outcome::Hit) + requests(Outcome::Redirect) + stale;
         Counts {
             answered: hits + requests(Outcome::Revalidated) + requests(Outcome::Miss),
             hits,

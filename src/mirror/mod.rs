@@ -21,8 +21,8 @@ use std::{
 
 pub use catalog::{KnownCrate, RegistryCensus, StoreCensus};
 pub use crates::{
-    Clearance, CrateBody, CrateJudgement, CrateOverview, Denied, Judgement, LicenseKnown,
-    VersionOverview,
+    Clearance, CrateBody, CrateJudgement, CrateLink, CrateOverview, Denied, Judgement,
+    LicenseKnown, LinkMethod, VersionOverview,
 };
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use index::GzipVariants;
@@ -387,6 +387,21 @@ impl Mirror {
         now: SystemTime,
     ) -> Option<Result<Found<CrateBody>>> {
         self.0.crates.get_at_once(registry, id, view, now)
+    }
+
+    /// Where a client gets the file by itself, if it isn't here and the store can let clients have it; `None` when it is handed out from here as any other.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`](crate::error::Kind::Denied) when it may not go out.
+    pub fn crate_link(
+        &self,
+        registry: &Registry,
+        id: &CrateId,
+        view: View,
+        asks: LinkMethod,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Option<Found<CrateLink>>>> {
+        self.0.crates.link(registry, id, view, asks, now)
     }
 
     /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on

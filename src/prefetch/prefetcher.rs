@@ -107,7 +107,8 @@ impl Prefetcher {
             | Outcome::Revalidated
             | Outcome::Absent
             | Outcome::Offline
-            | Outcome::Denied => Ok(Got::Here(None)),
+            | Outcome::Denied
+            | Outcome::Redirect => Ok(Got::Here(None)),
         }
     }
 
@@ -201,7 +202,8 @@ impl Prefetcher {
                 | Outcome::Miss
                 | Outcome::Absent
                 | Outcome::Offline
-                | Outcome::Denied => Error::absent(what),
+                | Outcome::Denied
+                | Outcome::Redirect => Error::absent(what),
             });
         };
         let sha256 = file.versions()[place].sha256;
@@ -232,7 +234,8 @@ impl Prefetcher {
             | Outcome::Stale
             | Outcome::Absent
             | Outcome::Offline
-            | Outcome::Denied => Got::Here(Some(key)),
+            | Outcome::Denied
+            | Outcome::Redirect => Got::Here(Some(key)),
         })
     }
 

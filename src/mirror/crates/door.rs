@@ -1,6 +1,6 @@
 //! [`Door`]: the one way out for .crate files, from wherever they come. What may not go to who asks is refused here.
 //!
-//! Outside of this module nobody can make a [`Pass`], nor without one a [`CrateBody`], and nothing else is given to clients.
+//! Outside of this module nobody can make a [`Pass`], nor without one a [`CrateBody`] or a [`CrateLink`], and nothing else is given to clients.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,16 +11,24 @@ use crate::{
     domain::{CrateId, CrateKey, License, Outcome, RegistryName, View},
     error::{Error, Kind, Result},
     mirror::{
-        kept::{IndexEntry, WholeCrate},
+        kept::{IndexEntry, WholeCrate, etag},
         shared::{Found, Refusal, RulesInForce, Shared},
     },
     policy::{Candidate, CrateRules, Denial, Known, Policy, refusal},
+    secret::Secret,
     zero_copy::Content,
 };
 
 /// A .crate file that may go to who asked for it, whole or on its way.
 pub struct CrateBody {
     file: CrateFile,
+    clearance: Clearance,
+}
+
+/// Where a client that may have a .crate file gets it by itself.
+pub struct CrateLink {
+    key: CrateKey,
+    url: Secret,
     clearance: Clearance,
 }
 
@@ -167,36 +175,48 @@ impl<'a> Door<'a> {
     /// # Errors
     /// [`Kind::Denied`] when it may not go out under that.
     pub(super) fn license(&self, pass: Pass, file: &CrateFile, license: &License) -> Result<Pass> {
+        let candidate = pass.unlicensed.as_deref();
+        let denial = candidate.map(|it| self.rules().license_denial(it, license));
+        let is_clear = denial.is_some_and(|denial| denial.is_none());
+        match file {
+            CrateFile::Whole(whole) if is_clear && self.policy.allows_license(license) => {
+                whole.license_under(self.policy.version());
+            }
+            CrateFile::Whole(_) | CrateFile::Stored(_) | CrateFile::Arriving(..) => {}
+        }
+        self.licensed(pass, license)
+    }
+
+    /// The same for a file that isn't at hand.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] when it may not go out under that.
+    pub(super) fn licensed(&self, pass: Pass, license: &License) -> Result<Pass> {
         let Some(candidate) = pass.unlicensed else {
             return Ok(pass);
         };
         let rules = self.rules();
-        let licensed = |clearance| Pass {
+        let clearance = match rules.license_denial(&candidate, license) {
+            Some(denial) if rules.is_enforced(&denial) => {
+                let what = pass.key.id.to_string();
+                return Err(self.refuse(&what, &denial, &rules, None));
+            }
+            // Said once is enough.
+            Some(denial) if !matches!(pass.clearance, Clearance::WouldDeny(_)) => {
+                self.would_refuse(&denial)
+            }
+            Some(_) | None => pass.clearance,
+        };
+        Ok(Pass {
             key: pass.key,
             clearance,
             unlicensed: None,
-        };
-        match rules.license_denial(&candidate, license) {
-            Some(denial) if rules.is_enforced(&denial) => {
-                let what = file.key().id.to_string();
-                Err(self.refuse(&what, &denial, &rules, None))
-            }
-            // Said once is enough.
-            Some(_) if matches!(pass.clearance, Clearance::WouldDeny(_)) => {
-                Ok(licensed(pass.clearance))
-            }
-            Some(denial) => Ok(licensed(self.would_refuse(&denial))),
-            None => {
-                let is_allowed = self.policy.allows_license(license);
-                match file {
-                    CrateFile::Whole(whole) if is_allowed => {
-                        whole.license_under(self.policy.version());
-                    }
-                    CrateFile::Whole(_) | CrateFile::Stored(_) | CrateFile::Arriving(..) => {}
-                }
-                Ok(licensed(pass.clearance))
-            }
-        }
+        })
+    }
+
+    /// Whether the rules ask under which licence a file comes.
+    pub(super) fn asks_for_licenses(&self) -> bool {
+        self.policy.asks_for_licenses()
     }
 
     /// Lets a file out. `outcome` says where it comes from.
@@ -214,6 +234,24 @@ impl<'a> Door<'a> {
         Ok(Found {
             value: CrateBody { file, clearance },
             outcome,
+        })
+    }
+
+    /// Lets a client have a file from where the store keeps it. `url` is good for whoever knows it.
+    pub(super) fn let_link_out(url: Secret, pass: Pass) -> Result<Found<CrateLink>> {
+        if pass.needs_license() {
+            return Err(Error::internal(
+                "a client was to be sent to a file whose licence nobody has looked at",
+            ));
+        }
+        let Pass { key, clearance, .. } = pass;
+        Ok(Found {
+            value: CrateLink {
+                key,
+                url,
+                clearance,
+            },
+            outcome: Outcome::Redirect,
         })
     }
 
@@ -263,6 +301,28 @@ impl<'a> Door<'a> {
 
 fn no_version() -> Error {
     Error::internal("a version that is listed is none")
+}
+
+impl CrateLink {
+    /// Which file it is.
+    pub fn key(&self) -> &CrateKey {
+        &self.key
+    }
+
+    /// The entity tag of the file, which the link itself doesn't have.
+    pub fn etag(&self) -> Bytes {
+        etag(&self.key.sha256)
+    }
+
+    /// What the rules say of it.
+    pub fn clearance(&self) -> &Clearance {
+        &self.clearance
+    }
+
+    /// Where it is. Whoever knows it gets the file, for as long as it is signed for.
+    pub fn url(&self) -> &Secret {
+        &self.url
+    }
 }
 
 impl CrateBody {

@@ -83,7 +83,8 @@ impl CrateSource for CrateFromUpstream<'_> {
                 | Outcome::Miss
                 | Outcome::Absent
                 | Outcome::Offline
-                | Outcome::Denied => unknown_version(&found.value, registry, id),
+                | Outcome::Denied
+                | Outcome::Redirect => unknown_version(&found.value, registry, id),
             },
             Err(e) if e.kind() == Kind::Absent => self.unknown_crate(id).await,
             Err(e) => e,

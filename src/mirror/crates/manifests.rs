@@ -49,13 +49,8 @@ impl Manifests {
     /// What keeps the file from being read.
     pub(super) async fn license_of(self: &Arc<Self>, file: &CrateFile) -> Result<License> {
         let key = *file.key();
-        if let Some(license) = self.known.get(&key) {
+        if let Some(license) = self.known_license(&key).await {
             return Ok(license);
-        }
-        // A store that can't be read knows of none.
-        if let Ok(Some(manifest)) = self.shared.store.load_manifest(&key).await {
-            self.known.insert(key, manifest.license.clone());
-            return Ok(manifest.license);
         }
         match file {
             CrateFile::Whole(whole) => Ok(self.of_whole(whole).await?.license),
@@ -72,6 +67,17 @@ impl Manifests {
                 Ok(self.read(file.again()).await?.license)
             }
         }
+    }
+
+    /// The licence of a file whose manifest was read before.
+    pub(super) async fn known_license(&self, key: &CrateKey) -> Option<License> {
+        if let Some(license) = self.known.get(key) {
+            return Some(license);
+        }
+        // A store that can't be read knows of none.
+        let manifest = self.shared.store.load_manifest(key).await.ok()??;
+        self.known.insert(*key, manifest.license.clone());
+        Some(manifest.license)
     }
 
     /// What the manifest in a stored file says, read now if it never was; `None` when the file isn't here, or can't be read. No request waits for this.

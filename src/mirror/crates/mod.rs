@@ -8,6 +8,7 @@ mod from_store;
 mod from_upstream;
 mod judge;
 mod landing;
+mod link;
 mod listing;
 mod loads;
 mod manifests;
@@ -23,8 +24,9 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use door::{Clearance, CrateBody};
+pub use door::{Clearance, CrateBody, CrateLink};
 pub use judge::{CrateJudgement, Denied, Judgement, LicenseKnown};
+pub use link::LinkMethod;
 pub use overview::{CrateOverview, VersionOverview};
 
 use self::{
