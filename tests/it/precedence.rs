@@ -260,6 +260,7 @@ fn the_example_files_are_valid() {
         ("ci.toml", include_str!("../../examples/ci.toml")),
         ("airgap.toml", include_str!("../../examples/airgap.toml")),
         ("policy.toml", include_str!("../../examples/policy.toml")),
+        ("fleet.toml", include_str!("../../examples/fleet.toml")),
         (
             "corporate.toml",
             include_str!("../../examples/corporate.toml"),

@@ -1,0 +1,359 @@
+//! The commands over a bucket: they do there what they do in a folder, `check` says what is wrong with it, and no key is in anything that is printed.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{
+    offline::{download, index, upstream},
+    support::{
+        Bucket, Ended, Mirror, Upstream, Zone,
+        bucket::{Keys, READER},
+    },
+};
+
+/// An import is seen within 15 s; a busy machine may take some more.
+const SEEN_WITHIN: Duration = Duration::from_secs(25);
+
+#[track_caller]
+fn done(ended: Ended) -> Ended {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended
+}
+
+/// A bucket in which both index files are, and these crates.
+async fn filled(upstream: &Upstream, crates: &[(&str, &str)]) -> Bucket {
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(upstream, &bucket).start().await;
+    let mut parts = vec!["/index/3/a/app".to_owned(), "/index/3/l/lib".to_owned()];
+    for name in ["app", "lib"] {
+        assert_eq!(zone.get(&index(name)).await.status, 200);
+    }
+    for (name, version) in crates {
+        assert_eq!(zone.get(&download(name, version)).await.status, 200);
+        parts.push(format!("/{name}/{version}."));
+    }
+    let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+    bucket.until_stored(&parts).await;
+    zone.stop().await;
+    bucket
+}
+
+const ALL: [(&str, &str); 2] = [("app", "1.0.0"), ("lib", "1.0.0")];
+
+fn path(folder: &TempDir, name: &str) -> String {
+    let path = folder.path().join(name);
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn what_is_exported_from_a_bucket_is_imported_into_another() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream, &ALL).await;
+    let folder = TempDir::new().expect("a folder");
+    let bundle = path(&folder, "all.tar.zst");
+    done(
+        Zone::of(&upstream, &bucket)
+            .run(&["export", "--output", &bundle])
+            .await,
+    );
+    let other = Bucket::new().await;
+    let zone = Zone::of(&upstream, &other).offline();
+    done(zone.run(&["import", &bundle]).await);
+    let objects = |mut keys: Vec<String>| {
+        keys.retain(|key| key.starts_with("mirror/crates-io/"));
+        keys
+    };
+    assert_eq!(
+        objects(other.stored().await),
+        objects(bucket.stored().await)
+    );
+    done(zone.run(&["verify"]).await);
+    let zone = zone.start().await;
+    for (name, version) in ALL {
+        let reply = zone.get(&download(name, version)).await;
+        assert_eq!(reply.body, upstream.crate_file(name, version));
+    }
+}
+
+#[tokio::test]
+async fn mirrors_that_run_see_an_import_within_seconds() {
+    let upstream = upstream().await;
+    let from = filled(&upstream, &ALL).await;
+    let folder = TempDir::new().expect("a folder");
+    let bundle = path(&folder, "all.tar.zst");
+    done(
+        Zone::of(&upstream, &from)
+            .run(&["export", "--output", &bundle])
+            .await,
+    );
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(&upstream, &bucket).offline();
+    let (one, other) = (zone.clone().start().await, zone.clone().start().await);
+    for mirror in [&one, &other] {
+        assert_eq!(mirror.get(&index("app")).await.status, 404);
+        assert_eq!(mirror.get(&download("lib", "1.0.0")).await.status, 404);
+    }
+    done(zone.run(&["import", &bundle]).await);
+    for mirror in [&one, &other] {
+        let there = |reply: &crate::support::Reply| reply.status == 200;
+        mirror.get_until(&index("app"), SEEN_WITHIN, there).await;
+        mirror
+            .get_until(&download("lib", "1.0.0"), SEEN_WITHIN, there)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn verify_finds_what_is_wrong_in_a_bucket_and_drops_it_when_told_to() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream, &ALL).await;
+    let zone = Zone::of(&upstream, &bucket);
+    done(zone.run(&["verify"]).await);
+    let key = bucket.stored_with("/lib/1.0.0.").await.remove(0);
+    bucket.put(&key, "not it").await;
+    let ended = zone.run(&["verify"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains("lib/1.0.0"), "{ended:?}");
+    assert_eq!(bucket.get(&key).await, "not it", "it only looks");
+    zone.run(&["verify", "--repair"]).await;
+    assert!(bucket.stored_with(&key).await.is_empty());
+    done(zone.run(&["verify"]).await);
+}
+
+#[tokio::test]
+async fn what_is_missed_is_wanted_of_a_bucket_whichever_mirror_missed_it() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream, &ALL).await;
+    let zone = Zone::of(&upstream, &bucket).offline();
+    let (one, other) = (zone.clone().start().await, zone.clone().start().await);
+    one.get(&download("lib", "1.1.0")).await;
+    other.get(&download("app", "1.1.0")).await;
+    one.stop().await;
+    other.stop().await;
+    let ended = done(zone.run(&["wanted"]).await);
+    let mut lines: Vec<_> = ended.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["app@1.1.0", "lib@1.1.0"]);
+}
+
+#[tokio::test]
+async fn evict_makes_a_bucket_smaller_what_was_changed_last_stays() {
+    let names: Vec<_> = (0..6).map(|n| format!("name-{n}")).collect();
+    let packages = names
+        .iter()
+        .map(|n| crate::support::Package::new(n, "1.0.0").payload(500_000));
+    let upstream = Upstream::new().publish_all(packages).start().await;
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(&upstream, &bucket);
+    let mirror = zone.clone().start().await;
+    for name in &names {
+        mirror.get(&download(name, "1.0.0")).await;
+        bucket.until_stored(&[&format!("/{name}/1.0.0.")]).await;
+        // S3 says when to the second.
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
+    }
+    mirror.stop().await;
+    done(zone.run(&["evict", "--to", "2MiB"]).await);
+    let left = bucket.stored_with(".crate").await;
+    assert!((2..=4).contains(&left.len()), "{left:?}");
+    assert!(left.iter().any(|key| key.contains("/name-5/")), "{left:?}");
+    assert!(!left.iter().any(|key| key.contains("/name-0/")), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_is_prefetched_is_in_the_bucket() {
+    let upstream = upstream().await;
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(&upstream, &bucket);
+    done(zone.run(&["prefetch", "lib@1.0.0"]).await);
+    assert_eq!(bucket.stored_with("/lib/1.0.0.").await.len(), 1);
+    assert_eq!(bucket.stored_with("/index/3/l/lib").await.len(), 1);
+}
+
+/// What `check` says of the store, and its exit code.
+async fn checked(zone: &crate::support::ZoneBuilder) -> (Option<i32>, String) {
+    let ended = zone.run(&["check"]).await;
+    (ended.code, format!("{}{}", ended.stdout, ended.stderr))
+}
+
+#[tokio::test]
+async fn check_tries_a_bucket_and_leaves_nothing_behind() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream, &ALL).await;
+    let before = bucket.stored().await;
+    let (code, said) = checked(&Zone::of(&upstream, &bucket)).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("s3://"), "{said}");
+    assert_eq!(bucket.stored().await, before);
+}
+
+#[tokio::test]
+async fn check_says_that_there_is_no_such_bucket() {
+    let (upstream, bucket) = (upstream().await, Bucket::new().await);
+    let (code, said) = checked(&Zone::of(&upstream, &bucket).bucket("no-such-bucket")).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no bucket") || said.contains("no such bucket"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn check_says_that_the_keys_are_wrong_and_not_which_they_are() {
+    let (upstream, bucket) = (upstream().await, Bucket::new().await);
+    let zone = Zone::of(&upstream, &bucket);
+    let known = bucket.keys().id;
+    for keys in [
+        Keys {
+            id: known,
+            secret: "hunter2-hunter2-hunter2",
+        },
+        Keys {
+            id: "nobody-has-this",
+            secret: "hunter2-hunter2-hunter2",
+        },
+    ] {
+        let (code, said) = checked(&zone.clone().keys(keys)).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("key"), "what is wrong: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn check_says_that_a_bucket_may_only_be_read() {
+    let (upstream, bucket) = (upstream().await, Bucket::in_process().await);
+    let (code, said) = checked(&Zone::of(&upstream, &bucket).keys(READER)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("may not") || said.contains("permission"),
+        "{said}"
+    );
+    assert!(said.contains("writ"), "{said}");
+}
+
+#[tokio::test]
+async fn check_says_that_the_region_is_wrong_and_which_is_right() {
+    let (upstream, bucket) = (upstream().await, Bucket::in_process().await);
+    let zone = Zone::of(&upstream, &bucket).env("AWS_REGION", "eu-north-1");
+    let (code, said) = checked(&zone).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("region") && said.contains("us-east-1"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn check_says_that_the_clock_is_wrong() {
+    let (upstream, bucket) = (upstream().await, Bucket::new().await);
+    let relay = bucket.relay().await;
+    let said = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the current time is too large.</Message></Error>";
+    let xml = [("content-type", "application/xml")];
+    relay.on_everything().fail_with(403, &xml, said);
+    let (code, said) = checked(&Zone::of(&upstream, &bucket).over(&relay)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("clock"), "{said}");
+}
+
+#[tokio::test]
+async fn check_says_that_nobody_answers() {
+    let (upstream, bucket) = (upstream().await, Bucket::new().await);
+    let relay = bucket.relay().await;
+    relay.stop().await;
+    let (code, said) = checked(&Zone::of(&upstream, &bucket).over(&relay)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("can't be reached"), "{said}");
+    assert!(said.contains("store.endpoint"), "what to look at: {said}");
+}
+
+/// A later version may keep objects in another way; writing among them would do harm.
+#[tokio::test]
+async fn a_bucket_of_a_later_layout_is_left_alone() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream, &ALL).await;
+    let marks = bucket.stored().await;
+    let marks = marks
+        .iter()
+        .filter(|key| !key.starts_with("mirror/crates-io/"));
+    let mut found = false;
+    for key in marks {
+        let text = bucket.get(key).await;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        if text.contains('1') && key.contains("layout") {
+            bucket.put(key, text.replacen('1', "999", 1)).await;
+            found = true;
+        }
+    }
+    assert!(
+        found,
+        "nothing says which layout it is: {:?}",
+        bucket.stored().await
+    );
+    let ended = Zone::of(&upstream, &bucket).run(&["check"]).await;
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(said.contains("999"), "{said}");
+    let ended = Zone::of(&upstream, &bucket).run(&["verify"]).await;
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+}
+
+/// Everything is logged, and everything that a command says is read.
+#[tokio::test]
+async fn no_key_is_in_anything_that_is_printed() {
+    let (upstream, bucket) = (upstream().await, Bucket::new().await);
+    let relay = bucket.relay().await;
+    let secret = "hunter2-hunter2-hunter2";
+    let zone = Zone::of(&upstream, &bucket)
+        .over(&relay)
+        .store("redirect = true")
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .env("AWS_SESSION_TOKEN", "token-hunter2");
+    let mut said = String::new();
+    for args in [
+        &["check"][..],
+        &["verify"],
+        &["wanted"],
+        &["prefetch", "lib@1.0.0"],
+        &["evict"],
+    ] {
+        let ended = zone.program(args).arg("--log").arg("trace").run().await;
+        said += &format!("{}{}", ended.stdout, ended.stderr);
+    }
+    let ended = zone
+        .program(&["check"])
+        .env("AWS_ACCESS_KEY_ID", "")
+        .arg("--log")
+        .arg("trace")
+        .run()
+        .await;
+    said += &format!("{}{}", ended.stdout, ended.stderr);
+    let running = zone.start().await;
+    running.get(&download("lib", "1.0.0")).await;
+    for page in ["/metrics", "/readyz", "/"] {
+        said += &running.get(page).await.text();
+    }
+    said += &running.stop().await;
+    assert!(said.len() > 1_000, "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    let wrong = |seen: &crate::support::Seen| seen.path.contains(secret);
+    assert!(!relay.requests().iter().any(wrong));
+}
+
+/// A folder that is in front of a bucket isn't the store: what is only there isn't in the bucket.
+#[tokio::test]
+async fn a_folder_that_was_a_store_is_a_cache_in_front_of_a_bucket() {
+    let upstream = upstream().await;
+    let folder = TempDir::new().expect("a folder");
+    let alone = Mirror::of(&upstream).store(folder.path()).start().await;
+    assert_eq!(alone.get(&download("lib", "1.0.0")).await.status, 200);
+    alone.stop().await;
+    upstream.clear_log();
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(&upstream, &bucket).folder(folder.path());
+    let zone = zone.start().await;
+    let reply = zone.get(&download("lib", "1.0.0")).await;
+    assert_eq!(reply.body, upstream.crate_file("lib", "1.0.0"));
+    assert!(upstream.crate_requests().is_empty(), "the folder had it");
+}

@@ -1,0 +1,371 @@
+//! One store for many mirrors: what one of them has put into the bucket all of them have, and nothing of a bucket's trouble reaches their clients.
+//!
+//! The bucket is in this process, or on the engine that `CRATE_MIRROR_TEST_S3` names: see `support/bucket.rs`.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    offline::{download, index, upstream},
+    support::{Bucket, Cargo, Mirror, Package, Reply, Upstream, Zone, mirror::files_below, sha256},
+};
+
+/// No answer takes longer that still is one; a mirror promises 24 s, and this machine may be busy.
+const LATEST: Duration = Duration::from_secs(26);
+
+/// Has real cargo build a project that needs `app` and, through it, `lib`, from nothing.
+async fn builds(index_url: &str) {
+    let cargo = Cargo::new(index_url).project(&[("app", "1")]);
+    cargo.run(&["build"]).await.success();
+}
+
+/// A bucket that a mirror has filled for that project.
+async fn filled(upstream: &Upstream) -> Bucket {
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(upstream, &bucket).start().await;
+    builds(&zone.index_url()).await;
+    bucket.until_stored(&IN_BUCKET).await;
+    zone.stop().await;
+    bucket
+}
+
+/// What that project needs.
+const IN_BUCKET: [&str; 4] = [
+    "mirror/crates-io/index/3/a/app",
+    "mirror/crates-io/index/3/l/lib",
+    "mirror/crates-io/crates/3/a/app/1.1.0.",
+    "mirror/crates-io/crates/3/l/lib/1.1.0.",
+];
+
+#[track_caller]
+fn assert_crate(reply: &Reply, upstream: &Upstream, name: &str, version: &str) {
+    let right =
+        reply.status == 200 && reply.complete && reply.body == upstream.crate_file(name, version);
+    assert!(
+        right,
+        "{name} {version}: {} {:.200}",
+        reply.status,
+        reply.text()
+    );
+}
+
+/// Asks for it, and panics if that takes longer than any request may.
+async fn get_in_time(zone: &Zone, path: &str) -> (Reply, Duration) {
+    let started = Instant::now();
+    let reply = tokio::time::timeout(LATEST, zone.get(path)).await;
+    let reply = reply.unwrap_or_else(|_| panic!("{path} hangs"));
+    (reply, started.elapsed())
+}
+
+/// The key of the one object that has this in it.
+async fn key_of(bucket: &Bucket, part: &str) -> String {
+    let found = bucket.stored_with(part).await;
+    let [key] = &found[..] else {
+        panic!("{part} is in {found:?}");
+    };
+    key.clone()
+}
+
+#[tokio::test]
+async fn a_new_mirror_with_an_empty_folder_asks_upstream_for_no_crate_that_another_has_had() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    upstream.clear_log();
+    let second = Zone::of(&upstream, &bucket).start().await;
+    builds(&second.index_url()).await;
+    let asked = upstream.crate_requests();
+    assert!(asked.is_empty(), "{asked:#?}");
+    let crates = second.files();
+    let crates = crates
+        .iter()
+        .filter(|path| path.ends_with(".crate"))
+        .count();
+    assert_eq!(
+        crates,
+        2,
+        "the folder keeps what was read: {:?}",
+        second.files()
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_has_the_same_keys_and_the_same_bytes_as_a_folder() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let folder = TempDir::new().expect("a folder");
+    let alone = Mirror::of(&upstream).store(folder.path()).start().await;
+    builds(&alone.index_url()).await;
+    alone.stop().await;
+    let copied = TempDir::new().expect("a folder");
+    bucket.copy_to(copied.path(), "mirror").await;
+    let objects = |folder: &TempDir| {
+        let mut objects = files_below(folder.path());
+        objects.retain(|path| path.starts_with("crates-io/") && !path.ends_with(".license"));
+        objects
+    };
+    assert_eq!(objects(&copied), objects(&folder));
+    for path in objects(&folder) {
+        let [here, there] = [&copied, &folder].map(|it| fs::read(it.path().join(&path)));
+        let [here, there] = [here.expect("a file"), there.expect("a file")];
+        // A record's first line says when it was fetched.
+        let body = |bytes: &[u8]| match path.contains("/index/") {
+            true => bytes.splitn(2, |b| *b == b'\n').nth(1).map(<[u8]>::to_vec),
+            false => Some(bytes.to_vec()),
+        };
+        assert_eq!(body(&here), body(&there), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_copied_to_a_folder_is_a_working_store_and_back() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let folder = TempDir::new().expect("a folder");
+    bucket.copy_to(folder.path(), "mirror").await;
+    let from_folder = Mirror::of(&upstream).store(folder.path());
+    let from_folder = from_folder
+        .settings("[offline]\nenabled = true")
+        .start()
+        .await;
+    builds(&from_folder.index_url()).await;
+    from_folder.stop().await;
+
+    let back = Bucket::new().await;
+    back.copy_from(folder.path(), "elsewhere").await;
+    upstream.stop().await;
+    let from_back = Zone::of(&upstream, &back).prefix("elsewhere").offline();
+    let verified = from_back.run(&["verify"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    builds(&from_back.start().await.index_url()).await;
+}
+
+#[tokio::test]
+async fn offline_a_bucket_is_all_there_is_and_is_enough() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    upstream.clear_log();
+    let zone = Zone::of(&upstream, &bucket).offline().start().await;
+    builds(&zone.index_url()).await;
+    let missing = zone.get(&download("app", "1.0.0")).await;
+    assert_eq!(
+        (missing.status, missing.header("x-cache")),
+        (404, Some("offline"))
+    );
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_crate_in_the_bucket_goes_to_nobody_and_is_replaced() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let key = key_of(&bucket, "/lib/1.1.0.").await;
+    let right = bucket.get(&key).await;
+    for wrong in [
+        b"not it at all".to_vec(),
+        right[..right.len() - 1].to_vec(),
+        vec![0; right.len()],
+        Vec::new(),
+    ] {
+        bucket.put(&key, wrong).await;
+        let zone = Zone::of(&upstream, &bucket).start().await;
+        let (reply, _) = get_in_time(&zone, &download("lib", "1.1.0")).await;
+        assert_crate(&reply, &upstream, "lib", "1.1.0");
+        let started = Instant::now();
+        while !bucket.holds(&key, &right).await {
+            assert!(started.elapsed() < LATEST, "it is never replaced");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_index_record_in_the_bucket_goes_to_nobody_and_is_replaced() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let key = key_of(&bucket, "/index/3/l/lib").await;
+    let right = bucket.get(&key).await.to_vec();
+    let mut flipped = right.clone();
+    let last = flipped.len() - 3;
+    flipped[last] ^= 1;
+    for wrong in [b"{}\n".to_vec(), right[..right.len() / 2].to_vec(), flipped] {
+        bucket.put(&key, wrong.clone()).await;
+        let zone = Zone::of(&upstream, &bucket).start().await;
+        let (reply, _) = get_in_time(&zone, &index("lib")).await;
+        assert_eq!(reply.text(), upstream.index_file("lib"));
+        let started = Instant::now();
+        // It is gone first, and comes back.
+        while bucket.stored_with(&key).await.is_empty() || bucket.holds(&key, &wrong).await {
+            assert!(started.elapsed() < LATEST, "it is never replaced");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_folder_everything_works_and_no_file_is_left() {
+    let upstream = Upstream::new()
+        .publish(Package::new("app", "1.0.0").dep("lib", "1"))
+        .publish(Package::new("lib", "1.0.0").payload(20_000_000))
+        .start()
+        .await;
+    let bucket = Bucket::new().await;
+    // Far too little memory for that crate.
+    let alone = Zone::of(&upstream, &bucket)
+        .store("max_size = \"0\"")
+        .settings("[memory]\nbudget = \"4MiB\"");
+    let zone = alone.clone().start().await;
+    builds(&zone.index_url()).await;
+    let parts = ["/app/1.0.0.", "/lib/1.0.0.", "/index/3/l/lib"];
+    bucket.until_stored(&parts).await;
+    assert!(zone.files().is_empty(), "{:?}", zone.files());
+    zone.stop().await;
+    let key = key_of(&bucket, "/lib/1.0.0.").await;
+    assert_eq!(bucket.get(&key).await, upstream.crate_file("lib", "1.0.0"));
+    upstream.clear_log();
+    let zone = alone.start().await;
+    builds(&zone.index_url()).await;
+    assert!(upstream.crate_requests().is_empty());
+    assert!(zone.files().is_empty(), "{:?}", zone.files());
+}
+
+#[tokio::test]
+async fn a_large_crate_is_uploaded_in_parts_and_read_back_whole() {
+    let upstream = Upstream::new()
+        .publish(Package::new("large", "1.0.0").payload(30_000_000))
+        .start()
+        .await;
+    let bucket = Bucket::new().await;
+    let relay = bucket.relay().await;
+    let zone = Zone::of(&upstream, &bucket)
+        .over(&relay)
+        .settings("[memory]\nbudget = \"4MiB\"");
+    let first = zone.clone().start().await;
+    let reply = first.get(&download("large", "1.0.0")).await;
+    assert_crate(&reply, &upstream, "large", "1.0.0");
+    bucket.until_stored(&["/large/1.0.0."]).await;
+    assert!(relay.count("partNumber=") > 1, "in one piece");
+    let second = zone.start().await;
+    upstream.clear_log();
+    let reply = second.get(&download("large", "1.0.0")).await;
+    assert_crate(&reply, &upstream, "large", "1.0.0");
+    assert!(upstream.crate_requests().is_empty());
+}
+
+#[tokio::test]
+async fn prefixes_and_registries_in_one_bucket_know_nothing_of_one_another() {
+    let upstream = upstream().await;
+    let other = Upstream::new()
+        .publish(Package::new("lib", "9.0.0"))
+        .start()
+        .await;
+    let bucket = Bucket::new().await;
+    let both = format!("[registries.other]\nindex = \"{}\"", other.index_url());
+    let one = Zone::of(&upstream, &bucket).settings(&both).start().await;
+    builds(&one.index_url()).await;
+    let named = "/registries/other/api/v1/crates/lib/9.0.0/download";
+    assert_crate(&one.get(named).await, &other, "lib", "9.0.0");
+    bucket.until_stored(&IN_BUCKET).await;
+    bucket
+        .until_stored(&["mirror/other/crates/3/l/lib/9.0.0."])
+        .await;
+    let before = bucket.stored().await;
+
+    for prefix in ["second/one", ""] {
+        upstream.clear_log();
+        let zone = Zone::of(&upstream, &bucket).prefix(prefix).start().await;
+        let reply = zone.get(&download("app", "1.1.0")).await;
+        assert_crate(&reply, &upstream, "app", "1.1.0");
+        assert_eq!(upstream.crate_requests().len(), 1, "{prefix:?} has its own");
+        let key = format!("{prefix}/crates-io/crates/3/a/app/1.1.0.");
+        bucket.until_stored(&[key.trim_start_matches('/')]).await;
+        zone.stop().await;
+    }
+    let after = bucket.stored_with("mirror/").await;
+    assert_eq!(after, before, "the first one's are as they were");
+}
+
+/// Two mirrors that evict know nothing of one another's folder.
+#[tokio::test]
+async fn what_is_too_much_for_the_folder_stays_in_the_bucket() {
+    let names: Vec<_> = (0..12).map(|n| format!("name-{n:02}")).collect();
+    let packages = names
+        .iter()
+        .map(|n| Package::new(n, "1.0.0").payload(400_000));
+    let upstream = Upstream::new().publish_all(packages).start().await;
+    let bucket = Bucket::new().await;
+    let small = Zone::of(&upstream, &bucket)
+        .store("max_size = \"1MiB\"")
+        .settings("[memory]\nbudget = \"1MiB\"");
+    let zone = small.start().await;
+    for name in &names {
+        assert_crate(
+            &zone.get(&download(name, "1.0.0")).await,
+            &upstream,
+            name,
+            "1.0.0",
+        );
+    }
+    let parts: Vec<_> = names.iter().map(|name| format!("/{name}/1.0.0.")).collect();
+    let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+    bucket.until_stored(&parts).await;
+    upstream.clear_log();
+    for name in &names {
+        assert_crate(
+            &zone.get(&download(name, "1.0.0")).await,
+            &upstream,
+            name,
+            "1.0.0",
+        );
+    }
+    assert!(upstream.crate_requests().is_empty(), "the bucket has them");
+    let size = |path: &String| fs::metadata(zone.folder().join(path)).map_or(0, |m| m.len());
+    let kept = || zone.files().iter().map(size).sum::<u64>();
+    crate::support::until("evicted", || kept() <= 1 << 20).await;
+    assert_eq!(bucket.stored_with(".crate").await.len(), names.len());
+}
+
+/// The mirror that has asked last knows the most; another one's older record, written later, doesn't take that back.
+#[tokio::test]
+async fn a_mirror_never_serves_an_index_file_older_than_it_has_served() {
+    let upstream = Upstream::with_one_crate().await;
+    let bucket = Bucket::new().await;
+    let key = "mirror/crates-io/index/1/a";
+    let asks = "[freshness]\nfresh_for = \"0s\"\npatience = \"20s\"";
+    let zone = Zone::of(&upstream, &bucket).settings(asks).start().await;
+    zone.get("/index/1/a").await;
+    bucket.until_stored(&[key]).await;
+    let old = bucket.get(key).await;
+    upstream.publish(Package::new("a", "1.1.0"));
+    let new = zone.get_until("/index/1/a", LATEST, |reply| reply.text().contains("1.1.0"));
+    new.await;
+    while bucket.get(key).await == old {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bucket.put(key, old).await;
+    upstream.stop().await;
+    for _ in 0..5 {
+        let reply = zone.get("/index/1/a").await;
+        assert!(reply.text().contains("1.1.0"), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn what_a_mirror_had_is_there_for_others_when_it_is_killed() {
+    let upstream = upstream().await;
+    let bucket = Bucket::new().await;
+    let zone = Zone::of(&upstream, &bucket).start().await;
+    builds(&zone.index_url()).await;
+    bucket.until_stored(&IN_BUCKET).await;
+    zone.kill().await;
+    upstream.stop().await;
+    let zone = Zone::of(&upstream, &bucket).start().await;
+    builds(&zone.index_url()).await;
+    for key in bucket.stored_with(".crate").await {
+        let checksum = sha256(&bucket.get(&key).await);
+        assert!(key.contains(&checksum), "{key} is {checksum}");
+    }
+}
