@@ -7,6 +7,7 @@
 //! that its CPU time and memory can be told apart. What counts are ratios: the servers take turns within each round. Nothing is asserted.
 
 mod bodies;
+mod buckets;
 mod certificate;
 mod child;
 mod clients;
@@ -32,13 +33,8 @@ mod tokens;
 mod tools;
 mod wire;
 
-#[path = "../../tests/it/support/advisory_db.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "the tests ask more of it, and `pub` is how they do"
-)]
-mod advisory_db;
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
 
 use std::{
     net::SocketAddr,
@@ -66,7 +62,7 @@ struct Options {
     /// Fewer rows, one round, short runs: under a minute in all.
     #[arg(long)]
     quick: bool,
-    /// Only what has this in its name, such as `stampede`, `TLS`, `tokens`, `rules`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
+    /// Only what has this in its name, such as `stampede`, `bucket`, `TLS`, `tokens`, `rules`, `cargo: 80 ms` or `hits: serde, gzip, HTTP/2`.
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// How many rounds; three, or one with `--quick`.
@@ -149,6 +145,7 @@ async fn bench(options: &Options) -> Result<()> {
     real_cargo::run(&bench, &recording, &mut report).await?;
     stampede::run(&bench, &recording, &mut report).await?;
     idle::run(&bench, &mut report).await?;
+    buckets::run(&bench, &recording, &mut report).await?;
     let targets = targets::judge(&report);
     report.targets(targets);
     save(&report, &options.out)

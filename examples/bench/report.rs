@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::SystemTime};
 use serde_json::json;
 
 use crate::{
+    buckets::Buckets,
     handshakes::Handshakes,
     hits::{Cell, Hit, Peak},
     idle::Idle,
@@ -40,6 +41,7 @@ pub(crate) struct Report {
     pub(crate) trips: Vec<Trip>,
     pub(crate) stampedes: Vec<Stampede>,
     pub(crate) idle: Option<Idle>,
+    pub(crate) buckets: Option<Buckets>,
     targets: Vec<Target>,
 }
 
@@ -79,6 +81,7 @@ impl Report {
             trips: Vec::new(),
             stampedes: Vec::new(),
             idle: None,
+            buckets: None,
             targets: Vec::new(),
         }
     }
@@ -135,6 +138,7 @@ impl Report {
             "cargo": self.trips,
             "stampedes": self.stampedes,
             "idle": self.idle,
+            "bucket": self.buckets,
             "targets": self.targets,
         })
     }
@@ -163,6 +167,7 @@ impl Report {
         self.cargo(&mut text);
         self.stampedes(&mut text);
         self.idle(&mut text);
+        self.buckets(&mut text);
         self.judged(&mut text);
         text
     }
@@ -374,6 +379,31 @@ impl Report {
                 s.failed
             );
         }
+    }
+
+    fn buckets(&self, text: &mut String) {
+        let Some(found) = &self.buckets else { return };
+        let [cold, warm, origin] = [&found.cold_us, &found.warm_us, &found.origin_us]
+            .map(|sample| format!("{}{}", time(sample.median()), spread(sample)));
+        let _ = writeln!(
+            text,
+            "\n### A bucket 12 ms away, origin at 80 ms\n\nThe first byte of a crate at a new mirror: {cold} from the bucket, {warm} when the mirror has it in memory, {origin} from the origin (medians of {} crates).\n\n\
+             {} clients at once, each with {} things (index files and crates) over HTTP/2, until the last has its last byte:\n\n| a new mirror, all of it in the bucket | the same mirror, all of it in memory | a new mirror without a bucket | crates asked of the origin beside the bucket | failed |\n|---|---|---|---|---|",
+            found.cold_us.0.len(),
+            found.clients,
+            found.things,
+        );
+        let [bucket, memory, origin] = [
+            &found.crowd_bucket,
+            &found.crowd_memory,
+            &found.crowd_origin,
+        ]
+        .map(|sample| format!("{}{}", time(sample.median() * 1e6), spread(sample)));
+        let _ = writeln!(
+            text,
+            "| {bucket} | {memory} | {origin} | {} | {} |",
+            found.upstream, found.failed
+        );
     }
 
     fn idle(&self, text: &mut String) {

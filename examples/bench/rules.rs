@@ -10,11 +10,12 @@ use crate_mirror::advisories::Database;
 use serde::Serialize;
 
 use crate::{
-    Result, advisory_db,
+    Result,
     record::Recording,
     report::Report,
     servers::{Origin, Protocol, mirror},
     stats::Sample,
+    support::advisory_db,
     tokens::{TokenCost, folder, measure},
     tools::Bench,
 };

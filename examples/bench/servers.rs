@@ -206,6 +206,18 @@ pub(crate) async fn mirror(
     index: &str,
     more: &str,
 ) -> Result<Child> {
+    mirror_in(bench, folder, store, index, more, &[]).await
+}
+
+/// The same in an environment with these variables.
+pub(crate) async fn mirror_in(
+    bench: &Bench,
+    folder: &Path,
+    store: &Path,
+    index: &str,
+    more: &str,
+    env: &[(&str, String)],
+) -> Result<Child> {
     let file = folder.join("mirror.toml");
     let settings = format!(
         "[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = {index:?}\n{more}"
@@ -228,6 +240,7 @@ pub(crate) async fn mirror(
         // The machine may have a proxy.
         command.env_clear();
     }
+    command.envs(env.iter().map(|(name, value)| (*name, value)));
     Child::that_says_where(command).await
 }
 

@@ -56,10 +56,10 @@ impl Stampede {
 }
 
 /// What everybody wants.
-struct Prize {
-    what: &'static str,
-    paths: Vec<String>,
-    http2: bool,
+pub(crate) struct Prize {
+    pub(crate) what: &'static str,
+    pub(crate) paths: Vec<String>,
+    pub(crate) http2: bool,
 }
 
 /// Measures what is wanted of the stampedes.
@@ -169,7 +169,7 @@ async fn cold(
 }
 
 /// Runs the clients in a process of their own.
-async fn crowd(
+pub(crate) async fn crowd(
     bench: &Bench,
     address: SocketAddr,
     prize: &Prize,
