@@ -143,6 +143,11 @@ pub(super) trait Backend: Bulk {
         None
     }
 
+    /// Whether it ever says where a client may get an object by itself.
+    fn signs_urls(&self) -> bool {
+        false
+    }
+
     /// Where a client may get the object under `path` by itself, if this storage lets clients in, and this process knows that it has it and that it is good,
     /// and has it no nearer.
     fn signed_url<'a>(

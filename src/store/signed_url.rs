@@ -4,6 +4,11 @@ use super::{handle::Store, signed::Signed};
 use crate::{domain::CrateKey, error::Result, secret::Secret};
 
 impl Store {
+    /// Whether clients are ever sent to where an object is kept: nothing needs to be looked up for one that isn't.
+    pub fn signs_urls(&self) -> bool {
+        self.backend.signs_urls()
+    }
+
     /// Where a client may get the .crate file under `key` by itself: a URL that is good for `store.signed_for`, and for who has it, so that nobody prints it.
     /// Nothing unless `store.redirect` is on, this process has read the file from the bucket and found it good or has written it there, and the folder doesn't
     /// have it.

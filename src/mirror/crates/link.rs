@@ -56,6 +56,9 @@ impl CrateService {
         asks: LinkMethod,
         now: SystemTime,
     ) -> Result<Option<Found<CrateLink>>> {
+        if !self.shared.store.signs_urls() {
+            return Ok(None);
+        }
         let signed = timeout(SIGNED_WITHIN, self.signed(registry, id, asks, now)).await;
         let Ok(Some((entry, key, url))) = signed else {
             return Ok(None);

@@ -118,6 +118,11 @@ impl BucketBackend {
         self.uploads.send(path, length, blocks).await
     }
 
+    /// Whether clients may be sent to it.
+    pub(in crate::store) fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
     /// Where anybody may get the object under `path` for a while, whether it is there or not; nothing when clients aren't to be sent there.
     pub(in crate::store) async fn signed(
         &self,

@@ -197,6 +197,10 @@ impl Backend for Faulty {
         self.backend.settle()
     }
 
+    fn signs_urls(&self) -> bool {
+        self.backend.signs_urls()
+    }
+
     fn signed_url<'a>(
         &'a self,
         path: &'a str,

@@ -460,6 +460,10 @@ impl Backend for Tiers {
         Box::pin(self.uploads.settle())
     }
 
+    fn signs_urls(&self) -> bool {
+        self.bucket.signs()
+    }
+
     fn signed_url<'a>(
         &'a self,
         path: &'a str,
