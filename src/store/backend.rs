@@ -39,11 +39,11 @@ use crate::{
 pub(super) type Admit = Box<dyn FnOnce(u64) -> Option<TakeBytes> + Send>;
 
 /// Takes an object's bytes and checks them, which takes a while: to be called where they were read, on a thread that may block.
-pub(super) type TakeBytes = Box<dyn FnOnce(Bytes) -> Verdict + Send>;
+pub(super) type TakeBytes = Box<dyn FnOnce(Bytes) -> CheckVerdict + Send>;
 
 /// What came of a check, for a backend that keeps copies: only what is good is worth one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum CheckVerdict {
     Good,
     Wrong,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
-    backend::{Admit, LargeObject, LoadedObject, TakeBytes, Verdict},
+    backend::{Admit, CheckVerdict, LargeObject, LoadedObject, TakeBytes},
     doubts::Doubt,
     handle::Store,
     reader::CrateReader,
@@ -188,8 +188,8 @@ impl Store {
             let take: TakeBytes = Box::new(move |bytes| {
                 let checked = check(bytes);
                 let verdict = match &checked {
-                    Ok(_) => Verdict::Good,
-                    Err(_) => Verdict::Wrong,
+                    Ok(_) => CheckVerdict::Good,
+                    Err(_) => CheckVerdict::Wrong,
                 };
                 let _ = tell.send((checked, lease));
                 verdict

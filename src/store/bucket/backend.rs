@@ -18,13 +18,13 @@ use super::{
     board::BucketBoard,
     body::Got,
     connect::Connected,
-    marks::Marks,
+    marks::ChangeMarks,
     missed::Missed,
     objects::{remove_exactly, stored_at, version_of},
     places::Places,
     requests::Requests,
     settings::BucketSettings,
-    uploads::Uploads,
+    uploads::PartUploads,
     writes::Writes,
 };
 use crate::{
@@ -51,8 +51,8 @@ use crate::{
 /// A bucket, and who asks it.
 pub(in crate::store) struct BucketBackend {
     pub(super) requests: Requests,
-    uploads: Uploads,
-    marks: Arc<Marks>,
+    uploads: PartUploads,
+    marks: Arc<ChangeMarks>,
     missed: Missed,
     /// Large crates are spooled all the same, where this machine keeps temporary files.
     disk: Disk,
@@ -78,8 +78,8 @@ impl BucketBackend {
         let requests = Requests::new(objects, places, settings.stall_timeout, metrics);
         let good_for = settings.signing.as_ref().map(|signing| signing.good_for);
         Self {
-            uploads: Uploads::new(requests.clone()),
-            marks: Marks::new(requests.clone()),
+            uploads: PartUploads::new(requests.clone()),
+            marks: ChangeMarks::new(requests.clone()),
             missed: Missed::new(requests.clone()),
             disk: Disk::default().with_stall_timeout(settings.stall_timeout),
             signing: signer

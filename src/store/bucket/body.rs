@@ -5,7 +5,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use object_store::{GetOptions, GetResult, ObjectMeta};
 use tokio::time::timeout;
 
-use super::requests::{Operation, Requests};
+use super::requests::{BucketOperation, Requests};
 use crate::error::{Error, Result};
 
 /// What comes after the head of an answer.
@@ -27,7 +27,7 @@ impl Requests {
         self.ready().await?;
         let at = self.places().at(path)?;
         let get = self.objects().get_opts(&at, options);
-        let got = self.attempt(Operation::Get, path, self.limit(), get);
+        let got = self.attempt(BucketOperation::Get, path, self.limit(), get);
         Ok(got.await?.map(|got| Got {
             meta: got.meta.clone(),
             body: BucketBody::new(self.clone(), path, got),
@@ -81,7 +81,8 @@ impl BucketBody {
     }
 
     fn broke_off(&self, error: Option<object_store::Error>) -> Error {
-        self.requests.broke_off(Operation::Get, &self.path, error)
+        self.requests
+            .broke_off(BucketOperation::Get, &self.path, error)
     }
 
     fn other_length(&self) -> Error {

@@ -14,7 +14,7 @@ const BEGINNING: &str = "crate-mirror layout ";
 pub(super) const LARGEST: u64 = 256;
 
 /// What is known of a bucket's layout: nothing before it was read, or that it is ours, or why it isn't.
-pub(super) type Known = OnceCell<Result<()>>;
+pub(super) type KnownLayout = OnceCell<Result<()>>;
 
 /// What the object holds.
 pub(super) fn written() -> Bytes {

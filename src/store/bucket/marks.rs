@@ -20,13 +20,13 @@ pub(super) const MARK: &str = ".changed";
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What was seen of the mark.
-pub(super) struct Marks {
+pub(super) struct ChangeMarks {
     requests: Requests,
     seen: AtomicU64,
     next_look: Mutex<Option<Instant>>,
 }
 
-impl Marks {
+impl ChangeMarks {
     pub(super) fn new(requests: Requests) -> Arc<Self> {
         Arc::new(Self {
             requests,

@@ -42,7 +42,7 @@ const PAGES: u32 = 4;
 
 /// What a bucket is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(super) enum BucketOperation {
     Get,
     Head,
     Put,
@@ -50,7 +50,7 @@ pub(super) enum Operation {
     Delete,
 }
 
-impl Operation {
+impl BucketOperation {
     /// The word used in metrics.
     fn label(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     places: Places,
     circuits: Arc<Circuits>,
-    layout: layout::Known,
+    layout: layout::KnownLayout,
     limit: Duration,
     answers: AtomicBool,
     permits: Semaphore,
@@ -100,7 +100,7 @@ impl Requests {
             objects,
             places,
             circuits: Arc::default(),
-            layout: layout::Known::new(),
+            layout: layout::KnownLayout::new(),
             limit,
             answers: AtomicBool::new(true),
             permits: Semaphore::new(AT_ONCE),
@@ -135,7 +135,7 @@ impl Requests {
         self.ready().await?;
         let at = self.0.places.at(path)?;
         let head = self.0.objects.head(&at);
-        self.attempt(Operation::Head, path, self.0.limit, head)
+        self.attempt(BucketOperation::Head, path, self.0.limit, head)
             .await
     }
 
@@ -149,9 +149,9 @@ impl Requests {
         let at = self.0.places.at(path)?;
         let bytes = payload.content_length() as u64;
         let put = self.0.objects.put(&at, payload);
-        self.attempt(Operation::Put, path, self.limit_for(bytes), put)
+        self.attempt(BucketOperation::Put, path, self.limit_for(bytes), put)
             .await?
-            .ok_or_else(|| self.refused(Operation::Put, path))?;
+            .ok_or_else(|| self.refused(BucketOperation::Put, path))?;
         self.0.metrics.bucket_sent_bytes.inc_by(bytes);
         Ok(())
     }
@@ -161,14 +161,14 @@ impl Requests {
         self.ready().await?;
         let at = self.0.places.at(path)?;
         let delete = self.0.objects.delete(&at);
-        let deleted = self.attempt(Operation::Delete, path, self.0.limit, delete);
+        let deleted = self.attempt(BucketOperation::Delete, path, self.0.limit, delete);
         deleted.await.map(drop)
     }
 
     /// Does anything else within the time that so many bytes may take.
     pub(super) async fn with<T>(
         &self,
-        operation: Operation,
+        operation: BucketOperation,
         path: &str,
         bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
@@ -183,7 +183,7 @@ impl Requests {
         self.0.limit + Duration::from_millis(bytes * 1_000 / SLOWEST)
     }
 
-    fn refused(&self, operation: Operation, path: &str) -> Error {
+    fn refused(&self, operation: BucketOperation, path: &str) -> Error {
         let (doing, at) = (operation.doing(), self.0.places.locate(path));
         Error::store(format!(
             "{doing} {at} failed: the bucket says that there is nothing"
@@ -205,7 +205,7 @@ impl Requests {
                 false => Ok(Bytes::new()),
             }
         };
-        let got = self.attempt(Operation::Get, layout::LAYOUT, self.0.limit, get);
+        let got = self.attempt(BucketOperation::Get, layout::LAYOUT, self.0.limit, get);
         let Some(object) = got.await? else {
             // Who may only read finds it missing the next time, too.
             let written = self.put_unready(layout::LAYOUT, layout::written().into());
@@ -225,7 +225,7 @@ impl Requests {
     /// One request: `None` when the answer is that there is nothing, or nothing that meets its conditions.
     pub(super) async fn attempt<T>(
         &self,
-        operation: Operation,
+        operation: BucketOperation,
         path: &str,
         limit: Duration,
         request: impl Future<Output = object_store::Result<T>>,
@@ -264,11 +264,15 @@ impl Requests {
     }
 
     /// Leave to send a request.
-    fn pass(&self, operation: Operation, path: &str) -> Result<CircuitPass> {
+    fn pass(&self, operation: BucketOperation, path: &str) -> Result<CircuitPass> {
         // A bucket that takes nothing may be read all the same.
         let name = match operation {
-            Operation::Get | Operation::Head | Operation::List => self.0.places.name(),
-            Operation::Put | Operation::Delete => format!("{} (writing)", self.0.places.name()),
+            BucketOperation::Get | BucketOperation::Head | BucketOperation::List => {
+                self.0.places.name()
+            }
+            BucketOperation::Put | BucketOperation::Delete => {
+                format!("{} (writing)", self.0.places.name())
+            }
         };
         let pass = self
             .0
@@ -284,7 +288,7 @@ impl Requests {
     /// Notes that an answer broke off, or didn't get on.
     pub(super) fn broke_off(
         &self,
-        operation: Operation,
+        operation: BucketOperation,
         path: &str,
         error: Option<ObjectError>,
     ) -> Error {
@@ -303,7 +307,7 @@ impl Requests {
     fn failed(
         &self,
         pass: CircuitPass,
-        operation: Operation,
+        operation: BucketOperation,
         path: &str,
         trouble: BucketTrouble,
         error: Option<ObjectError>,
@@ -327,13 +331,13 @@ impl Requests {
     }
 
     /// Everything below `folder`, page by page as it is asked for.
-    pub(super) async fn listing(&self, folder: &str) -> Result<Listing> {
+    pub(super) async fn listing(&self, folder: &str) -> Result<ObjectListing> {
         self.ready().await?;
         // A listing is no way to find out whether the bucket is back: its pages come later.
-        drop(self.pass(Operation::List, folder)?);
+        drop(self.pass(BucketOperation::List, folder)?);
         let at = self.0.places.at(folder)?;
         let at = (!at.is_root()).then_some(&at);
-        Ok(Listing {
+        Ok(ObjectListing {
             stream: self.0.objects.list(at),
             folder: folder.to_owned(),
             requests: self.clone(),
@@ -348,24 +352,24 @@ impl Requests {
         let list = self.0.objects.list_with_delimiter(at);
         // However many pages there are: a crate has few, and the whole store is listed in folders.
         let limit = self.0.limit * PAGES;
-        let listed = self.attempt(Operation::List, folder, limit, list);
+        let listed = self.attempt(BucketOperation::List, folder, limit, list);
         listed
             .await?
-            .ok_or_else(|| self.refused(Operation::List, folder))
+            .ok_or_else(|| self.refused(BucketOperation::List, folder))
     }
 }
 
 /// Objects in no particular order, some hundreds of which are known at a time.
-pub(super) struct Listing {
+pub(super) struct ObjectListing {
     stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
     folder: String,
     requests: Requests,
 }
 
-impl Listing {
+impl ObjectListing {
     /// The next one; after an error there is none.
     pub(super) async fn next(&mut self) -> Option<Result<ObjectMeta>> {
-        let (requests, operation) = (&self.requests, Operation::List);
+        let (requests, operation) = (&self.requests, BucketOperation::List);
         let next = timeout(requests.0.limit, self.stream.next()).await;
         let error = match next {
             Ok(None) => return None,

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use object_store::{MultipartUpload, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
-use super::requests::{Operation, Requests};
+use super::requests::{BucketOperation, Requests};
 use crate::{
     error::{Error, Result},
     store::blocks::Blocks,
@@ -22,12 +22,12 @@ const BLOCK: usize = 256 << 10;
 
 /// Who writes files into a bucket. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Uploads {
+pub(super) struct PartUploads {
     requests: Requests,
     memory: Arc<Semaphore>,
 }
 
-impl Uploads {
+impl PartUploads {
     pub(super) fn new(requests: Requests) -> Self {
         Self {
             requests,
@@ -47,13 +47,16 @@ impl Uploads {
         let at = self.requests.places().at(path)?;
         let objects = self.requests.objects().clone();
         let begin = objects.put_multipart(&at);
-        let upload = self.requests.with(Operation::Put, path, 0, begin);
+        let upload = self.requests.with(BucketOperation::Put, path, 0, begin);
         let mut upload = upload.await?;
         let sent = self.send_parts(path, length, blocks, &mut *upload).await;
         if sent.is_err() {
             // What it leaves behind is for the bucket's own rules.
             let abort = upload.abort();
-            let _ = self.requests.with(Operation::Delete, path, 0, abort).await;
+            let _ = self
+                .requests
+                .with(BucketOperation::Delete, path, 0, abort)
+                .await;
         }
         sent
     }
@@ -69,12 +72,14 @@ impl Uploads {
         while offset < length {
             let size = PART.min(length - offset);
             let sent = upload.put_part(part(blocks, offset, size).await?.into());
-            self.requests.with(Operation::Put, path, size, sent).await?;
+            self.requests
+                .with(BucketOperation::Put, path, size, sent)
+                .await?;
             self.requests.metrics().bucket_sent_bytes.inc_by(size);
             offset += size;
         }
         let complete = upload.complete();
-        let completed = self.requests.with(Operation::Put, path, 0, complete);
+        let completed = self.requests.with(BucketOperation::Put, path, 0, complete);
         completed.await.map(drop)
     }
 }

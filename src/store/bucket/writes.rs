@@ -8,7 +8,7 @@ use std::{
 use tempfile::{NamedTempFile, TempPath};
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
-use super::{requests::Requests, uploads::Uploads, waiting::wait};
+use super::{requests::Requests, uploads::PartUploads, waiting::wait};
 use crate::{
     error::{Error, Result},
     store::{
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 pub(super) struct Writes {
     /// On which requests are made for threads that block.
     pub(super) runtime: Handle,
-    uploads: Uploads,
+    uploads: PartUploads,
     room: Arc<Semaphore>,
     under_way: Arc<Mutex<JoinSet<Result<()>>>>,
 }
@@ -37,7 +37,7 @@ impl Writes {
     pub(super) fn new(requests: Requests) -> Self {
         Self {
             runtime: Handle::current(),
-            uploads: Uploads::new(requests),
+            uploads: PartUploads::new(requests),
             room: Arc::new(Semaphore::new(AT_ONCE)),
             under_way: Arc::default(),
         }

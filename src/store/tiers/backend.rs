@@ -16,9 +16,9 @@ use tempfile::NamedTempFile;
 
 use super::{
     copying::{CopiedBlocks, Copying},
-    queue::{Held, Pieces},
+    queue::{Pieces, QueuedBytes},
     tier::Tier,
-    turns::Turns,
+    turns::WriteTurns,
     uploads::Uploads,
     vouched::Vouched,
 };
@@ -28,7 +28,7 @@ use crate::{
     metrics::Metrics,
     secret::Secret,
     store::{
-        backend::{Admit, Backend, LargeObject, Late, LoadedObject, TakeBytes, Verdict},
+        backend::{Admit, Backend, CheckVerdict, LargeObject, Late, LoadedObject, TakeBytes},
         blocking::blocking,
         blocks::Blocks,
         board::Board,
@@ -58,7 +58,7 @@ pub(in crate::store) struct TiersParts {
 pub(in crate::store) struct Tiers {
     folder: Option<Arc<dyn Backend>>,
     pub(super) bucket: Arc<BucketBackend>,
-    turns: Turns,
+    turns: WriteTurns,
     copying: Option<Copying>,
     uploads: Uploads,
     vouched: Arc<Vouched>,
@@ -97,7 +97,7 @@ impl Tiers {
             written,
             metrics,
         } = parts;
-        let (turns, vouched) = (Turns::default(), Arc::<Vouched>::default());
+        let (turns, vouched) = (WriteTurns::default(), Arc::<Vouched>::default());
         let copying = folder
             .clone()
             .map(|folder| Copying::new(folder, turns.clone(), written));
@@ -167,7 +167,7 @@ fn told(admit: Admit, good: Arc<Mutex<Option<Bytes>>>) -> Admit {
         let take = admit(size)?;
         let take: TakeBytes = Box::new(move |bytes: Bytes| {
             let verdict = take(bytes.clone());
-            if verdict == Verdict::Good {
+            if verdict == CheckVerdict::Good {
                 *good.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
             }
             verdict
@@ -177,12 +177,12 @@ fn told(admit: Admit, good: Arc<Mutex<Option<Bytes>>>) -> Admit {
 }
 
 /// What is still on its way into the bucket.
-async fn load_held(held: Held, admit: Admit) -> Result<Option<LoadedObject>> {
+async fn load_held(held: QueuedBytes, admit: Admit) -> Result<Option<LoadedObject>> {
     let version = Tier::Bucket.mark(&ObjectVersion::new(""));
     let (length, blocks): (u64, Arc<dyn Blocks>) = match held {
-        Held::Folder => return Ok(None),
-        Held::Memory(pieces) => (pieces.length(), Arc::new(pieces)),
-        Held::File { blocks, length } => (length, blocks),
+        QueuedBytes::Folder => return Ok(None),
+        QueuedBytes::Memory(pieces) => (pieces.length(), Arc::new(pieces)),
+        QueuedBytes::File { blocks, length } => (length, blocks),
     };
     Ok(Some(match admit(length) {
         None => LoadedObject::Large(LargeObject {
@@ -218,7 +218,9 @@ impl Backend for Tiers {
     ) -> BoxFuture<'a, Result<Option<LoadedObject>>> {
         Box::pin(async move {
             // What the folder has may be older, if it couldn't be written.
-            if let Some(held @ (Held::Memory(_) | Held::File { .. })) = self.uploads.held(path) {
+            if let Some(held @ (QueuedBytes::Memory(_) | QueuedBytes::File { .. })) =
+                self.uploads.held(path)
+            {
                 return load_held(held, admit).await;
             }
             let Some(folder) = &self.folder else {
@@ -235,7 +237,7 @@ impl Backend for Tiers {
             if let Ok(Some(found)) = near {
                 // It may have been here before the bucket was, or before a restart.
                 if path.ends_with(".crate") && used.is_some() && self.may_be_lacking(path) {
-                    let _ = self.uploads.add(path, Held::Folder);
+                    let _ = self.uploads.add(path, QueuedBytes::Folder);
                 }
                 return Ok(Some(from_folder(found)));
             }
@@ -257,14 +259,14 @@ impl Backend for Tiers {
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let Some(folder) = &self.folder else {
-                return self.uploads.add(path, Held::Memory(Pieces(pieces)));
+                return self.uploads.add(path, QueuedBytes::Memory(Pieces(pieces)));
             };
             let turn = self.turns.wait(path).await;
             let saved = folder.save(path, pieces.clone(), late).await;
             drop(turn);
             let held = match &saved {
-                Ok(()) => Held::Folder,
-                Err(_) => Held::Memory(Pieces(pieces)),
+                Ok(()) => QueuedBytes::Folder,
+                Err(_) => QueuedBytes::Memory(Pieces(pieces)),
             };
             // What is lost for the bucket is in the folder all the same, and counted.
             let added = self.uploads.add(path, held);
@@ -289,10 +291,10 @@ impl Backend for Tiers {
             let Some(folder) = &self.folder else {
                 let length = spool.length();
                 let blocks = Arc::new(spool.into_blocks()?);
-                return self.uploads.add(path, Held::File { blocks, length });
+                return self.uploads.add(path, QueuedBytes::File { blocks, length });
             };
             folder.commit(path, spool, late).await?;
-            let _ = self.uploads.add(path, Held::Folder);
+            let _ = self.uploads.add(path, QueuedBytes::Folder);
             Ok(())
         })
     }

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{turns::Turns, vouched::Vouched};
+use super::{turns::WriteTurns, vouched::Vouched};
 use crate::{
     allowance::Allowance,
     block_budget::BlockBudget,
     domain::Key,
     error::Result,
     store::{
-        backend::{Admit, Backend, TakeBytes, Verdict},
+        backend::{Admit, Backend, CheckVerdict, TakeBytes},
         blocks::Blocks,
         record::IndexRecord,
         spool::Spool,
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct Copying {
     folder: Arc<dyn Backend>,
-    turns: Turns,
+    turns: WriteTurns,
     memory: Arc<Semaphore>,
     large: Arc<Semaphore>,
     /// Counts what is written.
@@ -48,7 +48,11 @@ pub(super) struct Copying {
 }
 
 impl Copying {
-    pub(super) fn new(folder: Arc<dyn Backend>, turns: Turns, written: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        folder: Arc<dyn Backend>,
+        turns: WriteTurns,
+        written: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             folder,
             turns,
@@ -149,9 +153,9 @@ async fn record_at(folder: &dyn Backend, path: &str) -> Result<Found> {
     let take = move |bytes: Bytes| match IndexRecord::decode(bytes) {
         Ok(record) => {
             *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-            Verdict::Good
+            CheckVerdict::Good
         }
-        Err(_) => Verdict::Wrong,
+        Err(_) => CheckVerdict::Wrong,
     };
     let admit: Admit = match path.contains("/index/") {
         true => Box::new(move |size| (size <= MEMORY).then(|| Box::new(take) as TakeBytes)),

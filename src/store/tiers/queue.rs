@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where an object's bytes are until they are in the bucket. Cheap to clone.
 #[derive(Clone)]
-pub(super) enum Held {
+pub(super) enum QueuedBytes {
     /// In the folder, from which they are read when their turn comes: what is there then is the newest.
     Folder,
     Memory(Pieces),
@@ -66,7 +66,7 @@ impl Blocks for Pieces {
 /// An object that waits.
 pub(super) struct Waiting {
     pub(super) path: String,
-    pub(super) held: Held,
+    pub(super) held: QueuedBytes,
     failures: u32,
     /// How many writes had succeeded when it failed last.
     successes: u64,
@@ -95,14 +95,14 @@ pub(super) enum Fate {
 pub(super) struct Queue {
     order: VecDeque<String>,
     waiting: HashMap<String, Waiting>,
-    under_way: HashMap<String, Held>,
+    under_way: HashMap<String, QueuedBytes>,
     memory: u64,
     files: usize,
     successes: u64,
     pause: Option<(Instant, Duration)>,
 }
 
-impl Held {
+impl QueuedBytes {
     fn memory(&self) -> u64 {
         match self {
             Self::Memory(pieces) => pieces.length(),
@@ -129,7 +129,7 @@ impl Held {
 
 impl Queue {
     /// Has an object written; it takes the place of what waits under the same path.
-    pub(super) fn add(&mut self, path: &str, held: Held) -> Fate {
+    pub(super) fn add(&mut self, path: &str, held: QueuedBytes) -> Fate {
         let waiting = Waiting {
             path: path.to_owned(),
             held,
@@ -171,7 +171,7 @@ impl Queue {
         }
     }
 
-    fn let_go(&mut self, held: &Held) {
+    fn let_go(&mut self, held: &QueuedBytes) {
         self.memory -= held.memory();
         self.files -= held.files();
     }
@@ -230,7 +230,7 @@ impl Queue {
     }
 
     /// The newest bytes under a path that aren't in the bucket yet.
-    pub(super) fn held(&self, path: &str) -> Option<Held> {
+    pub(super) fn held(&self, path: &str) -> Option<QueuedBytes> {
         let waiting = self.waiting.get(path).map(|waiting| &waiting.held);
         waiting.or_else(|| self.under_way.get(path)).cloned()
     }
@@ -267,10 +267,10 @@ mod tests {
     async fn of_one_object_one_write_is_under_way_and_the_newest_comes_last() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for _ in 0..3 {
-            assert_eq!(queue.add("a", Held::Folder), Fate::Waits);
+            assert_eq!(queue.add("a", QueuedBytes::Folder), Fate::Waits);
         }
         let first = next(&mut queue, now).expect("a");
-        queue.add("a", Held::Folder);
+        queue.add("a", QueuedBytes::Folder);
         assert!(next(&mut queue, now).is_none(), "it is under way");
         queue.written(&first.path);
         assert_eq!(next(&mut queue, now).map(|w| w.path).as_deref(), Some("a"));
@@ -283,16 +283,16 @@ mod tests {
         let mut queue = Queue::default();
         let half = || {
             let bytes = Bytes::from(vec![0; MEMORY as usize / 2]);
-            Held::Memory(Pieces(vec![bytes]))
+            QueuedBytes::Memory(Pieces(vec![bytes]))
         };
         assert_eq!(queue.add("a", half()), Fate::Waits);
         assert_eq!(queue.add("b", half()), Fate::Waits);
         assert_eq!(queue.add("b", half()), Fate::Waits, "in its own place");
         assert_eq!(queue.add("c", half()), Fate::Lost);
         for n in queue.len()..MOST {
-            assert_eq!(queue.add(&n.to_string(), Held::Folder), Fate::Waits);
+            assert_eq!(queue.add(&n.to_string(), QueuedBytes::Folder), Fate::Waits);
         }
-        assert_eq!(queue.add("d", Held::Folder), Fate::Lost);
+        assert_eq!(queue.add("d", QueuedBytes::Folder), Fate::Lost);
         let now = Instant::now();
         while let Some(waiting) = next(&mut queue, now) {
             queue.written(&waiting.path);
@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_that_fails_is_left_alone_ever_longer_and_nothing_is_lost() {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
-        queue.add("a", Held::Folder);
+        queue.add("a", QueuedBytes::Folder);
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             let waiting = next(&mut queue, now).expect("due");
             assert_eq!(queue.failed(waiting, now), Fate::Waits);
@@ -321,9 +321,9 @@ mod tests {
     #[tokio::test]
     async fn one_that_fails_while_others_are_written_is_given_up() {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
-        queue.add("bad", Held::Folder);
+        queue.add("bad", QueuedBytes::Folder);
         for tries in 1..=FAILURES {
-            queue.add("good", Held::Folder);
+            queue.add("good", QueuedBytes::Folder);
             // The bad one stands in front.
             let bad = next(&mut queue, now).expect("due");
             let good = next(&mut queue, now).expect("due");

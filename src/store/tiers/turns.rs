@@ -1,4 +1,4 @@
-//! [`Turns`]: who may write an object into the folder. A copy of what the bucket had must not end up over something newer.
+//! [`WriteTurns`]: who may write an object into the folder. A copy of what the bucket had must not end up over something newer.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -12,18 +12,18 @@ const TURNS: usize = 256;
 
 /// One turn for each object, more or less. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Turns(Arc<[Arc<Mutex<()>>]>);
+pub(super) struct WriteTurns(Arc<[Arc<Mutex<()>>]>);
 
 /// Leave to write an object.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
-impl Default for Turns {
+impl Default for WriteTurns {
     fn default() -> Self {
         Self((0..TURNS).map(|_| Arc::default()).collect())
     }
 }
 
-impl Turns {
+impl WriteTurns {
     fn of(&self, path: &str) -> &Arc<Mutex<()>> {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);

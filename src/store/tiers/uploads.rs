@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    queue::{Fate, Held, Queue, Waiting, Work},
+    queue::{Fate, Queue, QueuedBytes, Waiting, Work},
     vouched::Vouched,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     metrics::Metrics,
     store::{
-        backend::{Backend, LargeObject, LoadedObject, TakeBytes, Verdict},
+        backend::{Backend, CheckVerdict, LargeObject, LoadedObject, TakeBytes},
         blocks::Blocks,
         bucket::BucketBackend,
         record::IndexRecord,
@@ -88,7 +88,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when too much waits already: then it is lost for the bucket.
-    pub(super) fn add(&self, path: &str, held: Held) -> Result<()> {
+    pub(super) fn add(&self, path: &str, held: QueuedBytes) -> Result<()> {
         let fate = self.writer.lock().add(path, held);
         self.writer.note(path, &fate);
         match fate {
@@ -100,7 +100,7 @@ impl Uploads {
     }
 
     /// The newest bytes under `path` that aren't in the bucket yet.
-    pub(super) fn held(&self, path: &str) -> Option<Held> {
+    pub(super) fn held(&self, path: &str) -> Option<QueuedBytes> {
         self.writer.lock().held(path)
     }
 
@@ -187,9 +187,9 @@ impl Writer {
         let path = &waiting.path;
         let open;
         let (length, blocks): (u64, &dyn Blocks) = match &waiting.held {
-            Held::Memory(pieces) => (pieces.length(), pieces),
-            Held::File { blocks, length } => (*length, &**blocks),
-            Held::Folder => {
+            QueuedBytes::Memory(pieces) => (pieces.length(), pieces),
+            QueuedBytes::File { blocks, length } => (*length, &**blocks),
+            QueuedBytes::Folder => {
                 let Some(found) = self.in_folder(path).await? else {
                     // It has been evicted, or was found wrong.
                     self.note(path, &Fate::Lost);
@@ -209,7 +209,7 @@ impl Writer {
         self.bucket.send(path, length, blocks).await?;
         self.wrong.forget(path);
         // What is read back from the folder may have changed there.
-        if let (Held::Memory(_) | Held::File { .. }, true) =
+        if let (QueuedBytes::Memory(_) | QueuedBytes::File { .. }, true) =
             (&waiting.held, path.ends_with(".crate"))
         {
             self.vouched.add(path);
@@ -271,9 +271,9 @@ impl Writer {
         let take = move |bytes: Bytes| match IndexRecord::decode(bytes) {
             Ok(record) => {
                 *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-                Verdict::Good
+                CheckVerdict::Good
             }
-            Err(_) => Verdict::Wrong,
+            Err(_) => CheckVerdict::Wrong,
         };
         let admit = |size| {
             let fits = IndexRecord::fits(size).is_ok();
