@@ -135,10 +135,30 @@ impl Store {
         &self,
         key: &CrateKey,
         now: SystemTime,
+        admit: impl FnOnce(u64) -> Option<L> + Clone + Send + 'static,
+    ) -> Result<Option<StoredCrate<L>>> {
+        let near = self.load_crate_from(Reach::Nearest, key, now, admit.clone());
+        let failed = match near.await {
+            Err(e) if self.backend.board().is_some() => e,
+            loaded => return loaded,
+        };
+        // The copy near by is wrong or can't be read; the one that all share may be good.
+        let shared = self.load_crate_from(Reach::Shared, key, now, admit);
+        match shared.await {
+            Ok(Some(found)) => Ok(Some(found)),
+            Ok(None) | Err(_) => Err(failed),
+        }
+    }
+
+    async fn load_crate_from<L: Send + 'static>(
+        &self,
+        reach: Reach,
+        key: &CrateKey,
+        now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
     ) -> Result<Option<StoredCrate<L>>> {
         let (path, sha256) = (key.path(), key.sha256);
-        if self.unreadable.contains(key, Instant::now()) {
+        if matches!(reach, Reach::Nearest) && self.unreadable.contains(key, Instant::now()) {
             return Err(Error::store(format!(
                 "{path} couldn't be read a moment ago"
             )));
@@ -147,7 +167,7 @@ impl Store {
             actual if actual == sha256 => Ok(bytes),
             actual => Err(format!("its checksum is {actual}")),
         };
-        let found = self.load(&path, Some(now), admit, verify).await;
+        let found = self.load_from(reach, &path, Some(now), admit, verify).await;
         match self.note(found)? {
             None => Ok(None),
             Some(CheckedObject::Good(bytes, lease)) => Ok(Some(StoredCrate::Whole(bytes, lease))),

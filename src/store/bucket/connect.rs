@@ -37,6 +37,15 @@ impl Connected {
     }
 }
 
+#[cfg(test)]
+impl Connected {
+    /// The same with somebody who signs.
+    pub(in crate::store) fn signed_by(self, signer: Arc<dyn Signer>) -> Self {
+        let signer = Some(signer);
+        Self { signer, ..self }
+    }
+}
+
 /// Makes ready to ask the service; nothing is asked yet.
 ///
 /// # Errors

@@ -1,10 +1,20 @@
 //! What a folder in front of a bucket does beside what every store does: what is read from where, what is written when, and what becomes of it when the
 //! bucket is unwell.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
+use object_store::{
+    ObjectStore, ObjectStoreExt,
+    path::Path as ObjectPath,
+    signer::{Method, Signer},
+};
+use url::Url;
 
 use super::{
     bucket_at, crate_key, index_key, large, record,
@@ -15,7 +25,10 @@ use crate::{
     domain::{CrateKey, Key},
     error::Kind,
     metrics::Metrics,
-    store::{FolderSettings, IndexRecord, Signed, Store},
+    store::{
+        BucketSettings, FolderSettings, IndexRecord, Signed, SigningSettings, Store,
+        bucket::Connected,
+    },
 };
 
 /// A mirror's store over `bucket`, and what it counts.
@@ -283,13 +296,126 @@ async fn two_prefixes_of_one_bucket_know_nothing_of_each_other() {
     assert_eq!(other.size().await.expect("a size"), 7);
 }
 
+/// Signs everything.
+#[derive(Debug)]
+struct Signs;
+
+#[async_trait]
+impl Signer for Signs {
+    async fn signed_url(
+        &self,
+        method: Method,
+        path: &ObjectPath,
+        _expires_in: Duration,
+    ) -> object_store::Result<Url> {
+        let url = format!("https://signed.example/{path}?{method}");
+        Ok(Url::parse(&url).expect("a URL"))
+    }
+}
+
+async fn signing(bucket: &Unwell) -> Store {
+    let settings = BucketSettings {
+        signing: Some(SigningSettings {
+            endpoint: None,
+            good_for: Duration::from_secs(60),
+        }),
+        ..bucket_at("mirror")
+    };
+    let connected = Connected::to(Arc::new(bucket.clone())).signed_by(Arc::new(Signs));
+    let (metrics, now) = (Arc::new(Metrics::new()), SystemTime::now());
+    let opened = Store::tiers_over(None, &settings, connected, metrics, now);
+    opened.await.expect("a store").0
+}
+
+async fn is_signed(store: &Store, key: &CrateKey) -> bool {
+    let url = store.signed_url(key, Signed::Get).await;
+    url.expect("no failure").is_some()
+}
+
 #[tokio::test]
-async fn nobody_is_sent_to_an_object_that_was_never_found_good_or_is_nearer() {
+async fn nobody_is_sent_to_what_was_never_found_good() {
+    let bucket = Unwell::new();
+    let store = signing(&bucket).await;
+    let (key, bytes) = content();
+    assert!(!is_signed(&store, &key).await, "it isn't there");
+    // Another mirror has written something of that length.
+    put(&bucket, &key.path(), "consent".into()).await;
+    assert!(!is_signed(&store, &key).await, "it was never read");
+    store.save_crate(&key, bytes).await.expect("saved");
+    store.settle().await;
+    assert!(!is_signed(&store, &key).await, "it was there already");
+}
+
+/// A rule of the bucket's own removes what is old, and a bucket may be gone.
+#[tokio::test]
+async fn nobody_is_sent_to_what_is_no_longer_there_or_to_a_bucket_that_is_gone() {
+    let bucket = Unwell::new();
+    let store = signing(&bucket).await;
+    let (key, bytes) = content();
+    store.save_crate(&key, bytes).await.expect("saved");
+    store.settle().await;
+    assert!(is_signed(&store, &key).await);
+    bucket.when(|_, _| Some(Instead::SlowDown));
+    assert!(!is_signed(&store, &key).await, "the bucket is gone");
+    bucket.well();
+    assert!(is_signed(&store, &key).await, "it is back");
+    let removed = bucket.objects().delete(&at(&key.path())).await;
+    removed.expect("in memory");
+    assert!(!is_signed(&store, &key).await, "it isn't there any more");
+}
+
+#[tokio::test]
+async fn what_the_folder_has_wrong_is_read_from_the_bucket() {
     let bucket = Unwell::new();
     let mirror = Mirror::over(&bucket).await;
-    let (key, _) = content();
-    for asks in [Signed::Get, Signed::Head] {
-        let url = mirror.store.signed_url(&key, asks).await;
-        assert!(url.expect("no failure").is_none());
+    let (key, bytes) = content();
+    let saved = mirror.store.save_crate(&key, bytes.clone()).await;
+    saved.expect("saved");
+    mirror.store.settle().await;
+    let file = mirror.folder.path().join(key.path());
+    std::fs::write(&file, "consent").expect("written");
+    assert_eq!(whole(&mirror.store, &key).await, Some(bytes));
+}
+
+/// It took the place of a newer one that waited for the bucket, and that one was lost.
+#[tokio::test]
+async fn a_look_at_what_all_share_puts_nothing_older_into_the_folder() {
+    let bucket = Unwell::new();
+    let mirror = Mirror::over(&bucket).await;
+    let key = index_key("serde");
+    let older = aged("older", 100).encode().concat();
+    put(&bucket, &key.path(), older.into()).await;
+    bucket.when(|what, _| (what == BucketRequest::Put).then_some(Instead::SlowDown));
+    let saved = mirror.store.save_index(&key, &aged("newer", 0)).await;
+    saved.expect("saved");
+    let now = SystemTime::now();
+    let shared = mirror.store.load_shared_index(&key, now, |_| Some(()));
+    assert!(shared.await.expect("read").is_some());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let peeked = mirror.store.peek_index(&key).await.expect("read");
+    assert_eq!(peeked.expect("there").body, "newer");
+    bucket.well();
+    while mirror.metrics.bucket_waiting.get() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert_eq!(body_in_bucket(&bucket, &key.path()).await, "newer");
+}
+
+/// What was fetched while the bucket was gone never came there after a restart.
+#[tokio::test]
+async fn what_only_the_folder_has_comes_into_the_bucket_when_it_is_asked_for() {
+    let bucket = Unwell::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, bytes) = content();
+    let settings = FolderSettings::new(folder.path(), false);
+    let alone = Store::open(settings, Arc::new(Metrics::new()), SystemTime::now());
+    let saved = alone
+        .expect("a store")
+        .save_crate(&key, bytes.clone())
+        .await;
+    saved.expect("saved");
+    let (store, _) = open(Some(folder.path()), &bucket).await;
+    assert_eq!(whole(&store, &key).await, Some(bytes.clone()));
+    store.settle().await;
+    assert_eq!(in_bucket(&bucket, &key.path()).await, Some(bytes));
 }
