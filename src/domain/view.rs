@@ -24,6 +24,16 @@ pub enum View {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewName(ArrayString<{ RegistryName::MAX_LEN }>);
 
+impl View {
+    /// The name by which a token says that it is for a registry as it is seen here: a named view's own, or the registry's.
+    pub fn guarded_name(self, registry: RegistryName) -> RegistryName {
+        match self {
+            Self::Named(view) => view.as_registry(),
+            Self::Usual | Self::AsOf(_) => registry,
+        }
+    }
+}
+
 impl ViewName {
     /// Reads a name.
     ///

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     negotiate::prefers_html,
+    readable::Readable,
     respond::{Answer, ErrorForm},
 };
 use crate::{
@@ -90,6 +91,22 @@ impl Authentication {
             Some((token, rest)) => (Some(token), rest),
             None => (None, path),
         }
+    }
+
+    /// Of which of the registries and views of these `names` who shows this may be told: of those that may be asked for.
+    pub(super) fn readable(
+        &self,
+        shown: &RequestCredentials<'_>,
+        names: impl Iterator<Item = RegistryName>,
+        now: SystemTime,
+    ) -> Readable {
+        if self.0.is_none() {
+            return Readable::All;
+        }
+        Readable::of(names, |name| match self.enter(shown, Some(name), now) {
+            Admission::Admitted(_) => true,
+            Admission::Refused(_) | Admission::Later(_) => false,
+        })
     }
 
     /// Whether who shows this may ask for what belongs to `registry`, or to none.

@@ -22,6 +22,7 @@ mod part;
 mod query;
 mod range;
 mod rate_limit;
+mod readable;
 mod receipt;
 mod respond;
 mod route;

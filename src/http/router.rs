@@ -21,6 +21,7 @@ use super::{
     pages::{self, LastMetrics, PageForm, PageRequest, PageService, Subject},
     query::SearchQuery,
     rate_limit::RateLimit,
+    readable::Readable,
     receipt::{HandedOut, Ledger, signed},
     respond::{Answer, ErrorForm, no_memory},
     route::{ApiCall, Page, Place, Route, Verb},
@@ -30,7 +31,7 @@ use crate::{
     access::{Forwarded, LastAdmitted, TrustedProxies, jwt::KeyFetch},
     audit::Recorder,
     config::{BaseUrl, sections::ServerSettings},
-    domain::{Principal, RegistryName, View, loggable_path},
+    domain::{Principal, RegistryName, ViewName, loggable_path},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
     mirror::{Mirror, Registry},
@@ -209,7 +210,7 @@ impl Router {
                 Admission::Later(awaited) => return Ok(AtOnce::Unknown(awaited)),
             }
             let (route, verb) = self.0.admit(route, verb, has_body, asked.client)?;
-            self.0.at_once(route, verb, &asked, who.as_ref(), now)
+            self.0.at_once(route, verb, &asked, last, who.as_ref(), now)
         });
         match at_once {
             Ok(AtOnce::Answer(answer)) => Answering::now(exchange.finish(Ok(answer), "")),
@@ -287,13 +288,7 @@ impl Inner {
         if needs_none {
             return Admission::Admitted(None);
         }
-        let shown = RequestCredentials {
-            headers: &asked.head.headers,
-            last,
-            in_path: asked.token,
-            peer: asked.peer,
-            address: asked.client,
-        };
+        let shown = credentials(asked, last);
         let admission = self
             .authentication
             .enter(&shown, self.registry_of(route), now);
@@ -330,10 +325,8 @@ impl Inner {
 
     /// The name by which a token says that it is for a place: a view's own, or the registry's.
     fn guarded_name(&self, place: &Place) -> RegistryName {
-        match place.view {
-            View::Named(view) => view.as_registry(),
-            View::Usual | View::AsOf(_) => place.registry.unwrap_or(self.mirror.default_registry()),
-        }
+        let registry = place.registry.unwrap_or(self.mirror.default_registry());
+        place.view.guarded_name(registry)
     }
 
     /// The answer to who may not come in.
@@ -416,6 +409,7 @@ impl Inner {
         route: Route,
         verb: Verb,
         asked: &Asked<'_>,
+        last: &LastAdmitted,
         who: Option<&Principal>,
         now: SystemTime,
     ) -> Result<AtOnce> {
@@ -471,23 +465,43 @@ impl Inner {
                 mirror.place(place.registry, place.view)?;
                 return self.web_api(place, call, asked);
             }
-            Route::Page(page) => return self.page(page, asked),
+            Route::Page(page) => {
+                let readable = || self.readable(asked, last, now);
+                return self.page(page, asked, readable);
+            }
             Route::Asset(asset) => pages::asset(asset),
             Route::Health => pages::health(),
             Route::Ready => pages::ready(mirror, &self.memory)?,
             Route::Metrics => pages::metrics(mirror, &self.last_metrics, now),
-            Route::Status => return self.home(asked, who),
+            Route::Status => {
+                let readable = || self.readable(asked, last, now);
+                return self.home(asked, who, readable);
+            }
         }))
     }
 
     /// What this is and how to use it; and for who may know, what it does now.
-    fn home(&self, asked: &Asked<'_>, who: Option<&Principal>) -> Result<AtOnce> {
+    fn home(
+        &self,
+        asked: &Asked<'_>,
+        who: Option<&Principal>,
+        readable: impl FnOnce() -> Readable,
+    ) -> Result<AtOnce> {
         let is_known = who.is_some() || !self.authentication.is_restricted();
-        let subject = match self.side {
-            Side::Both | Side::Admin if is_known => Subject::Home,
-            Side::Both | Side::Admin | Side::Clients => Subject::HowTo,
+        let (subject, readable) = match self.side {
+            Side::Both | Side::Admin if is_known => (Subject::Home, readable()),
+            Side::Both | Side::Admin | Side::Clients => (Subject::HowTo, Readable::All),
         };
-        self.deferred(subject, PageForm::Text, asked)
+        self.deferred(subject, PageForm::Text, asked, readable)
+    }
+
+    /// Of which registries and views who asks may be told on a page that is about more than one.
+    fn readable(&self, asked: &Asked<'_>, last: &LastAdmitted, now: SystemTime) -> Readable {
+        let policy = self.mirror.policy();
+        let views = policy.views().map(ViewName::as_registry);
+        let names = self.mirror.registries().chain(views);
+        self.authentication
+            .readable(&credentials(asked, last), names, now)
     }
 
     /// An answer of the web API.
@@ -507,7 +521,7 @@ impl Inner {
         }
         let query = SearchQuery::parse(asked.head.uri.query())?;
         let subject = Subject::Api { place, call, query };
-        self.deferred(subject, PageForm::Json, asked)
+        self.deferred(subject, PageForm::Json, asked, Readable::All)
     }
 
     /// What cargo prints for who wants to publish, yank or own something here.
@@ -533,22 +547,39 @@ impl Inner {
     }
 
     /// A page that takes a moment.
-    fn page(&self, page: Page, asked: &Asked<'_>) -> Result<AtOnce> {
-        let subject = match page {
-            Page::Crate { place, name } => Subject::Crate { place, name },
-            Page::Search { place } => Subject::Search {
-                place,
-                query: SearchQuery::parse(asked.head.uri.query())?,
-            },
-            Page::Policy { place } => Subject::Policy { place },
-            Page::Wanted => Subject::Wanted,
-            Page::StatusJson => return self.deferred(Subject::Figures, PageForm::Json, asked),
+    fn page(
+        &self,
+        page: Page,
+        asked: &Asked<'_>,
+        readable: impl FnOnce() -> Readable,
+    ) -> Result<AtOnce> {
+        // What is about one place is for who may read that place.
+        let (subject, form, readable) = match page {
+            Page::Crate { place, name } => (
+                Subject::Crate { place, name },
+                PageForm::Text,
+                Readable::All,
+            ),
+            Page::Search { place } => {
+                let query = SearchQuery::parse(asked.head.uri.query())?;
+                let subject = Subject::Search { place, query };
+                (subject, PageForm::Text, Readable::All)
+            }
+            Page::Policy { place } => (Subject::Policy { place }, PageForm::Text, readable()),
+            Page::Wanted => (Subject::Wanted, PageForm::Text, readable()),
+            Page::StatusJson => (Subject::Figures, PageForm::Json, readable()),
         };
-        self.deferred(subject, PageForm::Text, asked)
+        self.deferred(subject, form, asked, readable)
     }
 
     /// A page that is made when its turn comes; `otherwise` is the form for who isn't a browser.
-    fn deferred(&self, subject: Subject, otherwise: PageForm, asked: &Asked<'_>) -> Result<AtOnce> {
+    fn deferred(
+        &self,
+        subject: Subject,
+        otherwise: PageForm,
+        asked: &Asked<'_>,
+        readable: Readable,
+    ) -> Result<AtOnce> {
         let form = match otherwise {
             PageForm::Text if prefers_html(&asked.head.headers) => PageForm::Html,
             PageForm::Text | PageForm::Html | PageForm::Json => otherwise,
@@ -566,6 +597,7 @@ impl Inner {
             form,
             base,
             links: self.links(asked).into(),
+            readable,
         };
         Ok(Deferred::Page(self.pages.clone(), Box::new(request)).into())
     }
@@ -581,6 +613,17 @@ impl Inner {
             Some(token) => format!("{path}/t/{token}"),
             None => path.to_owned(),
         }
+    }
+}
+
+/// What a request shows of who asks.
+fn credentials<'a>(asked: &'a Asked<'_>, last: &'a LastAdmitted) -> RequestCredentials<'a> {
+    RequestCredentials {
+        headers: &asked.head.headers,
+        last,
+        in_path: asked.token,
+        peer: asked.peer,
+        address: asked.client,
     }
 }
 

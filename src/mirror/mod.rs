@@ -467,9 +467,13 @@ impl Mirror {
         })
     }
 
-    /// The oldest copy that was served within the last five minutes although it was due.
-    pub fn oldest_stale(&self, now: SystemTime) -> Option<StaleCopy> {
-        self.0.shared.stale.oldest(now)
+    /// The oldest copy that was served within the last five minutes although it was due, of the registries that `is_meant` accepts.
+    pub fn oldest_stale(
+        &self,
+        is_meant: impl Fn(RegistryName) -> bool,
+        now: SystemTime,
+    ) -> Option<StaleCopy> {
+        self.0.shared.stale.oldest(is_meant, now)
     }
 
     /// What the rules refused lately, the last of it first; at most fifty.

@@ -207,10 +207,15 @@ fn labelled(rules: &[RuleSettings], prefix: &str) -> Vec<Arc<Rule>> {
 }
 
 impl Rule {
-    /// Whether it is about this crate, whichever version.
-    pub(super) fn is_about(&self, registry: RegistryName, name: &CrateName) -> bool {
+    /// Whether it is about crates of this registry.
+    pub(super) fn is_for(&self, registry: RegistryName) -> bool {
         let registries = self.settings.registries.as_ref();
         registries.is_none_or(|names| names.contains(&registry))
+    }
+
+    /// Whether it is about this crate, whichever version.
+    pub(super) fn is_about(&self, registry: RegistryName, name: &CrateName) -> bool {
+        self.is_for(registry)
             && self
                 .settings
                 .crates

@@ -9,12 +9,13 @@ use super::{
 };
 use crate::{
     config::policy::{Action, Fallback, Mode, Undated},
-    domain::{NamePattern, View},
+    domain::{NamePattern, RegistryName, View},
 };
 
 impl Policy {
-    /// All rules that hold in `view`, in words: a sentence each, in the order in which they decide.
-    pub fn in_words(&self, view: View) -> Vec<String> {
+    /// All rules that hold for crates of `registry` in `view`, in words: a sentence each, in the order in which they decide. Those of other registries alone are
+    /// left out: they may name crates that who reads this mustn't know of.
+    pub fn in_words(&self, registry: RegistryName, view: View) -> Vec<String> {
         let rules = self.rules_of(view);
         let mut said = Vec::new();
         if self.mode == Mode::Report {
@@ -25,7 +26,8 @@ impl Policy {
             View::AsOf(day) => said.push(seen_as_of(&day)),
             View::Usual | View::Named(_) => said.extend(rules.as_of.as_ref().map(seen_as_of)),
         }
-        said.extend(rules.all.iter().map(rule_in_words));
+        let of_it = rules.all.iter().filter(|rule| rule.is_for(registry));
+        said.extend(of_it.map(rule_in_words));
         self.say_advisories(&mut said);
         self.say_waits(rules, &mut said);
         if rules.default == Fallback::Deny {
@@ -150,7 +152,7 @@ mod tests {
             advisories,
             RulesVersion::default(),
         );
-        policy.in_words(view)
+        policy.in_words(RegistryName::crates_io(), view)
     }
 
     #[test]

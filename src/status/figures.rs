@@ -246,11 +246,7 @@ impl Figures {
             },
             store: StoreFigures::of(mirror, metrics, now),
             registries: registries(mirror),
-            oldest_stale: mirror.oldest_stale(now).map(|copy| StaleFigures {
-                registry: copy.key.registry.to_string(),
-                name: copy.key.name().to_string(),
-                age_seconds: seconds(copy.checked_at, now),
-            }),
+            oldest_stale: StaleFigures::of(mirror, |_| true, now),
             refusals: RefusalFigures {
                 denied: kinds(metrics.denied_by_kind()),
                 would_deny: kinds(metrics.would_deny_by_kind()),
@@ -264,6 +260,46 @@ impl Figures {
             },
             last_hour: minutes.iter().map(MinuteFigures::of).collect(),
         }
+    }
+}
+
+impl Figures {
+    /// The same with what is said of single registries only where `may_know` accepts them. What is counted over all registries stays: it names nothing.
+    pub(super) fn only(
+        self,
+        mirror: &Mirror,
+        may_know: impl Fn(RegistryName) -> bool,
+        now: SystemTime,
+    ) -> Self {
+        let is_known = |name: &str| RegistryName::parse(name).is_ok_and(&may_know);
+        let (mut registries, mut store) = (self.registries, self.store);
+        registries.retain(|registry| is_known(&registry.name));
+        if let Some(census) = &mut store.census {
+            census.registries.retain(|of| is_known(&of.registry));
+            let registries = census.registries.iter();
+            census.bytes = registries.map(|of| of.crate_bytes + of.index_bytes).sum();
+        }
+        Self {
+            registries,
+            store,
+            oldest_stale: StaleFigures::of(mirror, may_know, now),
+            ..self
+        }
+    }
+}
+
+impl StaleFigures {
+    fn of(
+        mirror: &Mirror,
+        is_meant: impl Fn(RegistryName) -> bool,
+        now: SystemTime,
+    ) -> Option<Self> {
+        let copy = mirror.oldest_stale(is_meant, now)?;
+        Some(Self {
+            registry: copy.key.registry.to_string(),
+            name: copy.key.name().to_string(),
+            age_seconds: seconds(copy.checked_at, now),
+        })
     }
 }
 

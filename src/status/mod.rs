@@ -15,7 +15,7 @@ pub use figures::{
 };
 
 use self::troubles::troubles;
-use crate::{last_hour::LastHour, mirror::Mirror};
+use crate::{domain::RegistryName, last_hour::LastHour, mirror::Mirror};
 
 /// How long figures are good for all who ask.
 pub const A_MOMENT: Duration = Duration::from_secs(1);
@@ -59,5 +59,13 @@ impl Status {
             figures: figures.clone(),
         });
         figures
+    }
+
+    /// The same, of single registries only those that `may_know` accepts.
+    pub fn figures_of(&self, may_know: impl Fn(RegistryName) -> bool, now: SystemTime) -> Figures {
+        let all = Figures::clone(&self.figures(now));
+        let mut of_them = all.only(&self.mirror, may_know, now);
+        of_them.troubles = troubles(&of_them, self.mirror.metrics());
+        of_them
     }
 }

@@ -137,6 +137,115 @@ async fn who_has_no_token_sees_how_to_use_it_alone() {
     }
 }
 
+/// A token for one registry told the names of another's crates, by what was asked for in vain, what was refused, what is stale, and the rules themselves.
+#[tokio::test]
+async fn a_token_for_one_registry_or_view_tells_nothing_of_the_others() {
+    let upstream = Upstream::new()
+        .publish(Package::new("a", "1.0.0"))
+        .publish(Package::new("secret-stale", "1.0.0"))
+        .start()
+        .await;
+    let tokens = TokenFile::new();
+    let all = tokens.add("all");
+    let ours = tokens.grant("ours", None, &["crates-io"]);
+    let lts = tokens.grant("lts", None, &["lts"]);
+    let settings = format!(
+        "{}[registries.internal]\nindex = \"sparse+{}\"\n\
+         [[policy.rules]]\nname = \"secret-rule\"\ncrates = [\"secret-denied\"]\nregistries = [\"internal\"]\naction = \"deny\"\n\
+         [[policy.rules]]\ncrates = [\"open-denied\"]\naction = \"deny\"\n\
+         [[views.lts.rules]]\ncrates = [\"lts-denied\"]\naction = \"deny\"\n",
+        tokens.settings(""),
+        upstream.index_url()
+    );
+    let mirror = Mirror::of(&upstream)
+        .always_asks()
+        .settings(&settings)
+        .start()
+        .await;
+    let get = async |path: &str, token: &str| {
+        let reply = mirror.get_with(path, &[("authorization", token)]).await;
+        (reply.status, reply.text())
+    };
+    let stale = "/registries/internal/index/se/cr/secret-stale";
+    assert_eq!(get(stale, &all).await.0, 200);
+    for path in [
+        "/registries/internal/index/se/cr/secret-denied",
+        "/index/op/en/open-denied",
+        "/views/lts/index/lt/s-/lts-denied",
+    ] {
+        assert_eq!(get(path, &all).await.0, 403, "{path}");
+    }
+    upstream.on_everything().fail(503);
+    assert_eq!(get(stale, &all).await.0, 200, "the copy");
+    let said = async |path: &str, token: &str| get(path, token).await.1;
+    assert!(said("/status.json", &all).await.contains("secret-stale"));
+    assert!(
+        said("/registries/internal/policy", &all)
+            .await
+            .contains("secret-rule")
+    );
+    assert!(
+        said("/policy", &all).await.contains("lts-denied"),
+        "all may see all"
+    );
+    for token in [&ours, &lts] {
+        for path in ["/", "/status.json", "/wanted"] {
+            let (status, text) = get(path, token).await;
+            assert_eq!(status, 200, "{path}");
+            assert!(!text.contains("secret"), "{path}: {text}");
+        }
+    }
+    let figures: Value = serde_json::from_str(&said("/status.json", &ours).await).expect("JSON");
+    let names = figures["registries"].as_array().expect("a list").iter();
+    let names: Vec<_> = names.map(|of| of["name"].as_str()).collect();
+    assert_eq!(names, [Some("crates-io")]);
+    let policy = said("/policy", &ours).await;
+    assert!(
+        policy.contains("open-denied") && !policy.contains("secret"),
+        "{policy}"
+    );
+    assert!(!policy.contains("lts-denied"), "{policy}");
+    let policy = said("/views/lts/policy", &lts).await;
+    assert!(policy.contains("times: lts-denied is denied"), "{policy}");
+    assert!(
+        !policy.contains("times: open-denied") && !policy.contains("secret"),
+        "{policy}"
+    );
+}
+
+/// What is wanted of a registry is for who may read it.
+#[tokio::test]
+async fn what_is_wanted_is_told_to_who_may_read_that_registry() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let (all, ours) = (
+        tokens.add("all"),
+        tokens.grant("ours", None, &["crates-io"]),
+    );
+    let settings = format!(
+        "{}[registries.internal]\nindex = \"sparse+{}\"\n[offline]\nenabled = true\n",
+        tokens.settings(""),
+        upstream.index_url()
+    );
+    let mirror = Mirror::of(&upstream).settings(&settings).start().await;
+    for path in [
+        "/index/op/en/open",
+        "/registries/internal/index/se/cr/secret",
+    ] {
+        mirror.get_with(path, &[("authorization", &all)]).await;
+    }
+    let both = |reply: &crate::support::Reply| reply.text() == "internal:secret\nopen\n";
+    let wanted = |token| [("authorization", token)];
+    for _ in 0..100 {
+        if both(&mirror.get_with("/wanted", &wanted(&*all)).await) {
+            let limited = mirror.get_with("/wanted", &wanted(&*ours)).await;
+            assert_eq!(limited.text(), "open\n");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("both are never wanted");
+}
+
 #[tokio::test]
 async fn with_a_port_of_their_own_pages_are_answered_there() {
     let upstream = Upstream::with_one_crate().await;

@@ -122,6 +122,7 @@ mod tests {
         http::{
             pages::request::{PageForm, Subject},
             query::SearchQuery,
+            readable::Readable,
         },
     };
 
@@ -141,6 +142,7 @@ mod tests {
             form: PageForm::Html,
             base: "http://localhost".into(),
             links: "".into(),
+            readable: Readable::All,
         }
     }
 

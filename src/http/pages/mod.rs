@@ -31,6 +31,7 @@ use self::{crate_page::CratePage, kept::KeptPages, links::PageLinks};
 use super::{
     authentication::Authentication,
     query::SearchQuery,
+    readable::Readable,
     respond::{Answer, JSON, NO_CACHE, TEXT},
     route::{ApiCall, Place},
 };
@@ -38,7 +39,7 @@ use crate::{
     domain::{CrateName, Outcome, View},
     error::{Error, Result},
     mirror::Mirror,
-    status::Status,
+    status::{Figures, Status},
     transport::ClientMemory,
 };
 
@@ -89,13 +90,14 @@ impl PageService {
         match &request.subject {
             Subject::HowTo => Ok(self.how_to(request)),
             Subject::Home => Ok(self.home(request, now)),
-            Subject::Figures => json(&*self.status.figures(now)),
+            Subject::Figures => json(&*self.figures(request, now)),
             Subject::Crate { place, name } => self.crate_page(request, *place, *name, now).await,
             Subject::Search { place, query } => self.search(request, *place, query, now).await,
             Subject::Policy { place } => self.policy(request, *place, now),
             Subject::Api { place, call, query } => self.api(*place, call, query, now).await,
             Subject::Wanted => {
-                let missed = self.mirror.missed(now).await?;
+                let mut missed = self.mirror.missed(now).await?;
+                missed.retain(|missed| request.readable.includes(missed.registry));
                 Ok(match request.form {
                     PageForm::Html => wanted::page(request, &missed),
                     PageForm::Text | PageForm::Json => wanted::listed(&missed),
@@ -115,12 +117,22 @@ impl PageService {
     }
 
     fn home(&self, request: &PageRequest, now: SystemTime) -> String {
-        let figures = self.status.figures(now);
+        let figures = self.figures(request, now);
         match request.form {
             PageForm::Html => home::home(request, &self.ways(request), &figures),
             PageForm::Text | PageForm::Json => {
                 let text = how_to::text(&self.mirror, &request.base, &self.authentication);
                 format!("{text}\n{}\nPages: {}\n", home::text(&figures), self.others)
+            }
+        }
+    }
+
+    fn figures(&self, request: &PageRequest, now: SystemTime) -> Arc<Figures> {
+        match &request.readable {
+            Readable::All => self.status.figures(now),
+            readable @ Readable::Only(_) => {
+                let of = self.status.figures_of(|name| readable.includes(name), now);
+                Arc::new(of)
             }
         }
     }
@@ -216,11 +228,14 @@ impl PageService {
             View::AsOf(day) => format!("of {registry} as of {day}"),
         };
         let mut refused = self.mirror.refused_lately();
-        // Who may see one registry may not see another.
-        refused.retain(|refusal| refusal.registry == registry);
+        // Who may see one registry or view may not see another.
+        refused.retain(|refusal| {
+            let guarded = refusal.view.guarded_name(registry);
+            refusal.registry == registry && request.readable.includes(guarded)
+        });
         let rules = policy::RulesPage {
             of,
-            said: self.mirror.policy().in_words(place.view),
+            said: self.mirror.policy().in_words(registry, place.view),
             refused,
             request,
             now,

@@ -4,6 +4,7 @@ use crate::{
     domain::CrateName,
     http::{
         query::SearchQuery,
+        readable::Readable,
         route::{ApiCall, Place},
     },
 };
@@ -19,6 +20,8 @@ pub(in crate::http) struct PageRequest {
     pub(in crate::http) base: Box<str>,
     /// What links on this server begin with: a path without a final slash.
     pub(in crate::http) links: Box<str>,
+    /// What may stand on it, where it is about more than one registry.
+    pub(in crate::http) readable: Readable,
 }
 
 impl PageRequest {

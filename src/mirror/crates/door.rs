@@ -281,6 +281,7 @@ impl<'a> Door<'a> {
     fn note(&self, what: &str, rule: Arc<str>, sentence: Option<Box<str>>) {
         self.shared.refusals.note(Refusal {
             registry: self.registry,
+            view: self.view,
             what: what.into(),
             rule,
             sentence,

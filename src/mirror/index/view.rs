@@ -139,6 +139,7 @@ pub(super) fn denied(
     let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
     let noted = |sentence| Refusal {
         registry: key.registry,
+        view,
         what: name.as_str().into(),
         rule: rule.clone(),
         sentence,

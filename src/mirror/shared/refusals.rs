@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::domain::RegistryName;
+use crate::domain::{RegistryName, View};
 
 /// So many are remembered: less than 64 KB, for a sentence has at most 512 characters.
 const MOST: usize = 50;
@@ -20,6 +20,8 @@ pub(in crate::mirror) struct Refusals(Mutex<VecDeque<Refusal>>);
 pub struct Refusal {
     /// In which registry.
     pub registry: RegistryName,
+    /// As seen where.
+    pub view: View,
     /// What: a crate, or a crate and its version.
     pub what: Box<str>,
     /// Which rule decided.
@@ -39,6 +41,7 @@ impl Refusals {
         let is_it = |known: &Refusal| {
             known.what == refusal.what
                 && known.registry == refusal.registry
+                && known.view == refusal.view
                 && known.rule == refusal.rule
                 && known.sentence.is_some() == refusal.sentence.is_some()
         };
@@ -65,6 +68,7 @@ mod tests {
     fn refusal(what: &str) -> Refusal {
         Refusal {
             registry: RegistryName::crates_io(),
+            view: View::Usual,
             what: what.into(),
             rule: "rule".into(),
             sentence: Some("it is denied".into()),

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{domain::IndexKey, mirror::kept::IndexEntry};
+use crate::{
+    domain::{IndexKey, RegistryName},
+    mirror::kept::IndexEntry,
+};
 
 /// So long a copy counts as served lately. While it is asked for and upstream fails, it is noted every few seconds.
 const LATELY: Duration = Duration::from_secs(300);
@@ -52,8 +55,12 @@ impl StaleServed {
         }
     }
 
-    /// The oldest that was served within the five minutes before `now`.
-    pub(in crate::mirror) fn oldest(&self, now: SystemTime) -> Option<StaleCopy> {
+    /// The oldest that was served within the five minutes before `now`, of the registries that `is_meant` accepts.
+    pub(in crate::mirror) fn oldest(
+        &self,
+        is_meant: impl Fn(RegistryName) -> bool,
+        now: SystemTime,
+    ) -> Option<StaleCopy> {
         let mut copies = self.lock();
         let is_past = |copy: &StaleCopy| {
             let since = now.duration_since(copy.served_at);
@@ -62,7 +69,8 @@ impl StaleServed {
         while copies.front().is_some_and(is_past) {
             copies.pop_front();
         }
-        copies.front().copied()
+        let mut of_them = copies.iter().filter(|copy| is_meant(copy.key.registry));
+        of_them.next().copied()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<StaleCopy>> {
@@ -73,7 +81,7 @@ impl StaleServed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CrateName, RegistryName};
+    use crate::domain::CrateName;
 
     fn time(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
@@ -91,7 +99,11 @@ mod tests {
     #[test]
     fn the_oldest_is_known_as_long_as_it_was_served_lately() {
         let stale = StaleServed::default();
-        let oldest = |now| stale.oldest(time(now)).map(|copy| copy.checked_at);
+        let oldest = |now| {
+            stale
+                .oldest(|_| true, time(now))
+                .map(|copy| copy.checked_at)
+        };
         assert_eq!(oldest(0), None);
         stale.note(copy(20, 100));
         stale.note(copy(10, 110));
