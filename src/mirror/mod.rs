@@ -225,7 +225,7 @@ impl Mirror {
         now: SystemTime,
     ) -> Result<Searched> {
         let search = Search {
-            registry: self.place(registry, view)?.name(),
+            registry: self.place(registry, view)?,
             view,
             words,
             window,
@@ -248,7 +248,7 @@ impl Mirror {
         now: SystemTime,
     ) -> Result<Searched> {
         let search = Search {
-            registry: self.place(registry, view)?.name(),
+            registry: self.place(registry, view)?,
             view,
             words,
             window,
@@ -260,11 +260,11 @@ impl Mirror {
             web_search,
             ..
         } = &*self.0;
-        let upstream = self.registry(Some(search.registry))?.upstream();
+        let upstream = search.registry.upstream();
         if let Some(upstream) = upstream.filter(|_| !words.is_empty())
             && let Some(listed) = web_search.ask(upstream, words, window, now).await
         {
-            return Ok(search::offered(shared, index, search, &listed, now));
+            return Ok(search::offered(shared, index, search, &listed, now).await);
         }
         search::search(&self.0.shared, &self.0.index, search, now).await
     }
@@ -476,7 +476,7 @@ impl Mirror {
         self.0.shared.stale.oldest(is_meant, now)
     }
 
-    /// What the rules refused lately, the last of it first; at most fifty.
+    /// What the rules refused lately, the last of it first; at most fifty of each registry.
     pub fn refused_lately(&self) -> Vec<Refusal> {
         self.0.shared.refusals.lately()
     }

@@ -1,10 +1,10 @@
 //! [`Searched`]: crates that fit some words, by what is known here.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
-use super::{catalog::KnownCrate, index::IndexService, shared::Shared};
+use super::{index::IndexService, kept::IndexEntry, registry::Registry, shared::Shared};
 use crate::{
-    domain::{CrateName, IndexKey, RegistryName, View},
+    domain::{CrateName, RegistryName, View},
     error::{Error, Result},
     policy::{Policy, refusal},
     upstream::ListedCrates,
@@ -14,9 +14,9 @@ use crate::{
 const MOST: usize = 2_000;
 
 /// What is searched for, and how it is seen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Search<'a> {
-    pub(super) registry: RegistryName,
+    pub(super) registry: &'a Registry,
     pub(super) view: View,
     pub(super) words: &'a str,
     pub(super) window: Window,
@@ -84,46 +84,43 @@ pub(super) async fn search(
         window,
         refused,
     } = search;
-    let (catalog, words) = (shared.catalog.clone(), words.to_owned());
-    let found = tokio::task::spawn_blocking(move || catalog.search(registry, &words)).await;
+    let (of, catalog, words) = (registry.name(), shared.catalog.clone(), words.to_owned());
+    let found = tokio::task::spawn_blocking(move || catalog.search(of, &words)).await;
     let mut found = found.map_err(|e| Error::ended_early("a search", e))?;
     let policy = shared.rules.policy();
-    let why = |name| why_refused(&policy, registry, name, view, now);
+    let may_hide = policy.may_hide(view);
+    let why = |name| why_refused(&policy, of, name, view, now);
     if refused == Refused::LeftOut {
         found.truncate(MOST);
         found.retain(|known| why(known.name).is_none());
     }
-    let total = found.len();
+    let mut total = found.len();
     let shown = found.into_iter().skip(window.skip).take(window.take);
-    let crates = shown.map(|known| {
-        let key = IndexKey::new(registry, known.name);
-        let entry = index.seen_in_memory(&key, view, now);
-        let rules = policy.of_crate(registry, known.name, view, now);
-        let newest = entry
-            .as_ref()
-            .and_then(|entry| rules.newest_allowed(entry.known()));
-        let KnownCrate {
-            name,
+    let mut crates = Vec::with_capacity(shown.len());
+    for known in shown {
+        let seen = Seen::of(index, registry, known.name, view, now).await;
+        let is_stored = known.version.is_some();
+        let Some(version) = seen.version(known.version, may_hide, refused) else {
+            total -= 1;
+            continue;
+        };
+        crates.push(FoundCrate {
+            name: seen.name().unwrap_or(known.name),
             version,
-            description,
-        } = known;
-        FoundCrate {
-            name: entry.as_ref().map_or(name, |entry| entry.file().name()),
-            is_stored: version.is_some(),
-            version: newest.map(|newest| newest.as_str().into()).or(version),
-            description,
-            refused: why(name).map(Into::into),
-        }
-    });
+            is_stored,
+            description: known.description,
+            refused: why(known.name).map(Into::into),
+        });
+    }
     Ok(Searched {
-        registry,
-        crates: crates.collect(),
+        registry: of,
+        crates,
         total,
     })
 }
 
 /// What upstream has listed, without the crates that the rules refuse, and with versions that may be picked where they are known here.
-pub(super) fn offered(
+pub(super) async fn offered(
     shared: &Shared,
     index: &IndexService,
     search: Search<'_>,
@@ -132,35 +129,90 @@ pub(super) fn offered(
 ) -> Searched {
     let (registry, view) = (search.registry, search.view);
     let policy = shared.rules.policy();
-    let crates = listed
-        .crates
-        .iter()
-        .filter(|listed| why_refused(&policy, registry, listed.name, view, now).is_none());
-    let crates: Vec<_> = crates
-        .map(|listed| {
-            let key = IndexKey::new(registry, listed.name);
-            let entry = index.seen_in_memory(&key, view, now);
-            let rules = policy.of_crate(registry, listed.name, view, now);
-            let newest = entry
-                .as_ref()
-                .and_then(|entry| rules.newest_allowed(entry.known()));
-            FoundCrate {
-                name: listed.name,
-                version: Some(
-                    newest.map_or(listed.version.clone(), |newest| newest.as_str().into()),
-                ),
-                is_stored: false,
-                description: listed.description.clone(),
-                refused: None,
-            }
-        })
-        .collect();
+    let (of, may_hide) = (registry.name(), policy.may_hide(view));
+    let mut crates = Vec::with_capacity(listed.crates.len());
+    for listed in &listed.crates {
+        if why_refused(&policy, of, listed.name, view, now).is_some() {
+            continue;
+        }
+        let seen = Seen::of(index, registry, listed.name, view, now).await;
+        let version = seen.version(
+            Some(listed.version.as_str().into()),
+            may_hide,
+            search.refused,
+        );
+        crates.extend(version.map(|version| FoundCrate {
+            name: listed.name,
+            version,
+            is_stored: false,
+            description: listed.description.clone(),
+            refused: None,
+        }));
+    }
     let left_out = listed.crates.len() - crates.len();
     let total = usize::try_from(listed.total).unwrap_or(usize::MAX);
     Searched {
-        registry,
+        registry: of,
         total: total.saturating_sub(left_out).max(crates.len()),
         crates,
+    }
+}
+
+/// What is known here of a crate's versions.
+enum Seen {
+    /// Its index file, as it is seen.
+    Entry(Arc<IndexEntry>),
+    /// Nothing, and upstream has it, or may have it.
+    Nothing,
+    /// Nothing, and nobody can be asked.
+    NothingOffline,
+}
+
+impl Seen {
+    /// What is at hand: nobody is asked.
+    async fn of(
+        index: &IndexService,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> Self {
+        match (
+            index.look_at_hand(registry, name, view, now).await,
+            registry,
+        ) {
+            (Some(entry), _) => Self::Entry(entry),
+            (None, Registry::Online(_)) => Self::Nothing,
+            (None, Registry::Offline(_)) => Self::NothingOffline,
+        }
+    }
+
+    /// The crate's name in its own case.
+    fn name(&self) -> Option<CrateName> {
+        match self {
+            Self::Entry(entry) => Some(entry.file().name()),
+            Self::Nothing | Self::NothingOffline => None,
+        }
+    }
+
+    /// The version to tell: one that may be picked or none, and nothing at all of a crate that is to be left out, because none of it can be had. What somebody
+    /// else says is newest (`said`) is told only where the rules hide nothing.
+    fn version(
+        &self,
+        said: Option<Box<str>>,
+        may_hide: bool,
+        refused: Refused,
+    ) -> Option<Option<Box<str>>> {
+        let version = match self {
+            Self::Entry(entry) => entry.newest_shown().map(|newest| newest.as_str().into()),
+            Self::Nothing if may_hide => return Some(None),
+            Self::Nothing => return Some(said),
+            Self::NothingOffline => None,
+        };
+        match (version, refused) {
+            (None, Refused::LeftOut) => None,
+            (version, Refused::Shown | Refused::LeftOut) => Some(version),
+        }
     }
 }
 

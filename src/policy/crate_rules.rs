@@ -387,7 +387,7 @@ impl<'a> CrateRules<'a> {
             (Since::FirstSeen(_), Undated::Allow | Undated::Deny) => return None,
             (since, _) => since,
         };
-        since.time().checked_add(wait)
+        Some(since.ends(wait))
     }
 
     fn too_young(
@@ -411,7 +411,7 @@ impl<'a> CrateRules<'a> {
                 return Some(undated);
             }
         };
-        let ends = since.time().checked_add(wait)?;
+        let ends = since.ends(wait);
         let is_young = self.now < ends;
         let comes_at_once = || all.is_some_and(|all| self.is_awaited_fix(candidate, all));
         (is_young && !comes_at_once()).then_some(Denial {

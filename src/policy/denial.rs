@@ -8,6 +8,9 @@ use std::{
 use super::advisories::Advisory;
 use crate::domain::{Day, Sha256};
 
+/// The last second that RFC 3339 can say, of the year 9999, since 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
 /// Why something may not come in.
 #[derive(Clone, Debug)]
 pub struct Denial {
@@ -66,6 +69,13 @@ impl Since {
         match self {
             Self::Published(time) | Self::FirstSeen(time) => time,
         }
+    }
+
+    /// When so long has passed since then; no later than the year 9999, for nothing beyond can be written out.
+    pub(super) fn ends(self, wait: Duration) -> SystemTime {
+        let last = SystemTime::UNIX_EPOCH + LAST;
+        let ends = self.time().checked_add(wait);
+        ends.map_or(last, |ends| ends.min(last))
     }
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::registry::Upstream;
 use crate::{
-    domain::CrateName,
+    domain::{CrateName, CrateVersion},
     error::{Error, Result},
     metrics::UpstreamKind,
 };
@@ -33,7 +33,7 @@ pub struct ListedCrate {
     /// Its name.
     pub name: CrateName,
     /// Its newest version.
-    pub version: Box<str>,
+    pub version: CrateVersion,
     /// What it is.
     pub description: Option<Box<str>>,
 }
@@ -64,9 +64,7 @@ impl ListedCrates {
     /// About how many bytes of memory this takes.
     pub fn memory(&self) -> usize {
         let description = |listed: &ListedCrate| listed.description.as_ref().map_or(0, |d| d.len());
-        let each = |listed: &ListedCrate| {
-            size_of::<ListedCrate>() + listed.version.len() + description(listed)
-        };
+        let each = |listed: &ListedCrate| size_of::<ListedCrate>() + description(listed);
         self.crates.iter().map(each).sum()
     }
 }
@@ -106,11 +104,9 @@ impl Upstream {
 impl Answer {
     fn listed(self) -> ListedCrates {
         let listed = |listed: Listed| {
-            let version = listed.max_version?;
-            let version = semver::Version::parse(&version).ok()?.to_string();
             Some(ListedCrate {
                 name: CrateName::parse(&listed.name).ok()?,
-                version: version.into(),
+                version: CrateVersion::parse(&listed.max_version?).ok()?,
                 description: listed.description.map(|text| in_one_line(&text)),
             })
         };

@@ -131,3 +131,87 @@ async fn a_crate_that_is_nowhere_has_no_page_and_one_that_upstream_does_not_give
     }
     panic!("it never says that its copy is stale");
 }
+
+/// The rules for everybody refused the page of a crate that a view lets in, and counted it.
+#[tokio::test]
+async fn a_view_that_lets_in_more_than_usual_has_its_pages_and_looking_is_no_refusal() {
+    let upstream = upstream().await;
+    let rules = "[policy]\ndefault = \"deny\"\n[views.open]\ndefault = \"allow\"";
+    let mirror = Mirror::of(&upstream).settings(rules).start().await;
+    for path in ["/views/open/crates/tool", "/views/open/api/v1/crates/tool"] {
+        let reply = mirror.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+    let usual = mirror.get("/crates/tool").await.text();
+    assert!(usual.contains("not offered"), "{usual}");
+    let policy = mirror.get("/policy").await.text();
+    assert!(policy.contains("nothing since the start"), "{policy}");
+    let tried = "[policy]\nmode = \"report\"\ndefault = \"deny\"";
+    let mirror = Mirror::of(&upstream).settings(tried).start().await;
+    let page = mirror.get_with("/crates/tool", &BROWSER).await.text();
+    assert!(
+        page.contains("cargo add tool@2.0.0") && !page.contains("No version of it can be picked"),
+        "nothing is refused: {page}"
+    );
+    let policy = mirror.get("/policy").await.text();
+    assert!(policy.contains("nothing since the start"), "{policy}");
+}
+
+/// A licence that keeps a download out was shown as one like any other.
+#[tokio::test]
+async fn a_version_that_its_licence_keeps_out_is_said_to_be_refused() {
+    let manifest = "[package]\nname = \"copyleft\"\nversion = \"1.0.0\"\nedition = \"2018\"\nlicense = \"GPL-3.0-only\"\n";
+    let upstream = Upstream::new()
+        .publish(Package::new("copyleft", "1.0.0").file("Cargo.toml", manifest))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream).start().await;
+    mirror.get("/api/v1/crates/copyleft/1.0.0/download").await;
+    let store = mirror.store().to_owned();
+    let rules = "[policy.licenses]\nallow = [\"MIT\"]";
+    let mirror = Mirror::of(&upstream)
+        .settings(rules)
+        .store(&store)
+        .start()
+        .await;
+    let denied = mirror.get("/api/v1/crates/copyleft/1.0.0/download").await;
+    assert_eq!(denied.status, 403);
+    let is_said = |reply: &Reply| {
+        reply
+            .text()
+            .contains("because of its licence, \"GPL-3.0-only\"")
+    };
+    mirror.get_until("/crates/copyleft", is_said).await;
+    let page = mirror.get_with("/crates/copyleft", &BROWSER).await.text();
+    assert!(
+        page.contains("No version of it can be picked") && !page.contains("cargo add copyleft@"),
+        "{page}"
+    );
+    let api = mirror.get("/api/v1/crates/copyleft").await.text();
+    assert!(
+        api.contains("\"yanked\":true") && api.contains("\"max_version\":null"),
+        "{api}"
+    );
+}
+
+/// One line of an index made the crate's page and all that the web API says of it a 500, and its download too.
+#[tokio::test]
+async fn a_version_from_the_last_days_that_can_be_written_waits_and_nothing_else_breaks() {
+    let upstream = Upstream::new()
+        .publish(Package::new("tool", "1.0.0").pubtime("2024-01-02T00:00:00Z"))
+        .publish(Package::new("tool", "2.0.0").pubtime("9999-12-30T00:00:00Z"))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream)
+        .settings("[policy]\ncooldown = \"30d\"")
+        .start()
+        .await;
+    for accept in ["text/html", "text/plain"] {
+        let page = mirror.get_with("/crates/tool", &[("accept", accept)]).await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        assert!(page.text().contains("9999-12-31"), "{}", page.text());
+    }
+    assert_eq!(mirror.get("/api/v1/crates/tool").await.status, 200);
+    let download = mirror.get("/api/v1/crates/tool/2.0.0/download").await;
+    assert_eq!(download.status, 403, "{}", download.text());
+}

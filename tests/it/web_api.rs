@@ -92,7 +92,8 @@ async fn what_the_rules_refuse_is_not_listed_and_versions_are_those_that_may_be_
         listed,
         [
             (Some("Tool"), Some("1.0.0")),
-            (Some("toolbox"), Some("9.9.9"))
+            // Whether 9.9.9 may be picked nobody here knows: cargo prints this, which picks what may.
+            (Some("toolbox"), Some("*"))
         ]
     );
     assert_eq!(found["meta"]["total"], 2);
@@ -103,6 +104,105 @@ async fn what_the_rules_refuse_is_not_listed_and_versions_are_those_that_may_be_
     );
     let detail = json_of(&refused)["errors"][0]["detail"].to_string();
     assert!(detail.contains("denied by rule"), "{detail}");
+}
+
+/// Upstream's newest was told of a crate of which the mirror's own index said that it can't be picked.
+#[tokio::test]
+async fn a_search_tells_no_version_that_may_not_be_picked() {
+    let upstream = upstream().await;
+    for (rules, tool) in [
+        (
+            "[[policy.rules]]\ncrates = [\"tool\"]\nversions = \"*\"\naction = \"deny\"",
+            None,
+        ),
+        (
+            "[[policy.rules]]\ncrates = [\"tool\"]\nversions = \"1.1.0\"\naction = \"deny\"",
+            Some("1.0.0"),
+        ),
+        (
+            "[policy]\nmode = \"report\"\n[[policy.rules]]\ncrates = [\"tool\"]\nversions = \"*\"\naction = \"deny\"",
+            Some("1.0.0"),
+        ),
+    ] {
+        let mirror = Mirror::of(&upstream).settings(rules).start().await;
+        mirror.get("/index/to/ol/tool").await;
+        // What is in the store is known as well as what is in memory.
+        let mirror = mirror.restart().await;
+        {
+            let found = json_of(&mirror.get("/api/v1/crates?q=tool").await);
+            let listed = found["crates"].as_array().expect("a list").iter();
+            let listed: Vec<_> = listed
+                .map(|c| (c["name"].as_str(), c["max_version"].as_str()))
+                .collect();
+            let told = listed.iter().find(|(name, _)| *name == Some("Tool"));
+            assert_eq!(
+                told.map(|(_, version)| *version),
+                tool.map(Some),
+                "{rules}: {found}"
+            );
+            assert!(
+                !listed.iter().any(|(_, version)| *version == Some("9.9.9")),
+                "{found}"
+            );
+        }
+    }
+    let mirror = Mirror::of(&upstream).start().await;
+    mirror.get("/index/to/ol/tool").await;
+    let found = json_of(&mirror.get("/at/2020-01-01/api/v1/crates?q=tool").await);
+    assert!(
+        !found.to_string().contains("9.9.9") && !found.to_string().contains("1.0.0"),
+        "{found}"
+    );
+}
+
+/// The index shows as yanked what isn't stored; pages and the web API recommended it all the same.
+#[tokio::test]
+async fn offline_only_what_is_stored_is_said_to_be_there() {
+    let upstream = Upstream::new()
+        .publish(Package::new("tool", "1.0.0"))
+        .publish(Package::new("tool", "2.0.0"))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream).start().await;
+    mirror.get("/api/v1/crates/tool/1.0.0/download").await;
+    let store = mirror.store().to_owned();
+    let offline = Mirror::of(&upstream)
+        .settings("[offline]\nenabled = true")
+        .store(&store)
+        .start()
+        .await;
+    let krate = json_of(&offline.get("/api/v1/crates/tool").await);
+    assert_eq!(krate["crate"]["max_version"], "1.0.0", "{krate}");
+    let yanked = krate["versions"].as_array().expect("a list").iter();
+    let yanked: Vec<_> = yanked
+        .map(|v| (v["num"].as_str(), v["yanked"].as_bool()))
+        .collect();
+    assert_eq!(
+        yanked,
+        [(Some("2.0.0"), Some(true)), (Some("1.0.0"), Some(false))]
+    );
+    let found = |reply: &Reply| reply.text().contains("\"tool\"");
+    let found = json_of(&offline.get_until("/api/v1/crates?q=tool", found).await);
+    assert_eq!(found["crates"][0]["max_version"], "1.0.0", "{found}");
+    let page = offline
+        .get_with("/crates/tool", &[("accept", "text/html")])
+        .await
+        .text();
+    assert!(
+        page.contains("cargo add tool@1.0.0") && !page.contains("cargo add tool@2.0.0"),
+        "{page}"
+    );
+    assert!(
+        page.contains("It isn't stored here and this mirror is offline"),
+        "{page}"
+    );
+    assert!(
+        offline
+            .get("/crates/tool")
+            .await
+            .text()
+            .contains("2.0.0 no date, not here")
+    );
 }
 
 /// crates.io wants no more than one request a second.

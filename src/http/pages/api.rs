@@ -31,7 +31,8 @@ pub(super) fn search(found: &Searched) -> Value {
             "id": found.name.as_str(),
             "name": found.name.as_str(),
             "description": found.description,
-            "max_version": found.version.as_deref().unwrap_or("0.0.0"),
+            // Cargo wants one, and prints it for who pastes it: with this any that may be picked is picked.
+            "max_version": found.version.as_deref().unwrap_or("*"),
             "newest_version": found.version,
             "downloads": null,
             "recent_downloads": null,
@@ -39,7 +40,9 @@ pub(super) fn search(found: &Searched) -> Value {
         })
     };
     let crates: Vec<_> = found.crates.iter().map(krate).collect();
-    json!({ "crates": crates, "meta": { "total": found.total } })
+    // Cargo reads it as so many bits.
+    let total = u32::try_from(found.total).unwrap_or(u32::MAX);
+    json!({ "crates": crates, "meta": { "total": total } })
 }
 
 /// `crates/NAME`.
@@ -117,8 +120,8 @@ fn about(found: &CrateOverview) -> Value {
     let manifest = found.manifest.as_ref();
     let dates = || found.versions.iter().filter_map(|v| v.published);
     let newest = found.newest.as_ref().map(CrateVersion::as_str);
-    let shown = || found.versions.iter().filter(|v| !is_hidden(v));
-    let stable = shown().find(|v| !v.version.as_str().contains('-'));
+    let shown = || found.versions.iter().filter(|v| v.is_offered());
+    let stable = shown().find(|v| v.is_release());
     let name = found.name.as_str();
     json!({
         "id": name,
@@ -155,11 +158,6 @@ fn versions_of(found: &CrateOverview) -> Vec<Value> {
     versions.map(|v| of_version(found, v, in_full)).collect()
 }
 
-/// Whether no resolver picks it: what the rules refuse counts as yanked, as in the index.
-fn is_hidden(version: &VersionOverview) -> bool {
-    version.yanked || version.is_refused
-}
-
 fn of_version(found: &CrateOverview, version: &VersionOverview, in_full: bool) -> Value {
     let line = in_full.then(|| VersionLine::parse(&version.line));
     let line = line.as_ref();
@@ -178,7 +176,8 @@ fn of_version(found: &CrateOverview, version: &VersionOverview, in_full: bool) -
         "updated_at": null,
         "downloads": null,
         "features": line.map(|line| &line.features),
-        "yanked": is_hidden(version),
+        // What the rules refuse counts as yanked, and offline what isn't here, as in the index.
+        "yanked": !version.is_offered(),
         "yank_message": version.denied.as_ref().filter(|_| version.is_refused).map(|d| &d.sentence),
         "license": license,
         "rust_version": line.and_then(|line| line.rust_version.as_ref()),

@@ -83,7 +83,7 @@ impl CratePage<'_> {
             } @else {
                 section class="state bad" {
                     h2 { "No version of it can be picked" }
-                    p { "All are yanked or refused; each says below which." }
+                    p { "All are yanked, refused, or not here while this mirror is offline; each says below which." }
                 }
             }
         }
@@ -154,7 +154,7 @@ impl CratePage<'_> {
                         }
                     }
                 }
-                @if !version.yanked && !version.is_refused {
+                @if version.is_offered() {
                     p {
                         code id=(id) { "cargo add " (name) "@" (version.version) } " "
                         button class="copy" type="button" data-copy=(id) aria-label={ "Copy cargo add " (name) "@" (version.version) } { "Copy" }
@@ -194,6 +194,7 @@ impl CratePage<'_> {
             let _ = write!(text, "{} {}", version.version, dated(version).into_string());
             for (is_so, word) in [
                 (version.stored.is_some(), "here"),
+                (version.is_missing, "not here"),
                 (version.yanked, "yanked"),
             ] {
                 if is_so {
@@ -216,6 +217,7 @@ impl CratePage<'_> {
 fn standing(version: &VersionOverview) -> Markup {
     html! {
         @if version.stored.is_some() { span class="tag good" { "here" } }
+        @if version.is_missing { span class="tag bad" title="This mirror is offline, and cargo picks only what is stored" { "not here" } }
         @if version.yanked { span class="tag bad" { "yanked" } }
         @for advisory in &version.advisories {
             @match &advisory.url {
@@ -242,7 +244,10 @@ fn denial(version: &VersionOverview, denied: &Denied) -> String {
 
 /// Why it may not be had, in a sentence.
 fn why(version: &VersionOverview) -> Markup {
-    html! { @if let Some(denied) = &version.denied { p class="bad wrap" { (denied.sentence) "." } } }
+    html! {
+        @if let Some(denied) = &version.denied { p class="bad wrap" { (denied.sentence) "." } }
+        @if version.is_missing { p class="bad wrap" { "It isn't stored here and this mirror is offline, so that cargo doesn't pick it." } }
+    }
 }
 
 fn about(manifest: &Manifest) -> Markup {

@@ -1,5 +1,7 @@
 //! [`PageRequest`]: everything that a page depends on beside the mirror itself.
 
+use std::fmt;
+
 use crate::{
     domain::CrateName,
     http::{
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// Everything that a page depends on beside the mirror itself: who asks for the same within a moment gets the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(in crate::http) struct PageRequest {
     /// What it is about.
     pub(in crate::http) subject: Subject,
@@ -22,6 +24,16 @@ pub(in crate::http) struct PageRequest {
     pub(in crate::http) links: Box<str>,
     /// What may stand on it, where it is about more than one registry.
     pub(in crate::http) readable: Readable,
+}
+
+/// Without the URLs: a token may stand in them.
+impl fmt::Debug for PageRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("PageRequest");
+        shown.field("subject", &self.subject);
+        shown.field("form", &self.form);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl PageRequest {
@@ -89,4 +101,26 @@ pub(in crate::http) enum PageForm {
     Text,
     /// By a program.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/t/TOKEN/` is where links begin for who shows a token so.
+    #[test]
+    fn a_token_in_a_path_is_not_printed_with_what_was_asked_for() {
+        let request = PageRequest {
+            subject: Subject::Home,
+            form: PageForm::Html,
+            base: "http://mirror/t/cm_secret".into(),
+            links: "/t/cm_secret".into(),
+            readable: Readable::All,
+        };
+        let printed = format!("{request:?}");
+        assert!(
+            printed.contains("Home") && !printed.contains("cm_secret"),
+            "{printed}"
+        );
+    }
 }

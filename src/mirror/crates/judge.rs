@@ -6,7 +6,7 @@ use super::CrateService;
 use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexKey, License, RegistryName, Sha256, View},
     error::{Error, Result},
-    mirror::{index::Trigger, kept::IndexEntry, registry::Registry},
+    mirror::{kept::IndexEntry, registry::Registry},
     policy::{Candidate, Cause, CrateRules, Denial, Known, advisories::Advisory, refusal},
 };
 
@@ -203,10 +203,8 @@ impl CrateService {
         name: CrateName,
         now: SystemTime,
     ) -> Result<Arc<IndexEntry>> {
-        let found = self
-            .index
-            .get(registry, name, &View::Usual, now, Trigger::NoReadAhead)
-            .await?;
+        // Whether it is let in is what is asked here, and not decided by the rules for everybody.
+        let found = self.index.look(registry, name, View::Usual, now).await?;
         Ok(found.value)
     }
 

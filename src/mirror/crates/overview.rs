@@ -1,6 +1,11 @@
 //! [`CrateOverview`]: all that is known here of a crate and its versions, for who looks at it and doesn't fetch it.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use semver::Version as SemVersion;
@@ -12,7 +17,7 @@ use crate::{
         RegistryName, Sha256, Version, View,
     },
     error::Result,
-    mirror::{index::Trigger, kept::IndexEntry, registry::Registry},
+    mirror::{kept::IndexEntry, registry::Registry},
     policy::{Candidate, CrateRules, advisories::Advisory, refusal},
 };
 
@@ -63,6 +68,8 @@ pub struct VersionOverview {
     pub denied: Option<Denied>,
     /// Whether that is held to, and not only tried.
     pub is_refused: bool,
+    /// Whether it can't be had because it isn't here and this mirror is offline.
+    pub is_missing: bool,
     /// What is known against it.
     pub advisories: Vec<Arc<Advisory>>,
     /// Its licence, if it is one of the newest and its file is here.
@@ -91,10 +98,7 @@ impl CrateService {
                 return Ok(CrateOverview::denied(of, name, Denied { denial, sentence }));
             }
         }
-        let found = self
-            .index
-            .get(registry, name, &View::Usual, now, Trigger::NoReadAhead)
-            .await?;
+        let found = self.index.look(registry, name, view, now).await?;
         let (entry, outcome) = (found.value, found.outcome);
         let key = IndexKey::new(of, name);
         // A store that can't be read has nothing.
@@ -104,12 +108,17 @@ impl CrateService {
             .into_iter()
             .map(|(key, size)| (key.sha256, (key, size)))
             .collect();
-        let (mut versions, newest) = {
+        let mut versions = {
             let rules = policy.of_crate(of, name, view, now);
-            let newest = rules.newest_allowed(entry.known()).copied();
-            (versions(of, &entry, &rules, &sizes), newest)
+            versions(of, &entry, &rules, &sizes)
         };
         let manifest = self.add_manifests(&mut versions, &sizes, now).await;
+        add_missing(&mut versions, &entry);
+        {
+            let rules = policy.of_crate(of, name, view, now);
+            add_license_denials(&mut versions, of, &entry, &rules);
+        }
+        let newest = newest_offered(&versions);
         let (dependents, dependents_count) = self.dependents(of, name).await;
         Ok(CrateOverview {
             registry: of,
@@ -153,6 +162,18 @@ impl CrateService {
         let found =
             tokio::task::spawn_blocking(move || catalog.dependents(registry, name, DEPENDENTS));
         found.await.unwrap_or_default()
+    }
+}
+
+impl VersionOverview {
+    /// Whether a resolver may pick it.
+    pub fn is_offered(&self) -> bool {
+        !self.yanked && !self.is_refused && !self.is_missing
+    }
+
+    /// Whether it is no pre-release.
+    pub fn is_release(&self) -> bool {
+        SemVersion::parse(self.version.as_str()).is_ok_and(|number| number.pre.is_empty())
     }
 }
 
@@ -203,6 +224,7 @@ fn versions(
                 .as_ref()
                 .is_some_and(|d| rules.is_enforced(&d.denial)),
             denied,
+            is_missing: false,
             advisories: rules.advisories_of(&number),
             license: None,
             line: file.body().slice(line.line.clone()),
@@ -212,4 +234,50 @@ fn versions(
     let mut all: Vec<_> = file.versions().iter().filter_map(overview).collect();
     all.sort_by_key(|(number, _)| Reverse(number.clone()));
     all.into_iter().map(|(_, overview)| overview).collect()
+}
+
+/// Says of each version that the index shows as yanked offline, because it isn't here, that this is so.
+fn add_missing(versions: &mut [VersionOverview], entry: &IndexEntry) {
+    let listed = entry.file().versions().iter().enumerate();
+    let missing = listed.filter(|(place, _)| entry.not_stored.contains(*place));
+    let missing: HashSet<_> = missing.map(|(_, line)| *line.version()).collect();
+    for version in versions {
+        version.is_missing = missing.contains(&version.version);
+    }
+}
+
+/// Adds what the rules say of the licences that are known.
+fn add_license_denials(
+    versions: &mut [VersionOverview],
+    registry: RegistryName,
+    entry: &IndexEntry,
+    rules: &CrateRules<'_>,
+) {
+    for version in versions
+        .iter_mut()
+        .filter(|version| version.denied.is_none())
+    {
+        let id = CrateId {
+            name: entry.file().name(),
+            version: version.version,
+        };
+        let denial = version.license.as_ref().and_then(|license| {
+            let candidate = Candidate::listed(entry.file().find(&id)?, entry.known())?;
+            rules.license_denial(&candidate, license)
+        });
+        version.is_refused = denial.as_ref().is_some_and(|d| rules.is_enforced(d));
+        // Which version could be had instead, the index can't say where licences decide.
+        version.denied = denial.map(|denial| Denied {
+            sentence: refusal(registry, &id.to_string(), &denial, rules, None),
+            denial,
+        });
+    }
+}
+
+/// The newest version that a resolver may pick, of versions of which the newest is the first: a release, if there is one.
+fn newest_offered(versions: &[VersionOverview]) -> Option<CrateVersion> {
+    let offered = || versions.iter().filter(|version| version.is_offered());
+    let release = offered().find(|version| version.is_release());
+    let newest = release.or_else(|| offered().next());
+    newest.map(|version| version.version)
 }

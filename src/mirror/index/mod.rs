@@ -135,33 +135,92 @@ impl IndexService {
         let key = IndexKey::new(registry.name(), name);
         // Before upstream is asked for it: what may not go out needn't come in.
         denied(&self.shared, &key, name, *view, now)?;
+        let found = self.seen(registry, key, *view, now, trigger).await;
+        found.inspect_err(|e| {
+            if e.kind() == Kind::Offline {
+                self.note_missed(&key, now);
+            }
+        })
+    }
+
+    /// The same for who only looks at it: the rules refuse nothing, and nothing is counted, noted as wanted, or read ahead because of it.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get) but [`Kind::Denied`].
+    pub(super) async fn look(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        if let Some(found) = self.get_at_once(registry, name, view, now) {
+            return found;
+        }
+        let key = IndexKey::new(registry.name(), name);
+        let trigger = Trigger::NoReadAhead;
+        self.seen(registry, key, view, now, trigger).await
+    }
+
+    /// The same of what is at hand, whatever its age: no upstream is asked. `None` when there is nothing, or no memory for what is seen of it.
+    pub(super) async fn look_at_hand(
+        &self,
+        registry: &Registry,
+        name: CrateName,
+        view: View,
+        now: SystemTime,
+    ) -> Option<Arc<IndexEntry>> {
+        let key = IndexKey::new(registry.name(), name);
+        let entry = match registry {
+            Registry::Online(_) => self.at_hand(&key, now).await?,
+            Registry::Offline(_) => {
+                let found = self.look(registry, name, view, now).await;
+                return found.ok().map(|found| found.value);
+            }
+        };
+        match entry.gone {
+            true => None,
+            false => self.seen_of(&key, entry, view, now).await.ok(),
+        }
+    }
+
+    async fn seen(
+        &self,
+        registry: &Registry,
+        key: IndexKey,
+        view: View,
+        now: SystemTime,
+        trigger: Trigger,
+    ) -> Result<IndexFound> {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let found = match registry {
             Registry::Online(upstream) => {
                 let source = self.upstream_source(upstream, trigger);
                 self.obtained(&source, key, now, deadline, |_| true).await
             }
-            Registry::Offline(_) => {
-                let found = self.looked_up(key, now, deadline).await;
-                found.inspect_err(|e| {
-                    if e.kind() == Kind::Offline {
-                        self.note_missed(&key, now);
-                    }
-                })
-            }
+            Registry::Offline(_) => self.looked_up(key, now, deadline).await,
         };
         let Found { value, outcome } = self.given(&key, found)?;
-        let value = match view {
-            // Boxed: whoever waits for upstream would have to hold all that it takes.
-            View::Usual => match value.rendition().is_valid(self.shared.rules.version(), now) {
-                true => value,
-                false => Box::pin(self.in_force(&key, value, now)).await?,
-            },
-            View::Named(_) | View::AsOf(_) => {
-                Box::pin(self.views.of(key, *view, value, now)).await?
-            }
-        };
+        let value = self.seen_of(&key, value, view, now).await?;
         Ok(Found { value, outcome })
+    }
+
+    /// What is seen of an entry in a view, by the rules that hold now.
+    async fn seen_of(
+        &self,
+        key: &IndexKey,
+        entry: Arc<IndexEntry>,
+        view: View,
+        now: SystemTime,
+    ) -> Result<Arc<IndexEntry>> {
+        match view {
+            // Boxed: whoever waits for upstream would have to hold all that it takes.
+            View::Usual => match entry.rendition().is_valid(self.shared.rules.version(), now) {
+                true => Ok(entry),
+                false => Box::pin(self.in_force(key, entry, now)).await,
+            },
+            View::Named(_) | View::AsOf(_) => Box::pin(self.views.of(*key, view, entry, now)).await,
+        }
     }
 
     /// An entry with what the rules make of it now: they may have changed while it was being obtained.

@@ -8,11 +8,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use semver::Version as SemVersion;
+
 use super::{content::IndexContent, rendition::Rendition};
 use crate::{
     config::sections,
     domain::{
-        Before, History, IndexFile, Validators,
+        Before, CrateVersion, History, IndexFile, Validators,
         freshness::{Freshness, judge},
     },
     policy::{Known, Marks},
@@ -96,6 +98,18 @@ impl IndexEntry {
     /// Whether the version in this place of the file's list is shown as yanked although it isn't.
     pub fn hides(&self, place: usize) -> bool {
         self.rendition.ruling().hidden.contains(place) || self.not_stored.contains(place)
+    }
+
+    /// The newest version that a resolver may pick as this is shown: a release, if there is one.
+    pub(in crate::mirror) fn newest_shown(&self) -> Option<&CrateVersion> {
+        let listed = self.file().versions().iter().enumerate();
+        let offered = listed.filter(|(place, line)| !line.yanked && !self.hides(*place));
+        let ranked = offered.filter_map(|(_, line)| {
+            let number = SemVersion::parse(line.version().as_str()).ok()?;
+            Some((number.pre.is_empty(), number, line.version()))
+        });
+        let newest = ranked.max_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        newest.map(|(_, _, version)| version)
     }
 
     /// What was known before its index file changes.

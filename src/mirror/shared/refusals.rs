@@ -8,7 +8,7 @@ use std::{
 
 use crate::domain::{RegistryName, View};
 
-/// So many are remembered: less than 64 KB, for a sentence has at most 512 characters.
+/// So many of each registry are remembered, so that none takes the places of another: less than 64 KB, for a sentence has at most 512 characters.
 const MOST: usize = 50;
 
 /// What the rules refused lately, the last of it at the end.
@@ -47,8 +47,11 @@ impl Refusals {
         };
         let before = all.iter().position(is_it);
         let before = before.and_then(|place| all.remove(place));
-        if all.len() == MOST {
-            all.pop_front();
+        let is_of_it = |known: &Refusal| known.registry == refusal.registry;
+        if all.iter().filter(|known| is_of_it(known)).count() == MOST
+            && let Some(oldest) = all.iter().position(is_of_it)
+        {
+            all.remove(oldest);
         }
         let count = refusal.count + before.map_or(0, |before| before.count);
         all.push_back(Refusal { count, ..refusal });
@@ -88,6 +91,12 @@ mod tests {
         assert_eq!(lately.len(), MOST);
         assert_eq!((&*lately[0].what, lately[0].count), ("b", 1_000));
         assert_eq!(&*lately[1].what, "a 999");
+        let internal = RegistryName::parse("internal").expect("a name");
+        refusals.note(Refusal {
+            registry: internal,
+            ..refusal("c")
+        });
+        assert_eq!(refusals.lately().len(), MOST + 1, "of another registry");
         refusals.note(Refusal {
             sentence: None,
             ..refusal("b")
