@@ -506,20 +506,19 @@ impl Inner {
 
     /// An answer of the web API.
     fn web_api(&self, place: Place, call: ApiCall, asked: &Asked<'_>) -> Result<AtOnce> {
-        match call {
-            ApiCall::Search
-            | ApiCall::Crate(_)
+        let query = match call {
+            ApiCall::Search => SearchQuery::parse(asked.head.uri.query())?,
+            ApiCall::Crate(_)
             | ApiCall::Versions(_)
             | ApiCall::Version(_)
-            | ApiCall::Dependencies(_) => {}
+            | ApiCall::Dependencies(_) => SearchQuery::default(),
             ApiCall::Owners => return Err(self.read_only(&place)),
             ApiCall::Other => {
                 return Err(Error::not_found(
                     "of the web API this mirror answers searches and what is asked of crates and versions; for everything else ask the registry itself",
                 ));
             }
-        }
-        let query = SearchQuery::parse(asked.head.uri.query())?;
+        };
         let subject = Subject::Api { place, call, query };
         self.deferred(subject, PageForm::Json, asked, Readable::All)
     }
@@ -592,13 +591,7 @@ impl Inner {
                 root.to_string().into()
             }
         };
-        let request = PageRequest {
-            subject,
-            form,
-            base,
-            links: self.links(asked).into(),
-            readable,
-        };
+        let request = PageRequest::new(subject, form, base, self.links(asked).into(), readable);
         Ok(Deferred::Page(self.pages.clone(), Box::new(request)).into())
     }
 

@@ -23,6 +23,12 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+thread_local! {
+    /// How many decisions this thread has made, for tests that count the work.
+    pub(crate) static DECISIONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The rules that matter for one crate, seen in one view at one moment.
 pub struct CrateRules<'a> {
     policy: &'a Policy,
@@ -188,6 +194,18 @@ impl<'a> CrateRules<'a> {
         found
     }
 
+    /// What the rules say of each version that an index file lists, in its order: what is the same for all is worked out once.
+    pub fn decide_all<'k>(&self, known: Known<'k>) -> Vec<(&'k Version, Candidate, Decision)> {
+        let all = All::of(known);
+        let listed = known.file.versions().iter();
+        let decided = listed.filter_map(|line| {
+            let candidate = Candidate::listed(line, known)?;
+            let decision = self.decide_among(&candidate, Some(&all));
+            Some((line, candidate, decision))
+        });
+        decided.collect()
+    }
+
     fn decide_among(&self, candidate: &Candidate, all: Option<&All<'_>>) -> Decision {
         let denial = self.denial(candidate, all);
         let warnings = match &denial {
@@ -309,6 +327,8 @@ impl<'a> CrateRules<'a> {
     }
 
     fn denial(&self, candidate: &Candidate, all: Option<&All<'_>>) -> Option<Denial> {
+        #[cfg(test)]
+        DECISIONS.set(DECISIONS.get() + 1);
         let lasting = |cause| Some(Denial { cause, ends: None });
         if let Some(was) = candidate.was
             && !self.allows_content(candidate)

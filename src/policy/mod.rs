@@ -13,6 +13,8 @@ mod sentence;
 mod validity;
 mod words;
 
+#[cfg(test)]
+pub(crate) use crate_rules::DECISIONS;
 pub use crate_rules::{Candidate, CrateRules, Decision, Known, Ruling};
 pub use denial::{Cause, Denial, DenialKind, Since};
 pub use gate::Gate;
@@ -21,5 +23,5 @@ pub use manifest::{ManifestReader, manifest_in};
 pub use marks::Marks;
 pub use render::{render, render_places};
 pub use rules::Policy;
-pub use sentence::refusal;
+pub use sentence::{refusal, refusal_naming};
 pub use validity::{RulesVersion, RulingValidity};

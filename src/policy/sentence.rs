@@ -6,7 +6,7 @@ use super::{
     crate_rules::{CrateRules, Known},
     denial::{Cause, Denial, Since},
 };
-use crate::domain::{Day, RegistryName};
+use crate::domain::{CrateVersion, Day, RegistryName};
 
 /// So many characters of an answer's body cargo prints, the full stop among them.
 const MOST: usize = 511;
@@ -20,6 +20,18 @@ pub fn refusal(
     rules: &CrateRules<'_>,
     known: Option<Known<'_>>,
 ) -> String {
+    let newest = known.and_then(|known| rules.newest_allowed(known));
+    refusal_naming(newest, registry, what, denial, rules)
+}
+
+/// The same where it is known which version is the `newest` that is allowed. To find that out takes a look at all versions: once for all that are refused.
+pub fn refusal_naming(
+    newest: Option<&CrateVersion>,
+    registry: RegistryName,
+    what: &str,
+    denial: &Denial,
+    rules: &CrateRules<'_>,
+) -> String {
     let mut rest = String::new();
     if let Some(ends) = denial.ends {
         let _ = match &denial.cause {
@@ -27,7 +39,7 @@ pub fn refusal(
             _ => write!(rest, "; this ends on {}", Day::of(ends)),
         };
     }
-    if let Some(newest) = known.and_then(|known| rules.newest_allowed(known)) {
+    if let Some(newest) = newest {
         let _ = write!(rest, "; the newest version that is allowed is {newest}");
     }
     match (rules.contact(), &denial.cause) {

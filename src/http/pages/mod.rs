@@ -150,16 +150,20 @@ impl PageService {
     ) -> Result<String> {
         let (registry, view) = (place.registry, place.view);
         let found = self.mirror.overview(registry, name, view, now).await?;
-        let page = CratePage {
-            request,
-            links: PageLinks::of(&request.links, place),
-            found: &found,
-            now,
-        };
-        Ok(match request.form {
-            PageForm::Html => page.html(),
-            PageForm::Text | PageForm::Json => page.text(),
+        let request = request.clone();
+        written(move || {
+            let page = CratePage {
+                request: &request,
+                links: PageLinks::of(&request.links, place),
+                found: &found,
+                now,
+            };
+            Ok(match request.form {
+                PageForm::Html => page.html(),
+                PageForm::Text | PageForm::Json => page.text(),
+            })
         })
+        .await
     }
 
     async fn search(
@@ -200,24 +204,35 @@ impl PageService {
             let (registry, view) = (place.registry, place.view);
             self.mirror.overview(registry, name, view, now).await
         };
-        let value = match call {
+        match call {
             ApiCall::Search => {
                 let (registry, view) = (place.registry, place.view);
                 let (words, window) = (&query.words, query.window());
                 let found = self
                     .mirror
                     .search_offered(registry, view, words, window, now);
-                api::search(&found.await?)
+                json(&api::search(&found.await?))
             }
-            ApiCall::Crate(name) => api::krate(&of(*name).await?)?,
-            ApiCall::Versions(name) => api::versions(&of(*name).await?)?,
-            ApiCall::Version(id) => api::version(&of(id.name).await?, &id.version)?,
-            ApiCall::Dependencies(id) => api::dependencies(&of(id.name).await?, &id.version)?,
+            ApiCall::Crate(name) => {
+                let found = of(*name).await?;
+                written(move || json(&api::krate(&found)?)).await
+            }
+            ApiCall::Versions(name) => {
+                let found = of(*name).await?;
+                written(move || json(&api::versions(&found)?)).await
+            }
+            ApiCall::Version(id) => {
+                let (found, version) = (of(id.name).await?, id.version);
+                written(move || json(&api::version(&found, &version)?)).await
+            }
+            ApiCall::Dependencies(id) => {
+                let (found, version) = (of(id.name).await?, id.version);
+                written(move || json(&api::dependencies(&found, &version)?)).await
+            }
             ApiCall::Owners | ApiCall::Other => {
-                return Err(Error::internal("a call was to be answered that isn't"));
+                Err(Error::internal("a call was to be answered that isn't"))
             }
-        };
-        json(&value)
+        }
     }
 
     fn policy(&self, request: &PageRequest, place: Place, now: SystemTime) -> Result<String> {
@@ -245,6 +260,13 @@ impl PageService {
             PageForm::Text | PageForm::Json => policy::text(&rules),
         })
     }
+}
+
+/// Has a crate written down where that holds nobody up: there are crates with thousands of versions. What is found of it holds the leave to do so.
+async fn written(write: impl FnOnce() -> Result<String> + Send + 'static) -> Result<String> {
+    tokio::task::spawn_blocking(write)
+        .await
+        .map_err(|e| Error::ended_early("writing a page", e))?
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {

@@ -36,17 +36,66 @@ impl fmt::Debug for PageRequest {
     }
 }
 
+/// Which pages stand in line with each other: those that others wait for mustn't keep anybody from seeing what this mirror does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// What the mirror knows of itself, which takes no waiting.
+    Own,
+    /// What the store has to be asked for.
+    Store,
+    /// A crate, for which upstream may have to be asked.
+    Crate,
+    /// A search, which may have to wait for upstream's.
+    Search,
+}
+
 impl PageRequest {
-    /// Whether making it may take an answer of upstream's.
-    pub(super) fn may_ask_upstream(&self) -> bool {
-        match self.subject {
-            Subject::Crate { .. } | Subject::Api { .. } => true,
-            Subject::HowTo
-            | Subject::Home
-            | Subject::Figures
+    /// A request without what makes no difference to its page, so that it isn't made more than once: a client can send any `Host`.
+    pub(in crate::http) fn new(
+        subject: Subject,
+        form: PageForm,
+        base: Box<str>,
+        links: Box<str>,
+        readable: Readable,
+    ) -> Self {
+        let shows_base = match subject {
+            Subject::HowTo | Subject::Home => true,
+            Subject::Figures
+            | Subject::Crate { .. }
             | Subject::Search { .. }
             | Subject::Policy { .. }
-            | Subject::Wanted => false,
+            | Subject::Wanted
+            | Subject::Api { .. } => false,
+        };
+        let has_links = match form {
+            PageForm::Html => true,
+            PageForm::Text | PageForm::Json => false,
+        };
+        Self {
+            subject,
+            form,
+            base: if shows_base { base } else { "".into() },
+            links: if has_links { links } else { "".into() },
+            readable,
+        }
+    }
+
+    /// With which pages it stands in line.
+    pub(super) fn line(&self) -> Line {
+        match &self.subject {
+            Subject::HowTo | Subject::Home | Subject::Figures | Subject::Policy { .. } => Line::Own,
+            Subject::Wanted => Line::Store,
+            Subject::Crate { .. } => Line::Crate,
+            Subject::Search { .. } => Line::Search,
+            Subject::Api { call, .. } => match call {
+                ApiCall::Search => Line::Search,
+                ApiCall::Crate(_)
+                | ApiCall::Versions(_)
+                | ApiCall::Version(_)
+                | ApiCall::Dependencies(_)
+                | ApiCall::Owners
+                | ApiCall::Other => Line::Crate,
+            },
         }
     }
 }

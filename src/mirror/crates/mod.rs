@@ -44,7 +44,7 @@ use self::{
 use super::{
     index::IndexService,
     registry::Registry,
-    shared::{Found, Resident, Shared},
+    shared::{BlockingWork, Found, Resident, Shared},
 };
 use crate::{
     domain::{CrateId, CrateKey, IndexKey, Manifest, Outcome, RegistryName, View},
@@ -65,6 +65,8 @@ pub(super) struct CrateService {
     /// Crates being fetched from upstream.
     downloads: Arc<Downloads>,
     manifests: Arc<Manifests>,
+    /// What is shown of crates as a whole, of which little is made at once.
+    overviews: BlockingWork,
 }
 
 /// A file that is there for who asked, and leave for it to go out.
@@ -80,6 +82,7 @@ impl CrateService {
             loads: Arc::new(Loads::new(shared.clone())),
             downloads: Arc::default(),
             manifests: Arc::new(Manifests::new(shared.clone())),
+            overviews: BlockingWork::new(overview::AT_ONCE),
             shared,
             index,
         }

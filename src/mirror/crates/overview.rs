@@ -1,7 +1,6 @@
 //! [`CrateOverview`]: all that is known here of a crate and its versions, for who looks at it and doesn't fetch it.
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     sync::Arc,
     time::SystemTime,
@@ -12,14 +11,29 @@ use semver::Version as SemVersion;
 
 use super::{CrateService, judge::Denied};
 use crate::{
+    allowance::Lease,
     domain::{
         CrateId, CrateKey, CrateName, CrateVersion, IndexKey, License, Manifest, Outcome,
         RegistryName, Sha256, Version, View,
     },
     error::Result,
-    mirror::{kept::IndexEntry, registry::Registry},
-    policy::{Candidate, CrateRules, advisories::Advisory, refusal},
+    mirror::{
+        kept::IndexEntry,
+        registry::Registry,
+        shared::{Turn, not_enough_memory},
+    },
+    policy::{
+        Candidate, CrateRules, Decision, Known, advisories::Advisory, refusal, refusal_naming,
+    },
 };
+
+/// So many are made and written at once.
+pub(super) const AT_ONCE: usize = 4;
+/// What a version takes at most while it is shown, in bytes: what is known of it, a sentence, and the text that is made of these.
+const OF_VERSION: u64 = 4 << 10;
+/// What is read of the lines takes so many times their size, and no more than this many bytes of them are read.
+const OF_LINES: u64 = 4;
+const MOST_LINES: u64 = 1 << 20;
 
 /// Of so many versions, the newest ones, it is looked up what their manifests say.
 const WITH_MANIFEST: usize = 50;
@@ -27,7 +41,7 @@ const WITH_MANIFEST: usize = 50;
 const DEPENDENTS: usize = 100;
 
 /// All that is known here of a crate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CrateOverview {
     /// In which registry.
     pub registry: RegistryName,
@@ -49,6 +63,14 @@ pub struct CrateOverview {
     pub dependents: Vec<Box<str>>,
     /// How many there are of these.
     pub dependents_count: usize,
+    /// Memory for this and for what is made of it, and leave to make that; kept until it is dropped.
+    _held: Option<Arc<Held>>,
+}
+
+/// What is held as long as a crate is looked at.
+struct Held {
+    _lease: Lease,
+    _turn: Turn,
 }
 
 /// All that is known here of a version.
@@ -108,18 +130,27 @@ impl CrateService {
             .into_iter()
             .map(|(key, size)| (key.sha256, (key, size)))
             .collect();
-        let mut versions = {
-            let rules = policy.of_crate(of, name, view, now);
-            versions(of, &entry, &rules, &sizes)
+        let turn = self.overviews.turn().await?;
+        let lease = self.lease_for(&entry)?;
+        let sizes = Arc::new(sizes);
+        let decide = {
+            let (shared, entry, sizes) = (self.shared.clone(), entry.clone(), sizes.clone());
+            move || {
+                let policy = shared.rules.policy();
+                let rules = policy.of_crate(of, name, view, now);
+                versions(of, entry.known(), &rules, &sizes)
+            }
         };
+        let (mut versions, _) = turn.run(decide).await?;
         let manifest = self.add_manifests(&mut versions, &sizes, now).await;
         add_missing(&mut versions, &entry);
         {
+            let policy = self.shared.rules.policy();
             let rules = policy.of_crate(of, name, view, now);
             add_license_denials(&mut versions, of, &entry, &rules);
         }
         let newest = newest_offered(&versions);
-        let (dependents, dependents_count) = self.dependents(of, name).await;
+        let (dependents, dependents_count) = self.dependents(&turn, of, name).await;
         Ok(CrateOverview {
             registry: of,
             name: entry.file().name(),
@@ -131,7 +162,23 @@ impl CrateService {
             manifest,
             dependents,
             dependents_count,
+            _held: Some(Arc::new(Held {
+                _lease: lease,
+                _turn: turn,
+            })),
         })
+    }
+
+    /// Memory for all that is shown of a crate.
+    fn lease_for(&self, entry: &IndexEntry) -> Result<Lease> {
+        let file = entry.file();
+        let lines = (file.body().len() as u64).min(MOST_LINES);
+        let bytes = file.versions().len() as u64 * OF_VERSION + lines * OF_LINES;
+        let mut lease = self.shared.budget.nothing();
+        match lease.try_grow_making_way(bytes) {
+            true => Ok(lease),
+            false => Err(not_enough_memory()),
+        }
     }
 
     /// Adds what the manifests of the newest stored versions say; gives the newest of them.
@@ -157,10 +204,14 @@ impl CrateService {
         newest
     }
 
-    async fn dependents(&self, registry: RegistryName, name: CrateName) -> (Vec<Box<str>>, usize) {
+    async fn dependents(
+        &self,
+        turn: &Turn,
+        registry: RegistryName,
+        name: CrateName,
+    ) -> (Vec<Box<str>>, usize) {
         let catalog = self.shared.catalog.clone();
-        let found =
-            tokio::task::spawn_blocking(move || catalog.dependents(registry, name, DEPENDENTS));
+        let found = turn.run(move || catalog.dependents(registry, name, DEPENDENTS));
         found.await.unwrap_or_default()
     }
 }
@@ -190,28 +241,29 @@ impl CrateOverview {
             manifest: None,
             dependents: Vec::new(),
             dependents_count: 0,
+            _held: None,
         }
     }
 }
 
-/// What an index file, the rules and the store say of each version, the newest first.
+/// What an index file, the rules and the store say of each version, the newest first; and which is the newest that may be picked. Each version is decided once
+/// for itself, and once more at most for the others.
 fn versions(
     registry: RegistryName,
-    entry: &IndexEntry,
+    known: Known<'_>,
     rules: &CrateRules<'_>,
     sizes: &HashMap<Sha256, (CrateKey, u64)>,
-) -> Vec<VersionOverview> {
-    let (file, known) = (entry.file(), entry.known());
-    let overview = |line: &Version| {
-        let number = SemVersion::parse(line.version().as_str()).ok()?;
-        let candidate = Candidate::listed(line, known)?;
-        let decision = rules.decide(&candidate, Some(known));
+) -> (Vec<VersionOverview>, Option<CrateVersion>) {
+    let file = known.file;
+    let newest = rules.newest_allowed(known);
+    let overview = |(line, candidate, decision): (&Version, Candidate, Decision)| {
+        let number = candidate.version().clone();
         let id = CrateId {
             name: file.name(),
             version: *line.version(),
         };
         let denied = decision.denial.map(|denial| Denied {
-            sentence: refusal(registry, &id.to_string(), &denial, rules, Some(known)),
+            sentence: refusal_naming(newest, registry, &id.to_string(), &denial, rules),
             denial,
         });
         let overview = VersionOverview {
@@ -229,11 +281,13 @@ fn versions(
             license: None,
             line: file.body().slice(line.line.clone()),
         };
-        Some((number, overview))
+        (number, overview)
     };
-    let mut all: Vec<_> = file.versions().iter().filter_map(overview).collect();
-    all.sort_by_key(|(number, _)| Reverse(number.clone()));
-    all.into_iter().map(|(_, overview)| overview).collect()
+    let decided = rules.decide_all(known).into_iter();
+    let mut all: Vec<(SemVersion, _)> = decided.map(overview).collect();
+    all.sort_by(|a, b| b.0.cmp(&a.0));
+    let all = all.into_iter().map(|(_, overview)| overview);
+    (all.collect(), newest.copied())
 }
 
 /// Says of each version that the index shows as yanked offline, because it isn't here, that this is so.
@@ -280,4 +334,46 @@ fn newest_offered(versions: &[VersionOverview]) -> Option<CrateVersion> {
     let release = offered().find(|version| version.is_release());
     let newest = release.or_else(|| offered().next());
     newest.map(|version| version.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Day, History, IndexFile},
+        policy::{DECISIONS, Policy},
+    };
+
+    /// Each denied version had all of them sorted and decided again: 3,000 took ten seconds of a thread that serves hits.
+    #[test]
+    fn the_work_for_a_page_grows_with_its_versions_and_not_with_their_square() {
+        const VERSIONS: usize = 300;
+        let now = SystemTime::now();
+        let key = IndexKey::new(
+            RegistryName::crates_io(),
+            CrateName::parse("many").expect("a name"),
+        );
+        let line = |n: usize| {
+            format!(
+                r#"{{"name":"many","vers":"1.0.{n}","deps":[],"cksum":"{}","features":{{}},"yanked":false,"pubtime":"2024-01-01T00:00:00Z"}}"#,
+                "0".repeat(64)
+            )
+        };
+        let lines: Vec<_> = (0..VERSIONS).map(line).collect();
+        let body = Bytes::from(lines.join("\n"));
+        let file = IndexFile::parse(key.path, body).expect("an index file");
+        let known = Known {
+            file: &file,
+            history: &History::default(),
+            modified_at: now,
+        };
+        let policy = Policy::default();
+        let day = Day::parse("2000-01-01").expect("a day");
+        let rules = policy.of_crate(key.registry, key.name(), View::AsOf(day), now);
+        let before = DECISIONS.get();
+        let (all, newest) = versions(key.registry, known, &rules, &HashMap::new());
+        assert_eq!((all.len(), newest), (VERSIONS, None));
+        assert!(all.iter().all(|version| version.is_refused));
+        assert!(DECISIONS.get() - before <= 2 * VERSIONS);
+    }
 }

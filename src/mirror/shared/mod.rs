@@ -1,6 +1,7 @@
 //! What the services of the mirror have in common: memory, store, and where work goes on beside requests.
 
 mod background;
+mod blocking_work;
 mod found;
 mod memory;
 mod missed;
@@ -20,6 +21,7 @@ pub use refusals::Refusal;
 pub use stale::StaleCopy;
 
 pub(in crate::mirror) use background::Background;
+pub(in crate::mirror) use blocking_work::{BlockingWork, Turn, not_enough_memory};
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
 pub(in crate::mirror) use refusals::Refusals;
