@@ -137,10 +137,10 @@ mod tests {
         // Of index files and crates, one each.
         assert_eq!(
             (counts.answered, counts.hits, counts.stale, counts.denied),
-            (8, 4, 2, 2)
+            (10, 6, 2, 2)
         );
         assert_eq!(counts.saved_bytes(), 6);
-        assert_eq!(counts.hit_rate(), Some(0.5));
+        assert_eq!(counts.hit_rate(), Some(0.6));
         assert_eq!(counts.since(&counts), Counts::default());
         assert_eq!(Counts::default().hit_rate(), None);
         assert_eq!(metrics.denied_by_kind(), [("rule".to_owned(), 2)]);

@@ -246,7 +246,9 @@ async fn a_large_crate_is_uploaded_in_parts_and_read_back_whole() {
     let first = zone.clone().start().await;
     let reply = first.get(&download("large", "1.0.0")).await;
     assert_crate(&reply, &upstream, "large", "1.0.0");
-    bucket.until_stored(&["/large/1.0.0."]).await;
+    // A busy machine signs and copies 30 MB more slowly than 20 s allow.
+    let stored = bucket.until_stored_within(Duration::from_secs(90), &["/large/1.0.0."]);
+    stored.await;
     assert!(relay.count("partNumber=") > 1, "in one piece");
     let second = zone.start().await;
     upstream.clear_log();
@@ -272,7 +274,13 @@ async fn prefixes_and_registries_in_one_bucket_know_nothing_of_one_another() {
     bucket
         .until_stored(&["mirror/other/crates/3/l/lib/9.0.0."])
         .await;
-    let before = bucket.stored().await;
+    // Beside objects there are notes, which come and go.
+    let objects = async || {
+        let mut objects = bucket.stored_with("mirror/").await;
+        objects.retain(|key| !key.contains("/."));
+        objects
+    };
+    let before = objects().await;
 
     for prefix in ["second/one", ""] {
         upstream.clear_log();
@@ -284,8 +292,7 @@ async fn prefixes_and_registries_in_one_bucket_know_nothing_of_one_another() {
         bucket.until_stored(&[key.trim_start_matches('/')]).await;
         zone.stop().await;
     }
-    let after = bucket.stored_with("mirror/").await;
-    assert_eq!(after, before, "the first one's are as they were");
+    assert_eq!(objects().await, before, "the first one's are as they were");
 }
 
 /// Two mirrors that evict know nothing of one another's folder.

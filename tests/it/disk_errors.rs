@@ -155,6 +155,8 @@ async fn a_large_file_with_a_bad_block_is_fetched_again() {
     let mirror = mirror.start().await;
     assert_served(&mirror, &upstream, "large").await;
     until("stored", || is_stored(&mirror, "large")).await;
+    // Its manifest is read once it is stored; who finds the block bad there spares clients being cut off.
+    until("known", || !mirror.stored_beside().is_empty()).await;
     broken.store(true, Ordering::Relaxed);
     let path = download("large");
     let cut_off = client::try_request(mirror.addr(), "GET", &path, &[]).await;

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::request::{Line, PageRequest};
+use super::request::{PageQueue, PageRequest};
 use crate::{
     error::{Error, Kind, Result},
     http::respond::no_memory,
@@ -99,12 +99,12 @@ impl KeptPages {
         }
     }
 
-    fn line(&self, line: Line) -> &Slots {
+    fn line(&self, line: PageQueue) -> &Slots {
         match line {
-            Line::Own => &self.own,
-            Line::Store => &self.store,
-            Line::Crate => &self.crates,
-            Line::Search => &self.searches,
+            PageQueue::Own => &self.own,
+            PageQueue::Store => &self.store,
+            PageQueue::Crate => &self.crates,
+            PageQueue::Search => &self.searches,
         }
     }
 }

@@ -38,7 +38,7 @@ impl fmt::Debug for PageRequest {
 
 /// Which pages stand in line with each other: those that others wait for mustn't keep anybody from seeing what this mirror does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum PageQueue {
     /// What the mirror knows of itself, which takes no waiting.
     Own,
     /// What the store has to be asked for.
@@ -81,20 +81,22 @@ impl PageRequest {
     }
 
     /// With which pages it stands in line.
-    pub(super) fn line(&self) -> Line {
+    pub(super) fn line(&self) -> PageQueue {
         match &self.subject {
-            Subject::HowTo | Subject::Home | Subject::Figures | Subject::Policy { .. } => Line::Own,
-            Subject::Wanted => Line::Store,
-            Subject::Crate { .. } => Line::Crate,
-            Subject::Search { .. } => Line::Search,
+            Subject::HowTo | Subject::Home | Subject::Figures | Subject::Policy { .. } => {
+                PageQueue::Own
+            }
+            Subject::Wanted => PageQueue::Store,
+            Subject::Crate { .. } => PageQueue::Crate,
+            Subject::Search { .. } => PageQueue::Search,
             Subject::Api { call, .. } => match call {
-                ApiCall::Search => Line::Search,
+                ApiCall::Search => PageQueue::Search,
                 ApiCall::Crate(_)
                 | ApiCall::Versions(_)
                 | ApiCall::Version(_)
                 | ApiCall::Dependencies(_)
                 | ApiCall::Owners
-                | ApiCall::Other => Line::Crate,
+                | ApiCall::Other => PageQueue::Crate,
             },
         }
     }

@@ -55,6 +55,9 @@ use crate::{
 /// How much longer than for upstream to wait before the store is to blame.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// So many overviews of crates are made and written at once.
+const OVERVIEWS_AT_ONCE: usize = 4;
+
 /// The .crate files of all registries.
 pub(super) struct CrateService {
     shared: Arc<Shared>,
@@ -82,7 +85,7 @@ impl CrateService {
             loads: Arc::new(Loads::new(shared.clone())),
             downloads: Arc::default(),
             manifests: Arc::new(Manifests::new(shared.clone())),
-            overviews: BlockingWork::new(overview::AT_ONCE),
+            overviews: BlockingWork::new(OVERVIEWS_AT_ONCE),
             shared,
             index,
         }

@@ -20,15 +20,13 @@ use crate::{
     mirror::{
         kept::IndexEntry,
         registry::Registry,
-        shared::{Turn, not_enough_memory},
+        shared::{WorkTurn, not_enough_memory},
     },
     policy::{
         Candidate, CrateRules, Decision, Known, advisories::Advisory, refusal, refusal_naming,
     },
 };
 
-/// So many are made and written at once.
-pub(super) const AT_ONCE: usize = 4;
 /// What a version takes at most while it is shown, in bytes: what is known of it, a sentence, and the text that is made of these.
 const OF_VERSION: u64 = 4 << 10;
 /// What is read of the lines takes so many times their size, and no more than this many bytes of them are read.
@@ -70,7 +68,7 @@ pub struct CrateOverview {
 /// What is held as long as a crate is looked at.
 struct Held {
     _lease: Lease,
-    _turn: Turn,
+    _turn: WorkTurn,
 }
 
 /// All that is known here of a version.
@@ -206,7 +204,7 @@ impl CrateService {
 
     async fn dependents(
         &self,
-        turn: &Turn,
+        turn: &WorkTurn,
         registry: RegistryName,
         name: CrateName,
     ) -> (Vec<Box<str>>, usize) {

@@ -26,7 +26,7 @@ pub(in crate::mirror) fn not_enough_memory() -> Error {
 
 /// Leave to do some of it. Work keeps a clone until it is done, also when whoever wanted it has gone away.
 #[derive(Clone)]
-pub(in crate::mirror) struct Turn {
+pub(in crate::mirror) struct WorkTurn {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -40,9 +40,9 @@ impl BlockingWork {
     ///
     /// # Errors
     /// [`Kind::Overloaded`] when that takes longer than eight seconds.
-    pub(in crate::mirror) async fn turn(&self) -> Result<Turn> {
+    pub(in crate::mirror) async fn turn(&self) -> Result<WorkTurn> {
         match timeout(PATIENCE, self.0.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn {
+            Ok(Ok(permit)) => Ok(WorkTurn {
                 _permit: Arc::new(permit),
             }),
             Ok(Err(_)) | Err(_) => Err(Error::new(
@@ -53,7 +53,7 @@ impl BlockingWork {
     }
 }
 
-impl Turn {
+impl WorkTurn {
     /// Does some work, which keeps this turn until it is done.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub use refusals::Refusal;
 pub use stale::StaleCopy;
 
 pub(in crate::mirror) use background::Background;
-pub(in crate::mirror) use blocking_work::{BlockingWork, Turn, not_enough_memory};
+pub(in crate::mirror) use blocking_work::{BlockingWork, WorkTurn, not_enough_memory};
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
 pub(in crate::mirror) use refusals::Refusals;
