@@ -392,7 +392,7 @@ impl Mirror {
     /// Where a client gets the file by itself, if it isn't here and the store can let clients have it; `None` when it is handed out from here as any other.
     ///
     /// # Errors
-    /// [`Kind::Denied`](crate::error::Kind::Denied) when it may not go out.
+    /// [`Kind::Denied`] when it may not go out.
     pub fn crate_link(
         &self,
         registry: &Registry,

@@ -284,8 +284,12 @@ async fn a_file_in_the_place_of_the_store_stops_nobody() {
     assert_served(&mirror, &upstream, "small").await;
     assert_served(&mirror, &upstream, "large").await;
     until("stored", || is_stored(&mirror, "large")).await;
-    fs::remove_dir_all(mirror.store()).expect("remove");
-    fs::write(mirror.store(), "in the way").expect("write");
+    // What is kept of their manifests may still be on its way there.
+    let replace = || {
+        let removed = fs::remove_dir_all(mirror.store()).is_ok();
+        removed && fs::write(mirror.store(), "in the way").is_ok()
+    };
+    until("replaced", replace).await;
     for name in ["small", "small-2", "large", "large-2", "huge", "large"] {
         assert_served(&mirror, &upstream, name).await;
     }
@@ -303,8 +307,12 @@ async fn a_file_in_the_place_of_the_store_stops_nobody() {
 async fn an_index_file_that_could_not_be_stored_is_stored_when_upstream_confirms_it() {
     let upstream = upstream().await;
     let mirror = Mirror::of(&upstream).always_asks().start().await;
-    fs::remove_dir_all(mirror.store()).expect("remove");
-    fs::write(mirror.store(), "in the way").expect("write");
+    // What is kept of their manifests may still be on its way there.
+    let replace = || {
+        let removed = fs::remove_dir_all(mirror.store()).is_ok();
+        removed && fs::write(mirror.store(), "in the way").is_ok()
+    };
+    until("replaced", replace).await;
     assert_eq!(mirror.get(&index("small")).await.status, 200);
     // One for reading, one for writing.
     until_failures(&mirror, 2).await;

@@ -190,8 +190,8 @@ fn lines<R: AsyncRead + Unpin>(output: Option<R>) -> Lines<BufReader<R>> {
 /// A mirror that panics, or finds something on its disk corrupt that it wrote itself, has a fault even if no client notices.
 async fn watch_log(world: Arc<World>, mut log: Lines<BufReader<impl AsyncRead + Unpin>>) {
     while let Ok(Some(line)) = log.next_line().await {
-        // A bucket that fails is said to, and that is what happens here; so is one whose layout can't be made out, when bytes change on the way.
-        let told = ["the store has failed", "can't be used now"];
+        // A bucket that fails is said to, and that is what happens here, also at the start, when nobody can say how it is laid out.
+        let told = ["the store has failed", "what is in it is served"];
         let is_told = world.common.is_some() && told.iter().any(|told| line.contains(told));
         if (line.contains(" ERROR ") && !is_told)
             || (world.common.is_none() && line.contains("is corrupt and dropped"))
