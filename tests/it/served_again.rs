@@ -170,7 +170,8 @@ async fn the_store_folder_is_made_when_it_is_missing() {
     assert_eq!(mirror.stored().len(), 2 * SIZES.len());
 
     // The folder is removed while the mirror runs.
-    fs::remove_dir_all(&store).expect("remove the store");
+    let removed = || fs::remove_dir_all(&store).is_ok();
+    crate::support::until("the store removed", removed).await;
     fetch_everything(&mirror, &upstream).await;
     assert_eq!(mirror.restart().await.stored().len(), 2 * SIZES.len());
 }
