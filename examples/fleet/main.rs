@@ -1,0 +1,56 @@
+//! A fleet: mirrors over one bucket, a crates.io of 250,000 crates, and a million builds a day, simulated.
+//!
+//! `cargo run --release --features testing --example fleet -- --minutes 10`
+//!
+//! The mirrors are the real ones, in this process: their memory, folders, tiers, index and downloads. What they ask is a crates.io over a real socket and a
+//! bucket that counts. Builds come at the rate of a day with a million of them, in real time, because mirrors tell each other by the clock what upstream has
+//! confirmed: some minutes of the day are shown, from empty caches on. Crate files are smaller than real ones by a factor, and memory and folders are so by the
+//! same.
+
+mod bucket;
+mod cost;
+mod crates_io;
+mod population;
+mod run;
+mod table;
+
+use clap::Parser;
+
+/// What is simulated.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Options {
+    /// How many minutes of the day, at its full rate, from empty caches and an empty bucket on.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// How many mirrors; each number is a run of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1,3,10")]
+    mirrors: Vec<usize>,
+    /// How many crates there are.
+    #[arg(long, default_value_t = 250_000)]
+    crates: usize,
+    /// The exponent of their popularity (Zipf).
+    #[arg(long, default_value_t = 1.0)]
+    exponent: f64,
+    /// How many builds there are in a day.
+    #[arg(long, default_value_t = 1_000_000)]
+    builds: u64,
+    /// How many crates a build needs, each with its index file.
+    #[arg(long, default_value_t = 100)]
+    needs: usize,
+    /// By which factor crates, memory and folders are smaller than real ones.
+    #[arg(long, default_value_t = 10)]
+    scale: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let mut rows = Vec::new();
+    for mirrors in &options.mirrors {
+        let result = run::run(&options, *mirrors).await?;
+        eprintln!("{mirrors} mirrors: {result:#?}");
+        rows.push(result);
+    }
+    print!("{}", table::table(&options, &rows));
+    Ok(())
+}
