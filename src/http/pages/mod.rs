@@ -27,7 +27,7 @@ pub(super) use assets::asset;
 pub(super) use plain::{LastMetrics, health, metrics, ready};
 pub(super) use request::{PageForm, PageRequest, Subject};
 
-use self::{crate_page::CratePage, kept::KeptPages, links::PageLinks};
+use self::{crate_page::CratePage, how_to::Offering, kept::KeptPages, links::PageLinks};
 use super::{
     authentication::Authentication,
     query::SearchQuery,
@@ -107,21 +107,22 @@ impl PageService {
     }
 
     fn how_to(&self, request: &PageRequest) -> String {
+        let ways = how_to::ways(self.offering(request));
         match request.form {
-            PageForm::Html => home::how_to(request, &self.ways(request)),
+            PageForm::Html => home::how_to(request, &ways),
             PageForm::Text | PageForm::Json => {
-                let text = how_to::text(&self.mirror, &request.base, &self.authentication);
-                format!("{text}\nPages: /healthz\n")
+                format!("{}\nPages: /healthz\n", how_to::text(&ways))
             }
         }
     }
 
     fn home(&self, request: &PageRequest, now: SystemTime) -> String {
+        let ways = how_to::ways(self.offering(request));
         let figures = self.figures(request, now);
         match request.form {
-            PageForm::Html => home::home(request, &self.ways(request), &figures),
+            PageForm::Html => home::home(request, &ways, &figures),
             PageForm::Text | PageForm::Json => {
-                let text = how_to::text(&self.mirror, &request.base, &self.authentication);
+                let text = how_to::text(&ways);
                 format!("{text}\n{}\nPages: {}\n", home::text(&figures), self.others)
             }
         }
@@ -137,8 +138,12 @@ impl PageService {
         }
     }
 
-    fn ways(&self, request: &PageRequest) -> Vec<how_to::HowTo> {
-        how_to::ways(&self.mirror, &request.base, &self.authentication)
+    fn offering<'a>(&'a self, request: &'a PageRequest) -> Offering<'a> {
+        Offering {
+            mirror: &self.mirror,
+            base: &request.base,
+            authentication: &self.authentication,
+        }
     }
 
     async fn crate_page(

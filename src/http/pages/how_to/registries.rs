@@ -1,63 +1,55 @@
-//! How to use the mirror: what to paste into cargo's configuration, for each way of using it.
+//! Ways that cargo takes to the registries: what to paste into its settings.
 
+use super::one_way::{Block, HowTo, Offering};
 use crate::{domain::RegistryName, http::authentication::Authentication, mirror::Mirror};
-
-/// One way of using the mirror.
-pub(super) struct HowTo {
-    /// What it is called, in two words or three.
-    pub(super) title: &'static str,
-    /// What there is to say of it, a sentence each.
-    pub(super) said: Vec<String>,
-    /// What to paste, and where.
-    pub(super) blocks: Vec<Block>,
-}
-
-/// Something to paste.
-pub(super) struct Block {
-    /// Where it goes.
-    pub(super) place: &'static str,
-    pub(super) text: String,
-}
 
 const CONFIG: &str = ".cargo/config.toml";
 const SHELL: &str = "in a shell";
 
-/// All ways of using the mirror at `base`, a URL without a final slash.
-pub(super) fn ways(mirror: &Mirror, base: &str, authentication: &Authentication) -> Vec<HowTo> {
-    let names = Names::of(mirror, base, authentication);
-    let mut ways = vec![HowTo {
+/// crates.io, which this mirror stands in for.
+pub(super) fn crates_io(offering: Offering<'_>) -> HowTo {
+    let text = Names::of(offering).crates_io();
+    HowTo {
         title: "crates.io",
         said: vec![
             "Cargo asks this mirror for everything that is on crates.io. Cargo.lock stays as it is."
                 .to_owned(),
         ],
+        text: text.clone(),
         blocks: vec![Block {
             place: CONFIG,
-            text: names.crates_io(),
+            text,
         }],
-    }];
-    if !names.others.is_empty() {
-        ways.push(HowTo {
-            title: "Another registry",
-            said: vec![
-                "Beside crates.io this mirror has other registries; a dependency names the one it comes from, as in thing = { version = \"1\", registry = \"NAME\" }."
-                    .to_owned(),
-            ],
-            blocks: vec![Block {
-                place: CONFIG,
-                text: names.others_config(),
-            }],
-        });
     }
-    ways.extend(with_a_token(&names));
-    ways.push(view_or_day(mirror, &names));
-    ways
+}
+
+/// The registries beside crates.io, if there are any.
+pub(super) fn others(offering: Offering<'_>) -> Option<HowTo> {
+    let names = Names::of(offering);
+    if names.others.is_empty() {
+        return None;
+    }
+    let text = names.others_config();
+    Some(HowTo {
+        title: "Another registry",
+        said: vec![
+            "Beside crates.io this mirror has other registries; a dependency names the one it comes from, as in thing = { version = \"1\", registry = \"NAME\" }."
+                .to_owned(),
+        ],
+        text: text.clone(),
+        blocks: vec![Block {
+            place: CONFIG,
+            text,
+        }],
+    })
 }
 
 /// How to show a token, where one is needed.
-fn with_a_token(names: &Names<'_>) -> Option<HowTo> {
-    let help = names.authentication.help()?;
-    let variable = format!("CARGO_REGISTRIES_{}_TOKEN", variable(&names.in_place));
+pub(super) fn with_a_token(offering: Offering<'_>) -> Option<HowTo> {
+    let names = Names::of(offering);
+    let help = offering.authentication.help()?;
+    let in_place = &names.in_place;
+    let variable = format!("CARGO_REGISTRIES_{}_TOKEN", variable(in_place));
     Some(HowTo {
         title: "With a token",
         said: vec![
@@ -66,10 +58,13 @@ fn with_a_token(names: &Names<'_>) -> Option<HowTo> {
                 "Cargo takes it from the variable {variable}, or from what `cargo login` has stored; other registries have a variable of their own."
             ),
         ],
+        text: format!(
+            "It wants a token; {help}. Cargo takes it from the variable {variable}, or from `cargo login --registry {in_place}`; other registries have a variable of their own.\n"
+        ),
         blocks: vec![
             Block {
                 place: SHELL,
-                text: format!("cargo login --registry {}\n", names.in_place),
+                text: format!("cargo login --registry {in_place}\n"),
             },
             Block {
                 place: "in the settings of a CI job",
@@ -80,22 +75,27 @@ fn with_a_token(names: &Names<'_>) -> Option<HowTo> {
 }
 
 /// How to see a registry under other rules, or as it was.
-fn view_or_day(mirror: &Mirror, names: &Names<'_>) -> HowTo {
+pub(super) fn view_or_day(offering: Offering<'_>) -> HowTo {
+    let names = Names::of(offering);
     let (base, in_place) = (names.base, &names.in_place);
+    let root = names.root(RegistryName::crates_io());
     let mut blocks = vec![Block {
         place: CONFIG,
         text: format!(
-            "[source.crates-io]\nreplace-with = \"{in_place}\"\n\n[registries.{in_place}]\nindex = \"sparse+{}/at/2026-11-01/index/\"\n{}",
-            names.root(RegistryName::crates_io()),
+            "[source.crates-io]\nreplace-with = \"{in_place}\"\n\n[registries.{in_place}]\nindex = \"sparse+{root}/at/2026-11-01/index/\"\n{}",
             names.provider(RegistryName::crates_io())
         ),
     }];
-    let policy = mirror.policy();
-    for view in policy.views() {
+    let mut text = format!(
+        "The index as it was at the end of a day is under sparse+{root}/at/2026-11-01/index/, for any date.\n"
+    );
+    for view in offering.mirror.policy().views() {
+        let index = format!("sparse+{base}/views/{view}/index/");
+        text.push_str(&format!("Under the rules of view {view} it is {index}.\n"));
         blocks.push(Block {
             place: CONFIG,
             text: format!(
-                "[registries.{view}]\nindex = \"sparse+{base}/views/{view}/index/\"\n{}",
+                "[registries.{view}]\nindex = \"{index}\"\n{}",
                 names.provider(view.as_registry())
             ),
         });
@@ -110,23 +110,8 @@ fn view_or_day(mirror: &Mirror, names: &Names<'_>) -> HowTo {
             },
         ],
         blocks,
+        text,
     }
-}
-
-/// The same as text: what to paste, once, and what else there is.
-pub(super) fn text(mirror: &Mirror, base: &str, authentication: &Authentication) -> String {
-    let token = authentication.help().map_or(String::new(), |help| {
-        format!(
-            "\nIt wants a token; {help}. Cargo takes it from the variable CARGO_REGISTRIES_MIRROR_TOKEN, or from `cargo login --registry mirror`; other registries have a variable of their own.\n"
-        )
-    });
-    let names = Names::of(mirror, base, authentication);
-    let day = names.root(RegistryName::crates_io());
-    format!(
-        "crate-mirror {}\n\nTo use it, put this into .cargo/config.toml:\n\n{}{token}\nThe index as it was at the end of a day is under sparse+{day}/at/2026-11-01/index/, for any date.\n",
-        env!("CARGO_PKG_VERSION"),
-        snippet(mirror, base, authentication),
-    )
 }
 
 /// The lines that make cargo use this mirror at `base`, a URL without a final slash: crates.io replaced, every other registry under its name.
@@ -134,7 +119,11 @@ pub(super) fn text(mirror: &Mirror, base: &str, authentication: &Authentication)
 /// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code. What
 /// replaces it is a registry with a name, which `cargo info`, `search` and `publish` know and which a token can be given for; a mere source is neither.
 pub fn snippet(mirror: &Mirror, base: &str, authentication: &Authentication) -> String {
-    let names = Names::of(mirror, base, authentication);
+    let names = Names::of(Offering {
+        mirror,
+        base,
+        authentication,
+    });
     let mut text = names.crates_io();
     if !names.others.is_empty() {
         text.push('\n');
@@ -155,7 +144,12 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(mirror: &Mirror, base: &'a str, authentication: &'a Authentication) -> Self {
+    fn of(offering: Offering<'a>) -> Self {
+        let Offering {
+            mirror,
+            base,
+            authentication,
+        } = offering;
         let crates_io = RegistryName::crates_io();
         let others = mirror.registries().filter(|name| *name != crates_io);
         let others: Vec<_> = others.collect();
