@@ -13,6 +13,8 @@ mod advisory_checks;
 mod bundle_checks;
 #[path = "connection.rs"]
 mod connection_checks;
+#[path = "git.rs"]
+mod git_checks;
 #[path = "policy.rs"]
 mod policy_checks;
 #[path = "tls.rs"]
@@ -48,6 +50,7 @@ pub use access_checks::{accepted, authorization, jwt};
 pub use advisory_checks::{advisories_in, advisory};
 pub use bundle_checks::{bundle, manifest, stored_of};
 pub use connection_checks::connection;
+pub use git_checks::{git_request, understood};
 pub use policy_checks::{decided, policy};
 pub use tls_checks::certificate;
 

@@ -387,14 +387,17 @@ struct Background {
     max_size: u64,
     max_age: Option<Duration>,
     warm: prefetch::Warm,
+    git_index: prefetch::FreshIndex,
 }
 
 impl Background {
     /// As the settings say.
     fn of(config: &Config) -> Self {
         let mut settings = config.prefetch.clone();
+        let mut git_index = config.git_index.clone();
         if config.offline.enabled {
             settings.lockfiles.clear();
+            git_index.crates.clear();
         }
         Self {
             offline: config.offline.enabled,
@@ -402,6 +405,10 @@ impl Background {
             max_age: config.store.max_age.map(|age| *age),
             warm: prefetch::Warm {
                 settings,
+                origins: config.origins().clone(),
+            },
+            git_index: prefetch::FreshIndex {
+                settings: git_index,
                 origins: config.origins().clone(),
             },
         }
@@ -414,6 +421,7 @@ impl Background {
             max_size,
             max_age,
             warm,
+            git_index,
         } = self;
         let keeper = mirror.clone();
         let kept = async move { keeper.keep_within(max_size, max_age).await };
@@ -430,6 +438,8 @@ impl Background {
         tokio::spawn(stop.clone().run_until_cancelled_owned(heard));
         let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
         tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
+        let fresh = prefetch::keep_fresh(mirror.clone(), git_index, SystemTime::now);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(fresh));
     }
 }
 

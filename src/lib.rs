@@ -23,6 +23,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod follow;
+pub mod git;
 pub mod http;
 pub mod last_hour;
 pub mod metrics;

@@ -32,6 +32,8 @@ pub enum RouteLabel {
     Download,
     /// The web API, downloads apart.
     WebApi,
+    /// The index as a git repository.
+    Git,
     /// The server's own pages: health, metrics, status.
     Page,
     /// What isn't there.
@@ -39,11 +41,12 @@ pub enum RouteLabel {
 }
 
 impl RouteLabel {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::ConfigJson,
         Self::Index,
         Self::Download,
         Self::WebApi,
+        Self::Git,
         Self::Page,
         Self::Unknown,
     ];
@@ -54,6 +57,7 @@ impl RouteLabel {
             Self::Index => "index",
             Self::Download => "download",
             Self::WebApi => "api",
+            Self::Git => "git",
             Self::Page => "page",
             Self::Unknown => "unknown",
         }

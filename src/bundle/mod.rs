@@ -10,6 +10,7 @@
 //! Everything here blocks, and takes the same little memory however large the bundle: lists of entries are in scratch files.
 
 mod attachment;
+mod bare_repository;
 mod baseline;
 mod collect;
 mod entry;
@@ -27,6 +28,7 @@ mod tree;
 mod write;
 
 pub use attachment::{AttachedFile, Attachment, AttachmentKind};
+pub use bare_repository::bare_repository;
 pub use baseline::{Baseline, OpenBaseline};
 pub use collect::{CollectError, Contents, Plan, collect};
 pub use entry::BundleEntry;

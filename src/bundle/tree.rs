@@ -187,14 +187,14 @@ impl Tree {
     }
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = beside(path)?;
     file.write_all(bytes).map_err(|e| unwritable(path, &e))?;
     publish(file, path)
 }
 
 /// A file to be renamed to `path`, in the same folder, which is made if need be.
-fn beside(path: &Path) -> Result<NamedTempFile> {
+pub(super) fn beside(path: &Path) -> Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make(folder)?;
     let mut name = tempfile::Builder::new();
@@ -203,7 +203,7 @@ fn beside(path: &Path) -> Result<NamedTempFile> {
 }
 
 /// A web server reads it as another user.
-fn publish(file: NamedTempFile, path: &Path) -> Result<()> {
+pub(super) fn publish(file: NamedTempFile, path: &Path) -> Result<()> {
     let published = set_readable(&file).and_then(|()| {
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
@@ -211,10 +211,10 @@ fn publish(file: NamedTempFile, path: &Path) -> Result<()> {
     published.map_err(|e| unwritable(path, &e))
 }
 
-fn make(folder: &Path) -> Result<()> {
+pub(super) fn make(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| unwritable(folder, &e))
 }
 
-fn unwritable(path: &Path, e: &std::io::Error) -> Error {
+pub(super) fn unwritable(path: &Path, e: &std::io::Error) -> Error {
     Error::store(format!("{} can't be written: {e}", path.display())).with_io_source(e)
 }

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 
 use super::{
     attachments, bar,
+    export_git::{self, GitExport},
     interrupt::{self, Completion, Stop},
     say,
 };
@@ -68,7 +69,7 @@ pub struct ExportOptions {
     /// What to make.
     #[arg(long, value_enum, default_value_t = Format::Bundle)]
     format: Format,
-    /// With `--format static`: the URL under which the folder will be served.
+    /// With `--format static`: the URL under which the folder will be served. With `--format git`: that of the mirror from which crates are downloaded.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Only this registry; a folder shows one, the default one if none is said.
@@ -84,6 +85,8 @@ enum Format {
     Static,
     /// A folder that cargo reads itself, as a `local-registry`.
     LocalRegistry,
+    /// The index as a bare git repository, for cargos that read no other.
+    Git,
 }
 
 /// What there is to do, once all that was said makes sense.
@@ -106,6 +109,10 @@ enum Make {
 /// something can't be read or written.
 pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
+    if options.format == Format::Git {
+        let export = options.git(&config)?;
+        return export_git::run(config, export).await;
+    }
     let job = options.job(flags, &config)?;
     let store = app::existing_store(&config).await?;
     let quiet = options.output == Path::new("-");
@@ -271,7 +278,9 @@ impl ExportOptions {
         let (scope, strange) = self.scope(config)?;
         if self.format == Format::Bundle {
             if self.url.is_some() {
-                return Err(Error::config("--url goes with --format static only"));
+                return Err(Error::config(
+                    "--url goes with --format static and git only",
+                ));
             }
             let plan = Plan {
                 scope,
@@ -292,6 +301,39 @@ impl ExportOptions {
             let kind = Make::Bundle(plan, since, output, self.key()?);
             return Ok(Job { kind, strange });
         }
+        self.is_for_folder()?;
+        let default = config.registries.iter().find(|(_, r)| r.default);
+        let registry = registry.or(default.map(|(name, _)| *name));
+        let kind = Make::Tree(Tree {
+            folder: self.output.clone(),
+            layout: self.layout()?,
+            registry: registry.unwrap_or_else(RegistryName::crates_io),
+            scope,
+            gate: Some(gate(config)?),
+        });
+        Ok(Job { kind, strange })
+    }
+
+    /// The index as a repository, if nothing is said that doesn't go with that.
+    fn git(&self, config: &Config) -> Result<GitExport> {
+        self.is_for_folder()?;
+        if !self.lockfiles.is_empty() {
+            return Err(Error::config(
+                "--format git writes the index as this mirror has it: leave out the Cargo.lock files",
+            ));
+        }
+        if self.output == Path::new("-") {
+            return Err(Error::config("--format git needs a folder to write to"));
+        }
+        Ok(GitExport {
+            folder: self.output.clone(),
+            registry: self.registry(config)?,
+            url: self.url()?,
+        })
+    }
+
+    /// Whether what is said goes with folders.
+    fn is_for_folder(&self) -> Result<()> {
         let bundles_only = [
             ("--since", !self.since.is_empty()),
             ("--split", self.split.is_some()),
@@ -305,16 +347,7 @@ impl ExportOptions {
                 "{flag} goes with bundles, not with folders"
             )));
         }
-        let default = config.registries.iter().find(|(_, r)| r.default);
-        let registry = registry.or(default.map(|(name, _)| *name));
-        let kind = Make::Tree(Tree {
-            folder: self.output.clone(),
-            layout: self.layout()?,
-            registry: registry.unwrap_or_else(RegistryName::crates_io),
-            scope,
-            gate: Some(gate(config)?),
-        });
-        Ok(Job { kind, strange })
+        Ok(())
     }
 
     /// What goes beside the crates.
@@ -334,7 +367,7 @@ impl ExportOptions {
         Ok(attachments)
     }
 
-    fn layout(&self) -> Result<Layout> {
+    fn url(&self) -> Result<Option<BaseUrl>> {
         let url = self.url.as_deref().map(|text| {
             BaseUrl::parse(text).ok_or_else(|| {
                 Error::config(format!(
@@ -342,7 +375,11 @@ impl ExportOptions {
                 ))
             })
         });
-        match (self.format, url.transpose()?) {
+        url.transpose()
+    }
+
+    fn layout(&self) -> Result<Layout> {
+        match (self.format, self.url()?) {
             (Format::Static, Some(url)) => Ok(Layout::Static(url)),
             (Format::Static, None) => Err(Error::config(
                 "--format static needs --url, the URL under which the folder will be served: cargo is told where the crates are",

@@ -6,6 +6,7 @@ mod bar;
 pub mod check;
 pub mod evict;
 pub mod export;
+mod export_git;
 pub mod import;
 mod interrupt;
 pub mod policy;

@@ -286,6 +286,25 @@ impl Default for PrefetchSettings {
     }
 }
 
+/// `[git_index]`: the index as a git repository, in which is what is stored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GitIndexSettings {
+    /// The Cargo.lock files and lists whose crates are always in it, and fresh.
+    pub crates: Vec<Folder>,
+    /// How often upstream is asked for them.
+    pub every: Span<{ 10 * SECOND }, { 365 * DAY }>,
+}
+
+impl Default for GitIndexSettings {
+    fn default() -> Self {
+        Self {
+            crates: Vec::new(),
+            every: Span::millis(600 * SECOND),
+        }
+    }
+}
+
 impl FreshnessSettings {
     /// The part that judges stored copies.
     pub fn lifetimes(&self) -> crate::domain::freshness::Lifetimes {

@@ -39,6 +39,8 @@ pub struct Config {
     pub offline: sections::OfflineSettings,
     /// What is kept here although nobody asks.
     pub prefetch: sections::PrefetchSettings,
+    /// The index as a git repository.
+    pub git_index: sections::GitIndexSettings,
     /// Who may ask.
     pub access: AccessSettings,
     /// What is written down of who got what.

@@ -5,7 +5,6 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
-    negotiate::prefers_html,
     readable::Readable,
     respond::{Answer, ErrorForm},
 };
@@ -157,12 +156,12 @@ impl Inner {
 }
 
 /// The answer to who may not ask. It names the ways to show who one is (RFC 9110, section 11.6.1): cargo prints its `login_url`, and asks again only after a 401.
-/// A browser asks its user for a password when it is offered `Basic`.
+/// A browser asks its user for a password when it is offered `Basic`, and git shows what it has been given, which it does for nothing else.
 pub(super) fn challenge(
     error: &Error,
     form: ErrorForm,
     base: Option<&str>,
-    headers: &HeaderMap,
+    wants_basic: bool,
 ) -> Answer {
     let mut answer = Answer::error(error, form);
     if error.kind() != Kind::Unauthorized {
@@ -172,7 +171,7 @@ pub(super) fn challenge(
         base.and_then(|base| HeaderValue::try_from(format!("Cargo login_url=\"{base}/\"")).ok());
     let cargo = cargo.unwrap_or(HeaderValue::from_static("Cargo"));
     answer.headers.append(header::WWW_AUTHENTICATE, cargo);
-    if prefers_html(headers) {
+    if wants_basic {
         let basic = HeaderValue::from_static("Basic realm=\"crate-mirror\", charset=\"UTF-8\"");
         answer.headers.append(header::WWW_AUTHENTICATE, basic);
     }

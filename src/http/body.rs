@@ -17,7 +17,8 @@ use crate::{
     zero_copy::Content,
 };
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+/// What comes chunk by chunk.
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// Where an answer's bytes come from.
 pub(super) enum BodySource {
@@ -100,7 +101,8 @@ impl BodySource {
         }
     }
 
-    fn chunks(chunks: Chunks, left: Option<u64>) -> Self {
+    /// What comes chunk by chunk, and how many bytes there are if that is known.
+    pub(super) fn chunks(chunks: Chunks, left: Option<u64>) -> Self {
         Self::Chunks {
             chunks,
             waiting: Bytes::new(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::BaseUrl,
-    domain::{Outcome, View},
+    domain::{Outcome, RegistryName, View},
     error::{Error, Result},
     transport::Scheme,
 };
@@ -119,6 +119,16 @@ impl Display for Root<'_> {
     }
 }
 
+/// The config.json of a registry, the default one if none is named, of a mirror that is reached there and wants no token.
+pub fn config_json(base: &BaseUrl, registry: Option<RegistryName>) -> Bytes {
+    let base = Base::Public(base);
+    let place = Place {
+        registry,
+        view: View::Usual,
+    };
+    text(&Root::of(&base, None, place), false)
+}
+
 /// What was answered last, and to whom. It follows from nothing else.
 struct Last {
     scheme: Scheme,
@@ -202,6 +212,13 @@ const LENGTH: usize = 192;
 /// `dl` carries no markers, because every cargo understands that form, and it has to keep working for ever, because cargo keeps it on disk.
 /// `api` has cargo come here for searches, and with what can't be done here: it prints where to go instead.
 fn answer(root: &Root<'_>, auth_required: bool) -> Answer {
+    let mut answer = Answer::ok(Outcome::Hit, JSON, text(root, auth_required).into());
+    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+    answer
+}
+
+/// The same as a text.
+pub(super) fn text(root: &Root<'_>, auth_required: bool) -> Bytes {
     let mut body = BytesMut::with_capacity(LENGTH);
     // Texts into memory: nothing that could fail.
     let _ = serde_json::to_writer(
@@ -212,9 +229,7 @@ fn answer(root: &Root<'_>, auth_required: bool) -> Answer {
             auth_required,
         },
     );
-    let mut answer = Answer::ok(Outcome::Hit, JSON, body.freeze().into());
-    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    answer
+    body.freeze()
 }
 
 #[cfg(test)]

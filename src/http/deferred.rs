@@ -9,6 +9,7 @@ use super::{
     contained::{contained, survived},
     crates::{self, NegotiatedCrate},
     exchange::Exchange,
+    git::GitRequest,
     index::{self, NegotiatedIndex},
     pages::{PageRequest, PageService},
     receipt::{HandedOut, Receipt, refused, signed},
@@ -29,6 +30,8 @@ pub(super) enum Deferred {
     Page(Arc<PageService>, Box<PageRequest>),
     /// For a .crate file.
     Download(Registry, View, CrateId, Box<RequestedCrate>),
+    /// For a git client.
+    Git(Box<GitRequest>),
 }
 
 /// What has to be known of a request for a .crate file while it waits.
@@ -57,6 +60,10 @@ impl Deferred {
             Self::Page(pages, request) => Box::pin(async move {
                 let answer = survived(pages.answer(&request, now)).await;
                 exchange.finish(answer, "a page")
+            }),
+            Self::Git(request) => Box::pin(async move {
+                let answer = survived(request.answer(&mirror, now)).await;
+                exchange.finish(answer, "the git index")
             }),
             Self::Download(registry, view, id, requested) => Box::pin(async move {
                 let verb = exchange.verb;

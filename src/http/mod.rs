@@ -14,6 +14,7 @@ mod contained;
 mod crates;
 mod deferred;
 mod exchange;
+mod git;
 mod head;
 mod index;
 mod negotiate;
@@ -30,6 +31,7 @@ mod router;
 mod upgrades;
 
 pub use authentication::Authentication;
+pub use config_json::config_json;
 pub use pages::snippet;
 pub use route::Route;
 pub use router::{Guards, Router, Served, Side};
@@ -42,6 +44,6 @@ pub mod parts {
         negotiate::accepts_gzip,
         query::SearchQuery,
         range::{ByteRange, Extent, Part, is_strongly},
-        route::{ApiCall, Asset, Page, Place, Route, Verb},
+        route::{ApiCall, Asset, GitCall, Page, Place, Route, Verb},
     };
 }

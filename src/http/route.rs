@@ -47,6 +47,13 @@ pub enum Route {
         /// What of it.
         call: ApiCall,
     },
+    /// The index as a git repository.
+    Git {
+        /// Of which registry.
+        place: Place,
+        /// What of it.
+        call: GitCall,
+    },
     /// A page for people, other than `/`.
     Page(Page),
     /// What pages are made up with.
@@ -59,6 +66,19 @@ pub enum Route {
     Metrics,
     /// `/`: what this is and how to use it.
     Status,
+}
+
+/// What a git client asks for (gitprotocol-http(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitCall {
+    /// `info/refs`: which commits there are.
+    Refs,
+    /// `git-upload-pack`: what is new in them.
+    UploadPack,
+    /// `git-receive-pack`: to change something.
+    ReceivePack,
+    /// Everything else: files of a repository, or the repository itself.
+    Other,
 }
 
 /// What is asked of the web API.
@@ -145,6 +165,9 @@ impl Verb {
     }
 }
 
+/// Where below a place its git repository is.
+pub(super) const GIT_INDEX: &str = "git/index";
+
 impl Route {
     /// Parses a path, which is still percent-encoded.
     ///
@@ -177,6 +200,16 @@ impl Route {
                     name: path.name(),
                 }),
             };
+        }
+        if let Some(path) = rest.strip_prefix(GIT_INDEX) {
+            let call = match path {
+                "/info/refs" => GitCall::Refs,
+                "/git-upload-pack" => GitCall::UploadPack,
+                "/git-receive-pack" => GitCall::ReceivePack,
+                path if path.is_empty() || path.starts_with('/') => GitCall::Other,
+                _ => return Err(unknown()),
+            };
+            return Ok(Self::Git { place, call });
         }
         match rest {
             "search" => return Ok(Self::Page(Page::Search { place })),
@@ -214,6 +247,7 @@ impl Route {
             Self::Index { .. } => RouteLabel::Index,
             Self::Download { .. } => RouteLabel::Download,
             Self::WebApi { .. } => RouteLabel::WebApi,
+            Self::Git { .. } => RouteLabel::Git,
             Self::Page(_)
             | Self::Asset(_)
             | Self::Health

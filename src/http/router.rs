@@ -15,6 +15,7 @@ use super::{
     crates::{self, NegotiatedCrate},
     deferred::{Deferred, RequestedCrate},
     exchange::Exchange,
+    git::{self, GitAsked, GitRequest},
     head,
     index::{self, NegotiatedIndex},
     negotiate::prefers_html,
@@ -24,7 +25,7 @@ use super::{
     readable::Readable,
     receipt::{HandedOut, Ledger, signed},
     respond::{Answer, ErrorForm, no_memory},
-    route::{ApiCall, Page, Place, Route, Verb},
+    route::{ApiCall, GitCall, Page, Place, Route, Verb},
     upgrades::Upgrades,
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
     metrics::RouteLabel,
     mirror::{Mirror, Registry},
     status::Status,
-    transport::{self, ClientMemory, Offer, Peer, Request, Scheme, Standing},
+    transport::{self, ClientMemory, Offer, Peer, Request, RequestBody, Scheme, Standing},
 };
 
 /// The pages for programs, for who reads about them in a terminal.
@@ -107,7 +108,7 @@ enum AtOnce {
 /// A request that has come in, and what is known of it.
 struct Incoming {
     head: Head,
-    has_body: bool,
+    body: Option<RequestBody>,
     peer: Option<Peer>,
     scheme: Scheme,
     forwarded: Forwarded,
@@ -167,7 +168,7 @@ impl Router {
     fn respond(&self, incoming: Incoming, last: &LastAdmitted) -> Answering {
         let Incoming {
             head,
-            has_body,
+            mut body,
             peer,
             scheme,
             forwarded,
@@ -175,7 +176,10 @@ impl Router {
         } = incoming;
         let asked = self.0.understand(&head, peer.as_ref(), scheme, &forwarded);
         let route = Route::parse(asked.path);
-        let verb = Verb::parse(&head.method);
+        let verb = match &route {
+            Ok(Route::Git { call, .. }) => git::verb(*call, &head.method),
+            Ok(_) | Err(_) => Verb::parse(&head.method),
+        };
         let form = match &route {
             Ok(Route::WebApi { .. }) => ErrorForm::Json,
             Ok(_) | Err(_) => ErrorForm::Text,
@@ -209,8 +213,10 @@ impl Router {
                 }
                 Admission::Later(awaited) => return Ok(AtOnce::Unknown(awaited)),
             }
-            let (route, verb) = self.0.admit(route, verb, has_body, asked.client)?;
-            self.0.at_once(route, verb, &asked, last, who.as_ref(), now)
+            let (route, verb) = self.0.admit(route, verb, body.is_some(), asked.client)?;
+            let body = body.take();
+            self.0
+                .at_once(route, verb, &asked, body, last, who.as_ref(), now)
         });
         match at_once {
             Ok(AtOnce::Answer(answer)) => Answering::now(exchange.finish(Ok(answer), "")),
@@ -224,7 +230,7 @@ impl Router {
                     awaited.done().await;
                     let incoming = Incoming {
                         head,
-                        has_body,
+                        body,
                         peer,
                         scheme,
                         forwarded,
@@ -279,6 +285,7 @@ impl Inner {
                 | Route::Index { .. }
                 | Route::Download { .. }
                 | Route::WebApi { .. }
+                | Route::Git { .. }
                 | Route::Page(_)
                 | Route::Status
                 | Route::Metrics,
@@ -307,6 +314,7 @@ impl Inner {
                 | Route::Index { place, .. }
                 | Route::Download { place, .. }
                 | Route::WebApi { place, .. }
+                | Route::Git { place, .. }
                 | Route::Page(
                     Page::Crate { place, .. } | Page::Search { place } | Page::Policy { place },
                 ),
@@ -348,7 +356,9 @@ impl Inner {
         }
         let base = config_json::base_url(self.public_url.as_ref(), asked);
         let base = base.ok().map(|base| base.to_string());
-        AtOnce::Answer(challenge(why, form, base.as_deref(), &asked.head.headers))
+        let wants_basic =
+            matches!(route, Ok(Route::Git { .. })) || prefers_html(&asked.head.headers);
+        AtOnce::Answer(challenge(why, form, base.as_deref(), wants_basic))
     }
 
     /// What is asked for, if it is asked for in a way that can be answered.
@@ -360,7 +370,14 @@ impl Inner {
         client: IpAddr,
     ) -> Result<(Route, Verb)> {
         let (route, verb) = (route?, verb?);
-        if has_body {
+        let may_have_body = matches!(
+            route,
+            Route::Git {
+                call: GitCall::UploadPack,
+                ..
+            }
+        );
+        if has_body && !may_have_body {
             return Err(Error::bad_request(
                 "a request that only reads can't have a body",
             ));
@@ -386,7 +403,8 @@ impl Inner {
                 Route::ConfigJson { .. }
                 | Route::Index { .. }
                 | Route::Download { .. }
-                | Route::WebApi { .. },
+                | Route::WebApi { .. }
+                | Route::Git { .. },
             ) => Ok(()),
             (Side::Clients, Route::Ready | Route::Metrics | Route::Page(_)) => Err(
                 Error::not_found("this is answered on `server.admin_listen` only"),
@@ -396,7 +414,8 @@ impl Inner {
                 Route::ConfigJson { .. }
                 | Route::Index { .. }
                 | Route::Download { .. }
-                | Route::WebApi { .. },
+                | Route::WebApi { .. }
+                | Route::Git { .. },
             ) => Err(Error::not_found(
                 "here are the pages only (`server.admin_listen`); ask for crates on `server.listen`",
             )),
@@ -404,11 +423,16 @@ impl Inner {
     }
 
     /// The answer that needs nothing but memory, or what more there is to do.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a request and what is known of it"
+    )]
     fn at_once(
         &self,
         route: Route,
         verb: Verb,
         asked: &Asked<'_>,
+        body: Option<RequestBody>,
         last: &LastAdmitted,
         who: Option<&Principal>,
         now: SystemTime,
@@ -465,6 +489,7 @@ impl Inner {
                 mirror.place(place.registry, place.view)?;
                 return self.web_api(place, call, asked);
             }
+            Route::Git { place, call } => return self.git(place, call, asked, body),
             Route::Page(page) => {
                 let readable = || self.readable(asked, last, now);
                 return self.page(page, asked, readable);
@@ -521,6 +546,30 @@ impl Inner {
         };
         let subject = Subject::Api { place, call, query };
         self.deferred(subject, PageForm::Json, asked, Readable::All)
+    }
+
+    /// What a git client asks for, which takes a moment.
+    fn git(
+        &self,
+        place: Place,
+        call: GitCall,
+        asked: &Asked<'_>,
+        body: Option<RequestBody>,
+    ) -> Result<AtOnce> {
+        let registry = self.mirror.place(place.registry, place.view)?;
+        let base = config_json::base_url(self.public_url.as_ref(), asked)?;
+        let root = config_json::Root::of(&base, asked.token, place);
+        let asked_for = GitAsked::of(call, place, &root, asked.head, body)?;
+        let auth_required = self.authentication.is_needed(self.guarded_name(&place));
+        let config = config_json::text(&root, auth_required && asked.token.is_none());
+        let request = GitRequest {
+            registry: registry.clone(),
+            view: place.view,
+            config,
+            asked: asked_for,
+            memory: self.memory.clone(),
+        };
+        Ok(Deferred::Git(Box::new(request)).into())
     }
 
     /// What cargo prints for who wants to publish, yank or own something here.
@@ -634,7 +683,7 @@ impl transport::Service for Router {
     fn answer(&self, request: Request, last: &LastAdmitted) -> Answering {
         let Request {
             head,
-            has_body,
+            body,
             client,
             peer,
             scheme,
@@ -646,7 +695,7 @@ impl transport::Service for Router {
         let access = Access::new(&head, forwarded.address, in_flight);
         let incoming = Incoming {
             head,
-            has_body,
+            body,
             peer,
             scheme,
             forwarded,

@@ -228,6 +228,7 @@ pub(super) async fn keep_within(
     memory: &MemoryCache,
     max_size: u64,
     max_age: Option<Duration>,
+    removed: impl Fn(),
 ) {
     // Nothing is scanned at the start, when everybody is waiting.
     let mut next_look = Instant::now() + FIRST_LOOK;
@@ -248,7 +249,12 @@ pub(super) async fn keep_within(
             oldest: max_age.and_then(|age| SystemTime::now().checked_sub(age)),
         };
         match evict(store, target, memory.paths()).await {
-            Ok(done) => note_evicted(store, &done),
+            Ok(done) => {
+                note_evicted(store, &done);
+                if done.objects > 0 {
+                    removed();
+                }
+            }
             Err(e) => tracing::warn!("evicting failed: {e}"),
         }
     }

@@ -6,6 +6,7 @@
 mod catalog;
 mod crates;
 mod eviction;
+mod git_index;
 mod index;
 mod kept;
 mod registry;
@@ -25,18 +26,22 @@ pub use crates::{
     LicenseKnown, LinkMethod, VersionOverview,
 };
 pub use eviction::{Evicted, Target, Troubles, evict};
+pub use git_index::{CHUNK as PACK_CHUNK, PackPlan, PackSource, Repository};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
 pub use registry::Registry;
 pub use search::{FoundCrate, Searched, Window};
-pub use shared::{Found, Refusal, StaleCopy};
+pub use shared::{Found, Refusal, StaleCopy, WorkTurn};
+
+use bytes::Bytes;
 
 use self::{
     catalog::{Catalog, News, Walk},
     crates::CrateService,
+    git_index::GitIndex,
     index::{IndexService, IndexSettings, Trigger},
     search::{Refused, Search},
-    shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed},
+    shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed, StoredChanges},
     web_search::WebSearch,
 };
 use crate::{
@@ -87,6 +92,7 @@ struct Inner {
     index: Arc<IndexService>,
     crates: CrateService,
     web_search: WebSearch,
+    git_index: GitIndex,
 }
 
 impl Mirror {
@@ -103,6 +109,7 @@ impl Mirror {
             background: Background::default(),
             stale: StaleServed::default(),
             refusals: Refusals::default(),
+            stored_changes: StoredChanges::default(),
             catalog: Arc::new(catalog),
         });
         let settings = IndexSettings {
@@ -123,6 +130,7 @@ impl Mirror {
             registries: registries.collect(),
             default: parts.default,
             crates: CrateService::new(shared.clone(), index.clone()),
+            git_index: GitIndex::new(shared.clone(), parts.offline_index),
             web_search: WebSearch::new(parts.memory_budget, shared.budget.clone()),
             index,
             shared,
@@ -410,6 +418,28 @@ impl Mirror {
         self.0.crates.divisible(body)
     }
 
+    /// What is stored of a registry's index as it is seen in a view, as a git repository with this config.json in it. Nothing is fetched for it; the index as of a day isn't kept so.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read, [`Kind::Overloaded`] when there is no memory for it, or it takes too long the first time.
+    pub fn git_index(
+        &self,
+        registry: &Registry,
+        view: View,
+        config: &Bytes,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Arc<Repository>>> {
+        self.0.git_index.repository(registry, view, config, now)
+    }
+
+    /// Leave to make a part of a pack of such a repository; a few are made at once.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when that takes longer than eight seconds.
+    pub fn git_turn(&self) -> impl Future<Output = Result<WorkTurn>> {
+        self.0.git_index.turn()
+    }
+
     /// Where its objects are kept.
     pub fn store(&self) -> &Store {
         &self.0.shared.store
@@ -539,7 +569,8 @@ impl Mirror {
     pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
         let Shared { store, memory, .. } = &*self.0.shared;
         if let Some(near) = store.near() {
-            eviction::keep_within(&near, memory, max_size, max_age).await;
+            let removed = || self.0.shared.stored_changes.note_any();
+            eviction::keep_within(&near, memory, max_size, max_age, removed).await;
         }
     }
 

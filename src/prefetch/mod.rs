@@ -1,6 +1,7 @@
 //! The store filled before anyone asks: on the way that a client's request takes, with the same checks, into the same store, with the same permits for
 //! upstream.
 
+mod fresh_index;
 mod list;
 mod missing;
 mod packaged;
@@ -13,6 +14,7 @@ mod select;
 mod service;
 mod stored;
 
+pub use fresh_index::{FreshIndex, keep_fresh};
 pub use list::{Aside, List, lockfile};
 pub use missing::Missing;
 pub use packaged::{Packaged, lockfile_in};

@@ -33,7 +33,7 @@ pub async fn keep_warm(mirror: Mirror, warm: Warm, clock: fn() -> SystemTime) {
     }
     loop {
         match once(&mirror, &warm, clock).await {
-            Ok(report) => tell(&report),
+            Ok(report) => tell(&report, "looked after what the lockfiles need"),
             Err(e) => tracing::error!("the lockfiles' packages weren't looked after: {e}"),
         }
         tokio::time::sleep(*warm.settings.every).await;
@@ -71,7 +71,7 @@ fn readable(paths: Vec<PathBuf>) -> List {
     list
 }
 
-fn tell(report: &Report) {
+pub(super) fn tell(report: &Report, done: &str) {
     for missing in &report.missing {
         tracing::warn!(package = missing.what, "not prefetched: {}", missing.why);
     }
@@ -79,6 +79,6 @@ fn tell(report: &Report) {
         fetched = report.fetched,
         here = report.here,
         missing = report.missing.len(),
-        "looked after what the lockfiles need"
+        "{done}"
     );
 }

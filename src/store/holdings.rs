@@ -20,6 +20,9 @@ use crate::{
     error::Result,
 };
 
+/// How many folders are between a registry's index and its index files, at most.
+const DEEPEST: usize = 2;
+
 /// One crate's objects.
 #[derive(Clone, Debug)]
 pub struct Holding {
@@ -62,6 +65,53 @@ impl Store {
         Ok(())
     }
 
+    /// Shows every index record of a registry to `visit`, by the path of the index file. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when a folder can't be read, and those of `visit`, which end the walk.
+    pub fn records_of(
+        &self,
+        registry: RegistryName,
+        mut visit: impl FnMut(IndexKey, Object) -> Result<()>,
+    ) -> Result<()> {
+        self.records_below(registry, "", &mut visit)
+    }
+
+    fn records_below(
+        &self,
+        registry: RegistryName,
+        below: &str,
+        visit: &mut impl FnMut(IndexKey, Object) -> Result<()>,
+    ) -> Result<()> {
+        for name in self.backend.names(&format!("{registry}/index/{below}"))? {
+            let path = match below {
+                "" => name,
+                below => format!("{below}/{name}"),
+            };
+            match IndexPath::parse(&path) {
+                Ok(path) => {
+                    let key = IndexKey { registry, path };
+                    if let Some(object) = self.stored_record(&key)? {
+                        visit(key, object)?;
+                    }
+                }
+                Err(_) if path.matches('/').count() < DEEPEST => {
+                    self.records_below(registry, &path, visit)?;
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The index record under `key` as an object; `None` when there is none. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when it can't be looked at.
+    pub fn stored_record(&self, key: &IndexKey) -> Result<Option<Object>> {
+        self.object(&key.path())
+    }
+
     /// Walks index and crates at once: both have the same folders, named alike.
     fn walk(
         &self,
@@ -69,7 +119,6 @@ impl Store {
         below: String,
         visit: &mut impl FnMut(Holding) -> Result<()>,
     ) -> Result<()> {
-        const DEEPEST: usize = 2;
         let names = |kind| self.backend.names(&format!("{registry}/{kind}/{below}"));
         let mut found = names("index")?;
         found.append(&mut names("crates")?);

@@ -17,6 +17,7 @@ use super::{
     in_flight::InFlight,
     linger, refusal,
     reply::Reply,
+    request_body::RequestBody,
     scheme::Scheme,
     server::{OpenConnection, Server},
     service::{Request, Service},
@@ -126,7 +127,7 @@ fn answer<S: Service>(
     };
     let request = Request {
         head,
-        has_body: !body.is_end_stream(),
+        body: RequestBody::of(body),
         client: client.address,
         peer: client.peer.clone(),
         scheme: client.scheme,

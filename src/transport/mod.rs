@@ -5,7 +5,7 @@
 //! - Accepting: `listen`, `serve` (with `permits`, and `refusal` for those who get none), `connection`, `drive`, `turns`, `linger`.
 //! - The bytes of a connection: `stream`, which is plain or TLS (`tls`, with `records`, `peer` and `holds`), `lending` and `handover` (large bodies sent without a copy), `watched`,
 //!   `coalesce`.
-//! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, and `h2c`, the upgrade between them.
+//! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, `request_body`, and `h2c`, the upgrade between them.
 //! - What is known of a client: `activity`, `in_flight`, `chunk`, `unsent`, `arriving` (with `length_prefixed`), `stall`, and `connection_memory`.
 
 mod activity;
@@ -32,6 +32,7 @@ mod protocols;
 mod records;
 mod refusal;
 mod reply;
+mod request_body;
 mod scheme;
 mod serve;
 mod server;
@@ -51,6 +52,7 @@ pub use h2c::Offer;
 pub use in_flight::InFlight;
 pub use listen::listen;
 pub use peer::{InForce, Peer};
+pub use request_body::RequestBody;
 pub use scheme::Scheme;
 pub use serve::{Endpoint, serve};
 pub use service::{Request, Service};

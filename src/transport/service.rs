@@ -4,15 +4,18 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Response, request::Parts as Head};
 
-use super::{chunk::UnsentChunk, h2c::Offer, in_flight::InFlight, peer::Peer, scheme::Scheme};
+use super::{
+    chunk::UnsentChunk, h2c::Offer, in_flight::InFlight, peer::Peer, request_body::RequestBody,
+    scheme::Scheme,
+};
 use crate::error::Error;
 
 /// A request as it came, and how.
 pub struct Request {
     /// Its method, URL and headers.
     pub head: Head,
-    /// Whether it has a body. Nobody reads it: what is served here is only read.
-    pub has_body: bool,
+    /// What comes behind these, if anything does.
+    pub body: Option<RequestBody>,
     /// Who sent it.
     pub client: IpAddr,
     /// Who that is by its certificate, if it has shown one that counts.

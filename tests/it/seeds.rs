@@ -85,6 +85,35 @@ fn no_path_asked_for_leaves_the_store() {
 }
 
 #[test]
+fn whatever_is_sent_to_git_upload_pack_is_understood_the_same_in_any_pieces() {
+    all_pass("git_request", checks::git_request);
+    let expected = [
+        ("clone", Some((0, true))),
+        ("fetch", Some((1, false))),
+        ("fetch_done", Some((1, true))),
+        ("shallow", Some((0, false))),
+        ("version2", None),
+        ("short", None),
+        ("no_packet", None),
+    ];
+    all_get_to("git_request", &expected, |seed| {
+        let request = checks::understood(&seed[1..], 1).ok()?;
+        Some((request.haves.known.len(), request.done))
+    });
+    let words = select(vec![
+        "0000",
+        "0001",
+        "0009done\n",
+        "want ",
+        "have ",
+        "deepen 1",
+        "0032have ",
+    ]);
+    let words = words.prop_map(|word| word.as_bytes().to_vec());
+    nearly_all_pass("git_request", 300, words, checks::git_request);
+}
+
+#[test]
 fn what_is_searched_for_is_bounded_and_written_the_same() {
     all_pass("query", checks::query);
 }

@@ -208,7 +208,7 @@ impl Lookup {
 }
 
 /// The versions whose .crate file isn't among `stored`.
-fn not_among(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Marks {
+pub(in crate::mirror) fn not_among(file: &IndexFile, key: &IndexKey, stored: &[CrateKey]) -> Marks {
     let stored: HashSet<String> = stored.iter().map(CrateKey::path).collect();
     let (registry, name) = (key.registry, file.name());
     let missing = |version: &Version| {

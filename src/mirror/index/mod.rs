@@ -24,8 +24,10 @@ use tokio::time::{Instant, timeout_at};
 
 pub use gzip_variants::GzipVariants;
 
+pub(in crate::mirror) use from_store::not_among;
 pub(in crate::mirror) use from_upstream::Trigger;
 pub(in crate::mirror) use shown::IndexFound;
+pub(in crate::mirror) use view::Viewpoint;
 
 use self::{
     from_store::{IndexFromStore, Lookup},
@@ -37,7 +39,7 @@ use self::{
     shown::shown,
     siblings::Siblings,
     source::IndexSource,
-    view::{Viewpoint, denied, shown_again},
+    view::{denied, shown_again},
     views::ViewCache,
 };
 use super::{
@@ -438,7 +440,7 @@ mod tests {
         mirror::{
             catalog::Catalog,
             kept::{ReadAheadMark, Shown, keep},
-            shared::{Background, MemoryCache, Refusals, RulesInForce, StaleServed},
+            shared::{Background, MemoryCache, Refusals, RulesInForce, StaleServed, StoredChanges},
         },
         policy::{Ruling, RulingValidity},
         store::Store,
@@ -460,6 +462,7 @@ mod tests {
             rules: RulesInForce::default(),
             stale: StaleServed::default(),
             refusals: Refusals::default(),
+            stored_changes: StoredChanges::default(),
         });
         let settings = IndexSettings {
             read_ahead: ReadAheadSettings::default(),

@@ -18,7 +18,7 @@ use crate::{
 
 /// By what an index file is looked at.
 #[derive(Clone)]
-pub(super) struct Viewpoint {
+pub(in crate::mirror) struct Viewpoint {
     pub(super) policy: Arc<Policy>,
     pub(super) view: View,
     pub(super) now: SystemTime,
@@ -31,7 +31,7 @@ impl Viewpoint {
     }
 
     /// The rules of a view, as they are now.
-    pub(super) fn of(shared: &Shared, view: View, now: SystemTime) -> Self {
+    pub(in crate::mirror) fn of(shared: &Shared, view: View, now: SystemTime) -> Self {
         Self {
             policy: shared.rules.policy(),
             view,
@@ -45,7 +45,7 @@ impl Viewpoint {
     }
 
     /// What is shown of a file, whose gzip variant may be at hand, and what the rules say of it. Versions that are `not_stored` can't be had whatever they say.
-    pub(super) fn see(
+    pub(in crate::mirror) fn see(
         &self,
         key: &IndexKey,
         known: Known<'_>,

@@ -37,8 +37,9 @@ impl WriteBehind {
             while let Some(entry) = this.next(&key) {
                 let record = entry.record();
                 let saved = this.shared.store.save_index(&key, &record).await;
-                if saved.is_err() {
-                    this.note_unsaved(&key, &entry);
+                match saved {
+                    Ok(()) => this.shared.stored_changes.note(key),
+                    Err(_) => this.note_unsaved(&key, &entry),
                 }
             }
         });

@@ -26,7 +26,7 @@ pub(in crate::mirror) fn not_enough_memory() -> Error {
 
 /// Leave to do some of it. Work keeps a clone until it is done, also when whoever wanted it has gone away.
 #[derive(Clone)]
-pub(in crate::mirror) struct WorkTurn {
+pub struct WorkTurn {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -58,7 +58,7 @@ impl WorkTurn {
     ///
     /// # Errors
     /// [`Kind::Internal`] when it panics.
-    pub(in crate::mirror) async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {

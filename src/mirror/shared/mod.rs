@@ -9,6 +9,7 @@ mod refusals;
 mod rules;
 mod single_flight;
 mod stale;
+mod stored_changes;
 mod user_messages;
 
 use std::{
@@ -16,18 +17,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use blocking_work::WorkTurn;
 pub use found::Found;
 pub use refusals::Refusal;
 pub use stale::StaleCopy;
 
 pub(in crate::mirror) use background::Background;
-pub(in crate::mirror) use blocking_work::{BlockingWork, WorkTurn, not_enough_memory};
+pub(in crate::mirror) use blocking_work::{BlockingWork, not_enough_memory};
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
 pub(in crate::mirror) use refusals::Refusals;
 pub(in crate::mirror) use rules::RulesInForce;
 pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
 pub(in crate::mirror) use stale::StaleServed;
+pub(in crate::mirror) use stored_changes::{ChangedRecords, StoredChanges};
 pub(in crate::mirror) use user_messages::{not_here, too_old, unreadable};
 
 use super::catalog::Catalog;
@@ -55,6 +58,8 @@ pub(in crate::mirror) struct Shared {
     pub(in crate::mirror) stale: StaleServed,
     /// What the rules refused lately.
     pub(in crate::mirror) refusals: Refusals,
+    /// Which index records have been written lately.
+    pub(in crate::mirror) stored_changes: StoredChanges,
     /// Which crates there are.
     pub(in crate::mirror) catalog: Arc<Catalog>,
 }

@@ -1,6 +1,7 @@
 //! How to use the mirror: what to paste, for each way of using it. A way is told in one place, and everything that shows it follows from that: a tab of the page, and a
 //! paragraph in a terminal.
 
+mod old_cargo;
 mod one_way;
 mod registries;
 
@@ -15,6 +16,7 @@ pub(super) fn ways(offering: Offering<'_>) -> Vec<HowTo> {
         registries::others(offering),
         registries::with_a_token(offering),
         Some(registries::view_or_day(offering)),
+        Some(old_cargo::git_index(offering)),
     ]
     .into_iter()
     .flatten()

@@ -3,12 +3,12 @@
 use super::one_way::{Block, HowTo, Offering};
 use crate::{domain::RegistryName, http::authentication::Authentication, mirror::Mirror};
 
-const CONFIG: &str = ".cargo/config.toml";
+pub(super) const CONFIG: &str = ".cargo/config.toml";
 const SHELL: &str = "in a shell";
 
 /// crates.io, which this mirror stands in for.
 pub(super) fn crates_io(offering: Offering<'_>) -> HowTo {
-    let text = Names::of(offering).crates_io();
+    let text = NamesInSettings::of(offering).crates_io();
     HowTo {
         title: "crates.io",
         said: vec![
@@ -25,7 +25,7 @@ pub(super) fn crates_io(offering: Offering<'_>) -> HowTo {
 
 /// The registries beside crates.io, if there are any.
 pub(super) fn others(offering: Offering<'_>) -> Option<HowTo> {
-    let names = Names::of(offering);
+    let names = NamesInSettings::of(offering);
     if names.others.is_empty() {
         return None;
     }
@@ -46,7 +46,7 @@ pub(super) fn others(offering: Offering<'_>) -> Option<HowTo> {
 
 /// How to show a token, where one is needed.
 pub(super) fn with_a_token(offering: Offering<'_>) -> Option<HowTo> {
-    let names = Names::of(offering);
+    let names = NamesInSettings::of(offering);
     let help = offering.authentication.help()?;
     let in_place = &names.in_place;
     let variable = format!("CARGO_REGISTRIES_{}_TOKEN", variable(in_place));
@@ -76,7 +76,7 @@ pub(super) fn with_a_token(offering: Offering<'_>) -> Option<HowTo> {
 
 /// How to see a registry under other rules, or as it was.
 pub(super) fn view_or_day(offering: Offering<'_>) -> HowTo {
-    let names = Names::of(offering);
+    let names = NamesInSettings::of(offering);
     let (base, in_place) = (names.base, &names.in_place);
     let root = names.root(RegistryName::crates_io());
     let mut blocks = vec![Block {
@@ -119,7 +119,7 @@ pub(super) fn view_or_day(offering: Offering<'_>) -> HowTo {
 /// Only ever crates.io is replaced, whichever registry is the default one: replaced by another, its names would bring somebody else's code. What
 /// replaces it is a registry with a name, which `cargo info`, `search` and `publish` know and which a token can be given for; a mere source is neither.
 pub fn snippet(mirror: &Mirror, base: &str, authentication: &Authentication) -> String {
-    let names = Names::of(Offering {
+    let names = NamesInSettings::of(Offering {
         mirror,
         base,
         authentication,
@@ -133,18 +133,18 @@ pub fn snippet(mirror: &Mirror, base: &str, authentication: &Authentication) -> 
 }
 
 /// What the registries are called, for cargo.
-struct Names<'a> {
+pub(super) struct NamesInSettings<'a> {
     base: &'a str,
     authentication: &'a Authentication,
     default: RegistryName,
     /// Those beside crates.io.
     others: Vec<RegistryName>,
     /// What stands in for crates.io.
-    in_place: String,
+    pub(super) in_place: String,
 }
 
-impl<'a> Names<'a> {
-    fn of(offering: Offering<'a>) -> Self {
+impl<'a> NamesInSettings<'a> {
+    pub(super) fn of(offering: Offering<'a>) -> Self {
         let Offering {
             mirror,
             base,
@@ -163,7 +163,7 @@ impl<'a> Names<'a> {
     }
 
     /// Where a registry's URLs begin.
-    fn root(&self, name: RegistryName) -> String {
+    pub(super) fn root(&self, name: RegistryName) -> String {
         let base = self.base;
         match name == self.default {
             true => base.to_owned(),
