@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// How many mirrors; each number is a run of its own.
     #[arg(long, value_delimiter = ',', default_value = "1,3,10")]
     mirrors: Vec<usize>,
+    /// Whether mirrors tell each other what upstream has confirmed; several of them are run both ways.
+    #[arg(long, value_delimiter = ',', default_value = "true,false")]
+    telling: Vec<bool>,
     /// How many crates there are.
     #[arg(long, default_value_t = 250_000)]
     crates: usize,
@@ -42,13 +45,48 @@ pub(crate) struct Options {
     scale: u64,
 }
 
+/// The mirrors of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fleet {
+    pub(crate) mirrors: usize,
+    /// Whether they tell each other what upstream has confirmed.
+    pub(crate) telling: bool,
+}
+
+impl std::fmt::Display for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.mirrors, self.telling) {
+            (1, _) => write!(f, "1"),
+            (mirrors, true) => write!(f, "{mirrors}"),
+            (mirrors, false) => write!(f, "{mirrors}, each asking for itself"),
+        }
+    }
+}
+
+/// One alone has nobody to tell anything.
+fn fleets(options: &Options) -> Vec<Fleet> {
+    let both = |mirrors: &usize| {
+        let ways = if *mirrors == 1 {
+            &[false][..]
+        } else {
+            &options.telling
+        };
+        let mirrors = *mirrors;
+        ways.iter().map(move |telling| Fleet {
+            mirrors,
+            telling: *telling,
+        })
+    };
+    options.mirrors.iter().flat_map(both).collect()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let mut rows = Vec::new();
-    for mirrors in &options.mirrors {
-        let result = run::run(&options, *mirrors).await?;
-        eprintln!("{mirrors} mirrors: {result:#?}");
+    for fleet in fleets(&options) {
+        let result = run::run(&options, fleet).await?;
+        eprintln!("{fleet:?}: {result:#?}");
         rows.push(result);
     }
     print!("{}", table::table(&options, &rows));

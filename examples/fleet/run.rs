@@ -20,9 +20,10 @@ use crate_mirror::{
 use fastrand::Rng;
 use futures_util::StreamExt;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{
-    Options,
+    Fleet, Options,
     bucket::Bucket,
     crates_io::CratesIo,
     population::{Number, Popularity, name, some_version},
@@ -59,7 +60,7 @@ pub(crate) type Snapshot = HashMap<&'static str, u64>;
 /// What a run came to.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    pub(crate) mirrors: usize,
+    pub(crate) fleet: Fleet,
     /// At the end of each minute.
     pub(crate) minutes: Vec<Snapshot>,
     /// Memory that the mirrors' caches take in the end, each on average, in bytes without scale.
@@ -77,6 +78,8 @@ struct World {
     answers: Answers,
     crates_io: CratesIo,
     bucket: Arc<Bucket>,
+    /// What goes on beside; it ends with this.
+    _beside: JoinSet<()>,
     /// When a crate's index file was asked for upstream last, and by whom.
     asked: Mutex<HashMap<Number, (u64, usize)>>,
     _folder: TempDir,
@@ -91,10 +94,10 @@ struct Need {
 
 pub(crate) async fn run(
     options: &Options,
-    mirrors: usize,
+    fleet: Fleet,
 ) -> Result<Outcomes, Box<dyn std::error::Error>> {
     let started = Instant::now();
-    let world = World::new(options, mirrors).await?;
+    let (world, mirrors) = (World::new(options, fleet).await?, fleet.mirrors);
     let popularity = Popularity::zipf(options.crates, options.exponent);
     let mut rng = Rng::with_seed(7);
     let (begun, mut due, mut builds) = (Instant::now(), 0.0, 0_usize);
@@ -125,7 +128,7 @@ pub(crate) async fn run(
             world.settled().await;
             minutes.push(world.snapshot());
             eprintln!(
-                "{mirrors} mirrors, minute {}: {:?}",
+                "{fleet:?}, minute {}: {:?}",
                 minutes.len(),
                 started.elapsed()
             );
@@ -137,7 +140,7 @@ pub(crate) async fn run(
         .map(|m| m.metrics().memory_bytes.get())
         .sum();
     let outcomes = Outcomes {
-        mirrors,
+        fleet,
         minutes,
         cached: cached as f64 / mirrors as f64,
         resident: resident(),
@@ -151,12 +154,12 @@ pub(crate) async fn run(
 }
 
 impl World {
-    async fn new(options: &Options, count: usize) -> Result<World, Box<dyn std::error::Error>> {
+    async fn new(options: &Options, fleet: Fleet) -> Result<World, Box<dyn std::error::Error>> {
         let crates_io = CratesIo::start(options.scale).await?;
         let bucket = Arc::new(Bucket::new(options.scale));
         let folder = TempDir::new()?;
-        let (mut mirrors, mut metrics) = (Vec::new(), Vec::new());
-        for number in 0..count {
+        let (mut mirrors, mut metrics, mut beside) = (Vec::new(), Vec::new(), JoinSet::new());
+        for number in 0..fleet.mirrors {
             let path = folder.path().join(number.to_string());
             let config = settings(options, &crates_io, &path)?;
             let counts = Arc::new(Metrics::new());
@@ -169,8 +172,15 @@ impl World {
             };
             let near = Some(FolderSettings::new(&path, false));
             let store = Store::over_objects(near, &settings, bucket.clone(), counts.clone());
-            let store = store.await?;
+            let store = match fleet.telling {
+                true => store.await?,
+                false => store.await?.silent(),
+            };
+            let (max_size, max_age) = (config.store.max_size.get(), None);
             let mirror = app::mirror(config, store, counts.clone(), GzipVariants::Made)?;
+            let (listener, keeper) = (mirror.clone(), mirror.clone());
+            beside.spawn(async move { listener.hear_siblings().await });
+            beside.spawn(async move { keeper.keep_within(max_size, max_age).await });
             mirrors.push(mirror);
             metrics.push(counts);
         }
@@ -180,6 +190,7 @@ impl World {
             answers: Answers::default(),
             crates_io,
             bucket,
+            _beside: beside,
             asked: Mutex::default(),
             _folder: folder,
         })

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    Options, cost,
+    Fleet, Options, cost,
     run::{Outcomes, Snapshot},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
     );
     for run in runs {
         let last = run.minutes.len();
-        let mut shown = vec![1, 2, 5, last];
+        let mut shown = vec![1, last];
         shown.retain(|minute| *minute <= last);
         shown.dedup();
         for minute in shown {
@@ -34,7 +34,7 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
             let Some(after) = run.minutes.get(minute - 1) else {
                 continue;
             };
-            row(&mut text, run.mirrors, minute, &between(before, after));
+            row(&mut text, &run.fleet, minute, &between(before, after));
         }
     }
     text += "\n| mirrors | upstream index requests in the last minute | of these asked by another mirror within the minute before | what looking into the bucket first would cost a day |\n|---|---|---|---|\n";
@@ -42,7 +42,7 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
         let Some((after, rest)) = run.minutes.split_last() else {
             continue;
         };
-        look_first(&mut text, run.mirrors, &between(rest.last(), after));
+        look_first(&mut text, &run.fleet, &between(rest.last(), after));
     }
     text += "\n| mirrors | memory for what is cached, each | all in one process, peak | stored in the bucket | a month | late at most | took |\n|---|---|---|---|---|---|---|\n";
     for run in runs {
@@ -50,7 +50,7 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
         let _ = writeln!(
             text,
             "| {} | {:.0} MB of {} | {:.0} MB | {:.1} GB | ${:.2} | {:.1} s | {:.0} s |",
-            run.mirrors,
+            &run.fleet,
             run.cached / 1e6,
             format_args!("{} MB", 268 / options.scale),
             run.resident as f64 / 1e6,
@@ -63,7 +63,7 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
     text
 }
 
-fn row(text: &mut String, mirrors: usize, minute: usize, did: &impl Fn(&str) -> f64) {
+fn row(text: &mut String, mirrors: &Fleet, minute: usize, did: &impl Fn(&str) -> f64) {
     let asked = did("index_revalidated") + did("index_fetched");
     let index = did("index_memory") + did("index_stored") + asked + did("index_other");
     let from_bucket = did("bucket_crates_read");
@@ -92,7 +92,7 @@ fn row(text: &mut String, mirrors: usize, minute: usize, did: &impl Fn(&str) -> 
 }
 
 /// A mirror that looks into the bucket before it asks upstream reads a record whenever one is due, and whoever has asked upstream has to write down that he has.
-fn look_first(text: &mut String, mirrors: usize, did: &impl Fn(&str) -> f64) {
+fn look_first(text: &mut String, mirrors: &Fleet, did: &impl Fn(&str) -> f64) {
     let asked = did("index_revalidated") + did("index_fetched");
     let twice = did("index_asked_twice");
     let cost = cost::requests(asked * 1_440.0, (asked - twice) * 1_440.0);

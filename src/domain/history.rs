@@ -143,6 +143,19 @@ impl History {
         alike.filter_map(|text| CrateVersion::parse(text).ok())
     }
 
+    /// Whether `other` knows all of it: of each version the same content, and no later a date.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0.iter().all(|(version, own)| {
+            let theirs = other.0.get(version).copied().unwrap_or_default();
+            let is_as_old = match (own.first_seen, theirs.first_seen) {
+                (None, _) => true,
+                (Some(own), Some(theirs)) => theirs <= own,
+                (Some(_), None) => false,
+            };
+            is_as_old && (own.sha256.is_none() || own.sha256 == theirs.sha256)
+        })
+    }
+
     /// What is remembered of one version.
     pub fn of(&self, version: &CrateVersion) -> Remembered {
         self.0.get(version.as_str()).copied().unwrap_or_default()

@@ -54,7 +54,10 @@ pub(super) type Late<'a> = &'a (dyn Fn(&Error) + Send + Sync);
 /// What serving needs. An operation whose future is dropped may go on; one that returns an error of kind [`Store`](crate::error::Kind::Store) has failed or
 /// wasn't begun, and takes no longer than the backend lets the storage take without getting on. Only a write waits for its end: of two under one path, the
 /// later one must not end first.
-pub(super) trait Backend: Bulk {
+pub(super) trait Backend: Send + Sync {
+    /// The same storage for jobs; of several places, the one that has everything.
+    fn bulk(&self) -> &dyn Bulk;
+
     /// Reads the object under `path`, all of it if it is admitted; `None` when there is none. It counts as used from `used` on; without that time it is
     /// left as it is, and its version isn't good for removing it.
     fn load<'a>(

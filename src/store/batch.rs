@@ -131,7 +131,7 @@ impl Batch {
     pub fn finish(mut self) -> Result<()> {
         self.put_into_place()?;
         match self.unsynced {
-            true => self.store.backend.flush(),
+            true => self.store.backend.bulk().flush(),
             false => Ok(()),
         }
     }
@@ -145,7 +145,7 @@ impl Batch {
             return Ok(());
         }
         // This makes the renames of the batch before durable as well.
-        self.store.backend.flush()?;
+        self.store.backend.bulk().flush()?;
         let (store, now) = (&self.store, self.now);
         for staged in self.staged.drain(..) {
             let stays = match (staged.key, staged.gives_way) {

@@ -16,7 +16,9 @@ use super::{
     complaints::Complaints,
     doubts::{Doubt, Doubts},
     glance::Glance,
+    needed::IsNeeded,
     noted::Noted,
+    record_heads::RecordHeads,
     unreadable::Unreadable,
 };
 use crate::{
@@ -33,6 +35,8 @@ pub struct Store {
     pub(super) backend: Arc<dyn Backend>,
     /// Of what is kept in several places, the one that has a limited size.
     near: Option<Arc<dyn Backend>>,
+    /// What that has to keep all the same.
+    needed: Option<IsNeeded>,
     pub(super) metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
     pub(super) noted: Arc<Noted>,
@@ -44,6 +48,9 @@ pub struct Store {
     pub(super) blocks: BlockBudget,
     pub(super) unreadable: Arc<Unreadable>,
     doubts: Doubts,
+    pub(super) heads: RecordHeads,
+    /// Whether those who share it are told anything.
+    is_talkative: bool,
 }
 
 impl Store {
@@ -51,6 +58,7 @@ impl Store {
     pub(super) fn over(backend: Arc<dyn Backend>, metrics: Arc<Metrics>) -> Self {
         Self {
             near: Some(backend.clone()),
+            needed: None,
             backend,
             metrics,
             complaints: Arc::default(),
@@ -61,16 +69,30 @@ impl Store {
             blocks: BlockBudget::unlimited(),
             unreadable: Arc::default(),
             doubts: Doubts::default(),
+            heads: RecordHeads::default(),
+            is_talkative: true,
         }
     }
 
-    /// The same with what is kept near by in `near`, if there is such a place, and so much `written` into it beside what this store writes.
-    pub(super) fn with_near(self, near: Option<Arc<dyn Backend>>, written: Arc<AtomicU64>) -> Self {
+    /// The same with what is kept near by in `near`, if there is such a place, which has to keep what is `needed`, and so much `written` into it beside what this
+    /// store writes.
+    pub(super) fn with_near(
+        self,
+        near: Option<Arc<dyn Backend>>,
+        needed: IsNeeded,
+        written: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             near,
+            needed: Some(needed),
             written,
             ..self
         }
+    }
+
+    /// What says of objects near by that they may not be removed, because they are still to be written elsewhere.
+    pub(super) fn is_needed(&self) -> Option<IsNeeded> {
+        self.needed.clone()
     }
 
     /// The part of it that is to be kept within a size and an age: all of it where objects are in one place, what is near by where there are several; nothing
@@ -83,9 +105,24 @@ impl Store {
         })
     }
 
+    /// Whether it is made for sharing: what others write into it may be newer than what is near by.
+    pub fn is_shared(&self) -> bool {
+        self.backend.board().is_some()
+    }
+
     /// Where those who share it tell each other something; nothing where it isn't made for sharing.
     pub fn board(&self) -> Option<Arc<dyn Board>> {
-        self.backend.board()
+        self.backend.board().filter(|_| self.is_talkative)
+    }
+
+    /// The same store for who tells others nothing, and doesn't listen.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self {
+            is_talkative: false,
+            ..self
+        }
     }
 
     /// Waits until nothing that was saved is still on its way, or can't get on.

@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when a folder can't be read, and those of `visit`, which end the walk.
     pub fn holdings(&self, mut visit: impl FnMut(Holding) -> Result<()>) -> Result<()> {
-        for name in self.backend.names("")? {
+        for name in self.backend.bulk().names("")? {
             if let Ok(registry) = RegistryName::parse(&name) {
                 self.walk(registry, String::new(), &mut visit)?;
             }
@@ -119,7 +119,11 @@ impl Store {
         below: String,
         visit: &mut impl FnMut(Holding) -> Result<()>,
     ) -> Result<()> {
-        let names = |kind| self.backend.names(&format!("{registry}/{kind}/{below}"));
+        let names = |kind| {
+            self.backend
+                .bulk()
+                .names(&format!("{registry}/{kind}/{below}"))
+        };
         let mut found = names("index")?;
         found.append(&mut names("crates")?);
         for name in found {
@@ -145,7 +149,7 @@ impl Store {
     pub fn holding(&self, index: IndexKey) -> Result<Holding> {
         let folder = index.crates_folder();
         let mut crates = Vec::new();
-        for name in self.backend.names(&folder)? {
+        for name in self.backend.bulk().names(&folder)? {
             crates.extend(self.object(&format!("{folder}/{name}"))?);
         }
         Ok(Holding {
@@ -160,7 +164,7 @@ impl Store {
         let Some(key) = Key::from_path(path) else {
             return Ok(None);
         };
-        let info = self.backend.info(path)?;
+        let info = self.backend.bulk().info(path)?;
         Ok(info.map(|info| Object {
             key,
             size: info.size,
@@ -174,7 +178,7 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be opened.
     pub fn open_object(&self, key: &Key) -> Result<Option<(Box<dyn Read>, u64)>> {
         let path = key.path();
-        let why = match self.backend.open(&path) {
+        let why = match self.backend.bulk().open(&path) {
             Ok(Opening::Object(object)) => {
                 let bytes: Box<dyn Read> = object.bytes;
                 return Ok(Some((bytes, object.size)));
@@ -183,7 +187,7 @@ impl Store {
             Ok(Opening::Odd(odd)) => odd.error(),
             Err(e) => e,
         };
-        let path = self.backend.locate(&path);
+        let path = self.backend.bulk().locate(&path);
         Err(failed("opening", Path::new(&path), why))
     }
 
@@ -193,7 +197,7 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
     pub fn open_record(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
         let path = key.path();
-        let read = || match self.backend.open(&path)? {
+        let read = || match self.backend.bulk().open(&path)? {
             Opening::Object(object) if IndexRecord::fits(object.size).is_ok() => {
                 let mut bytes = Vec::new();
                 let mut object = object.bytes.take(IndexRecord::MAX_SIZE + 1);
@@ -212,7 +216,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub fn incoming(&self) -> Result<Incoming> {
-        let bytes = self.backend.incoming()?;
+        let bytes = self.backend.bulk().incoming()?;
         Ok(Incoming { bytes, length: 0 })
     }
 
@@ -222,7 +226,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
     pub fn scratch(&self) -> Result<File> {
-        self.backend.scratch()
+        self.backend.bulk().scratch()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 impl Store {
     /// Shows everything stored to `visit`, in no particular order, and what couldn't be looked at. Files that no key makes are passed over, as is what
-    /// vanishes meanwhile.
+    /// vanishes meanwhile. What is near by and still to be written elsewhere stays, whatever `visit` says.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when `visit` panics.
@@ -24,9 +24,21 @@ impl Store {
         mut state: V,
         mut visit: impl FnMut(&mut V, Sight) -> Next + Send + 'static,
     ) -> Result<V> {
-        let backend = self.backend.clone();
+        let (backend, needed) = (self.backend.clone(), self.is_needed());
+        let is_needed = move |sight: &Sight| {
+            let Sight::Object(stored) = sight else {
+                return false;
+            };
+            needed.as_ref().is_some_and(|needed| needed(&stored.path))
+        };
         blocking(move || {
-            backend.walk(links, &mut |sight| visit(&mut state, sight));
+            backend.bulk().walk(links, &mut |sight| {
+                let stays = is_needed(&sight);
+                match visit(&mut state, sight) {
+                    Next::Remove if stays => Next::Go,
+                    next => next,
+                }
+            });
             state
         })
         .await

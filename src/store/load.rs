@@ -10,12 +10,12 @@ use super::{
     doubts::Doubt,
     handle::Store,
     reader::CrateReader,
-    record::IndexRecord,
+    record::{IndexRecord, RecordHead},
     version::ObjectVersion,
 };
 use crate::{
     domain::{CrateKey, IndexKey, Key, Sha256},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// An index record found in the store.
@@ -125,6 +125,40 @@ impl Store {
         )))
     }
 
+    /// What the record under `key` says of itself, as those who share the store all see it, or, where that can't be read, as it is nearest; none when there is
+    /// none, or it is damaged, or nothing is near. A look changes nothing, and nobody has looked at the record's body.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn peek_record_head(&self, key: &IndexKey) -> Result<Option<RecordHead>> {
+        let (path, is_shared) = (key.path(), self.is_shared());
+        let shared = match is_shared {
+            true => {
+                let load = self.backend.load_shared(&path, None, Box::new(|_| None));
+                load.await
+            }
+            false => Ok(None),
+        };
+        let found = match (shared, self.near()) {
+            (Ok(Some(found)), _) => Some(found),
+            (shared, Some(near)) => {
+                let here = near.backend.load(&path, None, Box::new(|_| None)).await;
+                match (here, shared) {
+                    // A disk that fails has nothing, where those who share have nothing.
+                    (Err(_), Ok(None)) if is_shared => None,
+                    (here, _) => here?,
+                }
+            }
+            (Ok(None) | Err(_), None) => None,
+        };
+        match found {
+            Some(LoadedObject::Large(LargeObject { length, blocks, .. })) => {
+                self.heads.read(length, &*blocks).await
+            }
+            Some(LoadedObject::Taken(_)) | None => Ok(None),
+        }
+    }
+
     /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
     /// a reader. One that fails its check is dropped.
     ///
@@ -137,12 +171,22 @@ impl Store {
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Clone + Send + 'static,
     ) -> Result<Option<StoredCrate<L>>> {
-        let near = self.load_crate_from(Reach::Nearest, key, now, admit.clone());
-        let failed = match near.await {
-            Err(e) if self.backend.board().is_some() => e,
+        let passed_over = self.unreadable.contains(key, Instant::now());
+        let near = match passed_over {
+            true => Err(Error::store(format!(
+                "{} couldn't be read a moment ago",
+                key.path()
+            ))),
+            false => {
+                let near = self.load_crate_from(Reach::Nearest, key, now, admit.clone());
+                near.await
+            }
+        };
+        let failed = match near {
+            Err(e) if self.is_shared() && (passed_over || e.kind() == Kind::Corrupt) => e,
             loaded => return loaded,
         };
-        // The copy near by is wrong or can't be read; the one that all share may be good.
+        // The copy near by is wrong or can't be read to its end; the one that all share may be good.
         let shared = self.load_crate_from(Reach::Shared, key, now, admit);
         match shared.await {
             Ok(Some(found)) => Ok(Some(found)),
@@ -158,11 +202,6 @@ impl Store {
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
     ) -> Result<Option<StoredCrate<L>>> {
         let (path, sha256) = (key.path(), key.sha256);
-        if matches!(reach, Reach::Nearest) && self.unreadable.contains(key, Instant::now()) {
-            return Err(Error::store(format!(
-                "{path} couldn't be read a moment ago"
-            )));
-        }
         let verify = move |bytes: Bytes| match Sha256::of(&bytes) {
             actual if actual == sha256 => Ok(bytes),
             actual => Err(format!("its checksum is {actual}")),

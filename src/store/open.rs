@@ -10,7 +10,7 @@ use super::{
     bucket::{BucketBackend, BucketSettings, Connected, connect},
     folder::{FolderBackend, FolderSettings},
     handle::Store,
-    tiers::{Tiers, TiersParts},
+    tiers::{Journal, Tiers, TiersParts},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -102,6 +102,7 @@ impl Store {
         metrics: Arc<Metrics>,
         now: SystemTime,
     ) -> Result<(Self, Option<Error>)> {
+        let journal = folder.as_ref().map(|folder| folder.in_root(Journal::new));
         let folder = folder.map(FolderBackend::new);
         let unwritable = match &folder {
             Some(folder) => folder.why_unwritable(now)?,
@@ -115,12 +116,13 @@ impl Store {
         let folder = folder.map(|folder| Arc::new(folder) as Arc<dyn Backend>);
         let written = Arc::<AtomicU64>::default();
         let tiers = Tiers::new(TiersParts {
-            folder: folder.clone(),
+            folder: folder.clone().zip(journal),
             bucket: Arc::new(bucket),
             written: written.clone(),
             metrics: metrics.clone(),
         });
-        let store = Self::over(Arc::new(tiers), metrics).with_near(folder, written);
+        let waiting = tiers.waiting();
+        let store = Self::over(Arc::new(tiers), metrics).with_near(folder, waiting, written);
         if unwritable.is_some() {
             store.metrics.store_unwritable.set(1);
         }

@@ -162,36 +162,91 @@ impl IndexRecord {
 
     /// Reads the stored form and checks the body against the header; the error says what is wrong with it.
     pub fn decode(bytes: Bytes) -> Result<Self, String> {
-        let end = bytes
-            .iter()
-            .take(MAX_HEADER)
-            .position(|&b| b == b'\n')
-            .ok_or("it has no header line")?;
+        let head = RecordHead::read(&bytes)?.ok_or("it has no header line")?;
+        let body = bytes.slice(head.size..);
+        if head.length != body.len() {
+            return Err(format!("it has {} bytes of {}", body.len(), head.length));
+        }
+        match Sha256::of(&body) {
+            actual if actual == head.sha256 => Ok(Self {
+                body,
+                sha256: actual,
+                validators: head.validators,
+                modified_at: head.modified_at,
+                checked_at: head.checked_at,
+                gone: head.gone,
+                history: head.history,
+            }),
+            actual => Err(format!("its checksum is {actual}")),
+        }
+    }
+}
+
+/// What a stored index file says of itself before its body. Some of it says something of the body, which nobody has looked at.
+#[derive(Clone, Debug)]
+pub struct RecordHead {
+    /// How many bytes it takes, with the line feed.
+    size: usize,
+    /// How many bytes the body has.
+    length: usize,
+    /// The digest of the body.
+    pub sha256: Sha256,
+    /// What to ask upstream with next time.
+    pub validators: Validators,
+    /// When the body came to be.
+    pub modified_at: SystemTime,
+    /// When upstream last said that the body is current.
+    pub checked_at: SystemTime,
+    /// Whether upstream said then that there is no such crate any more.
+    pub gone: bool,
+    /// What is remembered of the crate's versions beside the body.
+    pub history: Arc<History>,
+}
+
+impl RecordHead {
+    /// No head is longer, in bytes.
+    pub const LONGEST: usize = MAX_HEADER;
+
+    /// Reads it at the beginning of a stored form; `None` when there is more to come of it. The error says what is wrong with it.
+    ///
+    /// # Errors
+    /// A sentence's end, as from [`IndexRecord::decode`].
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, String> {
+        let Some(end) = bytes.iter().take(MAX_HEADER).position(|&b| b == b'\n') else {
+            return Ok(None);
+        };
         let header: Header = serde_json::from_slice(&bytes[..end])
             .map_err(|e| format!("its header is wrong: {e}"))?;
-        let body = bytes.slice(end + 1..);
         if header.format != FORMAT {
             return Err(format!("its format is {}, not {FORMAT}", header.format));
         }
         if header.clone().line() != bytes[..end] {
             return Err("its header's checksum is wrong".into());
         }
-        if header.length != body.len() {
-            return Err(format!("it has {} bytes of {}", body.len(), header.length));
-        }
         let remembered = header.remembered.iter().map(RememberedVersion::read);
         let history = History::from_parts(remembered.collect::<Result<Vec<_>, _>>()?);
-        match Sha256::of(&body) {
-            actual if actual == header.sha256 => Ok(Self {
-                body,
-                sha256: actual,
-                validators: header.validators.fit(),
-                modified_at: time(header.modified_at)?,
-                checked_at: time(header.checked_at)?,
-                gone: header.gone,
-                history: Arc::new(history),
-            }),
-            actual => Err(format!("its checksum is {actual}")),
+        Ok(Some(Self {
+            size: end + 1,
+            length: header.length,
+            sha256: header.sha256,
+            validators: header.validators.fit(),
+            modified_at: time(header.modified_at)?,
+            checked_at: time(header.checked_at)?,
+            gone: header.gone,
+            history: Arc::new(history),
+        }))
+    }
+
+    /// How many bytes a stored form with this head has.
+    pub fn stored_size(&self) -> u64 {
+        (self.size + self.length) as u64
+    }
+
+    /// How old the record is among others of the same crate.
+    pub fn age(&self) -> Age {
+        Age {
+            checked_at: self.checked_at,
+            modified_at: self.modified_at,
         }
     }
 }

@@ -16,6 +16,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when there is nothing to sign with.
     pub async fn signed_url(&self, key: &CrateKey, asks: Signed) -> Result<Option<Secret>> {
-        self.backend.signed_url(&key.path(), asks).await
+        let signed = self.backend.signed_url(&key.path(), asks).await;
+        signed.inspect_err(|e| self.complain(e))
     }
 }

@@ -166,6 +166,15 @@ impl Spool {
 
     /// Its bytes, for who makes them an object elsewhere.
     pub(super) fn into_blocks(self) -> Result<SpooledBlocks> {
+        let open = self.open_blocks()?;
+        Ok(SpooledBlocks {
+            named: Some(self.file),
+            ..open
+        })
+    }
+
+    /// Its bytes, which can be read whatever becomes of the file.
+    pub(super) fn open_blocks(&self) -> Result<SpooledBlocks> {
         let (path, disk) = (self.file.name().to_owned(), self.file.disk().clone());
         let file = self.file.get()?.as_file().try_clone();
         let file = file.map_err(|e| failed("opening", Path::new(&path), e))?;
@@ -175,8 +184,8 @@ impl Spool {
                 path,
                 disk,
             },
-            named: self.file,
-            room: self.room,
+            named: None,
+            room: self.room.clone(),
         })
     }
 
@@ -193,11 +202,12 @@ impl Spool {
     }
 }
 
-/// A spooled file that stays where it is until its bytes were read.
+/// The bytes of a spooled file, which stays open until they were read.
 pub(super) struct SpooledBlocks {
     blocks: FileBlocks,
+    /// The file, if nothing else becomes of it.
     #[expect(dead_code, reason = "held for its drop")]
-    named: OnDisk<NamedTempFile>,
+    named: Option<OnDisk<NamedTempFile>>,
     #[expect(dead_code, reason = "held for its drop")]
     room: SpoolRoom,
 }

@@ -47,7 +47,7 @@ impl Store {
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
     pub async fn verify(&self, key: &Key) -> Result<Verification> {
         let (key, path, backend) = (*key, key.path(), self.backend.clone());
-        blocking(move || match backend.open(&path) {
+        blocking(move || match backend.bulk().open(&path) {
             Ok(Opening::Object(object)) => check(&key, object),
             Ok(Opening::Odd(odd)) => Verification::Odd(odd),
             Ok(Opening::Nothing) => Verification::Gone,

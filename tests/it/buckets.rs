@@ -360,6 +360,46 @@ async fn a_mirror_never_serves_an_index_file_older_than_it_has_served() {
     }
 }
 
+/// Without a folder only memory knew what was served; once it had let go of that, an older record came back from the bucket.
+#[tokio::test]
+async fn without_a_folder_no_older_index_file_comes_back_when_memory_has_let_go() {
+    let names: Vec<_> = (0..12).map(|n| format!("name-{n:02}")).collect();
+    let large = |name: &String| {
+        let filler = "x".repeat(150_000).into();
+        Package::new(name, "1.0.0").field("filler", filler)
+    };
+    let upstream = Upstream::new()
+        .publish(Package::new("a", "1.0.0"))
+        .publish_all(names.iter().map(large))
+        .start()
+        .await;
+    let bucket = Bucket::new().await;
+    let key = "mirror/crates-io/index/1/a";
+    let zone = Zone::of(&upstream, &bucket)
+        .store("max_size = \"0\"")
+        .settings("[freshness]\nfresh_for = \"0s\"\n[memory]\nbudget = \"1MiB\"");
+    let zone = zone.start().await;
+    zone.get("/index/1/a").await;
+    bucket.until_stored(&[key]).await;
+    let old = bucket.get(key).await;
+    upstream.publish(Package::new("a", "1.1.0"));
+    let new = zone.get_until("/index/1/a", LATEST, |reply| reply.text().contains("1.1.0"));
+    new.await;
+    while bucket.get(key).await == old {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for _ in 0..3 {
+        for name in &names {
+            zone.get(&index(name)).await;
+        }
+    }
+    bucket.put(key, old).await;
+    upstream.stop().await;
+    let reply = zone.get("/index/1/a").await;
+    let is_older = reply.status == 200 && !reply.text().contains("1.1.0");
+    assert!(!is_older && reply.status != 404, "{}", reply.text());
+}
+
 #[tokio::test]
 async fn what_a_mirror_had_is_there_for_others_when_it_is_killed() {
     let upstream = upstream().await;

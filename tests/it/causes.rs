@@ -11,6 +11,7 @@ use crate_mirror::{
     config::{self, Flags, tls::TlsFiles},
     domain::CrateRequest,
     error::{Error, Kind, Result},
+    policy::advisories::parse_osv,
     prefetch::{List, lockfile},
     tls,
     upstream::Document,
@@ -46,6 +47,16 @@ fn of_files_that_cannot_be_read_the_systems_error_is_kept() {
     fs::write(&file, "").expect("a file");
     let audited = Reader::open(&file.join("audit.jsonl")).map(drop);
     assert_eq!(io_kind(audited), Some(io::ErrorKind::NotADirectory));
+}
+
+/// What the JSON's reader had said was in the sentence only.
+#[test]
+fn of_an_advisory_that_is_no_json_the_readers_error_is_kept() {
+    let broken = parse_osv(b"{\"id\": 7}").map(drop);
+    let error = broken.expect_err("no advisory");
+    let json = root::<serde_json::Error>(&error).expect("the reader's error");
+    assert!(error.message().contains("line 1"), "{error}");
+    assert_eq!(json.line(), 1);
 }
 
 /// The settings themselves, their rules, what they name, and what a bundle is made with: each of these was a sentence only.

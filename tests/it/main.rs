@@ -110,6 +110,7 @@ mod secrets;
 mod seeds;
 mod served_again;
 mod settings;
+mod siblings;
 mod signatures;
 mod signed_urls;
 mod slow_readers;

@@ -165,6 +165,26 @@ async fn a_first_sighting_and_changed_content_survive_an_import_both_ways() {
     }
 }
 
+/// It had the crate's index file in memory, wrote its own record over the imported one, and what that remembered was lost.
+#[tokio::test]
+async fn a_mirror_that_runs_while_something_is_imported_remembers_it_with_its_next_record() {
+    let two = Two::new(false, false).await;
+    let younger = two.younger.path();
+    let mirror = Mirror::of(&two.upstream).store(younger);
+    let mirror = mirror.always_asks().start().await;
+    mirror.get("/index/1/a").await;
+    two.carry(two.older.path(), younger).await;
+    assert_eq!(remembered(younger)["first_seen"], LONG_AGO);
+    two.upstream.publish(package("changed"));
+    let reply = mirror.get("/index/1/a").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    mirror.stop().await;
+    let remembered = remembered(younger);
+    assert_eq!(remembered["first_seen"], LONG_AGO);
+    let before = sha256(&package("good").crate_file());
+    assert_eq!(remembered["sha256"], before);
+}
+
 /// Nothing was there: all of it is taken as it is.
 #[tokio::test]
 async fn an_import_into_an_empty_store_brings_what_is_remembered() {

@@ -60,7 +60,11 @@ impl CrateService {
             return Ok(None);
         }
         let signed = timeout(SIGNED_WITHIN, self.signed(registry, id, asks, now)).await;
-        let Ok(Some((entry, key, url))) = signed else {
+        let Ok(signed) = signed else {
+            self.shared.metrics.bucket_request("sign", "timeout");
+            return Ok(None);
+        };
+        let Some((entry, key, url)) = signed else {
             return Ok(None);
         };
         let door = Door::new(&self.shared, registry.name(), id, view, now);
@@ -98,6 +102,7 @@ impl CrateService {
             .store
             .signed_url(&key, asks.into())
             .await
+            // The store has said why.
             .ok()??;
         Some((entry, key, url))
     }

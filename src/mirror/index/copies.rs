@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     gzip_variants::GzipMaker,
+    records::StoredRecords,
     shown::{IndexFound, no_such_crate},
     siblings::Siblings,
     write_behind::WriteBehind,
@@ -30,14 +31,21 @@ pub(super) struct Copies {
     shared: Arc<Shared>,
     gzip: Arc<GzipMaker>,
     writes: Arc<WriteBehind>,
+    records: Arc<StoredRecords>,
     siblings: Arc<Siblings>,
 }
 
 impl Copies {
-    pub(super) fn new(shared: Arc<Shared>, gzip: Arc<GzipMaker>, siblings: Arc<Siblings>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        gzip: Arc<GzipMaker>,
+        records: Arc<StoredRecords>,
+        siblings: Arc<Siblings>,
+    ) -> Self {
         Self {
             siblings,
-            writes: Arc::new(WriteBehind::new(shared.clone())),
+            writes: Arc::new(WriteBehind::new(shared.clone(), records.clone())),
+            records,
             gzip,
             shared,
         }
@@ -188,6 +196,7 @@ impl Copies {
         self.shared
             .memory
             .change_index(key, |current| is_it(current).then(|| confirmed.clone()));
+        self.records.note_served(key, &confirmed);
         confirmed
     }
 
@@ -209,6 +218,7 @@ impl Copies {
         });
         let resident = Resident::Index(entry.clone());
         self.shared.memory.keep_index(&key, resident);
+        self.records.note_served(&key, &entry);
         // It may be that only the bucket has it.
         self.writes.write(key, entry.clone());
         entry
@@ -228,7 +238,7 @@ impl Copies {
                 && entry.gone == before.gone
         });
         let recorded = recorded || entry.incomplete;
-        entry.leads = self.siblings.are_there();
+        entry.leads = self.siblings.leads(&key);
         if !recorded {
             entry.recorded_at = entry.checked_at;
         }
@@ -239,6 +249,7 @@ impl Copies {
         self.gzip.make(key, &entry.rendition);
         let resident = Resident::Index(entry.clone());
         self.shared.memory.keep_index(&key, resident);
+        self.records.note_served(&key, &entry);
         if !recorded {
             self.writes.write(key, entry.clone());
         }

@@ -6,6 +6,7 @@ mod decoding;
 mod from_store;
 mod from_upstream;
 mod gzip_variants;
+mod last_served;
 mod pile;
 mod read_ahead;
 mod reception;

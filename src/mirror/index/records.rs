@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{blocking::make, gzip_variants::GzipMaker, view::Viewpoint};
+use super::{blocking::make, gzip_variants::GzipMaker, last_served::LastServed, view::Viewpoint};
 use crate::{
     allowance::Lease,
     domain::{IndexFile, IndexKey, Measure},
@@ -35,6 +35,7 @@ pub(super) struct StoredRecords {
     shared: Arc<Shared>,
     gzip: Arc<GzipMaker>,
     permits: Semaphore,
+    served: LastServed,
 }
 
 impl StoredRecords {
@@ -43,6 +44,7 @@ impl StoredRecords {
             shared,
             gzip,
             permits: Semaphore::new(READYING),
+            served: LastServed::default(),
         }
     }
 
@@ -55,13 +57,14 @@ impl StoredRecords {
     /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
     ///
     /// # Errors
-    /// [`Kind::Store`] when the store can't be read, or not in time, [`Kind::Overloaded`] when there is no memory for it: it may have a copy all the same.
+    /// [`Kind::Store`] when the store can't be read, or not in time, or has only one that is older than what was served before; [`Kind::Overloaded`] when there
+    /// is no memory for it: it may have a copy all the same.
     pub(super) async fn known(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Resident>> {
         let memory = &self.shared.memory;
         if let Some(resident) = memory.index(key) {
             return Ok(Some(resident));
         }
-        let stored = timeout(STORE_WITHIN, self.stored(key, now)).await;
+        let stored = timeout(STORE_WITHIN, self.newest(key, now)).await;
         let stored = stored.unwrap_or_else(|_| {
             let path = key.path();
             Err(Error::store(format!("reading {path} took too long")))
@@ -71,6 +74,36 @@ impl StoredRecords {
             let entry = Resident::Index(entry);
             memory.keep_index_unless_known(key, entry)
         }))
+    }
+
+    /// What the store has of an index file, if that is no older than what was served of it. Only what others write into, or where writes can get lost, has older
+    /// ones.
+    async fn newest(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Arc<IndexEntry>>> {
+        let Some(entry) = self.stored(key, now).await? else {
+            return Ok(None);
+        };
+        if !self.shared.store.is_shared() {
+            return Ok(Some(entry));
+        }
+        if !self.served.is_newer_than(key, &entry) {
+            self.served.note(key, &entry);
+            return Ok(Some(entry));
+        }
+        let shared = self.made(Place::Shared, key, now).await?;
+        match shared.filter(|entry| !self.served.is_newer_than(key, entry)) {
+            Some(entry) => Ok(Some(Arc::new(entry))),
+            None => Err(Error::store(format!(
+                "the stored {} is older than what was served before",
+                key.path()
+            ))),
+        }
+    }
+
+    /// Notes that this is served from now on.
+    pub(super) fn note_served(&self, key: &IndexKey, entry: &IndexEntry) {
+        if self.shared.store.is_shared() {
+            self.served.note(key, entry);
+        }
     }
 
     /// The index record under `key`, with a lease that it had before it was read, on all that is made of it and on `copies` of its body.
@@ -96,7 +129,7 @@ impl StoredRecords {
         now: SystemTime,
         copies: usize,
     ) -> Result<Option<(IndexRecord, Lease)>> {
-        if self.shared.store.board().is_some() {
+        if self.shared.store.is_shared() {
             let shared = self.leased_from(Place::Shared, key, now, copies);
             if let Ok(Some(leased)) = shared.await {
                 return Ok(Some(leased));

@@ -1,7 +1,11 @@
 //! [`Refresher`]: upstream asked whether an index file is current, and what it says kept.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::{
@@ -24,6 +28,10 @@ use crate::{
     upstream::{Fetched, Permit, Upstream},
 };
 
+/// While upstream fails, it is looked so often for each index file whether another mirror knows more, and for so many files.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOKED: u64 = 10_000;
+
 /// Who revalidates index files.
 pub(super) struct Refresher {
     shared: Arc<Shared>,
@@ -31,6 +39,8 @@ pub(super) struct Refresher {
     reception: Reception,
     copies: Copies,
     siblings: Arc<Siblings>,
+    /// Of which index files it was looked lately whether other mirrors know more.
+    looked: Cache<IndexKey, ()>,
 }
 
 /// What there is to do about an index file that somebody waits for.
@@ -93,7 +103,11 @@ impl Refresher {
     ) -> Self {
         Self {
             reception: Reception::new(shared.clone()),
-            copies: Copies::new(shared.clone(), gzip, siblings.clone()),
+            copies: Copies::new(shared.clone(), gzip, records.clone(), siblings.clone()),
+            looked: Cache::builder()
+                .max_capacity(LOOKED)
+                .time_to_live(LOOK_EVERY)
+                .build(),
             siblings,
             records,
             shared,
@@ -252,7 +266,7 @@ impl Refresher {
             }
             (Ok(Brought::Absent), known) => return copies.withdraw(key, known, now),
             (Ok(Brought::Empty(said)), known) => return copies.take_empty(key, known, said, now),
-            (Err(e), known) => return copies.fall_back(key, known, e, now),
+            (Err(e), known) => return self.fall_back(key, known, e, now).await,
         };
         let looked = match look_again {
             true => self.records.stored(&key, now).await,
@@ -275,7 +289,55 @@ impl Refresher {
                 let said = upstream.empty_body(key.path);
                 copies.take_empty(key, known, said, now)
             }
-            (Err(e), known) => copies.fall_back(key, known, e, now),
+            (Err(e), known) => self.fall_back(key, known, e, now).await,
+        }
+    }
+
+    /// Upstream failed, for this mirror at least: what there is is served, which may be what another mirror that shares the store has had since.
+    async fn fall_back(
+        &self,
+        key: IndexKey,
+        known: Option<Arc<IndexEntry>>,
+        error: Error,
+        now: SystemTime,
+    ) -> Result<IndexFound> {
+        let known = match known {
+            Some(known) if error.kind() != Kind::Denied => {
+                Some(self.newest(&key, known, now).await)
+            }
+            known => known,
+        };
+        self.copies.fall_back(key, known, error, now)
+    }
+
+    /// What is `known`, or what the store that others share has if that was confirmed later.
+    async fn newest(
+        &self,
+        key: &IndexKey,
+        known: Arc<IndexEntry>,
+        now: SystemTime,
+    ) -> Arc<IndexEntry> {
+        let store = &self.shared.store;
+        if !store.is_shared() || self.looked.contains_key(key) {
+            return known;
+        }
+        self.looked.insert(*key, ());
+        let Ok(Some(head)) = store.peek_record_head(key).await else {
+            return known;
+        };
+        if head.checked_at <= known.checked_at || head.age().is_ahead_of(now) {
+            return known;
+        }
+        if head.sha256 == known.content.sha256 && head.gone == known.gone {
+            let at = head.checked_at.min(now);
+            return self.copies.confirmed_elsewhere(key, &known, at);
+        }
+        match self.records.shared(key, now).await {
+            Ok(Some(stored)) if stored.checked_at > known.checked_at => {
+                let at = stored.checked_at.min(now);
+                self.copies.replaced_elsewhere(*key, &known, stored, at)
+            }
+            Ok(_) | Err(_) => known,
         }
     }
 

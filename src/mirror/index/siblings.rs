@@ -5,8 +5,8 @@
 //! there are and however often they are confirmed: to write each record anew with another time in it would cost a write for each. A body that has changed
 //! is in the store by the time the others hear of it, and is read from there.
 //!
-//! When one index file is asked for everywhere, it would be due everywhere at the same moment. So who was the last to have it confirmed asks a little
-//! earlier than the others (`leads`), and they hear of it in time. Nobody decides who that is, and nothing rests on it.
+//! When one index file is asked for everywhere, it would be due everywhere at the same moment. So for each of them one mirror asks a little earlier than the
+//! others (`leads`), and they hear of it in time. Which one that is follows from the names of those who tell something, and nothing rests on it.
 
 use std::{
     collections::HashMap,
@@ -27,17 +27,20 @@ use crate::{
     store::{Board, Note},
 };
 
-/// Whether mirrors that share a store tell each other what upstream has confirmed. Without it each asks for itself, and what a fleet costs its upstream can
-/// be measured both ways.
-const CONFIRMATIONS_ARE_SHARED: bool = true;
-/// How often something is told and listened to.
+/// How often something is told and listened to, and no more than so many times while an index file is fresh.
 const EVERY: Duration = Duration::from_secs(10);
-/// A mirror that has had nothing confirmed for a while listens only so often.
+const TIMES_WHILE_FRESH: u32 = 6;
+/// What would have to be told more often than this isn't told at all.
+const SOONEST: Duration = Duration::from_millis(500);
+/// A mirror of which nobody has wanted an index file that was due for so many times listens only every so many-th time.
+const IDLE_AFTER: u32 = 2 * TIMES_WHILE_FRESH;
 const IDLE_EVERY: u32 = 6;
 /// What wasn't written for so long is of a mirror that is gone.
 const SILENT: Duration = Duration::from_secs(600);
 /// And after so long it is taken away.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+/// So many others are taken for such when it is found out who leads.
+const MOST_OTHERS: usize = 100;
 /// So many confirmations of others are remembered.
 const MOST: usize = 32_768;
 
@@ -49,8 +52,8 @@ pub(super) struct Siblings {
     /// What upstream has confirmed to this one lately.
     own: Mutex<HashMap<IndexKey, (Sha256, SystemTime)>>,
     heard: Mutex<Heard>,
-    /// Whether there are any.
-    are_there: AtomicBool,
+    /// Whether somebody has wanted an index file that was due since that was looked at. Who always hears in time has nothing to tell himself.
+    is_wanted: AtomicBool,
 }
 
 /// What others have had confirmed.
@@ -70,18 +73,20 @@ impl Siblings {
             name: format!("{:016x}", fastrand::u64(..)),
             own: Mutex::default(),
             heard: Mutex::default(),
-            are_there: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(false),
         }
     }
 
-    /// Whether there are any.
-    pub(super) fn are_there(&self) -> bool {
-        self.are_there.load(Ordering::Relaxed)
+    /// Whether this one of them asks upstream for an index file first, so that the others needn't; not when there are no others.
+    pub(super) fn leads(&self, key: &IndexKey) -> bool {
+        let heard = lock(&self.heard);
+        let (others, own) = (heard.read.keys(), rank(&self.name, key));
+        !heard.read.is_empty() && others.take(MOST_OTHERS).all(|other| rank(other, key) < own)
     }
 
     /// Upstream has confirmed this entry to this mirror.
     pub(super) fn tell(&self, key: IndexKey, entry: &IndexEntry) {
-        if !CONFIRMATIONS_ARE_SHARED || self.shared.store.board().is_none() {
+        if self.shared.store.board().is_none() {
             return;
         }
         let mut own = lock(&self.own);
@@ -97,6 +102,7 @@ impl Siblings {
         known: &IndexEntry,
         now: SystemTime,
     ) -> Option<(Sha256, SystemTime)> {
+        self.is_wanted.store(true, Ordering::Relaxed);
         let (sha256, at) = {
             let heard = lock(&self.heard);
             *heard.confirmed.get(&heard.hashes.hash_one(key))?
@@ -114,23 +120,28 @@ impl Siblings {
 
     /// Tells and listens, for ever; it ends at once where there is nobody to tell.
     pub(super) async fn run(&self) {
-        let Some(board) = self
-            .shared
-            .store
-            .board()
-            .filter(|_| CONFIRMATIONS_ARE_SHARED)
-        else {
+        let Some(board) = self.shared.store.board() else {
             return;
         };
-        let (mut tick, mut idle) = (interval(EVERY), 0);
+        let fresh_for = self.shared.freshness.lifetimes().fresh_for;
+        let every = EVERY.min(fresh_for / TIMES_WHILE_FRESH);
+        // What is asked for each time can't be told in time.
+        if every < SOONEST {
+            return;
+        }
+        let (mut tick, mut idle) = (interval(every), 0);
         loop {
             tick.tick().await;
             let now = SystemTime::now();
-            idle = match self.post(&*board, now).await {
+            let (told, is_wanted) = (
+                self.post(&*board, now).await,
+                self.is_wanted.swap(false, Ordering::Relaxed),
+            );
+            idle = match told || is_wanted {
                 true => 0,
                 false => idle + 1,
             };
-            if idle % IDLE_EVERY != 0 {
+            if idle > IDLE_AFTER && idle % IDLE_EVERY != 0 {
                 continue;
             }
             if let Err(e) = self.listen(&*board, now).await {
@@ -167,7 +178,6 @@ impl Siblings {
         let age = |note: &Note| now.duration_since(note.at).unwrap_or_default();
         let (lately, silent): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|note| age(note) < SILENT);
-        self.are_there.store(!lately.is_empty(), Ordering::Relaxed);
         let forgotten = silent.iter().filter(|note| age(note) > FORGOTTEN);
         for note in forgotten {
             let _ = board.remove(&note.name).await;
@@ -219,6 +229,12 @@ impl Siblings {
             let _ = board.remove(&self.name).await;
         }
     }
+}
+
+/// A mirror's place among others for an index file: the same to all of them, and another one for each file.
+fn rank(mirror: &str, key: &IndexKey) -> String {
+    let both = format!("{mirror} {}", key.path());
+    Sha256::of(both.as_bytes()).to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

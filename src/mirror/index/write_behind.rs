@@ -9,22 +9,33 @@ use std::{
     time::SystemTime,
 };
 
+use super::{
+    blocking::make,
+    records::StoredRecords,
+    view::{Viewpoint, shown_again},
+};
 use crate::{
-    domain::IndexKey,
+    domain::{Before, IndexFile, IndexKey},
+    error::{Kind, Result},
     mirror::{kept::IndexEntry, shared::Shared},
+    store::RecordHead,
 };
 
 /// The queue of what is to be written.
 pub(super) struct WriteBehind {
     shared: Arc<Shared>,
+    records: Arc<StoredRecords>,
     /// The files being written, each with the newer entry that is to be written next, if one has come meanwhile.
     queue: Mutex<HashMap<IndexKey, Option<Arc<IndexEntry>>>>,
 }
 
 impl WriteBehind {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let queue = Mutex::default();
-        Self { shared, queue }
+    pub(super) fn new(shared: Arc<Shared>, records: Arc<StoredRecords>) -> Self {
+        Self {
+            shared,
+            records,
+            queue: Mutex::default(),
+        }
     }
 
     /// Has an entry written to the store.
@@ -35,14 +46,73 @@ impl WriteBehind {
         let this = self.clone();
         self.shared.background.run(async move {
             while let Some(entry) = this.next(&key) {
-                let record = entry.record();
-                let saved = this.shared.store.save_index(&key, &record).await;
-                match saved {
+                match this.save(&key, &entry, SystemTime::now()).await {
                     Ok(()) => this.shared.stored_changes.note(key),
-                    Err(_) => this.note_unsaved(&key, &entry),
+                    Err(e) => {
+                        tracing::debug!(name = %key.name(), "not stored; it will be tried again: {e}");
+                        this.note_unsaved(&key, &entry);
+                    }
                 }
             }
         });
+    }
+
+    /// Writes an entry, with what the record that it replaces remembers and it doesn't: something may have been imported since that was read.
+    async fn save(&self, key: &IndexKey, entry: &Arc<IndexEntry>, now: SystemTime) -> Result<()> {
+        let store = &self.shared.store;
+        // What can't be read is replaced; what there is only no memory for now stays.
+        let there = store.peek_record_head(key).await.unwrap_or_default();
+        let is_known = |there: &RecordHead| there.history.is_within(&entry.history);
+        if there.as_ref().is_none_or(is_known) {
+            return store.save_index(key, &entry.record()).await;
+        }
+        let Some(merged) = self.merged(key, entry, now).await? else {
+            return store.save_index(key, &entry.record()).await;
+        };
+        store.save_index(key, &merged.record()).await?;
+        self.shared.memory.change_index(key, |current| {
+            Arc::ptr_eq(current, entry).then(|| Arc::new(merged))
+        });
+        Ok(())
+    }
+
+    /// An entry with what the store's record remembers; none when that is nothing more.
+    async fn merged(
+        &self,
+        key: &IndexKey,
+        entry: &Arc<IndexEntry>,
+        now: SystemTime,
+    ) -> Result<Option<IndexEntry>> {
+        let (there, lease) = match self.records.leased_newest(key, now, 0).await {
+            Ok(Some(leased)) => leased,
+            Err(e) if e.kind() == Kind::Overloaded => return Err(e),
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        let (path, own) = (key.path, entry.clone());
+        let history = make(move || {
+            let _lease = lease;
+            let file = IndexFile::parse(path, there.body)?;
+            let before = Before {
+                file: &file,
+                history: &there.history,
+                checked_at: there.checked_at,
+                modified_at: there.modified_at,
+                gone: there.gone,
+            };
+            Ok(own.history.merged(before, own.file(), now))
+        });
+        let history = Arc::new(history.await?);
+        if history == entry.history {
+            return Ok(None);
+        }
+        let merged = IndexEntry {
+            history,
+            ..(**entry).clone()
+        };
+        // What is remembered decides what is shown.
+        let from = Viewpoint::usual(&self.shared, now);
+        let shown = shown_again(&self.shared, *key, &merged, from).await?;
+        Ok(Some(shown))
     }
 
     /// Notes an entry to be written; true when nobody is writing that file.
@@ -62,7 +132,6 @@ impl WriteBehind {
 
     /// Has the next confirmation of an entry that couldn't be written try again.
     fn note_unsaved(&self, key: &IndexKey, entry: &Arc<IndexEntry>) {
-        tracing::debug!(name = %key.name(), "not stored; it will be tried again");
         self.shared.memory.change_index(key, |current| {
             let unsaved = IndexEntry {
                 recorded_at: SystemTime::UNIX_EPOCH,

@@ -24,7 +24,7 @@ use crate::{
 /// After a failed revalidation the stale copy is served without asking for this long, at most.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// So much earlier than others who share the store the one asks whom upstream has told last: twice as long as it takes until they hear of it.
+/// So much earlier than others who share the store the one asks that leads: twice as long as it takes until they hear of it.
 const LEAD: Duration = Duration::from_secs(20);
 
 /// A crate's index file as this mirror knows it.
@@ -43,7 +43,7 @@ pub struct IndexEntry {
     pub(in crate::mirror) checked_at: SystemTime,
     /// The `checked_at` that the store knows of.
     pub(in crate::mirror) recorded_at: SystemTime,
-    /// Whether upstream said so to this mirror while others listened: then this one asks again before they do.
+    /// Whether upstream said so to the mirror that leads among those who share the store: then this one asks again before the others do.
     pub(in crate::mirror) leads: bool,
     /// When upstream last failed to say anything about it.
     pub(in crate::mirror) failed_at: Option<SystemTime>,

@@ -28,7 +28,8 @@ const CRATES_IO: &str = "crates.io";
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) with what is wrong, in one line.
 pub fn parse_osv(json: &[u8]) -> Result<Vec<Advisory>> {
-    let file: File = serde_json::from_slice(json).map_err(|e| broken(&e.to_string()))?;
+    let file: File =
+        serde_json::from_slice(json).map_err(|e| broken(&e.to_string()).with_source(e))?;
     let id = text::id(&file.id).ok_or_else(|| broken("its id is none"))?;
     if file.withdrawn.is_some() {
         return Ok(Vec::new());

@@ -29,11 +29,11 @@ use super::{
 };
 use crate::{
     domain::MissedRequest,
-    error::{Error, Result},
+    error::Result,
     metrics::Metrics,
     secret::Secret,
     store::{
-        backend::{Admit, Backend, LargeObject, Late, LoadedObject},
+        backend::{Admit, Backend, Bulk, LargeObject, Late, LoadedObject},
         blocking::blocking,
         blocks::Blocks,
         board::Board,
@@ -138,15 +138,16 @@ impl BucketBackend {
             Signed::Head => Method::HEAD,
         };
         let signed = signer.signed_url(method, &at, *good_for).await;
-        let signed = signed.map_err(|_| {
-            let at = self.requests.places().locate(path);
-            Error::store(format!("no URL could be signed for {at}"))
-        });
+        let signed = signed.map_err(|e| self.requests.unsigned(path, &e));
         signed.map(|url| Some(Secret::new(url.into())))
     }
 }
 
 impl Backend for BucketBackend {
+    fn bulk(&self) -> &dyn Bulk {
+        self
+    }
+
     fn load<'a>(
         &'a self,
         path: &'a str,

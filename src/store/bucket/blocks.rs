@@ -109,7 +109,10 @@ impl BucketBlocks {
             block.extend_from_slice(&answer.ahead.split_to(part));
         }
         answer.offset += block.len() as u64;
-        if answer.offset < self.length && block.len() == most {
+        if answer.offset == self.length {
+            answer.body.came_to_its_end();
+        } else if block.len() == most {
+            answer.body.gets_on();
             self.keep(answer).await;
         }
         Ok(block.freeze())

@@ -6,13 +6,18 @@ use object_store::{GetOptions, GetResult, ObjectMeta};
 use tokio::time::timeout;
 
 use super::requests::{BucketOperation, Requests};
-use crate::error::{Error, Result};
+use crate::{
+    circuit::CircuitPass,
+    error::{Error, Result},
+};
 
 /// What comes after the head of an answer.
 pub(super) struct BucketBody {
     requests: Requests,
     path: String,
     stream: BoxStream<'static, object_store::Result<Bytes>>,
+    /// Leave to read it, until how that went is told: a service may answer every head at once and then hang.
+    pass: Option<CircuitPass>,
 }
 
 /// An answer that says what there is.
@@ -26,21 +31,23 @@ impl Requests {
     pub(super) async fn get(&self, path: &str, options: GetOptions) -> Result<Option<Got>> {
         self.ready().await?;
         let at = self.places().at(path)?;
+        let pass = self.body_pass(path)?;
         let get = self.objects().get_opts(&at, options);
         let got = self.attempt(BucketOperation::Get, path, self.limit(), get);
         Ok(got.await?.map(|got| Got {
             meta: got.meta.clone(),
-            body: BucketBody::new(self.clone(), path, got),
+            body: BucketBody::new(self.clone(), path, got, pass),
         }))
     }
 }
 
 impl BucketBody {
-    fn new(requests: Requests, path: &str, got: GetResult) -> Self {
+    fn new(requests: Requests, path: &str, got: GetResult, pass: CircuitPass) -> Self {
         Self {
             requests,
             path: path.to_owned(),
             stream: got.into_stream(),
+            pass: Some(pass),
         }
     }
 
@@ -48,7 +55,10 @@ impl BucketBody {
     pub(super) async fn next(&mut self) -> Option<Result<Bytes>> {
         let next = timeout(self.requests.limit(), self.stream.next()).await;
         match next {
-            Ok(None) => None,
+            Ok(None) => {
+                self.came_to_its_end();
+                None
+            }
             Ok(Some(Ok(bytes))) => {
                 let count = bytes.len() as u64;
                 self.requests.metrics().bucket_received_bytes.inc_by(count);
@@ -80,9 +90,23 @@ impl BucketBody {
         }
     }
 
-    fn broke_off(&self, error: Option<object_store::Error>) -> Error {
+    /// All of it has come.
+    pub(super) fn came_to_its_end(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            self.requests.body_came(pass);
+        }
+    }
+
+    /// A part has come. That is enough for those who wait to know whether bodies come at all: how fast the rest is read is up to whoever reads.
+    pub(super) fn gets_on(&mut self) {
+        if self.pass.as_ref().is_some_and(CircuitPass::is_probe) {
+            self.came_to_its_end();
+        }
+    }
+
+    fn broke_off(&mut self, error: Option<object_store::Error>) -> Error {
         self.requests
-            .broke_off(BucketOperation::Get, &self.path, error)
+            .body_broke_off(self.pass.take(), &self.path, error)
     }
 
     fn other_length(&self) -> Error {

@@ -1,7 +1,6 @@
 //! The layout's version: a small object under the prefix, so that a later program can tell how the objects are laid out, and an earlier one that it can't.
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 
 use crate::error::{Error, Result};
 
@@ -12,9 +11,6 @@ const VERSION: u32 = 1;
 const BEGINNING: &str = "crate-mirror layout ";
 /// None is longer.
 pub(super) const LARGEST: u64 = 256;
-
-/// What is known of a bucket's layout: nothing before it was read, or that it is ours, or why it isn't.
-pub(super) type KnownLayout = OnceCell<Result<()>>;
 
 /// What the object holds.
 pub(super) fn written() -> Bytes {

@@ -10,6 +10,7 @@ mod body;
 mod connect;
 mod jobs;
 mod layout;
+mod layout_look;
 mod marks;
 mod missed;
 mod objects;

@@ -9,7 +9,7 @@ use crate::{
     store::{removal::Removal, sight::Stored, version::ObjectVersion},
 };
 
-/// Which state of an object it is.
+/// Which state of an object it is. Azure quotes an entity tag where it answers a request for the object, and doesn't in a list.
 pub(super) fn version_of(meta: &ObjectMeta) -> ObjectVersion {
     let ObjectMeta {
         e_tag,
@@ -18,7 +18,7 @@ pub(super) fn version_of(meta: &ObjectMeta) -> ObjectVersion {
         ..
     } = meta;
     ObjectVersion::new(match e_tag {
-        Some(e_tag) => e_tag.clone(),
+        Some(e_tag) => e_tag.trim_matches('"').to_owned(),
         None => format!("{size} {}", last_modified.timestamp_millis()),
     })
 }
@@ -54,4 +54,29 @@ pub(super) async fn remove_exactly(
         let _ = requests.delete(&beside).await;
     }
     Ok(Removal::Removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path;
+
+    use super::*;
+
+    fn meta(e_tag: &str) -> ObjectMeta {
+        ObjectMeta {
+            location: Path::from("a"),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 1,
+            e_tag: Some(e_tag.to_owned()),
+            version: None,
+        }
+    }
+
+    /// Nothing was ever evicted there.
+    #[test]
+    fn an_object_in_a_list_of_azures_is_the_same_as_when_it_is_looked_at() {
+        let (listed, looked_at) = (meta("0x8CBFF45D8A29A19"), meta("\"0x8CBFF45D8A29A19\""));
+        assert_eq!(version_of(&listed), version_of(&looked_at));
+        assert_ne!(version_of(&listed), version_of(&meta("0x8CBFF45D8A29A18")));
+    }
 }

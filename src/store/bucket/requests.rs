@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     layout,
+    layout_look::{LayoutLook, LayoutVerdict},
     places::Places,
     trouble::{BucketTrouble, said},
 };
@@ -82,7 +83,7 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     places: Places,
     circuits: Arc<Circuits>,
-    layout: layout::KnownLayout,
+    layout: LayoutLook,
     limit: Duration,
     answers: AtomicBool,
     permits: Semaphore,
@@ -100,7 +101,7 @@ impl Requests {
             objects,
             places,
             circuits: Arc::default(),
-            layout: layout::KnownLayout::new(),
+            layout: LayoutLook::default(),
             limit,
             answers: AtomicBool::new(true),
             permits: Semaphore::new(AT_ONCE),
@@ -192,11 +193,12 @@ impl Requests {
 
     /// Makes sure that the objects are laid out as this program knows it, and that it is written there how they are.
     pub(super) async fn ready(&self) -> Result<()> {
-        let known = self.0.layout.get_or_try_init(|| self.look_at_layout());
-        known.await?.clone()
+        let this = self.clone();
+        let verdict = self.0.layout.verdict(|| this.look_at_layout());
+        verdict.await
     }
 
-    async fn look_at_layout(&self) -> Result<Result<()>> {
+    async fn look_at_layout(self) -> Result<LayoutVerdict> {
         let at = self.0.places.at(layout::LAYOUT)?;
         let get = async {
             let got = self.0.objects.get(&at).await?;
@@ -207,11 +209,13 @@ impl Requests {
         };
         let got = self.attempt(BucketOperation::Get, layout::LAYOUT, self.0.limit, get);
         let Some(object) = got.await? else {
-            // Who may only read finds it missing the next time, too.
-            let written = self.put_unready(layout::LAYOUT, layout::written().into());
-            if let Err(e) = written.await {
-                tracing::debug!("the version of the layout isn't written: {e}");
-            }
+            // Nobody waits for it, and who may only read finds it missing the next time, too.
+            tokio::spawn(async move {
+                let written = self.put_unready(layout::LAYOUT, layout::written().into());
+                if let Err(e) = written.await {
+                    tracing::debug!("the version of the layout isn't written: {e}");
+                }
+            });
             return Ok(Ok(()));
         };
         let read = layout::read(&self.0.places.name(), &object);
@@ -265,19 +269,31 @@ impl Requests {
 
     /// Leave to send a request.
     fn pass(&self, operation: BucketOperation, path: &str) -> Result<CircuitPass> {
+        let name = self.0.places.name();
         // A bucket that takes nothing may be read all the same.
-        let name = match operation {
+        match operation {
             BucketOperation::Get | BucketOperation::Head | BucketOperation::List => {
-                self.0.places.name()
+                self.pass_of(&name, path)
             }
             BucketOperation::Put | BucketOperation::Delete => {
-                format!("{} (writing)", self.0.places.name())
+                self.pass_of(&format!("{name} (writing)"), path)
             }
-        };
-        let pass = self
-            .0
-            .circuits
-            .pass(&name, Resource::at(path), Instant::now());
+        }
+    }
+
+    /// Leave to read a body. It may hang after every head, and where large ones do, small ones may come: each has a circuit of its own, which heads and
+    /// other requests don't close.
+    pub(super) fn body_pass(&self, path: &str) -> Result<CircuitPass> {
+        let name = self.0.places.name();
+        match path.ends_with(".crate") {
+            true => self.pass_of(&format!("{name} (crate files)"), path),
+            false => self.pass_of(&format!("{name} (index files)"), path),
+        }
+    }
+
+    fn pass_of(&self, name: &str, path: &str) -> Result<CircuitPass> {
+        let (circuits, now) = (&self.0.circuits, Instant::now());
+        let pass = circuits.pass(name, Resource::at(path), now);
         pass.map_err(|_| {
             Error::store(format!(
                 "{name} has failed too often lately and isn't asked at the moment"
@@ -285,9 +301,39 @@ impl Requests {
         })
     }
 
-    /// Notes that an answer broke off, or didn't get on.
-    pub(super) fn broke_off(
+    /// Notes that no URL could be signed: there may be no key to sign with, or the machine's role isn't told in time.
+    pub(super) fn unsigned(&self, path: &str, error: &ObjectError) -> Error {
+        let trouble = BucketTrouble::of(error);
+        self.0.metrics.bucket_request("sign", trouble.label());
+        let at = self.0.places.locate(path);
+        let failed = Error::store(format!(
+            "no URL could be signed for {at}: {}",
+            trouble.words()
+        ));
+        failed.because(said(error))
+    }
+
+    /// Notes that all of a body has come, or enough of it.
+    pub(super) fn body_came(&self, pass: CircuitPass) {
+        pass.succeeded();
+        self.note_circuit();
+    }
+
+    /// Notes that a body broke off, or didn't get on. Whoever has told before how it went has no pass any more.
+    pub(super) fn body_broke_off(
         &self,
+        pass: Option<CircuitPass>,
+        path: &str,
+        error: Option<ObjectError>,
+    ) -> Error {
+        let pass = pass.map_or_else(|| self.body_pass(path), Ok);
+        self.broke_off(pass, BucketOperation::Get, path, error)
+    }
+
+    /// Notes that an answer broke off, or didn't get on.
+    fn broke_off(
+        &self,
+        pass: Result<CircuitPass>,
         operation: BucketOperation,
         path: &str,
         error: Option<ObjectError>,
@@ -298,7 +344,7 @@ impl Requests {
         self.0
             .metrics
             .bucket_request(operation.label(), trouble.label());
-        match self.pass(operation, path) {
+        match pass {
             Ok(pass) => self.failed(pass, operation, path, trouble, error),
             Err(resting) => resting,
         }
@@ -378,7 +424,13 @@ impl ObjectListing {
             Err(_) => None,
         };
         self.stream = stream::empty().boxed();
-        Some(Err(requests.broke_off(operation, &self.folder, error)))
+        let pass = requests.pass(operation, &self.folder);
+        Some(Err(requests.broke_off(
+            pass,
+            operation,
+            &self.folder,
+            error,
+        )))
     }
 }
 

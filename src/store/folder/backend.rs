@@ -111,6 +111,10 @@ impl FolderBackend {
 }
 
 impl Backend for FolderBackend {
+    fn bulk(&self) -> &dyn Bulk {
+        self
+    }
+
     fn load<'a>(
         &'a self,
         path: &'a str,

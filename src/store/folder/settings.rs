@@ -27,6 +27,11 @@ impl FolderSettings {
         }
     }
 
+    /// Something else that is kept there.
+    pub(in crate::store) fn in_root<T>(&self, make: impl FnOnce(&Path, Disk) -> T) -> T {
+        make(&self.root, self.disk.clone())
+    }
+
     /// The same with another limit on how long its disk may take over one thing without getting on.
     #[must_use]
     pub fn with_stall_timeout(self, stall_timeout: Duration) -> Self {

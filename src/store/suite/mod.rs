@@ -1,6 +1,7 @@
 //! What every store has to do, wherever its objects are: one suite over a folder, memory, a bucket, and a bucket with a folder in front or none.
 
 mod tiers;
+mod tiers_unwell;
 mod unwell;
 
 use std::{path::Path, sync::Arc, time::SystemTime};

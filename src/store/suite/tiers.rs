@@ -32,14 +32,14 @@ use crate::{
 };
 
 /// A mirror's store over `bucket`, and what it counts.
-struct Mirror {
-    store: Store,
-    metrics: Arc<Metrics>,
-    folder: tempfile::TempDir,
+pub(super) struct TieredMirror {
+    pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) folder: tempfile::TempDir,
 }
 
-impl Mirror {
-    async fn over(bucket: &Unwell) -> Self {
+impl TieredMirror {
+    pub(super) async fn over(bucket: &Unwell) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, metrics) = open(Some(folder.path()), bucket).await;
         Self {
@@ -49,19 +49,19 @@ impl Mirror {
         }
     }
 
-    fn has_file(&self, path: &str) -> bool {
+    pub(super) fn has_file(&self, path: &str) -> bool {
         self.folder.path().join(path).is_file()
     }
 
     /// Waits for what goes on beside.
-    async fn until_it_has(&self, path: &str) {
+    pub(super) async fn until_it_has(&self, path: &str) {
         while !self.has_file(path) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
-async fn open(folder: Option<&Path>, bucket: &Unwell) -> (Store, Arc<Metrics>) {
+pub(super) async fn open(folder: Option<&Path>, bucket: &Unwell) -> (Store, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let folder = folder.map(|folder| FolderSettings::new(folder, false));
     let objects: Arc<dyn ObjectStore> = Arc::new(bucket.clone());
@@ -74,17 +74,17 @@ fn at(path: &str) -> ObjectPath {
     ObjectPath::parse(format!("mirror/{path}")).expect("a path")
 }
 
-async fn put(bucket: &Unwell, path: &str, bytes: Bytes) {
+pub(super) async fn put(bucket: &Unwell, path: &str, bytes: Bytes) {
     let put = bucket.objects().put(&at(path), bytes.into()).await;
     put.expect("in memory");
 }
 
-async fn in_bucket(bucket: &Unwell, path: &str) -> Option<Bytes> {
+pub(super) async fn in_bucket(bucket: &Unwell, path: &str) -> Option<Bytes> {
     let got = bucket.objects().get(&at(path)).await.ok()?;
     Some(got.bytes().await.expect("in memory"))
 }
 
-fn content() -> (CrateKey, Bytes) {
+pub(super) fn content() -> (CrateKey, Bytes) {
     let content = Bytes::from_static(b"content");
     (crate_key("serde", "1.0.0", &content), content)
 }
@@ -92,7 +92,10 @@ fn content() -> (CrateKey, Bytes) {
 #[tokio::test]
 async fn what_one_mirror_has_fetched_another_reads_and_keeps() {
     let bucket = Unwell::new();
-    let (one, other) = (Mirror::over(&bucket).await, Mirror::over(&bucket).await);
+    let (one, other) = (
+        TieredMirror::over(&bucket).await,
+        TieredMirror::over(&bucket).await,
+    );
     let (key, bytes) = content();
     one.store
         .save_crate(&key, bytes.clone())
@@ -114,7 +117,7 @@ async fn what_one_mirror_has_fetched_another_reads_and_keeps() {
 #[tokio::test]
 async fn a_large_one_is_kept_when_it_was_read_to_its_end_and_is_good() {
     let bucket = Unwell::new();
-    let mirror = Mirror::over(&bucket).await;
+    let mirror = TieredMirror::over(&bucket).await;
     let content: Bytes = (0..3_000_000_u32).map(|n| (n / 991) as u8).collect();
     for (version, good) in [("1.0.0", true), ("2.0.0", false)] {
         let key = crate_key("large", version, &content);
@@ -140,7 +143,7 @@ async fn a_large_one_is_kept_when_it_was_read_to_its_end_and_is_good() {
 #[tokio::test]
 async fn what_is_wrong_in_the_bucket_is_replaced_even_where_nothing_may_be_removed() {
     let bucket = Unwell::new();
-    let mirror = Mirror::over(&bucket).await;
+    let mirror = TieredMirror::over(&bucket).await;
     let (key, bytes) = content();
     put(&bucket, &key.path(), "consent".into()).await;
     bucket.when(|what, _| (what == BucketRequest::Delete).then_some(Instead::Denied));
@@ -158,7 +161,7 @@ async fn what_is_wrong_in_the_bucket_is_replaced_even_where_nothing_may_be_remov
 async fn while_the_bucket_is_throttled_or_hangs_nobody_waits_and_it_is_written_later() {
     for instead in [Instead::SlowDown, Instead::Hangs] {
         let bucket = Unwell::new();
-        let mirror = Mirror::over(&bucket).await;
+        let mirror = TieredMirror::over(&bucket).await;
         bucket.when(move |_, _| Some(instead));
         let (key, bytes) = content();
         mirror
@@ -180,7 +183,7 @@ async fn while_the_bucket_is_throttled_or_hangs_nobody_waits_and_it_is_written_l
 #[tokio::test]
 async fn a_bucket_that_keeps_failing_is_left_alone() {
     let bucket = Unwell::new();
-    let mirror = Mirror::over(&bucket).await;
+    let mirror = TieredMirror::over(&bucket).await;
     bucket.when(|_, _| Some(Instead::SlowDown));
     for n in 0..100 {
         let key = crate_key("serde", &format!("1.0.{n}"), b"content");
@@ -221,7 +224,10 @@ async fn body_in_bucket(bucket: &Unwell, path: &str) -> Bytes {
 #[tokio::test]
 async fn an_older_index_record_takes_no_newer_ones_place() {
     let bucket = Unwell::new();
-    let (one, other) = (Mirror::over(&bucket).await, Mirror::over(&bucket).await);
+    let (one, other) = (
+        TieredMirror::over(&bucket).await,
+        TieredMirror::over(&bucket).await,
+    );
     let key = index_key("serde");
     for (mirror, body, age) in [(&one, "new", 10), (&other, "old", 20), (&other, "newer", 0)] {
         let saved = mirror.store.save_index(&key, &aged(body, age)).await;
@@ -236,7 +242,10 @@ async fn an_older_index_record_takes_no_newer_ones_place() {
 #[tokio::test]
 async fn a_record_of_which_only_the_time_has_changed_is_written_once_an_hour() {
     let bucket = Unwell::new();
-    let (one, other) = (Mirror::over(&bucket).await, Mirror::over(&bucket).await);
+    let (one, other) = (
+        TieredMirror::over(&bucket).await,
+        TieredMirror::over(&bucket).await,
+    );
     let key = index_key("serde");
     for (age, written) in [(7_000, 1), (6_000, 1), (4_000, 1), (3_000, 2), (0, 2)] {
         for mirror in [&one, &other] {
@@ -255,7 +264,10 @@ async fn a_record_of_which_only_the_time_has_changed_is_written_once_an_hour() {
 #[tokio::test]
 async fn an_import_elsewhere_is_noticed_and_one_that_is_announced_here_at_once() {
     let bucket = Unwell::new();
-    let (one, other) = (Mirror::over(&bucket).await, Mirror::over(&bucket).await);
+    let (one, other) = (
+        TieredMirror::over(&bucket).await,
+        TieredMirror::over(&bucket).await,
+    );
     let before = one.store.change_mark().await;
     assert_eq!(other.store.change_mark().await, before);
     let objects: Arc<dyn ObjectStore> = Arc::new(bucket.clone());
@@ -367,7 +379,7 @@ async fn nobody_is_sent_to_what_is_no_longer_there_or_to_a_bucket_that_is_gone()
 #[tokio::test]
 async fn what_the_folder_has_wrong_is_read_from_the_bucket() {
     let bucket = Unwell::new();
-    let mirror = Mirror::over(&bucket).await;
+    let mirror = TieredMirror::over(&bucket).await;
     let (key, bytes) = content();
     let saved = mirror.store.save_crate(&key, bytes.clone()).await;
     saved.expect("saved");
@@ -381,7 +393,7 @@ async fn what_the_folder_has_wrong_is_read_from_the_bucket() {
 #[tokio::test]
 async fn a_look_at_what_all_share_puts_nothing_older_into_the_folder() {
     let bucket = Unwell::new();
-    let mirror = Mirror::over(&bucket).await;
+    let mirror = TieredMirror::over(&bucket).await;
     let key = index_key("serde");
     let older = aged("older", 100).encode().concat();
     put(&bucket, &key.path(), older.into()).await;

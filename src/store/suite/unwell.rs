@@ -9,9 +9,9 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
-    path::Path,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
 };
 
 /// What is done with the service.
@@ -32,6 +32,8 @@ pub(super) enum Instead {
     Denied,
     /// Nothing, for ever.
     Hangs,
+    /// What it is asked to read, half of it, and then nothing for ever.
+    HangsInTheMiddle,
 }
 
 type Mood = Box<dyn Fn(BucketRequest, &str) -> Option<Instead> + Send + Sync>;
@@ -81,12 +83,16 @@ impl Unwell {
         &self.objects
     }
 
+    fn mood(&self, what: BucketRequest, at: &Path) -> Option<Instead> {
+        self.mood.lock().expect("no panic")(what, at.as_ref())
+    }
+
     async fn meet(&self, what: BucketRequest, at: &Path) -> Result<()> {
-        let met = self.mood.lock().expect("no panic")(what, at.as_ref());
+        let met = self.mood(what, at);
         let asked = (what, at.to_string());
         self.asked.lock().expect("no panic").push(asked);
         let code = match met {
-            None => return Ok(()),
+            None | Some(Instead::HangsInTheMiddle) => return Ok(()),
             Some(Instead::Hangs) => {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
                 "Hung"
@@ -98,6 +104,22 @@ impl Unwell {
             store: "S3",
             source: format!("<Error><Code>{code}</Code></Error>").into(),
         })
+    }
+}
+
+/// An answer of which one half never comes.
+fn half_of(got: GetResult) -> GetResult {
+    let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
+    let half = got
+        .into_stream()
+        .map(|bytes| bytes.map(|bytes| bytes.slice(..bytes.len() / 2)));
+    let never = stream::once(futures_util::future::pending());
+    GetResult {
+        payload: GetResultPayload::Stream(half.chain(never).boxed()),
+        meta,
+        range,
+        attributes,
+        extensions: Default::default(),
     }
 }
 
@@ -136,7 +158,11 @@ impl ObjectStore for Unwell {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.meet(BucketRequest::Get, location).await?;
-        self.objects.get_opts(location, options).await
+        let got = self.objects.get_opts(location, options).await?;
+        match self.mood(BucketRequest::Get, location) {
+            Some(Instead::HangsInTheMiddle) => Ok(half_of(got)),
+            Some(_) | None => Ok(got),
+        }
     }
 
     fn delete_stream(

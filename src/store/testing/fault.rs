@@ -1,6 +1,6 @@
 //! [`Faulty`]: a backend that does what a test makes it do instead of what it was asked: fail as a broken disk would, or panic.
 
-use std::{collections::BTreeSet, fs::File, io, path::Path, sync::Arc, time::SystemTime};
+use std::{io, path::Path, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,17 +11,14 @@ use crate::{
     error::Result,
     secret::Secret,
     store::{
-        backend::{
-            Admit, Backend, Bulk, IncomingBytes, LargeObject, Late, LoadedObject, ObjectInfo,
-            Opening,
-        },
+        backend::{Admit, Backend, Bulk, LargeObject, Late, LoadedObject},
         blocks::Blocks,
         board::Board,
         disk::{OnDisk, Touch},
         failed::failed,
         mark::Mark,
         removal::Removal,
-        sight::{Links, Next, Sight, Stored},
+        sight::Stored,
         signed::Signed,
         spool::Spool,
         version::ObjectVersion,
@@ -72,6 +69,10 @@ impl Blocks for FaultyBlocks {
 }
 
 impl Backend for Faulty {
+    fn bulk(&self) -> &dyn Bulk {
+        self.backend.bulk()
+    }
+
     fn load<'a>(
         &'a self,
         path: &'a str,
@@ -207,39 +208,5 @@ impl Backend for Faulty {
         asks: Signed,
     ) -> BoxFuture<'a, Result<Option<Secret>>> {
         self.backend.signed_url(path, asks)
-    }
-}
-
-impl Bulk for Faulty {
-    fn walk(&self, links: Links, visit: &mut dyn FnMut(Sight) -> Next) {
-        self.backend.walk(links, visit);
-    }
-
-    fn names(&self, folder: &str) -> Result<BTreeSet<String>> {
-        self.backend.names(folder)
-    }
-
-    fn info(&self, path: &str) -> Result<Option<ObjectInfo>> {
-        self.backend.info(path)
-    }
-
-    fn open(&self, path: &str) -> io::Result<Opening> {
-        self.backend.open(path)
-    }
-
-    fn incoming(&self) -> Result<Box<dyn IncomingBytes>> {
-        self.backend.incoming()
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.backend.flush()
-    }
-
-    fn scratch(&self) -> Result<File> {
-        self.backend.scratch()
-    }
-
-    fn locate(&self, path: &str) -> String {
-        self.backend.locate(path)
     }
 }

@@ -112,6 +112,10 @@ impl Objects {
 }
 
 impl Backend for InMemory {
+    fn bulk(&self) -> &dyn Bulk {
+        self
+    }
+
     fn load<'a>(
         &'a self,
         path: &'a str,

@@ -16,6 +16,8 @@ use tempfile::NamedTempFile;
 
 use super::{
     copying::{CopiedBlocks, Copying},
+    journal::Journal,
+    lent::LentAdmit,
     queue::{Pieces, QueuedBytes},
     tier::Tier,
     turns::WriteTurns,
@@ -24,17 +26,18 @@ use super::{
 };
 use crate::{
     domain::MissedRequest,
-    error::Result,
+    error::{Error, Result},
     metrics::Metrics,
     secret::Secret,
     store::{
-        backend::{Admit, Backend, CheckVerdict, LargeObject, Late, LoadedObject, TakeBytes},
+        backend::{Admit, Backend, Bulk, CheckVerdict, LargeObject, Late, LoadedObject, TakeBytes},
         blocking::blocking,
         blocks::Blocks,
         board::Board,
         bucket::BucketBackend,
         disk::OnDisk,
         mark::Mark,
+        needed::IsNeeded,
         removal::Removal,
         sight::Stored,
         signed::Signed,
@@ -45,8 +48,8 @@ use crate::{
 
 /// What tiers are made of.
 pub(in crate::store) struct TiersParts {
-    /// The nearer one, if there is one.
-    pub(in crate::store) folder: Option<Arc<dyn Backend>>,
+    /// The nearer one, if there is one, and where it is written down there what is to be written into the other.
+    pub(in crate::store) folder: Option<(Arc<dyn Backend>, Journal)>,
     /// The one that all mirrors share.
     pub(in crate::store) bucket: Arc<BucketBackend>,
     /// Counts what is written into the folder beside what the store writes.
@@ -57,7 +60,7 @@ pub(in crate::store) struct TiersParts {
 /// The tiers, the nearer one first.
 pub(in crate::store) struct Tiers {
     folder: Option<Arc<dyn Backend>>,
-    pub(super) bucket: Arc<BucketBackend>,
+    bucket: Arc<BucketBackend>,
     turns: WriteTurns,
     copying: Option<Copying>,
     uploads: Uploads,
@@ -98,11 +101,13 @@ impl Tiers {
             metrics,
         } = parts;
         let (turns, vouched) = (WriteTurns::default(), Arc::<Vouched>::default());
+        let uploads = Uploads::start(folder, bucket.clone(), vouched.clone(), metrics);
+        let folder = uploads.folder();
         let copying = folder
             .clone()
-            .map(|folder| Copying::new(folder, turns.clone(), written));
+            .map(|folder| Copying::new(folder, turns.clone(), vouched.clone(), written));
         Self {
-            uploads: Uploads::start(folder.clone(), bucket.clone(), vouched.clone(), metrics),
+            uploads,
             folder,
             bucket,
             turns,
@@ -111,6 +116,11 @@ impl Tiers {
             offered: Vouched::default(),
             changes: Changes::default(),
         }
+    }
+
+    /// What says whether an object of the folder is still to be written into the bucket, so that the folder has to keep it.
+    pub(in crate::store) fn waiting(&self) -> IsNeeded {
+        self.uploads.waiting()
     }
 
     /// Whether the bucket may not have what the folder has, as far as this process knows; asked for the second time, it was offered.
@@ -199,6 +209,14 @@ async fn load_held(held: QueuedBytes, admit: Admit) -> Result<Option<LoadedObjec
     }))
 }
 
+/// Where the bytes of an object are that was to be written into the folder.
+fn from_folder_or(written: &Result<()>, otherwise: impl FnOnce() -> QueuedBytes) -> QueuedBytes {
+    match written {
+        Ok(()) => QueuedBytes::Folder,
+        Err(_) => otherwise(),
+    }
+}
+
 fn from_folder(found: LoadedObject) -> LoadedObject {
     match found {
         LoadedObject::Taken(version) => LoadedObject::Taken(Tier::Folder.mark(&version)),
@@ -210,6 +228,11 @@ fn from_folder(found: LoadedObject) -> LoadedObject {
 }
 
 impl Backend for Tiers {
+    /// All of it is the bucket's, which has everything.
+    fn bulk(&self) -> &dyn Bulk {
+        &*self.bucket
+    }
+
     fn load<'a>(
         &'a self,
         path: &'a str,
@@ -226,14 +249,8 @@ impl Backend for Tiers {
             let Some(folder) = &self.folder else {
                 return self.load_from_bucket(path, used, admit).await;
             };
-            // Whichever tier has it asks; a disk that hangs may do so when nobody waits for it any more.
-            let asked = Arc::new(Mutex::new(Some(admit)));
-            let take = |asked: &Mutex<Option<Admit>>| {
-                asked.lock().unwrap_or_else(PoisonError::into_inner).take()
-            };
-            let lent = asked.clone();
-            let first: Admit = Box::new(move |size| take(&lent)?(size));
-            let near = folder.load(path, used, first).await;
+            let lent = LentAdmit::new(admit);
+            let near = folder.load(path, used, lent.lend()).await;
             if let Ok(Some(found)) = near {
                 // It may have been here before the bucket was, or before a restart.
                 if path.ends_with(".crate") && used.is_some() && self.may_be_lacking(path) {
@@ -241,7 +258,7 @@ impl Backend for Tiers {
                 }
                 return Ok(Some(from_folder(found)));
             }
-            let Some(admit) = take(&asked) else {
+            let Some(admit) = lent.take_back() else {
                 return near;
             };
             match (self.load_from_bucket(path, used, admit).await?, near) {
@@ -261,24 +278,32 @@ impl Backend for Tiers {
             let Some(folder) = &self.folder else {
                 return self.uploads.add(path, QueuedBytes::Memory(Pieces(pieces)));
             };
-            let turn = self.turns.wait(path).await;
-            let saved = folder.save(path, pieces.clone(), late).await;
-            drop(turn);
-            let held = match &saved {
-                Ok(()) => QueuedBytes::Folder,
-                Err(_) => QueuedBytes::Memory(Pieces(pieces)),
+            let held = || QueuedBytes::Memory(Pieces(pieces.clone()));
+            // The bucket doesn't wait for a disk that hangs.
+            let late = |e: &Error| {
+                late(e);
+                let _ = self.uploads.add(path, held());
             };
+            let turn = self.turns.wait(path).await;
+            let saved = folder.save(path, pieces.clone(), &late).await;
+            drop(turn);
             // What is lost for the bucket is in the folder all the same, and counted.
-            let added = self.uploads.add(path, held);
-            saved.or_else(|e| added.and(Err(e)))
+            let _ = self.uploads.add(path, from_folder_or(&saved, held));
+            saved
         })
     }
 
+    /// In the folder, or, where that can't have one, with this machine's temporary files: the bucket is to get it all the same.
     fn temporary(&self) -> BoxFuture<'_, Result<OnDisk<NamedTempFile>>> {
-        match &self.folder {
-            Some(folder) => folder.temporary(),
-            None => self.bucket.temporary(),
-        }
+        let Some(folder) = &self.folder else {
+            return self.bucket.temporary();
+        };
+        Box::pin(async move {
+            match folder.temporary().await {
+                Ok(file) => Ok(file),
+                Err(e) => self.bucket.temporary().await.map_err(|_| e),
+            }
+        })
     }
 
     fn commit<'a>(
@@ -293,9 +318,20 @@ impl Backend for Tiers {
                 let blocks = Arc::new(spool.into_blocks()?);
                 return self.uploads.add(path, QueuedBytes::File { blocks, length });
             };
-            folder.commit(path, spool, late).await?;
-            let _ = self.uploads.add(path, QueuedBytes::Folder);
-            Ok(())
+            // The bucket gets it also when the folder doesn't, or not yet.
+            let length = spool.length();
+            let blocks = Arc::new(spool.open_blocks()?);
+            let held = || {
+                let blocks = blocks.clone();
+                QueuedBytes::File { blocks, length }
+            };
+            let late = |e: &Error| {
+                late(e);
+                let _ = self.uploads.add(path, held());
+            };
+            let committed = folder.commit(path, spool, &late).await;
+            let _ = self.uploads.add(path, from_folder_or(&committed, held));
+            committed
         })
     }
 

@@ -3,25 +3,28 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, timeout_at},
+};
 
-use super::{turns::WriteTurns, vouched::Vouched};
+use super::{queue::Pieces, turns::WriteTurns, vouched::Vouched};
 use crate::{
     allowance::Allowance,
     block_budget::BlockBudget,
-    domain::Key,
-    error::Result,
+    domain::{Hasher, Key, Sha256},
+    error::{Error, Result},
     store::{
-        backend::{Admit, Backend, CheckVerdict, TakeBytes},
+        backend::{Backend, LoadedObject},
         blocks::Blocks,
-        record::IndexRecord,
+        record_heads::RecordHeads,
         spool::Spool,
     },
 };
@@ -35,6 +38,12 @@ const LARGE: usize = 2;
 const BLOCKS: usize = 16;
 /// So long whoever reads waits for the disk at most, before the copy is given up.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// What whoever reads takes in a second at the least, in bytes, after a first second. A slower one doesn't pace the copy: the rest is read beside him, in one
+/// request more.
+const PACE: u64 = 1 << 20;
+const HEAD_START: Duration = Duration::from_secs(1);
+/// What is read at once then.
+const BLOCK: usize = 256 << 10;
 
 /// Who copies into the folder. Cheap to clone.
 #[derive(Clone)]
@@ -43,14 +52,26 @@ pub(super) struct Copying {
     turns: WriteTurns,
     memory: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    heads: RecordHeads,
+    vouched: Arc<Vouched>,
     /// Counts what is written.
     written: Arc<AtomicU64>,
+}
+
+/// A large object to be copied.
+#[derive(Clone)]
+struct LargeSource {
+    blocks: Arc<dyn Blocks>,
+    path: String,
+    length: u64,
+    sha256: Sha256,
 }
 
 impl Copying {
     pub(super) fn new(
         folder: Arc<dyn Backend>,
         turns: WriteTurns,
+        vouched: Arc<Vouched>,
         written: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -58,6 +79,8 @@ impl Copying {
             turns,
             memory: Arc::new(Semaphore::new((MEMORY / UNIT) as usize)),
             large: Arc::new(Semaphore::new(LARGE)),
+            heads: RecordHeads::default(),
+            vouched,
             written,
         }
     }
@@ -74,7 +97,11 @@ impl Copying {
         tokio::spawn(async move {
             let _held = (permit, turn);
             let size = bytes.len() as u64;
-            if this.is_newest(&path, &bytes).await {
+            if this
+                .is_newest(&path, &bytes)
+                .await
+                .is_ok_and(|newest| newest)
+            {
                 let kept = this.folder.save(&path, vec![bytes], &|_| ()).await;
                 this.note(&path, size, kept);
             }
@@ -82,19 +109,22 @@ impl Copying {
     }
 
     /// Whether the folder has nothing under `path`, or an index record that is older. Whoever asks has the turn.
-    async fn is_newest(&self, path: &str, bytes: &Bytes) -> bool {
-        let there = match record_at(&*self.folder, path).await {
-            Ok(there) => there,
-            Err(_) => return false,
+    async fn is_newest(&self, path: &str, bytes: &Bytes) -> Result<bool> {
+        let there = match self.folder.load(path, None, Box::new(|_| None)).await? {
+            None => return Ok(true),
+            Some(LoadedObject::Taken(_)) => return Ok(false),
+            Some(LoadedObject::Large(there)) => there,
         };
-        let is_index = matches!(Key::from_path(path), Some(Key::Index(_)));
-        match (there, is_index) {
-            (Found::Nothing, _) => true,
-            (Found::Record(there), true) => {
-                IndexRecord::decode(bytes.clone()).is_ok_and(|ours| ours.age() > there.age())
-            }
-            (Found::Record(_) | Found::Other, _) => false,
-        }
+        let Some(Key::Index(_)) = Key::from_path(path) else {
+            return Ok(false);
+        };
+        let ours = Pieces(vec![bytes.clone()]);
+        let ours = self.heads.read(ours.length(), &ours).await?;
+        let there = self.heads.read(there.length, &*there.blocks).await?;
+        Ok(match (ours, there) {
+            (Some(ours), Some(there)) => ours.age() > there.age(),
+            (None, _) | (_, None) => false,
+        })
     }
 
     fn note(&self, path: &str, size: u64, kept: Result<()>) {
@@ -107,67 +137,84 @@ impl Copying {
     }
 
     /// The blocks of a large object, which are written into the folder as they are read.
-    fn large(&self, path: &str) -> Option<CopyState> {
+    fn large(&self, source: &LargeSource, reader: &Arc<AtomicBool>) -> Option<CopyState> {
         let permit = self.large.clone().try_acquire_owned().ok()?;
         let (tell, told) = mpsc::channel(BLOCKS + 1);
         let last = tell.clone().try_reserve_owned().ok()?;
-        let (this, path) = (self.clone(), path.to_owned());
+        let (this, source, reader) = (self.clone(), source.clone(), reader.clone());
         tokio::spawn(async move {
-            let copied = this.copy(&path, told, permit).await;
-            this.note(&path, 0, copied);
+            let copied = this.copy(&source, told, &reader, permit).await;
+            this.note(&source.path, 0, copied);
         });
         Some(CopyState::UpTo { end: 0, tell, last })
     }
 
     async fn copy(
         &self,
-        path: &str,
+        source: &LargeSource,
         mut steps: mpsc::Receiver<Step>,
+        reader: &Arc<AtomicBool>,
         _permit: OwnedSemaphorePermit,
     ) -> Result<()> {
-        let file = self.folder.temporary().await?;
-        let room = Allowance::new(u64::MAX, 0).nothing();
-        let blocks = BlockBudget::unlimited();
-        let mut spool = Spool::new(file, room, blocks, self.written.clone());
-        while let Some(step) = steps.recv().await {
-            match step {
-                Step::Block(bytes) => spool = spool.append(bytes).await?,
-                Step::Good => return self.folder.commit(path, spool, &|_| ()).await,
+        let mut copy = LargeCopy {
+            spool: self.spool().await?,
+            hasher: Hasher::default(),
+        };
+        let started = Instant::now() + HEAD_START;
+        loop {
+            let pace = Duration::from_millis(copy.spool.length() * 1_000 / PACE);
+            match timeout_at(started + pace, steps.recv()).await {
+                Ok(Some(Step::Block(bytes))) => copy = copy.with(bytes).await?,
+                Ok(Some(Step::Good)) => return self.commit(source, copy).await,
+                Ok(None) => return Ok(()),
+                Err(_) => break,
             }
+        }
+        drop(steps);
+        while copy.spool.length() < source.length {
+            // Nobody else has it, and it isn't done with: whoever read it has gone away.
+            if Arc::strong_count(reader) == 1 && !reader.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let block = source.blocks.read(copy.spool.length(), BLOCK).await?;
+            if block.is_empty() {
+                return Err(Error::store("an object was cut off while it was copied"));
+            }
+            copy = copy.with(block).await?;
+        }
+        if copy.hasher.clone().finish() == source.sha256 {
+            self.vouched.add(&source.path);
+            return self.commit(source, copy).await;
         }
         Ok(())
     }
+
+    async fn spool(&self) -> Result<Spool> {
+        let file = self.folder.temporary().await?;
+        let room = Allowance::new(u64::MAX, 0).nothing();
+        let blocks = BlockBudget::unlimited();
+        Ok(Spool::new(file, room, blocks, self.written.clone()))
+    }
+
+    async fn commit(&self, source: &LargeSource, copy: LargeCopy) -> Result<()> {
+        let committed = self.folder.commit(&source.path, copy.spool, &|_| ());
+        committed.await
+    }
 }
 
-/// What the folder has.
-enum Found {
-    Nothing,
-    Record(Box<IndexRecord>),
-    /// Something else, or too much to look at.
-    Other,
+/// What there is of a copy.
+struct LargeCopy {
+    spool: Spool,
+    /// Of all that is in it.
+    hasher: Hasher,
 }
 
-async fn record_at(folder: &dyn Backend, path: &str) -> Result<Found> {
-    let read = Arc::new(Mutex::new(None));
-    let into = read.clone();
-    let take = move |bytes: Bytes| match IndexRecord::decode(bytes) {
-        Ok(record) => {
-            *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-            CheckVerdict::Good
-        }
-        Err(_) => CheckVerdict::Wrong,
-    };
-    let admit: Admit = match path.contains("/index/") {
-        true => Box::new(move |size| (size <= MEMORY).then(|| Box::new(take) as TakeBytes)),
-        false => Box::new(|_| None),
-    };
-    let found = folder.load(path, None, admit).await?;
-    let record = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Ok(match (found, record) {
-        (None, _) => Found::Nothing,
-        (Some(_), Some(record)) => Found::Record(Box::new(record)),
-        (Some(_), None) => Found::Other,
-    })
+impl LargeCopy {
+    async fn with(mut self, bytes: Bytes) -> Result<Self> {
+        self.hasher.update(&bytes);
+        let spool = self.spool.append(bytes).await?;
+        Ok(Self { spool, ..self })
+    }
 }
 
 /// What a copy is told.
@@ -183,8 +230,11 @@ pub(super) struct CopiedBlocks {
     path: String,
     length: u64,
     vouched: Arc<Vouched>,
-    copying: Option<Copying>,
+    /// Who copies it, if somebody does.
+    copying: Option<(Copying, LargeSource)>,
     copy: Mutex<CopyState>,
+    /// Whether it was read to its end. The copy sees by it, too, that nobody reads it any more.
+    is_read: Arc<AtomicBool>,
 }
 
 /// How far a copy has come.
@@ -208,13 +258,23 @@ impl CopiedBlocks {
         vouched: Arc<Vouched>,
         copying: Option<Copying>,
     ) -> Self {
+        let source = match Key::from_path(path) {
+            Some(Key::Crate(key)) => Some(LargeSource {
+                blocks: blocks.clone(),
+                path: path.to_owned(),
+                length,
+                sha256: key.sha256,
+            }),
+            Some(Key::Index(_)) | None => None,
+        };
         Self {
             blocks,
             path: path.to_owned(),
             length,
             vouched,
-            copying,
+            copying: copying.zip(source),
             copy: Mutex::new(CopyState::NotBegun),
+            is_read: Arc::default(),
         }
     }
 
@@ -227,7 +287,7 @@ impl CopiedBlocks {
         let copy = match std::mem::replace(&mut *self.lock(), CopyState::Over) {
             CopyState::NotBegun if offset == 0 => {
                 let copying = self.copying.as_ref();
-                copying.and_then(|copying| copying.large(&self.path))
+                copying.and_then(|(copying, source)| copying.large(source, &self.is_read))
             }
             CopyState::NotBegun | CopyState::Over => None,
             copy @ CopyState::UpTo { .. } => Some(copy),
@@ -261,6 +321,7 @@ impl Blocks for CopiedBlocks {
 
     fn was_good(&self) {
         self.vouched.add(&self.path);
+        self.is_read.store(true, Ordering::Release);
         let copy = std::mem::replace(&mut *self.lock(), CopyState::Over);
         if let CopyState::UpTo { end, last, .. } = copy
             && end == self.length

@@ -5,7 +5,8 @@
 
 mod backend;
 mod copying;
-mod jobs;
+mod journal;
+mod lent;
 mod queue;
 mod tier;
 mod turns;
@@ -13,3 +14,4 @@ mod uploads;
 mod vouched;
 
 pub(super) use backend::{Tiers, TiersParts};
+pub(super) use journal::Journal;

@@ -235,6 +235,14 @@ impl Queue {
         waiting.or_else(|| self.under_way.get(path)).cloned()
     }
 
+    /// The paths of all that is in the folder.
+    pub(super) fn in_folder(&self) -> Vec<String> {
+        let waiting = self.waiting.iter().map(|(path, w)| (path, &w.held));
+        let all = waiting.chain(&self.under_way);
+        let in_folder = all.filter(|(_, held)| matches!(held, QueuedBytes::Folder));
+        in_folder.map(|(path, _)| path.clone()).collect()
+    }
+
     /// How many objects wait, with those that are under way.
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.under_way.len()

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    journal::Journal,
     queue::{Fate, Queue, QueuedBytes, Waiting, Work},
     vouched::Vouched,
 };
@@ -21,10 +21,11 @@ use crate::{
     error::{Error, Result},
     metrics::Metrics,
     store::{
-        backend::{Backend, CheckVerdict, LargeObject, LoadedObject, TakeBytes},
+        backend::{Backend, LargeObject, LoadedObject},
         blocks::Blocks,
         bucket::BucketBackend,
-        record::IndexRecord,
+        needed::IsNeeded,
+        record_heads::RecordHeads,
     },
 };
 
@@ -34,6 +35,8 @@ const WRONG_FOR: Duration = Duration::from_secs(300);
 const WRITERS: usize = 8;
 /// A record that is further ahead of this machine's clock takes no precedence.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
+/// What waits is written down so often at the most.
+const JOURNAL_EVERY: Duration = Duration::from_millis(200);
 /// An index record in the bucket that says the same as ours, and is no older than this beside it, isn't written anew.
 const SAME_FOR: Duration = Duration::from_secs(3600);
 
@@ -48,28 +51,33 @@ struct Writer {
     queue: Mutex<Queue>,
     changed: Notify,
     folder: Option<Arc<dyn Backend>>,
+    journal: Option<Journal>,
     bucket: Arc<BucketBackend>,
     vouched: Arc<Vouched>,
     /// What was found wrong in the bucket: whatever its size, it is replaced.
     wrong: Vouched,
+    heads: RecordHeads,
     metrics: Arc<Metrics>,
 }
 
 impl Uploads {
-    /// Begins, within a tokio runtime.
+    /// Begins, within a tokio runtime, with what an earlier process has left undone.
     pub(super) fn start(
-        folder: Option<Arc<dyn Backend>>,
+        folder: Option<(Arc<dyn Backend>, Journal)>,
         bucket: Arc<BucketBackend>,
         vouched: Arc<Vouched>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let (folder, journal) = folder.unzip();
         let writer = Arc::new(Writer {
             queue: Mutex::default(),
             changed: Notify::new(),
             folder,
+            journal,
             bucket,
             vouched,
             wrong: Vouched::forgetting_after(WRONG_FOR),
+            heads: RecordHeads::default(),
             metrics,
         });
         let stop = CancellationToken::new();
@@ -78,10 +86,18 @@ impl Uploads {
             let writing = async move { writer.run().await };
             tokio::spawn(stop.clone().run_until_cancelled_owned(writing));
         }
+        let keeper = writer.clone();
+        let keeping = async move { keeper.keep_journal().await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keeping));
         Self {
             writer,
             ends: stop.drop_guard(),
         }
+    }
+
+    /// The folder from which it is read what is to be written.
+    pub(super) fn folder(&self) -> Option<Arc<dyn Backend>> {
+        self.writer.folder.clone()
     }
 
     /// Has an object written as soon as it can be.
@@ -89,8 +105,7 @@ impl Uploads {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when too much waits already: then it is lost for the bucket.
     pub(super) fn add(&self, path: &str, held: QueuedBytes) -> Result<()> {
-        let fate = self.writer.lock().add(path, held);
-        self.writer.note(path, &fate);
+        let fate = self.writer.add(path, held);
         match fate {
             Fate::Waits => Ok(()),
             Fate::Lost => Err(Error::store(format!(
@@ -102,6 +117,12 @@ impl Uploads {
     /// The newest bytes under `path` that aren't in the bucket yet.
     pub(super) fn held(&self, path: &str) -> Option<QueuedBytes> {
         self.writer.lock().held(path)
+    }
+
+    /// What says whether an object of the folder is still to be written into the bucket, so that the folder has to keep it.
+    pub(super) fn waiting(&self) -> IsNeeded {
+        let writer = self.writer.clone();
+        Arc::new(move |path| writer.lock().held(path).is_some())
     }
 
     /// Whether what the bucket has under `path` was found wrong, and nothing has been written there since.
@@ -133,6 +154,48 @@ impl Uploads {
 impl Writer {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has an object written as soon as it can be.
+    fn add(&self, path: &str, held: QueuedBytes) -> Fate {
+        let is_in_folder = matches!(held, QueuedBytes::Folder);
+        let fate = self.lock().add(path, held);
+        if let (Some(journal), Fate::Waits, true) = (&self.journal, &fate, is_in_folder) {
+            journal.note(path);
+        }
+        self.note(path, &fate);
+        fate
+    }
+
+    /// Has what an earlier process has left undone written, and writes down what this one would leave, for ever.
+    async fn keep_journal(&self) {
+        let (Some(folder), Some(journal)) = (&self.folder, &self.journal) else {
+            return;
+        };
+        match journal.read().await {
+            Ok(paths) => {
+                for path in paths {
+                    if let Ok(Some(_)) = folder.size(&path, None).await {
+                        self.add(&path, QueuedBytes::Folder);
+                    }
+                }
+            }
+            Err(e) => {
+                tracing::warn!("what is still to be written into the bucket isn't known: {e}")
+            }
+        }
+        loop {
+            let changed = self.changed.notified();
+            let nothing_waits = self.lock().len() == 0;
+            let kept = journal.keep(nothing_waits, || self.lock().in_folder());
+            if let Err(e) = kept.await {
+                tracing::debug!(
+                    "what is still to be written into the bucket isn't written down: {e}"
+                );
+            }
+            changed.await;
+            sleep(JOURNAL_EVERY).await;
+        }
     }
 
     /// What has become of an object, for whoever counts and waits.
@@ -238,14 +301,21 @@ impl Writer {
     }
 
     /// Whether the bucket has an index record that is newer, or says the same and was confirmed about as lately. So of many mirrors that ask upstream at
-    /// the same time one writes, and none writes an older one over a newer, but for two that do at the same moment.
+    /// the same time one writes, and none writes an older one over a newer, but for two that do at the same moment. What is in the records beside that is
+    /// looked at by who reads them.
     async fn has_record(&self, path: &str, length: u64, blocks: &dyn Blocks) -> Result<bool> {
-        let Some(theirs) = self.record(path).await? else {
+        if self.wrong.contains(path) {
+            return Ok(false);
+        }
+        let found = self.bucket.load(path, None, Box::new(|_| None)).await?;
+        let Some(LoadedObject::Large(there)) = found else {
             return Ok(false);
         };
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let ours = blocks.read(0, length).await?;
-        let Ok(ours) = IndexRecord::decode(ours) else {
+        let theirs = self.heads.read(there.length, &*there.blocks).await?;
+        let Some(theirs) = theirs else {
+            return Ok(false);
+        };
+        let Some(ours) = self.heads.read(length, blocks).await? else {
             // It is wrong, and isn't for the bucket.
             return Ok(true);
         };
@@ -256,31 +326,11 @@ impl Writer {
         let same = theirs.sha256 == ours.sha256
             && theirs.gone == ours.gone
             && theirs.validators == ours.validators
-            && ours.history.is_empty() == theirs.history.is_empty();
+            && theirs.history == ours.history;
         let later = ours.checked_at.duration_since(theirs.checked_at);
         Ok(match later {
             Err(_) => true,
             Ok(later) => same && later < SAME_FOR,
         })
-    }
-
-    /// The index record that the bucket has under `path`; none if it is damaged.
-    async fn record(&self, path: &str) -> Result<Option<IndexRecord>> {
-        let read = Arc::new(Mutex::new(None));
-        let into = read.clone();
-        let take = move |bytes: Bytes| match IndexRecord::decode(bytes) {
-            Ok(record) => {
-                *into.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-                CheckVerdict::Good
-            }
-            Err(_) => CheckVerdict::Wrong,
-        };
-        let admit = |size| {
-            let fits = IndexRecord::fits(size).is_ok();
-            fits.then(|| Box::new(take) as TakeBytes)
-        };
-        self.bucket.load(path, None, Box::new(admit)).await?;
-        let record = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(record)
     }
 }

@@ -127,6 +127,13 @@ impl ZoneBuilder {
         self
     }
 
+    /// Reaches upstream's index through a relay.
+    pub fn index_over(mut self, upstream: &Upstream, relay: &Relay) -> Self {
+        let (own, other) = (upstream.addr().to_string(), relay.addr().to_string());
+        self.index = self.index.replace(&own, &other);
+        self
+    }
+
     /// Reaches the bucket through a relay.
     pub fn over(self, relay: &Relay) -> Self {
         self.endpoint(&relay.url())

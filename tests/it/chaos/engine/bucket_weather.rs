@@ -63,7 +63,7 @@ impl Fault {
 pub(super) struct BucketWeather {
     world: Arc<World>,
     rng: Rng,
-    /// What is in force.
+    /// The faults that are in force.
     rules: Vec<(Fault, Rule)>,
 }
 
@@ -76,7 +76,7 @@ impl BucketWeather {
         }
     }
 
-    /// One spell after the other until the end; what is after the last one is clear sky.
+    /// One spell after the other until the end. After the last one nothing fails.
     pub(super) async fn run(mut self, end: CancellationToken) {
         let world = self.world.clone();
         let Some(common) = &world.common else { return };
@@ -114,7 +114,7 @@ impl BucketWeather {
         way.restart().await;
     }
 
-    /// Lets it be for a while, then heals the way and counts what was met.
+    /// Waits for a while, then heals the way and counts the faults that requests met.
     async fn pass(&mut self, way: &Relay, millis: std::ops::Range<u64>) {
         sleep(Duration::from_millis(self.rng.u64(millis))).await;
         way.heal();

@@ -11,7 +11,7 @@ use super::World;
 
 /// The size of a bomb once it is unpacked. Packed it has some 64 KB.
 const INFLATED: usize = 60_000_000;
-/// All that is asked for below this is inside, where nothing of upstream's may lead.
+/// Whatever is asked for below this is inside the network, where no answer of upstream's may lead a mirror.
 const INSIDE: &str = "/inside/";
 /// One of a private network, and the one at which clouds give out their machines' credentials.
 const ADDRESSES: [&str; 2] = ["10.0.0.1", "169.254.169.254"];
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// Whoever connects to the trap was led there.
+    /// Notes who connects to the trap: an answer of upstream's has led it there.
     pub(super) async fn watch_trap(&self, end: CancellationToken) {
         while let Some(Ok((_, from))) = end.run_until_cancelled(self.trap.listener.accept()).await {
             let what = format!("a connection from {from} was led to where no index file may be");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     World,
-    line::Answer,
+    connection::Answer,
     load::{Ask, Condition},
     reign::Life,
 };
@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-/// RFC 9110, 8.8.3.2: weak comparison.
+/// Whether two ETags match by the weak comparison (RFC 9110, section 8.8.3.2).
 fn same_tag(one: &str, other: &str) -> bool {
     one.trim_start_matches("W/") == other.trim_start_matches("W/")
 }

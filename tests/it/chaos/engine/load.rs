@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     World,
-    line::{Line, Manner, Outcome, Request},
+    connection::{ClientConnection, Manner, Outcome, Request},
     reign::Life,
 };
 use crate::support::index_path;
@@ -21,7 +21,7 @@ const HTTP2: u64 = 4;
 /// So many validators are remembered.
 const REMEMBERED: usize = 64;
 
-/// What is asked for.
+/// What a client asks for.
 #[derive(Clone, Debug)]
 pub(super) enum Ask {
     Index {
@@ -53,26 +53,26 @@ pub(super) enum Condition {
 pub(super) struct Client {
     world: Arc<World>,
     rng: Rng,
-    line: Line,
+    connection: ClientConnection,
     /// Crates and the ETags that came with their index files.
     seen: VecDeque<(String, String)>,
 }
 
 impl Client {
     pub(super) fn new(world: Arc<World>, number: u64, rng: Rng) -> Client {
-        let line = match number % HTTP2 {
-            0 => Line::http2(),
-            _ => Line::http1(),
+        let connection = match number % HTTP2 {
+            0 => ClientConnection::http2(),
+            _ => ClientConnection::http1(),
         };
         Client {
             world,
             rng,
-            line,
+            connection,
             seen: VecDeque::new(),
         }
     }
 
-    /// Asks mirrors, whichever life each of them has, for as long as it is let.
+    /// Asks one mirror or another, in whichever life it is, until it is stopped.
     pub(super) async fn run(mut self, mut mirrors: Vec<watch::Receiver<Option<Arc<Life>>>>) {
         loop {
             let mirror = self.rng.usize(0..mirrors.len());
@@ -90,7 +90,7 @@ impl Client {
         let (ask, manner) = (self.some_ask(), self.some_manner());
         let request = self.request(&ask);
         let asked = Instant::now();
-        let outcome = self.line.ask(life.addr, &request, manner).await;
+        let outcome = self.connection.ask(life.addr, &request, manner).await;
         let world = self.world.clone();
         world.figures.asked(&outcome);
         if let Outcome::Answered(answer) = outcome {

@@ -1,7 +1,7 @@
 //! The chaos engine: a world in which everything fails at once, and a judge who knows what is right.
 //!
 //! ```text
-//! clients (load, line) -> crate-mirror, killed and restarted (reign, process) -> Upstream
+//! clients (load) -> crate-mirror, killed and restarted (reign, process) -> Upstream
 //!        |                          |                                         ^        ^
 //!      judge <---- truth <----------|------------- publisher -----------------+     weather
 //!                                 shelf (what a dead mirror left on its disk)
@@ -16,9 +16,9 @@
 mod audit;
 mod bucket_weather;
 mod common;
+mod connection;
 mod hostile;
 mod judge;
-mod line;
 mod load;
 mod process;
 mod publisher;

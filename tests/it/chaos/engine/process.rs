@@ -34,7 +34,7 @@ pub(super) struct Program {
 pub(super) struct Settings {
     /// The store is smaller than what is asked for.
     pub(super) evicting: bool,
-    /// In MiB.
+    /// The memory budget in MiB.
     budget: u64,
     sync: bool,
 }
@@ -43,7 +43,7 @@ impl Settings {
     pub(super) fn some(evicting: bool, rng: &mut Rng) -> Settings {
         Settings {
             evicting,
-            // Small ones send most crates over the disk.
+            // With little memory most crates go over the disk.
             budget: [1, 4, 32][rng.usize(0..3)],
             sync: rng.bool(),
         }
@@ -127,7 +127,7 @@ impl Program {
         }
     }
 
-    /// `crate-mirror verify`: whether it was content, and what it said.
+    /// Runs `crate-mirror verify`: whether it found nothing wrong, and what it said.
     pub(super) async fn verify(&self) -> (bool, String) {
         let output = self.command(&["verify"]).output().await;
         let output = output.expect("verify runs");
@@ -156,7 +156,7 @@ impl Program {
             command.envs(common.bucket.env());
         }
         if self.world.outside {
-            // As a proxy upstream is every host there is.
+            // As a proxy upstream stands in for every host.
             command.env("HTTP_PROXY", self.world.upstream.url());
         }
         command

@@ -79,7 +79,7 @@ impl Reign {
         }
     }
 
-    /// Lives follow each other for that long; each is announced to the clients.
+    /// Starts one life after the other for that long, and tells the clients of each.
     pub(super) async fn last(
         &mut self,
         length: Duration,
@@ -109,7 +109,7 @@ impl Reign {
         }
     }
 
-    /// A few seconds, and now and then hardly any time at all.
+    /// How long a life lasts: a few seconds, and now and then hardly any time at all.
     fn some_lifetime(&mut self) -> Duration {
         Duration::from_millis(match self.rng.u8(0..6) {
             0 => self.rng.u64(1..300),

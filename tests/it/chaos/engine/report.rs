@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::line::Outcome;
+use super::connection::Outcome;
 
 /// How many violations are shown: more of them tell nothing new.
 const SHOWN: usize = 20;
@@ -127,7 +127,7 @@ impl Figures {
         self.lock().wrong_bodies += 1;
     }
 
-    /// Something that exists was said not to.
+    /// Counts a 404 for something that exists.
     pub(super) fn denied(&self) {
         self.lock().denied += 1;
     }
@@ -142,7 +142,7 @@ impl Figures {
         self.lock().committed = crates as u64;
     }
 
-    /// Something stored was served with nobody else there.
+    /// Counts a stored crate that was served while upstream was down.
     pub(super) fn served_alone(&self) {
         self.lock().served_alone += 1;
     }
@@ -173,12 +173,12 @@ impl Figures {
 }
 
 impl Report {
-    /// Every promise was kept.
+    /// Whether every promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
         self.violations == 0
     }
 
-    /// There was something to keep it against.
+    /// Whether enough went wrong for that to mean something.
     pub(crate) fn is_lively(&self) -> bool {
         let faults: u64 = self.faults.values().sum();
         self.kills > 2 && faults > 20 && self.requests > 300 && self.served_alone > 10

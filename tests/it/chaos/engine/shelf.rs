@@ -57,7 +57,7 @@ impl Shelf {
         shelf
     }
 
-    /// The same of objects by their paths, from wherever they are.
+    /// The same for objects by their paths, wherever they are kept.
     pub(super) fn of(objects: &BTreeMap<String, Bytes>) -> Shelf {
         let (mut shelf, mut known) = (Shelf::default(), HashSet::new());
         let mut crates = Vec::new();
@@ -75,7 +75,7 @@ impl Shelf {
         known: &mut HashSet<String>,
         crates: &mut Vec<Stored>,
     ) {
-        // What is kept of a manifest beside its crate, which nobody is promised.
+        // What is kept of a manifest beside its crate; nothing is promised about it.
         if path.ends_with(".license") {
             return;
         }

@@ -127,7 +127,7 @@ impl Truth {
         self.knew(name, known).await
     }
 
-    /// What isn't known may be what upstream got this very moment.
+    /// Waits for a change under way, if this isn't known: upstream may have got it just now.
     async fn knew(&self, name: &str, known: impl Fn(&Crate) -> bool) -> bool {
         if self.ask(name, &known).unwrap_or(false) {
             return true;
@@ -152,7 +152,7 @@ impl Truth {
         self.ask(name, certain).unwrap_or(false)
     }
 
-    /// Whether it has never been taken back.
+    /// Whether a crate that is there has never been taken back.
     pub(super) fn was_always_there(&self, name: &str) -> bool {
         let always = |entry: &Crate| !entry.presence.was_removed;
         self.ask(name, always).unwrap_or(false)

@@ -102,7 +102,7 @@ pub(super) struct Weather {
     rng: Rng,
     /// The pillars whose index files answer 429 and 503 with a `Retry-After`. Always the same two: when three objects fail, the circuit takes it for the whole host.
     grudges: [&'static str; 2],
-    /// What is in force.
+    /// The faults that are in force.
     rules: Vec<(Fault, Rule)>,
 }
 
@@ -136,7 +136,7 @@ impl Weather {
         for _ in 0..self.rng.u8(8..24) {
             let (fault, victim) = (self.some_fault(), self.some_victim());
             let (after, times) = (self.rng.usize(0..4), self.rng.usize(1..4));
-            // One request in circles is one for each of them.
+            // A redirect in circles is several requests; each of them counts.
             let times = match fault == Fault::InCircles {
                 true => 6 * times,
                 false => times,
@@ -163,7 +163,7 @@ impl Weather {
         self.world.upstream.restart().await;
     }
 
-    /// Lets it be for a while, then heals upstream and counts what was met.
+    /// Waits for a while, then heals upstream and counts the faults that requests met.
     async fn pass(&mut self, millis: std::ops::Range<u64>) {
         sleep(Duration::from_millis(self.rng.u64(millis))).await;
         self.world.upstream.heal();
@@ -303,7 +303,7 @@ impl Weather {
         }
     }
 
-    /// So many bytes that they lie within most bodies of that kind.
+    /// A number of bytes that is within most bodies of that kind.
     fn some_bytes(&mut self, victim: Victim) -> usize {
         match victim {
             Victim::Crates if self.rng.bool() => self.rng.usize(0..200_000),

@@ -1,4 +1,4 @@
-//! The line: a client's connection to the mirror, over HTTP/1.1 or HTTP/2, and how the client behaves on it.
+//! A client's connection to a mirror, over HTTP/1.1 or HTTP/2, and how the client behaves on it.
 
 use std::{
     io::{self, Read},
@@ -17,14 +17,14 @@ const SIP: usize = 64 << 10;
 const SIPS: usize = 12;
 const REST: Duration = Duration::from_millis(20);
 
-pub(super) enum Line {
-    /// Byte by byte; the connection is kept for the next request.
+pub(super) enum ClientConnection {
+    /// HTTP/1.1, read byte by byte; the connection is kept for the next request.
     Http1(Option<(SocketAddr, Connection)>),
-    /// With prior knowledge, all requests of this client on one connection.
+    /// HTTP/2 with prior knowledge, all requests of this client on one connection.
     Http2(reqwest::Client),
 }
 
-/// What is sent.
+/// A request as it is sent.
 pub(super) struct Request {
     pub(super) path: String,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -54,7 +54,7 @@ pub(super) struct Answer {
     pub(super) x_cache: Option<String>,
     gzipped: bool,
     raw: Vec<u8>,
-    /// Nothing is missing, by the answer's own account.
+    /// Whether all of the body came that the answer announced.
     pub(super) complete: bool,
     /// From the request to the answer's head.
     pub(super) waited: Duration,
@@ -80,12 +80,12 @@ impl Answer {
     }
 }
 
-impl Line {
-    pub(super) fn http1() -> Line {
-        Line::Http1(None)
+impl ClientConnection {
+    pub(super) fn http1() -> ClientConnection {
+        ClientConnection::Http1(None)
     }
 
-    pub(super) fn http2() -> Line {
+    pub(super) fn http2() -> ClientConnection {
         // It fails when the program has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -93,7 +93,7 @@ impl Line {
             .no_proxy()
             .timeout(LIMIT)
             .build();
-        Line::Http2(client.expect("an HTTP/2 client"))
+        ClientConnection::Http2(client.expect("an HTTP/2 client"))
     }
 
     pub(super) async fn ask(
@@ -103,8 +103,8 @@ impl Line {
         manner: Manner,
     ) -> Outcome {
         let asked = match self {
-            Line::Http1(kept) => http1(kept, mirror, request, manner).await,
-            Line::Http2(client) => http2(client, mirror, request, manner).await,
+            ClientConnection::Http1(kept) => http1(kept, mirror, request, manner).await,
+            ClientConnection::Http2(client) => http2(client, mirror, request, manner).await,
         };
         asked.unwrap_or(Outcome::Nothing)
     }
@@ -195,7 +195,7 @@ async fn http2(
     }
 }
 
-/// A connection that goes away is part of the game; silence is not. The raw client has the same limit, and breaks off in the same way.
+/// A connection that breaks off is expected here; one that is silent for too long is a fault. The client for HTTP/1.1 has the same limit, and breaks off in the same way.
 fn too_late(error: reqwest::Error, started: Instant) -> io::Error {
     let waited = started.elapsed();
     assert!(!error.is_timeout(), "nothing more came after {waited:?}");
