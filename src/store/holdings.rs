@@ -83,7 +83,11 @@ impl Store {
         below: &str,
         visit: &mut impl FnMut(IndexKey, Object) -> Result<()>,
     ) -> Result<()> {
-        for name in self.backend.names(&format!("{registry}/index/{below}"))? {
+        for name in self
+            .backend
+            .bulk()
+            .names(&format!("{registry}/index/{below}"))?
+        {
             let path = match below {
                 "" => name,
                 below => format!("{below}/{name}"),

@@ -95,7 +95,13 @@ impl Reign {
         let (world, shelf) = (self.world.clone(), Arc::clone(&self.shelf));
         for (name, body) in &shelf.indexes {
             let reply = client::get(mirror, &format!("/index/{}", index_path(name)), &[]).await;
-            let served = reply.status == 200 && reply.complete && reply.body == *body;
+            let came = reply.status == 200 && reply.complete;
+            // What another mirror has had since is in the bucket.
+            let is_newer = came && world.common.is_some() && {
+                let body = sha256(&reply.body);
+                world.truth.had_body(name, &body).await
+            };
+            let served = is_newer || (came && reply.body == *body);
             // A mirror may remember that upstream took a crate back.
             let withdrawn = reply.status == 404 && !world.truth.was_always_there(name);
             match served || withdrawn {

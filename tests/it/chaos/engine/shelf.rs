@@ -42,7 +42,11 @@ impl Shelf {
     pub(super) fn read(folder: &Path, known: &mut HashSet<String>) -> Shelf {
         let objects = walkdir::WalkDir::new(folder)
             .into_iter()
-            .filter_entry(|entry| entry.file_name() != ".tmp");
+            .filter_entry(|entry| {
+                ![".tmp", ".unsent", ".unsent.new"]
+                    .map(Some)
+                    .contains(&entry.file_name().to_str())
+            });
         let objects = objects.filter_map(Result::ok);
         let files = objects.filter(|object| object.file_type().is_file());
         let mut shelf = Shelf::default();
