@@ -4,21 +4,23 @@
 //! atomic addition.
 
 mod counts;
+mod process;
 
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::StatusCode;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 pub use counts::Counts;
 
+use self::process::ProcessCollector;
 use crate::domain::Outcome;
 
 /// What a request asked for, as far as counting goes.
@@ -51,7 +53,8 @@ impl RouteLabel {
         Self::Unknown,
     ];
 
-    const fn as_str(self) -> &'static str {
+    /// The word used in metrics and traces.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConfigJson => "config",
             Self::Index => "index",
@@ -162,12 +165,13 @@ pub struct Metrics {
     protocols: Vec<IntCounter>,
     duration: Vec<Histogram>,
     upstream: IntCounterVec,
+    upstream_duration: HistogramVec,
     circuits: IntGaugeVec,
     /// The hosts that have lines of their own, by registry.
     hosts: Mutex<BTreeMap<String, HashSet<String>>>,
     index_changes: IntCounterVec,
     tls_handshakes: IntCounterVec,
-    tls_days_left: IntGaugeVec,
+    tls_expiry: IntGaugeVec,
     /// Changed TLS files that couldn't be used, so that those before stayed in use.
     pub tls_reloads_failed: IntCounter,
     policy_denied: IntCounterVec,
@@ -181,6 +185,10 @@ pub struct Metrics {
     pub fetched_bytes: IntCounter,
     /// Connections open now.
     pub connections: IntGauge,
+    /// What `memory.budget` says.
+    pub memory_budget: IntGauge,
+    stored_bytes: IntGaugeVec,
+    stored_objects: IntGaugeVec,
     /// Objects in memory; set when the metrics are read.
     pub memory_entries: IntGauge,
     /// Bytes in memory, overhead counted; set when the metrics are read.
@@ -252,6 +260,13 @@ impl Metrics {
                 registry.register(Box::new(counters.clone()))?;
                 Ok(counters)
             };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok(gauges)
+        };
+        registry.register(Box::new(ProcessCollector::new()?))?;
+        registry.register(Box::new(build_info()?))?;
         let requests = counters(
             "crate_mirror_requests_total",
             "Requests answered, by what was asked and where the answer came from (x-cache)",
@@ -281,15 +296,12 @@ impl Metrics {
                 "Requests sent upstream, by what was asked and what came back",
                 &["registry", "kind", "result"],
             )?,
-            circuits: {
-                let options = Opts::new(
-                    "crate_mirror_upstream_circuit_open",
-                    "Whether an upstream host is left alone because it keeps failing",
-                );
-                let circuits = IntGaugeVec::new(options, &["registry", "host"])?;
-                registry.register(Box::new(circuits.clone()))?;
-                circuits
-            },
+            upstream_duration: upstream_duration(&registry)?,
+            circuits: gauges(
+                "crate_mirror_upstream_circuit_open",
+                "Whether an upstream host is left alone because it keeps failing",
+                &["registry", "host"],
+            )?,
             hosts: Mutex::default(),
             index_changes: counters(
                 "crate_mirror_index_suspicious_changes_total",
@@ -301,15 +313,11 @@ impl Metrics {
                 "TLS handshakes, by how they ended",
                 &["result"],
             )?,
-            tls_days_left: {
-                let options = Opts::new(
-                    "crate_mirror_tls_certificate_days_left",
-                    "Whole days until the certificate in use expires; below zero when it has",
-                );
-                let days = IntGaugeVec::new(options, &["certificate"])?;
-                registry.register(Box::new(days.clone()))?;
-                days
-            },
+            tls_expiry: gauges(
+                "crate_mirror_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate in use expires, in seconds since 1970",
+                &["certificate"],
+            )?,
             tls_reloads_failed: counter(
                 "crate_mirror_tls_reloads_failed_total",
                 "Changed TLS files that couldn't be used; those before stayed in use",
@@ -342,6 +350,20 @@ impl Metrics {
                 "Bytes of bodies received from upstreams",
             )?,
             connections: gauge("crate_mirror_connections", "Connections open now")?,
+            memory_budget: gauge(
+                "crate_mirror_memory_budget_bytes",
+                "What memory.budget allows; the process takes up to 100 MB more",
+            )?,
+            stored_bytes: gauges(
+                "crate_mirror_stored_bytes",
+                "Bytes in the store when it was looked through last",
+                &["registry", "kind"],
+            )?,
+            stored_objects: gauges(
+                "crate_mirror_stored_objects",
+                "Objects in the store when it was looked through last",
+                &["registry", "kind"],
+            )?,
             memory_entries: gauge("crate_mirror_memory_entries", "Objects in memory")?,
             memory_bytes: gauge(
                 "crate_mirror_memory_bytes",
@@ -441,14 +463,24 @@ impl Metrics {
         self.tls_handshakes.with_label_values(&[how.as_str()]).inc();
     }
 
-    /// Notes how many days the certificate in that file is good for.
-    pub fn tls_days_left(&self, certificate: &str, days: i64) {
-        let left = self.tls_days_left.with_label_values(&[certificate]);
-        left.set(days);
+    /// Notes until when the certificate in that file is good.
+    pub fn tls_expiry(&self, certificate: &str, until: SystemTime) {
+        let expiry = self.tls_expiry.with_label_values(&[certificate]);
+        expiry.set(seconds(until));
     }
 
-    /// Counts one request sent upstream; `result` is a status or the kind of failure. Statuses that nobody has defined are counted as one.
-    pub fn upstream(&self, registry: &str, kind: UpstreamKind, result: &str) {
+    /// Notes what is in the store of a registry, by a kind of objects (`crate`, `index`).
+    pub fn stored(&self, registry: &str, kind: &str, objects: u64, bytes: u64) {
+        let figure = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let labels = [registry, kind];
+        let of = |gauges: &IntGaugeVec| gauges.with_label_values(&labels);
+        of(&self.stored_objects).set(figure(objects));
+        of(&self.stored_bytes).set(figure(bytes));
+    }
+
+    /// Counts one request sent upstream, and how long it `took` until the head of its answer came or it failed; `result` is a status or the kind of failure. Statuses
+    /// that nobody has defined are counted as one.
+    pub fn upstream(&self, registry: &str, kind: UpstreamKind, result: &str, took: Duration) {
         let status = result.parse().ok();
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         let undefined = status.is_some_and(|status| status.canonical_reason().is_none());
@@ -456,6 +488,9 @@ impl Metrics {
         self.upstream
             .with_label_values(&[registry, kind.as_str(), result])
             .inc();
+        self.upstream_duration
+            .with_label_values(&[registry, kind.as_str()])
+            .observe(took.as_secs_f64());
     }
 
     /// Counts one request sent to the bucket; both words are the program's own.
@@ -523,6 +558,42 @@ impl Default for Metrics {
     }
 }
 
+/// Which program this is, as a metric that is always 1.
+fn build_info() -> prometheus::Result<IntGauge> {
+    let options = Opts::new(
+        "crate_mirror_build_info",
+        "Always 1; the labels say which program this is",
+    )
+    .const_label("version", env!("CARGO_PKG_VERSION"))
+    .const_label("os", std::env::consts::OS)
+    .const_label("arch", std::env::consts::ARCH);
+    let info = IntGauge::with_opts(options)?;
+    info.set(1);
+    Ok(info)
+}
+
+/// Seconds since 1970; below zero before.
+fn seconds(time: SystemTime) -> i64 {
+    let figure = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => figure(after),
+        Err(before) => -figure(before.duration()),
+    }
+}
+
+fn upstream_duration(registry: &Registry) -> prometheus::Result<HistogramVec> {
+    let options = HistogramOpts::new(
+        "crate_mirror_upstream_request_duration_seconds",
+        "From sending a request upstream to the head of its answer, or its failure",
+    )
+    .buckets(vec![
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0,
+    ]);
+    let durations = HistogramVec::new(options, &["registry", "kind"])?;
+    registry.register(Box::new(durations.clone()))?;
+    Ok(durations)
+}
+
 fn duration_of(route: RouteLabel, registry: &Registry) -> prometheus::Result<Histogram> {
     let options = HistogramOpts::new(
         "crate_mirror_request_duration_seconds",
@@ -550,9 +621,14 @@ mod tests {
         metrics.circuits([("crates-io", "index.crates.io", true)]);
         metrics.circuits(circuits(false));
         for status in 100..1_000 {
-            metrics.upstream("crates-io", UpstreamKind::Index, &status.to_string());
+            metrics.upstream(
+                "crates-io",
+                UpstreamKind::Index,
+                &status.to_string(),
+                Duration::ZERO,
+            );
         }
-        metrics.upstream("crates-io", UpstreamKind::Index, "timeout");
+        metrics.upstream("crates-io", UpstreamKind::Index, "timeout", Duration::ZERO);
         let text = || String::from_utf8(metrics.render()).expect("text");
         let hosts = |text: &str| text.matches("circuit_open{").count();
         assert_eq!(hosts(&text()), HOSTS + 1);

@@ -1,8 +1,10 @@
 //! [`Counts`]: what was counted until one moment, in the few sums that pages show.
 
+use std::time::SystemTime;
+
 use prometheus::core::Collector;
 
-use super::{Metrics, RouteLabel};
+use super::{Metrics, RouteLabel, seconds};
 use crate::domain::Outcome;
 
 /// What was counted since the start until one moment: index files and crates, and the bytes of all answers.
@@ -78,11 +80,12 @@ impl Metrics {
         counters(&self.policy_would_deny)
     }
 
-    /// The certificates in use, and how many whole days each is good for; below zero when it has expired.
-    pub fn certificates(&self) -> Vec<(String, i64)> {
-        let days = |value: f64| value as i64;
-        samples(&self.tls_days_left)
-            .map(|(label, value)| (label, days(value)))
+    /// The certificates in use, and how many whole days each is good for at `now`; below zero when it has expired.
+    pub fn certificates(&self, now: SystemTime) -> Vec<(String, i64)> {
+        const DAY: i64 = 24 * 3_600;
+        let days = |expiry: f64| (expiry as i64).saturating_sub(seconds(now)).div_euclid(DAY);
+        samples(&self.tls_expiry)
+            .map(|(label, expiry)| (label, days(expiry)))
             .collect()
     }
 }
@@ -132,7 +135,9 @@ mod tests {
         metrics.policy_denied("rule");
         metrics.policy_denied("rule");
         metrics.policy_would_deny("cooldown");
-        metrics.tls_days_left("cert.pem", -3);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let day = Duration::from_secs(24 * 3_600);
+        metrics.tls_expiry("cert.pem", now - day * 2 - Duration::from_secs(1));
         let counts = metrics.counts();
         // Of index files and crates, one each.
         assert_eq!(
@@ -145,6 +150,8 @@ mod tests {
         assert_eq!(Counts::default().hit_rate(), None);
         assert_eq!(metrics.denied_by_kind(), [("rule".to_owned(), 2)]);
         assert_eq!(metrics.would_deny_by_kind(), [("cooldown".to_owned(), 1)]);
-        assert_eq!(metrics.certificates(), [("cert.pem".to_owned(), -3)]);
+        assert_eq!(metrics.certificates(now), [("cert.pem".to_owned(), -3)]);
+        metrics.tls_expiry("cert.pem", now + day * 3 - Duration::from_secs(1));
+        assert_eq!(metrics.certificates(now), [("cert.pem".to_owned(), 2)]);
     }
 }

@@ -252,7 +252,7 @@ impl Figures {
                 would_deny: kinds(metrics.would_deny_by_kind()),
                 waiting: metrics.policy_waiting.get(),
             },
-            certificates: certificates(metrics),
+            certificates: certificates(metrics, now),
             advisories: advisories(metrics),
             audit: AuditFigures {
                 lost: metrics.audit_lost.get(),
@@ -399,8 +399,8 @@ fn kinds(counted: Vec<(String, u64)>) -> Vec<KindFigures> {
     counted.into_iter().map(kind).collect()
 }
 
-fn certificates(metrics: &Metrics) -> Vec<CertificateFigures> {
-    let certificates = metrics.certificates().into_iter();
+fn certificates(metrics: &Metrics, now: SystemTime) -> Vec<CertificateFigures> {
+    let certificates = metrics.certificates(now).into_iter();
     let certificate = |(certificate, days_left)| CertificateFigures {
         certificate,
         days_left,

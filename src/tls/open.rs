@@ -142,7 +142,7 @@ impl TlsFollower {
         let validity = self.certificate.validity();
         let lifetime = Lifetime::of(validity, now);
         let path = self.followed.path().display().to_string();
-        self.metrics.tls_days_left(&path, validity.days_left(now));
+        self.metrics.tls_expiry(&path, validity.until);
         if self.reminded.replace(lifetime) == Some(lifetime) {
             return;
         }

@@ -1,5 +1,7 @@
 //! The certificate and its key: refused at the start when they don't fit, read again when they change, kept when what comes next is no good, and counted down.
 
+use std::time::SystemTime;
+
 use crate::support::{Authority, Package, Program, Running, Subject, TlsFolder, Upstream, client};
 
 async fn upstream() -> Upstream {
@@ -152,8 +154,10 @@ async fn how_long_it_is_good_is_checked_counted_and_warned_of() {
                 .await;
             assert!(warned.contains("WARN") && warned.contains(said), "{warned}");
         }
-        let left = metric(&program, "crate_mirror_tls_certificate_days_left{").await;
-        assert_eq!(left, days as f64);
+        let name = "crate_mirror_tls_certificate_expiry_timestamp_seconds{";
+        let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let left = metric(&program, name).await - now.as_secs_f64();
+        assert_eq!((left / 86_400.0).floor(), days as f64);
     }
 }
 
@@ -162,7 +166,7 @@ async fn without_tls_there_is_nothing_that_could_expire() {
     let upstream = upstream().await;
     let program = Program::serving(&upstream, "").start().await;
     let text = client::get(program.addr(), "/metrics", &[]).await.text();
-    assert!(!text.contains("tls_certificate_days_left"), "{text}");
+    assert!(!text.contains("tls_certificate_expiry"), "{text}");
 }
 
 /// Nobody has to tell it. Who is connected goes on.
