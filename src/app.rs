@@ -3,6 +3,7 @@
 mod rules;
 
 use std::{
+    io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -20,7 +21,7 @@ use crate::{
     allowance::Allowance,
     audit::{Duty, Recorder, Rotation},
     block_budget::BlockBudget,
-    config::{Config, ServiceUrl, sections},
+    config::{Config, ServiceUrl, sections, units::Listen},
     domain::loggable_url,
     error::{Error, Result},
     follow::Looks,
@@ -32,7 +33,7 @@ use crate::{
     status::Status,
     store::{BucketSettings, FolderSettings, SigningSettings, Store},
     tls,
-    transport::{self, Acceptor, ClientMemory, Endpoint, Scheme},
+    transport::{self, Acceptor, ClientMemory, Endpoint, Inherited, Scheme},
     upstream::{Document, Upstream},
 };
 
@@ -71,9 +72,17 @@ impl App {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the store can't be used or the address can't be bound.
     pub async fn start(config: Config) -> Result<Self> {
+        Self::start_on(config, Inherited::default()).await
+    }
+
+    /// The same on sockets that a service manager has handed over, which go before the addresses in the settings.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start), and [`Kind::Config`](crate::error::Kind::Config) when a socket is for what the settings don't have.
+    pub async fn start_on(config: Config, sockets: Inherited) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let store = store_to_serve(&config, &metrics).await?;
-        Self::start_with(config, store, metrics).await
+        Self::serve(config, store, metrics, sockets).await
     }
 
     /// The same with a store of the caller's own.
@@ -81,14 +90,21 @@ impl App {
     /// # Errors
     /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound or a registry can't be set up.
     pub async fn start_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<Self> {
+        Self::serve(config, store, metrics, Inherited::default()).await
+    }
+
+    async fn serve(
+        config: Config,
+        store: Store,
+        metrics: Arc<Metrics>,
+        mut sockets: Inherited,
+    ) -> Result<Self> {
         let server = config.server.clone();
         let stop = CancellationToken::new();
         let mut followed = Vec::new();
-        let doors = Doors::open(&config, &metrics, &stop, &mut followed)?;
-        let admin = server
-            .admin_listen
-            .map(|at| listen("server.admin_listen", at.0));
-        let admin = admin.transpose()?;
+        let admin = mem::take(&mut sockets.admin);
+        let doors = Doors::open(&config, sockets, &metrics, &stop, &mut followed)?;
+        let admin = if_any("server.admin_listen", server.admin_listen, admin)?;
         let guards = guards(&config, &metrics, &stop, &mut followed)?;
         let Doors {
             open,
@@ -128,7 +144,7 @@ impl App {
             None => (None, vec![serve(open, http::Side::Both)]),
             Some((admin, at)) => {
                 let clients = serve(open, http::Side::Clients);
-                let admin = vec![plain(admin)];
+                let admin = admin.into_iter().map(plain).collect();
                 (Some(at), vec![clients, serve(admin, http::Side::Admin)])
             }
         };
@@ -232,19 +248,24 @@ impl Doors {
     /// [`Kind::Config`](crate::error::Kind::Config) when an address can't be bound, or a file can't be read or doesn't fit.
     fn open(
         config: &Config,
+        sockets: Inherited,
         metrics: &Arc<Metrics>,
         stop: &CancellationToken,
         followed: &mut Vec<Looks>,
     ) -> Result<Self> {
         let tls = tls::open(&config.tls, metrics.clone(), SystemTime::now())?;
-        let (listener, address) = listen("server.listen", config.server.listen.0)?;
-        let own_port = config.tls.listen.map(|at| listen("tls.listen", at.0));
-        let own_port = own_port.transpose()?;
+        let (listeners, address) = listen("server.listen", config.server.listen.0, sockets.server)?;
+        let own_port = if_any("tls.listen", config.tls.listen, sockets.tls)?;
         let public_url = config.server.public_url.as_ref();
         let public_url = public_url.map(|url| url.without_slash().to_owned());
         let Some(tls) = tls else {
+            if own_port.is_some() {
+                return Err(Error::config(
+                    "a socket called \"tls\" was handed over by the service manager, and there is nothing to speak TLS with; set `tls.certificate` and `tls.key`",
+                ));
+            }
             return Ok(Self {
-                open: vec![plain(listener)],
+                open: listeners.into_iter().map(plain).collect(),
                 address,
                 scheme: Scheme::Http,
                 tls: None,
@@ -259,23 +280,25 @@ impl Doors {
         followed.push(tls.follower.looks());
         tokio::spawn(stop.clone().run_until_cancelled_owned(tls.follower.run()));
         let acceptor = Acceptor::Tls(tls.settings);
+        let secured = |listener| Endpoint {
+            listener,
+            acceptor: acceptor.clone(),
+        };
         let url = |at| https_url(tls.certificate.host(), at);
         Ok(match own_port {
             None => Self {
-                open: vec![Endpoint { listener, acceptor }],
+                open: listeners.into_iter().map(secured).collect(),
                 address,
                 scheme: Scheme::Https,
                 tls: None,
                 base_url: public_url.unwrap_or_else(|| url(address)),
             },
             Some((own, at)) => Self {
-                open: vec![
-                    plain(listener),
-                    Endpoint {
-                        listener: own,
-                        acceptor,
-                    },
-                ],
+                open: listeners
+                    .into_iter()
+                    .map(plain)
+                    .chain(own.into_iter().map(secured))
+                    .collect(),
                 address,
                 scheme: Scheme::Http,
                 tls: Some(at),
@@ -364,21 +387,48 @@ pub fn keys_at(url: &Url, config: &Config) -> Result<access::jwt::FetchKeys> {
     }))
 }
 
-/// The socket that listens on `wanted`, which the setting `key` says, and where that is, with the real port.
+/// Sockets that listen, and where the first of them is, with the real port.
+type Listening = (Vec<TcpListener>, SocketAddr);
+
+/// What listens on `wanted`, which the setting `key` says: the sockets that were handed over for it, or else a new one.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the address can't be bound.
-fn listen(key: &str, wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener = transport::listen(wanted).map_err(|e| {
+fn listen(
+    key: &str,
+    wanted: SocketAddr,
+    handed_over: Vec<std::net::TcpListener>,
+) -> Result<Listening> {
+    let failed = |e: io::Error| {
         Error::config(format!(
             "`{key}`: {wanted} can't be listened on: {e}; choose a free address and port, such as \"127.0.0.1:0\""
         ))
         .with_source(e)
-    })?;
-    let address = listener.local_addr().map_err(|e| {
+    };
+    let listeners = match handed_over.is_empty() {
+        true => transport::listen(wanted).map(|listener| vec![listener]),
+        false => handed_over.into_iter().map(transport::listen_on).collect(),
+    };
+    let listeners = listeners.map_err(failed)?;
+    let address = listeners.first().map(TcpListener::local_addr);
+    let address = address.unwrap_or(Ok(wanted)).map_err(|e| {
         Error::config(format!("`{key}`: {wanted} has no address: {e}")).with_source(e)
     })?;
-    Ok((listener, address))
+    Ok((listeners, address))
+}
+
+/// The same for what need not be: nothing where nothing is wanted and nothing was handed over.
+///
+/// # Errors
+/// Those of [`listen`].
+fn if_any(
+    key: &str,
+    wanted: Option<Listen>,
+    handed_over: Vec<std::net::TcpListener>,
+) -> Result<Option<Listening>> {
+    let first = handed_over.first().and_then(|s| s.local_addr().ok());
+    let wanted = wanted.map(|at| at.0).or(first);
+    wanted.map(|at| listen(key, at, handed_over)).transpose()
 }
 
 /// What goes on beside serving: the store is kept within its limits, and filled with what is to be in it.
@@ -573,7 +623,7 @@ fn https_url(host: Option<&str>, address: SocketAddr) -> String {
 }
 
 /// An address that can be connected to from here, for one that means all of this machine's.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -608,6 +658,8 @@ pub fn mirror_under(
     gzip: GzipVariants,
 ) -> Result<Mirror> {
     let memory_budget = config.memory.budget.get();
+    let told = i64::try_from(memory_budget).unwrap_or(i64::MAX);
+    metrics.memory_budget.set(told);
     let allowance = Allowance::new(memory_budget + IN_FLIGHT, RESERVE);
     // Without a folder, spools are where this machine keeps temporary files.
     let room = match config.store.has_folder() {

@@ -9,16 +9,22 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    commands::{self, say},
+    commands::{
+        self,
+        live_line::{AboveLine, LiveLine},
+        say,
+        serve::Launch,
+    },
     config::Flags,
     error::{Error, Kind, Result},
     store,
+    transport::Inherited,
 };
 
 /// A caching pull-through mirror of crates.io.
@@ -61,6 +67,17 @@ enum Command {
     },
     /// Make a bundle of what is stored, to be carried where no network leads.
     Export(commands::export::ExportOptions),
+    /// Ask the mirror that runs with these settings whether it is well.
+    Health(commands::health::HealthOptions),
+    /// Ask three questions and write a mirror.toml.
+    Init(commands::init::InitOptions),
+    /// Print what a shell needs to complete this command line.
+    Completions {
+        /// For which shell.
+        shell: commands::completions::Shell,
+    },
+    /// Print the manual, for man(1): `crate-mirror man | man -l -`.
+    Man(commands::manual::ManualOptions),
     /// Add what is in bundles to the store; also beside a running mirror: offline it sees it at once, online as soon as an index file is due.
     Import(commands::import::ImportOptions),
 }
@@ -99,8 +116,16 @@ enum LogFormat {
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    // The guard writes out what is still to be written when it is dropped.
-    let done = || start_logging(&cli).and_then(|_guard| block_on(&cli));
+    let done = || {
+        let mut launch = launch(&cli)?;
+        // The guard writes out what is still to be written when it is dropped.
+        let _guard = start_logging(&cli, launch.live_line.clone())?;
+        if tracing::enabled!(target: "access", tracing::Level::INFO) {
+            // Who has a line for each request needs none about all of them.
+            launch.live_line = None;
+        }
+        block_on(&cli, launch)
+    };
     // A panic has been logged; it has an exit code like every other failure.
     match catch_unwind(AssertUnwindSafe(done)) {
         Err(_) => ExitCode::FAILURE,
@@ -121,7 +146,18 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 /// Threads for what takes long beside the store: looking names up, gzip, parsing. More at once gain nothing and cost memory.
 const OTHER_THREADS: usize = 32;
 
-fn block_on(cli: &Cli) -> Result<ExitCode> {
+/// What `serve` finds around it. Before there are other threads: it changes the environment.
+fn launch(cli: &Cli) -> Result<Launch> {
+    if !matches!(cli.command, None | Some(Command::Serve)) {
+        return Ok(Launch::default());
+    }
+    Ok(Launch {
+        sockets: Inherited::take()?,
+        live_line: LiveLine::on_a_terminal(),
+    })
+}
+
+fn block_on(cli: &Cli, launch: Launch) -> Result<ExitCode> {
     let flags = Flags {
         config: cli.settings.config.clone(),
         listen: cli.settings.listen,
@@ -138,7 +174,7 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
         // A terminal that goes away ends nothing: whoever listens for it by now has other reasons.
         let _hangup = signal(SignalKind::hangup());
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => commands::serve::run(&flags).await,
+            Command::Serve => commands::serve::run(&flags, launch).await,
             Command::Check(options) => commands::check::run(&flags, options).await,
             Command::Prefetch(options) => commands::prefetch::run(&flags, options).await,
             Command::Verify { repair } => commands::verify::run(&flags, *repair).await,
@@ -149,6 +185,12 @@ fn block_on(cli: &Cli) -> Result<ExitCode> {
             Command::Evict { to } => commands::evict::run(&flags, to.as_deref()).await,
             Command::Export(options) => commands::export::run(&flags, options).await,
             Command::Import(options) => commands::import::run(&flags, options).await,
+            Command::Health(options) => commands::health::run(&flags, options).await,
+            Command::Init(options) => commands::init::run(&flags, options),
+            Command::Completions { shell } => {
+                Ok(commands::completions::run(Cli::command(), *shell))
+            }
+            Command::Man(options) => commands::manual::run(Cli::command(), options),
         }
     });
     // What is under way ends here, so that it leaves no temporary files; what hangs is not waited for.
@@ -161,18 +203,23 @@ const LOG_BACKLOG: usize = 16_384;
 
 /// Log lines go to standard error; standard output is for what a command was asked to say. They are written by a thread of their own: a terminal
 /// that is stopped or a pipe that nobody reads must not hold up an answer.
-fn start_logging(Cli { command, settings }: &Cli) -> Result<WorkerGuard> {
+fn start_logging(cli: &Cli, live_line: Option<LiveLine>) -> Result<WorkerGuard> {
+    let Cli { command, settings } = cli;
     let usual = match command {
         // It says itself what came of each thing.
         Some(Command::Prefetch(_) | Command::Policy(_)) => "error",
+        // The line says how many requests there are.
+        _ if live_line.is_some() => "info,access=off",
         _ => "info",
     };
     let filter = settings.log.as_deref().unwrap_or(usual);
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| Error::config(format!("--log {filter:?} can't be understood")).caused_by(e))?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LOG_BACKLOG)
-        .finish(std::io::stderr());
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(LOG_BACKLOG);
+    let (writer, guard) = match live_line {
+        Some(line) => writer.finish(AboveLine(line)),
+        None => writer.finish(std::io::stderr()),
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer);

@@ -34,6 +34,7 @@ pub mod secret;
 pub mod status;
 pub mod store;
 pub mod tls;
+pub mod traces;
 pub mod transport;
 pub mod upstream;
 pub mod zero_copy;

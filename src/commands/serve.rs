@@ -1,23 +1,39 @@
 //! `serve`: be a mirror until told to stop.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
-use super::interrupt::{Hangups, Signals};
+use super::{
+    interrupt::{Hangups, Signals},
+    live_line::{self, LiveLine},
+    service_manager::ServiceManager,
+};
 use crate::{
     app::App,
     config::{
-        self, Config, Flags,
+        self, Config, Flags, ServiceUrl,
         policy::{PolicySettings, Views},
     },
     error::Result,
     http::snippet,
+    mirror::Mirror,
+    traces::TraceExport,
+    transport::Inherited,
 };
+
+/// What the process around it has for `serve`.
+#[derive(Default)]
+pub struct Launch {
+    /// Sockets that a service manager has handed over.
+    pub sockets: Inherited,
+    /// The line that is kept current, where somebody can see it.
+    pub live_line: Option<LiveLine>,
+}
 
 /// Serves until Ctrl-C or SIGTERM. A second one ends the process at once. SIGHUP has files read again that have changed, and the rules (`[policy]`, `[views]`) of the settings.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood or used.
-pub async fn run(flags: &Flags) -> Result<ExitCode> {
+pub async fn run(flags: &Flags, launch: Launch) -> Result<ExitCode> {
     let config = config::load(flags)?;
     let store = config.store.path.0.clone();
     let manner = match config.offline.enabled {
@@ -28,7 +44,11 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
     let mut hangups = Hangups::listen()?;
     allow_files(config.server.max_connections.get());
     let rest = Rest::of(&config);
-    let app = App::start(config).await?;
+    let grace = *config.server.shutdown_grace;
+    let manager = ServiceManager::of_environment();
+    let Launch { sockets, live_line } = launch;
+    let traces = traces(&config)?;
+    let app = App::start_on(config, sockets).await?;
     let tls = app.tls_address().map_or(String::new(), |address| {
         format!("It speaks TLS on https://{address}\n")
     });
@@ -45,14 +65,76 @@ pub async fn run(flags: &Flags) -> Result<ExitCode> {
         store.display(),
         snippet(app.mirror(), app.base_url(), app.authentication())
     );
+    manager.ready();
+    let mirror = app.mirror().clone();
+    let beside = async {
+        tokio::join!(
+            manager.reassure(),
+            follow(live_line.as_ref(), &mirror),
+            report(&manager, &mirror)
+        )
+    };
+    tokio::pin!(beside);
     tokio::select! {
         () = signals.next() => {}
-        () = reread(&app, flags, &rest, &mut hangups) => {}
+        () = reread(&app, flags, &rest, &mut hangups, &manager) => {}
+        _ = &mut beside => {}
+    }
+    manager.stopping(grace + STOP_WITHIN);
+    if let Some(line) = &live_line {
+        line.clear();
     }
     tracing::info!("stopping: requests in flight may finish");
+    let stopped = async {
+        app.stop().await;
+        if let Some(traces) = traces {
+            // Their own thread sends them; waiting for it would hold up this one.
+            let _ = tokio::task::spawn_blocking(|| traces.end()).await;
+        }
+    };
     tokio::select! {
-        () = app.stop() => Ok(ExitCode::SUCCESS),
+        () = stopped => Ok(ExitCode::SUCCESS),
         () = signals.next() => Ok(ExitCode::FAILURE),
+        // A watchdog isn't over before the end is.
+        _ = &mut beside => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Begins to send traces, if the settings say where.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when they can't be sent, or this program has none.
+fn traces(config: &Config) -> Result<Option<TraceExport>> {
+    let settings = &config.traces;
+    let endpoint = settings.endpoint.as_ref();
+    let start = |at: &ServiceUrl| TraceExport::start(at.as_str(), settings.sampled.get());
+    endpoint.map(start).transpose()
+}
+
+/// How long the end may take beside what `server.shutdown_grace` leaves to clients.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How often a service manager is told how it goes.
+const REPORT_EVERY: Duration = Duration::from_secs(30);
+
+/// Keeps the line current; for ever.
+async fn follow(line: Option<&LiveLine>, mirror: &Mirror) {
+    match line {
+        Some(line) => line.follow(mirror).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the service manager how it goes; for ever.
+async fn report(manager: &ServiceManager, mirror: &Mirror) {
+    if !manager.listens() {
+        return std::future::pending().await;
+    }
+    let mut before = mirror.metrics().counts();
+    loop {
+        tokio::time::sleep(REPORT_EVERY).await;
+        let counts = mirror.metrics().counts();
+        manager.status(&live_line::summary(mirror, &counts, &before, REPORT_EVERY));
+        before = counts;
     }
 }
 
@@ -70,9 +152,16 @@ impl Rest {
 }
 
 /// What SIGHUP does, each time one comes.
-async fn reread(app: &App, flags: &Flags, rest: &Rest, hangups: &mut Hangups) {
+async fn reread(
+    app: &App,
+    flags: &Flags,
+    rest: &Rest,
+    hangups: &mut Hangups,
+    manager: &ServiceManager,
+) {
     loop {
         hangups.next().await;
+        manager.reloading();
         tracing::info!(
             "SIGHUP: files that have changed are read again, and the rules of the settings"
         );
@@ -91,6 +180,7 @@ async fn reread(app: &App, flags: &Flags, rest: &Rest, hangups: &mut Hangups) {
         if let Err(e) = enforced {
             tracing::error!("{e}; the rules about what may come in stay as they were");
         }
+        manager.ready();
     }
 }
 

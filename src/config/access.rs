@@ -1,6 +1,11 @@
 //! `[access]` and `[audit]`: who may ask, and what is written down of who got what.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
@@ -180,20 +185,34 @@ fn is_safe(url: &Url) -> bool {
     }
 }
 
-/// A file's path.
+/// A file's path. Where it begins with `${CREDENTIALS_DIRECTORY}/`, that is the folder into which systemd has put what the unit loads by `LoadCredential=`
+/// (systemd.exec(5), "Credentials").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub PathBuf);
 
+/// The variable that says where credentials of a unit are.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 impl FilePath {
     fn parse(text: &str) -> Option<Self> {
+        Self::with_credentials(text, || std::env::var_os(CREDENTIALS))
+    }
+
+    fn with_credentials(text: &str, folder: impl FnOnce() -> Option<OsString>) -> Option<Self> {
         let is_path = !text.is_empty() && !text.contains('\0') && !text.ends_with('/');
-        is_path.then(|| Self(text.into()))
+        let named = text.strip_prefix("${").and_then(|t| t.split_once("}/"));
+        match named {
+            _ if !is_path => None,
+            Some((CREDENTIALS, name)) => folder().map(|folder| Self(Path::new(&folder).join(name))),
+            Some(_) | None => Some(Self(text.into())),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for FilePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse_with(deserializer, "the path of a file", Self::parse)
+        let expected = "the path of a file; one that begins with ${CREDENTIALS_DIRECTORY}/ only where systemd has set that variable (LoadCredential=)";
+        parse_with(deserializer, expected, Self::parse)
     }
 }
 
@@ -239,6 +258,7 @@ impl AuditSettings {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::parse;
 
     const JWT: &str = "[access.jwt.ci]\nissuer = \"https://i.example\"\naudience = \"a\"\nkeys = \"jwks.json\"\nsubjects = [\"repo:a/*\"]\n";
@@ -291,5 +311,26 @@ mod tests {
         ] {
             assert!(parse(&toml).is_ok(), "{toml}: {:?}", parse(&toml).err());
         }
+    }
+
+    #[test]
+    fn a_path_may_be_that_of_a_credential_of_the_unit() {
+        let folder = || Some(OsString::from("/run/credentials/unit"));
+        let read = |text| FilePath::with_credentials(text, folder).map(|path| path.0);
+        let inside = |name: &str| Some(PathBuf::from(format!("/run/credentials/unit/{name}")));
+        assert_eq!(read("${CREDENTIALS_DIRECTORY}/key"), inside("key"));
+        for plain in [
+            "key.pem",
+            "/etc/key",
+            "${OTHER}/key",
+            "a/${CREDENTIALS_DIRECTORY}/b",
+        ] {
+            assert_eq!(read(plain), Some(plain.into()));
+        }
+        for none in ["", "${CREDENTIALS_DIRECTORY}/", "a\0"] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+        let unset = FilePath::with_credentials("${CREDENTIALS_DIRECTORY}/key", || None);
+        assert_eq!(unset, None);
     }
 }

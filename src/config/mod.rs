@@ -12,6 +12,7 @@ mod registries;
 pub mod sections;
 mod settings;
 pub mod tls;
+pub mod traces;
 pub mod units;
 
 pub use bucket::{BucketAt, ServiceUrl, StoreSize};

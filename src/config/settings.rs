@@ -11,6 +11,7 @@ use super::{
     registries::{self, RegistrySettings},
     sections,
     tls::TlsSettings,
+    traces::TracesSettings,
 };
 use crate::{
     domain::RegistryName,
@@ -45,6 +46,8 @@ pub struct Config {
     pub access: AccessSettings,
     /// What is written down of who got what.
     pub audit: AuditSettings,
+    /// Where spans of requests are sent.
+    pub traces: TracesSettings,
     /// Which crates may come in.
     pub policy: PolicySettings,
     /// The registries under other rules.

@@ -8,6 +8,7 @@ use http::{StatusCode, header, request};
 use crate::{
     domain::{Outcome, Principal, loggable_path},
     metrics::RouteLabel,
+    traces::{RequestEnd, RequestSpan},
     transport::{InFlight, Standing, UnsentChunk},
     zero_copy::Content,
 };
@@ -29,6 +30,8 @@ pub(super) struct Access {
     /// Whether the answer went out whole.
     pub(super) complete: bool,
     in_flight: InFlight,
+    /// What a trace says of it, where there are traces.
+    pub(super) span: RequestSpan,
 }
 
 /// What only the log wants to know of a request.
@@ -89,6 +92,7 @@ impl Access {
             bytes: 0,
             complete: false,
             in_flight,
+            span: RequestSpan::of(&request.method, &request.headers),
         }
     }
 
@@ -115,6 +119,13 @@ impl Drop for Access {
         let protocol = self.in_flight.protocol();
         metrics.request(self.route, self.outcome, protocol, took);
         metrics.served_bytes.inc_by(self.bytes);
+        self.span.end(RequestEnd {
+            route: self.route.as_str(),
+            status: self.status,
+            outcome: self.outcome.as_str(),
+            bytes: self.bytes,
+            complete: self.complete,
+        });
         let Some(line) = &self.line else { return };
         tracing::info!(
             target: TARGET,

@@ -221,7 +221,9 @@ impl Router {
         match at_once {
             Ok(AtOnce::Answer(answer)) => Answering::now(exchange.finish(Ok(answer), "")),
             Ok(AtOnce::Deferred(deferred)) => {
-                Answering::Later(deferred.answered(self.0.mirror.clone(), exchange, now))
+                let span = exchange.access.span.clone();
+                let answer = deferred.answered(self.0.mirror.clone(), exchange, now);
+                Answering::Later(span.around(answer))
             }
             Ok(AtOnce::Unknown(awaited)) => {
                 let access = exchange.access;

@@ -466,6 +466,13 @@ impl Mirror {
         let usage = memory.usage();
         metrics.memory_entries.set(usage.entries);
         metrics.memory_bytes.set(usage.bytes);
+        if let Some(census) = self.census() {
+            for (registry, of_it) in &census.registries {
+                let (registry, kept) = (registry.as_str(), of_it);
+                metrics.stored(registry, "crate", kept.crates, kept.crate_bytes);
+                metrics.stored(registry, "index", kept.records, kept.record_bytes);
+            }
+        }
         let unasked = metrics.read_ahead_fetched.get()
             - metrics
                 .read_ahead_useful

@@ -24,6 +24,15 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Takes a socket that somebody else has opened, and that listens already. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When the system doesn't let it be used so.
+pub fn listen_on(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

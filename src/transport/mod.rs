@@ -2,7 +2,7 @@
 //!
 //! There is one door: [`serve`] has a [`Service`] answer what comes over the connections of a listener. What lies behind it, from the outside in:
 //!
-//! - Accepting: `listen`, `serve` (with `permits`, and `refusal` for those who get none), `connection`, `drive`, `turns`, `linger`.
+//! - Accepting: `listen` and `inherited`, `serve` (with `permits`, and `refusal` for those who get none), `connection`, `drive`, `turns`, `linger`.
 //! - The bytes of a connection: `stream`, which is plain or TLS (`tls`, with `records`, `peer` and `holds`), `lending` and `handover` (large bodies sent without a copy), `watched`,
 //!   `coalesce`.
 //! - The protocols, which are hyper's: `protocols`, `inline`, `reply`, `request_body`, and `h2c`, the upgrade between them.
@@ -21,6 +21,7 @@ mod h2c;
 mod handover;
 mod holds;
 mod in_flight;
+mod inherited;
 mod inline;
 mod lending;
 mod length_prefixed;
@@ -50,7 +51,8 @@ pub use chunk::UnsentChunk;
 pub use client_memory::ClientMemory;
 pub use h2c::Offer;
 pub use in_flight::InFlight;
-pub use listen::listen;
+pub use inherited::Inherited;
+pub use listen::{listen, listen_on};
 pub use peer::{InForce, Peer};
 pub use request_body::RequestBody;
 pub use scheme::Scheme;

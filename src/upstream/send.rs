@@ -23,6 +23,7 @@ use crate::{
     domain::loggable_url,
     error::{Error, Kind, Result},
     metrics::UpstreamKind,
+    traces::{UpstreamSpan, UpstreamTarget},
 };
 
 /// Whether an answer says that the credential which its request carried is no good.
@@ -127,7 +128,7 @@ impl Upstream {
     async fn hop(
         &self,
         kind: UpstreamKind,
-        request: reqwest::Request,
+        mut request: reqwest::Request,
         deadline: Instant,
     ) -> Result<UpstreamAnswer> {
         let url = request.url().clone();
@@ -135,14 +136,25 @@ impl Upstream {
         let pass = self
             .circuits
             .pass(&self.circuit(&url), resource, Instant::now())?;
+        let target = UpstreamTarget {
+            registry: self.registry.as_str(),
+            kind: kind.as_str(),
+            host: url.host_str().unwrap_or_default(),
+            port: url.port_or_known_default().unwrap_or_default(),
+        };
+        let method = request.method().clone();
+        let span = UpstreamSpan::of(target, &method, request.headers_mut());
         let started = Instant::now();
         let answer = self.execute(request, deadline).await;
         let result = match &answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err((e, _)) => e.kind().label().to_owned(),
         };
-        self.metrics.upstream(self.registry.as_str(), kind, &result);
-        let (duration_ms, url) = (started.elapsed().as_millis() as u64, loggable_url(&url));
+        let took = started.elapsed();
+        span.end(&result);
+        self.metrics
+            .upstream(self.registry.as_str(), kind, &result, took);
+        let (duration_ms, url) = (took.as_millis() as u64, loggable_url(&url));
         match &answer {
             Ok(_) => tracing::info!(url, result, duration_ms, "asked upstream"),
             Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),

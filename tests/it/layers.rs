@@ -193,8 +193,9 @@ fn files_below(folder: &str) -> Vec<(PathBuf, String)> {
 fn a_type_that_other_files_see_has_a_name_of_its_own() {
     let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
     for (path, text) in files_below("src") {
-        // What stands in for another file on other systems has its names.
-        if path.ends_with("zero_copy/elsewhere.rs") {
+        // What stands in for another file on other systems, or without a feature, has its names.
+        let stand_ins = ["zero_copy/elsewhere.rs", "traces/off.rs"];
+        if stand_ins.iter().any(|file| path.ends_with(file)) {
             continue;
         }
         let file = syn::parse_file(&text).expect("Rust");

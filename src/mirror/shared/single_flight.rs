@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    traces,
+};
 
 /// Work under way, by key. Clones list the same work. Work must check first whether it was done a moment ago: a waiter may have looked before the last flight landed
 /// and joined after.
@@ -102,13 +105,13 @@ where
         flights.insert(key, listed);
         drop(flights);
         let work = work(waiters);
-        tasks.spawn(async move {
+        tasks.spawn(traces::carried(async move {
             let entry = ListEntry(entry);
             let result = work.await;
             // Off the list before anybody hears of the result, so that who asks after that starts anew.
             drop(entry);
             let _ = land.send(result);
-        });
+        }));
         flight
     }
 }
