@@ -186,7 +186,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 
 fn fields(mut bytes: &[u8]) -> Vec<Field<'_>> {
     let mut found = Vec::new();
-    let mut fixed = |bytes: &mut &[u8], length: usize| {
+    let fixed = |bytes: &mut &[u8], length: usize| {
         let (value, rest) = bytes.split_at(length);
         *bytes = rest;
         value.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b))
