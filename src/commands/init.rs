@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(format!("{set:?}"), format!("{wanted:?}"));
         assert_eq!(text.lines().count(), DOCUMENTED.lines().count());
         assert!(
-            text.contains("max_size = \"2GiB\"            # what was used"),
+            text.contains("max_size = \"2GiB\"  # what was used"),
             "{text}"
         );
     }
