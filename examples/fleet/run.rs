@@ -216,7 +216,7 @@ impl World {
             Some(Ok(_)) => &answers.index_memory,
             Some(Err(_)) => &answers.index_other,
             None => match mirror
-                .index(registry, crate_name, now)
+                .index(registry, crate_name, &View::Usual, now)
                 .await
                 .map(|f| f.outcome)
             {
@@ -236,7 +236,7 @@ impl World {
         let counter = match mirror.crate_at_once(registry, &id, View::Usual, now) {
             Some(Ok(_)) => &answers.crate_memory,
             Some(Err(_)) => &answers.crate_other,
-            None => match mirror.crate_file(registry, &id, now).await {
+            None => match mirror.crate_file(registry, &id, View::Usual, now).await {
                 Ok(mut found) => {
                     while let Some(Ok(_)) = found.value.next().await {}
                     match found.outcome {

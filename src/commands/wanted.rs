@@ -38,7 +38,9 @@ pub async fn run(flags: &Flags, options: &WantedOptions) -> Result<ExitCode> {
 }
 
 async fn print(store: Store, options: WantedOptions) -> Result<ExitCode> {
-    let missed = store.missed(SystemTime::now()).await?;
+    let now = SystemTime::now();
+    store.tidy_missed(now).await?;
+    let missed = store.missed(now).await?;
     let lines: String = missed
         .iter()
         .map(|request| format!("{request}\n"))

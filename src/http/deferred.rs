@@ -53,12 +53,12 @@ impl Deferred {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         match self {
             Self::Index(registry, view, name, negotiated) => Box::pin(async move {
-                let found = survived(mirror.index_in(&registry, name, &view, now)).await;
+                let found = survived(mirror.index(&registry, name, &view, now)).await;
                 let answer = |found| contained(|| Ok(index::answer(&negotiated, found)));
                 exchange.finish(found.and_then(answer), name)
             }),
             Self::Page(pages, request) => Box::pin(async move {
-                let answer = survived(pages.answer(&request, now)).await;
+                let answer = survived(pages.answer(request, now)).await;
                 exchange.finish(answer, "a page")
             }),
             Self::Git(request) => Box::pin(async move {
@@ -101,7 +101,7 @@ async fn download(
         }
         Err(e) => return Err(refused(e, receipt, registry.name(), id)),
     }
-    let found = mirror.crate_file_in(registry, id, view, now).await;
+    let found = mirror.crate_file(registry, id, view, now).await;
     let mut found = match found {
         Ok(found) => found,
         Err(e) => return Err(refused(e, receipt, registry.name(), id)),

@@ -8,7 +8,7 @@ use super::{
     body::BodySource,
     conditional::Preconditions,
     negotiate::accepts_gzip,
-    respond::{Answer, NO_CACHE, TEXT, X_CACHE},
+    respond::{Answer, NO_CACHE, NO_SNIFF, TEXT, X_CACHE},
 };
 use crate::{
     domain::Outcome,
@@ -116,6 +116,7 @@ fn head(rendition: &Rendition, form: Form) -> HeaderMap {
         (header::ETAG, shared(&rendition.etag)),
         (header::LAST_MODIFIED, date.and_then(shared)),
         (header::CONTENT_TYPE, has_body.then_some(TEXT)),
+        (header::X_CONTENT_TYPE_OPTIONS, has_body.then_some(NO_SNIFF)),
         (header::CONTENT_LENGTH, length.map(HeaderValue::from)),
         (
             header::CONTENT_ENCODING,

@@ -25,6 +25,8 @@ impl SearchQuery {
     pub const MAX_PER_PAGE: u32 = 100;
     /// The last page that can be asked for.
     pub const MAX_PAGE: u32 = 1_000;
+    /// No more results than these can be looked at, page by page: the best of them.
+    pub const DEEPEST: usize = 10_000;
     const PER_PAGE: u32 = 10;
 
     /// Parses what stands behind a path's `?`. Where a key comes more than once, the last one counts.
@@ -41,7 +43,22 @@ impl SearchQuery {
                 _ => {}
             }
         }
-        Ok(parsed)
+        match parsed.skipped() < Self::DEEPEST {
+            true => Ok(parsed),
+            false => Err(Error::bad_request(format!(
+                "only the first {} results can be looked at; search for something more particular",
+                Self::DEEPEST
+            ))),
+        }
+    }
+
+    /// The page after this one, if it can be asked for.
+    pub fn next_page(&self) -> Option<u32> {
+        let next = Self {
+            page: self.page + 1,
+            ..self.clone()
+        };
+        (next.page <= Self::MAX_PAGE && next.skipped() < Self::DEEPEST).then_some(next.page)
     }
 
     /// Which of the results make this page.
@@ -125,6 +142,7 @@ mod tests {
             "per_page=101",
             "per_page=0",
             "page=1001",
+            "per_page=100&page=101",
             "page=-1",
             "page=x",
             "page=",
@@ -134,6 +152,9 @@ mod tests {
             assert_eq!(refused.kind(), Kind::BadRequest, "{query}");
         }
         parsed(&format!("q={}", "é".repeat(100)));
+        assert_eq!(parsed("per_page=100&page=99").next_page(), Some(100));
+        assert_eq!(parsed("per_page=100&page=100").next_page(), None);
+        assert_eq!(parsed("per_page=1&page=1000").next_page(), None);
     }
 
     proptest! {
@@ -143,7 +164,7 @@ mod tests {
                 prop_assert!(query.words.chars().count() <= SearchQuery::MAX_WORDS);
                 prop_assert!(!query.words.chars().any(char::is_control));
                 prop_assert!((1..=100).contains(&query.per_page) && (1..=1_000).contains(&query.page));
-                prop_assert!(query.skipped() <= 99_900);
+                prop_assert!(query.skipped() < SearchQuery::DEEPEST);
             }
         }
 

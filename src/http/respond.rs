@@ -25,6 +25,10 @@ const IMMUTABLE_FOR_ONE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
 /// To be checked with us before each use: freshness is what we are for.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// The same for one client alone.
+pub(super) const NO_CACHE_FOR_ONE: HeaderValue = HeaderValue::from_static("private, no-cache");
+/// What an answer says it is, it is: nobody is to guess otherwise from what is in it, which strangers wrote.
+pub(super) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// For nobody but who asked, this once.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -60,6 +64,7 @@ impl Answer {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(X_CACHE, HeaderValue::from_static(outcome.as_str()));
         headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         Self {
             status: StatusCode::OK,
             outcome,
@@ -100,6 +105,9 @@ impl Answer {
             Some(policy) if *policy == IMMUTABLE => {
                 self.headers
                     .insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+            }
+            Some(policy) if *policy == NO_CACHE => {
+                self.headers.insert(header::CACHE_CONTROL, NO_CACHE_FOR_ONE);
             }
             Some(_) | None => {}
         }

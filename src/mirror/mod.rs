@@ -12,6 +12,7 @@ mod kept;
 mod registry;
 mod search;
 mod shared;
+mod wanted;
 mod web_search;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use catalog::{KnownCrate, RegistryCensus, StoreCensus};
+pub use catalog::{KnownCrate, NearCensus, RegistryCensus, StoreCensus};
 pub use crates::{
     Clearance, CrateBody, CrateJudgement, CrateLink, CrateOverview, Denied, Judgement,
     LicenseKnown, LinkMethod, VersionOverview,
@@ -40,8 +41,9 @@ use self::{
     crates::CrateService,
     git_index::GitIndex,
     index::{IndexService, IndexSettings, Trigger},
-    search::{Refused, Search},
+    search::{Refused, Search, Searches},
     shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed, StoredChanges},
+    wanted::WantedList,
     web_search::WebSearch,
 };
 use crate::{
@@ -51,7 +53,7 @@ use crate::{
     error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Policy,
-    store::Store,
+    store::{Store, StorePlace},
     upstream::Circuit,
 };
 
@@ -91,6 +93,8 @@ struct Inner {
     shared: Arc<Shared>,
     index: Arc<IndexService>,
     crates: CrateService,
+    searches: Searches,
+    wanted: WantedList,
     web_search: WebSearch,
     git_index: GitIndex,
 }
@@ -131,6 +135,8 @@ impl Mirror {
             default: parts.default,
             crates: CrateService::new(shared.clone(), index.clone()),
             git_index: GitIndex::new(shared.clone(), parts.offline_index),
+            searches: Searches::default(),
+            wanted: WantedList::default(),
             web_search: WebSearch::new(parts.memory_budget, shared.budget.clone()),
             index,
             shared,
@@ -239,7 +245,7 @@ impl Mirror {
             window,
             refused: Refused::Shown,
         };
-        search::search(&self.0.shared, &self.0.index, search, now).await
+        self.search_here(search, now).await
     }
 
     /// The crates that fit `words`, by what upstream's web API says, or else by what is known here; without those that the rules refuse. Upstream is asked at most
@@ -274,7 +280,17 @@ impl Mirror {
         {
             return Ok(search::offered(shared, index, search, &listed, now).await);
         }
-        search::search(&self.0.shared, &self.0.index, search, now).await
+        self.search_here(search, now).await
+    }
+
+    async fn search_here(&self, search: Search<'_>, now: SystemTime) -> Result<Searched> {
+        let Inner {
+            searches,
+            shared,
+            index,
+            ..
+        } = &*self.0;
+        search::search(searches, shared, index, search, now).await
     }
 
     /// From now on these rules hold, for what is in memory too.
@@ -292,7 +308,7 @@ impl Mirror {
         self.0.default
     }
 
-    /// The index file of `name`, as fresh as it has to be.
+    /// The index file of `name` as it is seen in `view`, as fresh as it has to be.
     ///
     /// # Errors
     /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
@@ -305,27 +321,13 @@ impl Mirror {
         &self,
         registry: &Registry,
         name: CrateName,
-        now: SystemTime,
-    ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
-        let view = &View::Usual;
-        self.0.index.get(registry, name, view, now, Trigger::Client)
-    }
-
-    /// The same as it is seen in `view`.
-    ///
-    /// # Errors
-    /// Those of [`index`](Self::index).
-    pub fn index_in(
-        &self,
-        registry: &Registry,
-        name: CrateName,
         view: &View,
         now: SystemTime,
     ) -> impl Future<Output = Result<Found<Arc<IndexEntry>>>> {
         self.0.index.get(registry, name, view, now, Trigger::Client)
     }
 
-    /// The same for who knows already what else it needs: no dependency is read ahead.
+    /// The same as everybody sees it, for who knows already what else it needs: no dependency is read ahead.
     ///
     /// # Errors
     /// Those of [`index`](Self::index).
@@ -340,7 +342,7 @@ impl Mirror {
         self.0.index.get(registry, name, view, now, trigger)
     }
 
-    /// The same as [`index_in`](Self::index_in) if it takes nothing but a look into memory; `None` when it takes more.
+    /// The same as [`index`](Self::index) if it takes nothing but a look into memory; `None` when it takes more.
     pub fn index_at_once(
         &self,
         registry: &Registry,
@@ -351,7 +353,7 @@ impl Mirror {
         self.0.index.get_at_once(registry, name, view, now)
     }
 
-    /// The file of exactly this crate and version.
+    /// The file of exactly this crate and version, for who sees the registry in `view`.
     ///
     /// The checksum comes from the index file, whatever its age, as long as the file is here: content under a checksum doesn't go stale. Only
     /// when upstream has to be asked anyway does the index have to be current first.
@@ -364,19 +366,6 @@ impl Mirror {
     /// [`Kind::Offline`]: crate::error::Kind::Offline
     /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
     pub fn crate_file(
-        &self,
-        registry: &Registry,
-        id: &CrateId,
-        now: SystemTime,
-    ) -> impl Future<Output = Result<Found<CrateBody>>> {
-        self.0.crates.get(registry, id, View::Usual, now)
-    }
-
-    /// The same for who sees the registry in `view`.
-    ///
-    /// # Errors
-    /// Those of [`crate_file`](Self::crate_file).
-    pub fn crate_file_in(
         &self,
         registry: &Registry,
         id: &CrateId,
@@ -443,6 +432,14 @@ impl Mirror {
     /// Where its objects are kept.
     pub fn store(&self) -> &Store {
         &self.0.shared.store
+    }
+
+    /// Whether that is a bucket, with a folder in front of it or none.
+    pub fn has_bucket(&self) -> bool {
+        match self.store().place() {
+            StorePlace::One => false,
+            StorePlace::Bucket | StorePlace::BucketBehindFolder => true,
+        }
     }
 
     /// A lease on so many bytes of what memory is for, if there are as many; what was used least recently makes way for them.
@@ -518,12 +515,13 @@ impl Mirror {
         self.0.shared.refusals.lately()
     }
 
-    /// What was asked for offline and still isn't here, in the order of its text.
+    /// What was asked for offline and still isn't here, in the order of its text, as of a moment ago: the store is looked at for all who ask, and not changed.
     ///
     /// # Errors
     /// [`Kind::Store`] when the store can't be read.
-    pub async fn missed(&self, now: SystemTime) -> Result<Vec<MissedRequest>> {
-        self.0.shared.store.missed(now).await
+    pub async fn missed(&self, now: SystemTime) -> Result<Arc<[MissedRequest]>> {
+        let Shared { store, budget, .. } = &*self.0.shared;
+        self.0.wanted.get(store, budget, now).await
     }
 
     /// What was in the store when it was looked through last; `None` before that has been done.

@@ -2,16 +2,34 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{index::IndexService, kept::IndexEntry, registry::Registry, shared::Shared};
+use super::{
+    index::IndexService,
+    kept::IndexEntry,
+    registry::Registry,
+    shared::{BlockingWork, Shared, not_enough_memory},
+};
 use crate::{
     domain::{CrateName, RegistryName, View},
-    error::{Error, Result},
+    error::Result,
     policy::{Policy, refusal},
     upstream::ListedCrates,
 };
 
-/// Of more crates than this, those that the rules refuse aren't looked for.
-const MOST: usize = 2_000;
+/// No more of the best are ranked.
+const DEEPEST: usize = 10_000;
+/// And so many at least where those that the rules refuse are left out.
+const LEAST: usize = 2_000;
+/// So many searches are made at once: each of them keeps a core busy.
+const AT_ONCE: usize = 2;
+
+/// Where searches are made, a few at a time.
+pub(super) struct Searches(BlockingWork);
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self(BlockingWork::new(AT_ONCE))
+    }
+}
 
 /// What is searched for, and how it is seen.
 #[derive(Clone, Copy)]
@@ -70,8 +88,9 @@ pub struct FoundCrate {
 /// The crates that fit, by what is known here.
 ///
 /// # Errors
-/// [`Kind::Internal`](crate::error::Kind::Internal) when the search ends early.
+/// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it, or its turn doesn't come in time.
 pub(super) async fn search(
+    searches: &Searches,
     shared: &Shared,
     index: &IndexService,
     search: Search<'_>,
@@ -84,18 +103,23 @@ pub(super) async fn search(
         window,
         refused,
     } = search;
-    let (of, catalog, words) = (registry.name(), shared.catalog.clone(), words.to_owned());
-    let found = tokio::task::spawn_blocking(move || catalog.search(of, &words)).await;
-    let mut found = found.map_err(|e| Error::ended_early("a search", e))?;
+    let of = registry.name();
     let policy = shared.rules.policy();
     let may_hide = policy.may_hide(view);
+    let deep = window.skip.saturating_add(window.take);
+    let most = match refused {
+        Refused::Shown => deep,
+        Refused::LeftOut => deep.max(LEAST),
+    };
+    let (mut found, mut total) = ranked(searches, shared, of, words, most.min(DEEPEST)).await?;
     let why = |name| why_refused(&policy, of, name, view, now);
     if refused == Refused::LeftOut {
-        found.truncate(MOST);
-        found.retain(|known| why(known.name).is_none());
+        let before = found.len();
+        found.retain(|name| !is_refused(&policy, of, *name, view, now));
+        total -= before - found.len();
     }
-    let mut total = found.len();
     let shown = found.into_iter().skip(window.skip).take(window.take);
+    let shown = shown.map(|name| shared.catalog.known(of, name));
     let mut crates = Vec::with_capacity(shown.len());
     for known in shown {
         let seen = Seen::of(index, registry, known.name, view, now).await;
@@ -119,6 +143,31 @@ pub(super) async fn search(
     })
 }
 
+/// The names that fit, the best `most` of them, and how many do.
+async fn ranked(
+    searches: &Searches,
+    shared: &Shared,
+    registry: RegistryName,
+    words: &str,
+    most: usize,
+) -> Result<(Vec<CrateName>, usize)> {
+    if words.trim().is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    let turn = searches.0.turn().await?;
+    let mut lease = shared.budget.nothing();
+    if !lease.try_grow_making_way(shared.catalog.memory_of_search(most)) {
+        return Err(not_enough_memory());
+    }
+    let (catalog, words) = (shared.catalog.clone(), words.to_owned());
+    turn.run_while_wanted(move |wanted| {
+        // For as long as it takes, also when nobody waits for it any more.
+        let _lease = lease;
+        catalog.search(registry, &words, most, || wanted.is_wanted())
+    })
+    .await
+}
+
 /// What upstream has listed, without the crates that the rules refuse, and with versions that may be picked where they are known here.
 pub(super) async fn offered(
     shared: &Shared,
@@ -132,7 +181,7 @@ pub(super) async fn offered(
     let (of, may_hide) = (registry.name(), policy.may_hide(view));
     let mut crates = Vec::with_capacity(listed.crates.len());
     for listed in &listed.crates {
-        if why_refused(&policy, of, listed.name, view, now).is_some() {
+        if is_refused(&policy, of, listed.name, view, now) {
             continue;
         }
         let seen = Seen::of(index, registry, listed.name, view, now).await;
@@ -216,8 +265,21 @@ impl Seen {
     }
 }
 
+/// Whether a crate as such may not come in.
+fn is_refused(
+    policy: &Policy,
+    registry: RegistryName,
+    name: CrateName,
+    view: View,
+    now: SystemTime,
+) -> bool {
+    let rules = policy.of_crate(registry, name, view, now);
+    let denial = rules.crate_denial();
+    denial.is_some_and(|denial| rules.is_enforced(&denial))
+}
+
 /// Why a crate as such may not come in, if so.
-pub(super) fn why_refused(
+fn why_refused(
     policy: &Policy,
     registry: RegistryName,
     name: CrateName,

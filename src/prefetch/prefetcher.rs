@@ -13,7 +13,7 @@ use super::{
     report::{Report, RunProgress},
 };
 use crate::{
-    domain::{CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Selected},
+    domain::{CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Selected, View},
     error::{Error, Kind, Result},
     mirror::{CrateBody, Found, IndexEntry, Mirror},
 };
@@ -224,7 +224,11 @@ impl Prefetcher {
         if self.depth == CheckDepth::Glance && is_allowed && self.is_stored(key).await {
             return Ok(Got::Here(Some(key)));
         }
-        let found = self.mirror.crate_file(upstream, id, (self.clock)()).await?;
+        let now = (self.clock)();
+        let found = self
+            .mirror
+            .crate_file(upstream, id, View::Usual, now)
+            .await?;
         let outcome = found.outcome;
         self.drain(found).await?;
         Ok(match outcome {

@@ -89,8 +89,21 @@ pub struct StoreFigures {
     pub failures: u64,
     /// Objects that failed their check since the start.
     pub corrupt: u64,
-    /// What was in it when it was looked through last; none before that.
+    /// What was in it when it was looked through last; none before that, which is done soon after the start.
     pub census: Option<CensusFigures>,
+    /// The bucket, where objects are in one: `census` is of what it holds then.
+    pub bucket: Option<BucketFigures>,
+}
+
+/// The bucket in which objects are.
+#[derive(Clone, Debug, Serialize)]
+pub struct BucketFigures {
+    /// Whether it is left alone at the moment, because it keeps failing.
+    pub circuit_open: bool,
+    /// Objects that are still to be written into it.
+    pub waiting: i64,
+    /// Objects that were given up before they were written into it, since the start.
+    pub lost: u64,
 }
 
 /// What is in the store.
@@ -102,6 +115,19 @@ pub struct CensusFigures {
     pub bytes: u64,
     /// By registry.
     pub registries: Vec<StoredFigures>,
+    /// Why there may be more, if something couldn't be looked at.
+    pub unread: Option<String>,
+    /// What of it is in the folder in front of the bucket as well, where there is one.
+    pub near: Option<NearFigures>,
+}
+
+/// What is in the folder in front of a bucket.
+#[derive(Clone, Debug, Serialize)]
+pub struct NearFigures {
+    /// How many objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What is stored of a registry.
@@ -278,6 +304,8 @@ impl Figures {
             census.registries.retain(|of| is_known(&of.registry));
             let registries = census.registries.iter();
             census.bytes = registries.map(|of| of.crate_bytes + of.index_bytes).sum();
+            // These are of all registries together.
+            (census.near, census.unread) = (None, None);
         }
         Self {
             registries,
@@ -331,6 +359,11 @@ impl StoreFigures {
             writable: metrics.store_unwritable.get() == 0,
             failures: metrics.store_failures.get(),
             corrupt: metrics.corrupt.get(),
+            bucket: mirror.has_bucket().then(|| BucketFigures {
+                circuit_open: metrics.bucket_circuit_open.get() != 0,
+                waiting: metrics.bucket_waiting.get(),
+                lost: metrics.bucket_lost.get(),
+            }),
         }
     }
 }
@@ -352,6 +385,11 @@ impl CensusFigures {
                 .map(|of_it| of_it.crate_bytes + of_it.record_bytes)
                 .sum(),
             registries: registries.collect(),
+            unread: census.unread.as_deref().map(str::to_owned),
+            near: census.near.map(|near| NearFigures {
+                objects: near.objects,
+                bytes: near.bytes,
+            }),
         }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 pub use figures::{
-    AdvisoryFigures, AuditFigures, CensusFigures, CertificateFigures, Figures, HostFigures,
-    KindFigures, MemoryFigures, MinuteFigures, RefusalFigures, RegistryFigures, RequestFigures,
-    StaleFigures, StoreFigures, StoredFigures,
+    AdvisoryFigures, AuditFigures, BucketFigures, CensusFigures, CertificateFigures, Figures,
+    HostFigures, KindFigures, MemoryFigures, MinuteFigures, NearFigures, RefusalFigures,
+    RegistryFigures, RequestFigures, StaleFigures, StoreFigures, StoredFigures,
 };
 
 use self::troubles::troubles;

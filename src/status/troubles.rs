@@ -19,6 +19,20 @@ pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
             "The store can't be written to; what is fetched is passed on and not kept.".to_owned(),
         );
     }
+    if let Some(bucket) = &figures.store.bucket {
+        if bucket.circuit_open {
+            said.push(
+                "The bucket keeps failing and is left alone for a while; what isn't nearer is fetched, and what is to be written waits."
+                    .to_owned(),
+            );
+        }
+        if bucket.lost > 0 {
+            said.push(format!(
+                "{} objects were given up before they were written into the bucket; they are fetched again when somebody asks for them.",
+                bucket.lost
+            ));
+        }
+    }
     if !figures.audit.writable {
         said.push("The audit log can't be written to.".to_owned());
     }
@@ -35,7 +49,7 @@ pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
     for registry in &figures.registries {
         for host in registry.hosts.iter().filter(|host| host.circuit_open) {
             said.push(format!(
-                "{} of {} keeps failing and is left alone for a while; copies are served as long as they may be.",
+                "{} of {} keeps failing and is left alone for a while; what was kept of it is served as long as it may be.",
                 host.host, registry.name
             ));
         }

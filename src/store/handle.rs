@@ -37,6 +37,7 @@ pub struct Store {
     near: Option<Arc<dyn Backend>>,
     /// What that has to keep all the same.
     needed: Option<IsNeeded>,
+    place: StorePlace,
     pub(super) metrics: Arc<Metrics>,
     complaints: Arc<Complaints>,
     pub(super) noted: Arc<Noted>,
@@ -53,12 +54,24 @@ pub struct Store {
     is_talkative: bool,
 }
 
+/// Where the objects of a store are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// All in one place, such as a folder.
+    One,
+    /// All in a bucket.
+    Bucket,
+    /// All in a bucket, and some of them in a folder in front of it, which is [near](Store::near).
+    BucketBehindFolder,
+}
+
 impl Store {
     /// A store whose objects are there.
     pub(super) fn over(backend: Arc<dyn Backend>, metrics: Arc<Metrics>) -> Self {
         Self {
             near: Some(backend.clone()),
             needed: None,
+            place: StorePlace::One,
             backend,
             metrics,
             complaints: Arc::default(),
@@ -83,6 +96,10 @@ impl Store {
         written: Arc<AtomicU64>,
     ) -> Self {
         Self {
+            place: match near {
+                Some(_) => StorePlace::BucketBehindFolder,
+                None => StorePlace::Bucket,
+            },
             near,
             needed: Some(needed),
             written,
@@ -95,12 +112,18 @@ impl Store {
         self.needed.clone()
     }
 
+    /// Where objects are.
+    pub fn place(&self) -> StorePlace {
+        self.place
+    }
+
     /// The part of it that is to be kept within a size and an age: all of it where objects are in one place, what is near by where there are several; nothing
     /// when nothing is near.
     pub fn near(&self) -> Option<Self> {
         let near = self.near.clone()?;
         Some(Self {
             backend: near,
+            place: StorePlace::One,
             ..self.clone()
         })
     }

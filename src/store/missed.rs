@@ -27,25 +27,44 @@ impl Store {
         self.backend.note_missed(&request, MOST, now).await
     }
 
-    /// What was asked for in vain and still isn't here, in the order of its text. What has come meanwhile is forgotten, and what nobody has asked for
-    /// again in the ninety days before `now`; in a store that can't be written to, it is only left out.
+    /// What was asked for in vain and still isn't here, in the order of its text; without what nobody has asked for again in the ninety days before `now`. Nothing is
+    /// changed.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn missed(&self, now: SystemTime) -> Result<Vec<MissedRequest>> {
         let mut open = BTreeMap::new();
         for (request, at) in self.backend.missed().await? {
-            let age = now.duration_since(at).unwrap_or_default();
-            match age > KEPT_FOR || self.has(&request).await? {
-                true => {
-                    let _ = self.forget(&request).await;
-                }
-                false => {
-                    open.insert(request.to_string(), request);
-                }
+            if !self.is_settled(&request, at, now).await? {
+                open.insert(request.to_string(), request);
             }
         }
         Ok(open.into_values().collect())
+    }
+
+    /// Forgets what has come since it was asked for in vain, and what nobody has asked for again in the ninety days before `now`. In a store that can't be written to it
+    /// stays, and is left out of the list all the same.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn tidy_missed(&self, now: SystemTime) -> Result<()> {
+        for (request, at) in self.backend.missed().await? {
+            if self.is_settled(&request, at, now).await? {
+                let _ = self.forget(&request).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what was asked for at `at` isn't wanted any more.
+    async fn is_settled(
+        &self,
+        request: &MissedRequest,
+        at: SystemTime,
+        now: SystemTime,
+    ) -> Result<bool> {
+        let age = now.duration_since(at).unwrap_or_default();
+        Ok(age > KEPT_FOR || self.has(request).await?)
     }
 
     /// Forgets these; who asks for them again has them noted again.
@@ -125,6 +144,9 @@ mod tests {
         assert_eq!(store.missed(now + 89 * DAY).await.expect("three").len(), 3);
         let left = store.missed(now + 91 * DAY).await.expect("one");
         assert_eq!(left, [serde]);
+        // Looking at it forgot it.
+        assert_eq!(store.missed(now).await.expect("three").len(), 3);
+        store.tidy_missed(now + 91 * DAY).await.expect("tidied");
         assert_eq!(store.missed(now).await.expect("one"), [serde], "forgotten");
         store.forget_missed(&left).await.expect("forgotten");
         assert_eq!(store.missed(now).await.expect("none"), []);

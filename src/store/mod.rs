@@ -60,7 +60,7 @@ pub use disk::{Pulse, THREADS};
 pub use doubts::Doubt;
 pub use folder::FolderSettings;
 pub use glance::GLANCE;
-pub use handle::Store;
+pub use handle::{Store, StorePlace};
 pub use holdings::{Holding, Incoming, Object};
 pub use load::{StoredCrate, StoredIndex};
 pub use mark::Mark;

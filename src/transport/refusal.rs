@@ -34,7 +34,7 @@ pub(super) fn wants_tls() -> String {
 
 fn refusal(head: &str, sentence: &str) -> String {
     format!(
-        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+        "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n\
          content-length: {}\r\n\r\n{sentence}",
         sentence.len()
     )

@@ -30,7 +30,7 @@ pub use index::{Fetched, IndexStream};
 pub use registry::{Permit, Upstream};
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
-pub use search::{ListedCrate, ListedCrates};
+pub use search::{ListedCrate, ListedCrates, WebApi};
 
 /// What the fuzzers of this layer need to reach.
 #[doc(hidden)]

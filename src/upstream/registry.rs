@@ -40,6 +40,8 @@ pub struct Upstream {
     pub(super) settings: sections::UpstreamSettings,
     permits: Arc<Semaphore>,
     pub(super) circuits: Arc<Circuits>,
+    /// That of the web API, which may fail while index and crates are well, and mustn't keep anybody from these.
+    pub(super) web_api_circuits: Arc<Circuits>,
     pub(super) dl: Mutex<Option<KnownDl>>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -121,6 +123,7 @@ impl Upstream {
             surroundings,
             permits: Arc::new(Semaphore::new(permits)),
             circuits: Arc::default(),
+            web_api_circuits: Arc::default(),
             dl: Mutex::default(),
             settings,
             metrics,
@@ -155,9 +158,13 @@ impl Upstream {
         }
     }
 
-    /// The hosts asked lately, and whether they are asked at the moment.
+    /// The hosts asked lately, and whether they are asked at the moment. What is asked of a web API is a host of its own here.
     pub fn circuits(&self) -> Vec<(String, Circuit)> {
-        self.circuits.circuits()
+        let web_apis = self.web_api_circuits.circuits().into_iter();
+        let web_apis = web_apis.map(|(host, circuit)| (format!("{host} (web API)"), circuit));
+        let mut all = self.circuits.circuits();
+        all.extend(web_apis);
+        all
     }
 
     /// The largest .crate file that is taken from it, in bytes.

@@ -38,6 +38,18 @@ pub struct ListedCrate {
     pub description: Option<Box<str>>,
 }
 
+/// Where an upstream answers searches.
+#[derive(Clone, Debug)]
+pub struct WebApi(Url);
+
+impl WebApi {
+    /// The host that is asked, with its port: whatever is asked there counts together.
+    pub fn host(&self) -> String {
+        let port = self.0.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.0.host_str().unwrap_or_default())
+    }
+}
+
 #[derive(Deserialize)]
 struct Answer {
     crates: Vec<Listed>,
@@ -70,24 +82,30 @@ impl ListedCrates {
 }
 
 impl Upstream {
-    /// Asks upstream's web API for crates; once, for who can do without. `None` when it has no web API.
+    /// Where it answers searches; `None` when it doesn't.
+    ///
+    /// # Errors
+    /// One of the upstream kinds of [`Kind`](crate::error::Kind) when it doesn't say.
+    pub async fn searched_at(&self) -> Result<Option<WebApi>> {
+        Ok(self.api().await?.map(WebApi))
+    }
+
+    /// Asks a web API for crates, by one request and no more.
     ///
     /// # Errors
     /// One of the upstream kinds of [`Kind`](crate::error::Kind).
     pub async fn search(
         &self,
+        api: &WebApi,
         words: &str,
         per_page: u32,
         page: u32,
-    ) -> Result<Option<ListedCrates>> {
-        let Some(api) = self.api().await? else {
-            return Ok(None);
-        };
-        let url = search_url(api, words, per_page, page);
+    ) -> Result<ListedCrates> {
+        let url = search_url(api.0.clone(), words, per_page, page);
         self.surroundings.note(&url);
         let request = self.http.get(url);
         let request = request.header(header::ACCEPT, "application/json");
-        let mut answer = self.send(UpstreamKind::WebApi, request).await?;
+        let mut answer = self.send_once(UpstreamKind::WebApi, request).await?;
         if answer.status() != StatusCode::OK {
             return Err(self.unexpected(&answer, "a search"));
         }
@@ -97,7 +115,7 @@ impl Upstream {
             Error::upstream_fault(format!("{host} answered a search with what can't be read"))
                 .caused_by(e)
         })?;
-        Ok(Some(found.listed()))
+        Ok(found.listed())
     }
 }
 

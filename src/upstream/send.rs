@@ -69,6 +69,34 @@ impl Upstream {
         Ok(reply)
     }
 
+    /// The same as one request and no more, for whoever counts them: nothing is followed, and nothing asked for again.
+    pub(super) async fn send_once(
+        &self,
+        kind: UpstreamKind,
+        request: RequestBuilder,
+    ) -> Result<UpstreamAnswer> {
+        let mut request = self.built(request)?;
+        let credential = self.credential.as_ref();
+        let credential = credential.filter(|c| c.is_for(request.url()));
+        let carried = match credential {
+            Some(credential) => Some(credential.carried().await?),
+            None => None,
+        };
+        if let Some(carried) = &carried {
+            carried.write(request.headers_mut());
+        }
+        let deadline = Instant::now() + *self.settings.first_byte_timeout;
+        let answer = self.hop(kind, request, deadline).await?;
+        let answer = answer.with_knows_us(carried.is_some());
+        if let (Some(credential), Some(carried)) = (credential, &carried)
+            && is_refusal(&answer)
+        {
+            // For the next one.
+            credential.instead_of(carried).await;
+        }
+        Ok(answer)
+    }
+
     /// The same with nothing to show.
     pub(super) async fn send_bare(
         &self,
@@ -133,9 +161,11 @@ impl Upstream {
     ) -> Result<UpstreamAnswer> {
         let url = request.url().clone();
         let resource = Resource::of(&url);
-        let pass = self
-            .circuits
-            .pass(&self.circuit(&url), resource, Instant::now())?;
+        let circuits = match kind {
+            UpstreamKind::WebApi => &self.web_api_circuits,
+            UpstreamKind::Index | UpstreamKind::Config | UpstreamKind::Crate => &self.circuits,
+        };
+        let pass = circuits.pass(&self.circuit(&url), resource, Instant::now())?;
         let target = UpstreamTarget {
             registry: self.registry.as_str(),
             kind: kind.as_str(),

@@ -416,3 +416,38 @@ async fn what_a_mirror_had_is_there_for_others_when_it_is_killed() {
         assert!(key.contains(&checksum), "{key} is {checksum}");
     }
 }
+
+/// The page had no figure for a bucket.
+#[tokio::test]
+async fn what_a_bucket_holds_and_what_is_nearer_is_said() {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let zone = Zone::of(&upstream, &bucket).start().await;
+    builds(&zone.index_url()).await;
+    let figures = async || {
+        let text = zone.get("/status.json").await.text();
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let mut said = figures().await;
+    for _ in 0..200 {
+        if !said["store"]["census"].is_null() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        said = figures().await;
+    }
+    let store = &said["store"];
+    let sizes = ["app", "lib"].map(|name| upstream.crate_file(name, "1.1.0").len());
+    let held = &store["census"]["registries"][0];
+    assert_eq!(held["crates"], 2, "{store}");
+    assert_eq!(held["crate_bytes"], sizes[0] + sizes[1], "{store}");
+    let near = store["census"]["near"]["objects"].as_u64();
+    assert!(near.is_some_and(|near| near >= 2), "{store}");
+    assert_eq!(store["bucket"]["waiting"], 0, "{store}");
+    assert_eq!(store["bucket"]["circuit_open"], false, "{store}");
+    let page = zone.get_with("/", &[("accept", "text/html")]).await.text();
+    assert!(
+        page.contains("the bucket holds") && page.contains("In the folder in front of it"),
+        "{page}"
+    );
+}

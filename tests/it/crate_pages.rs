@@ -189,7 +189,7 @@ async fn a_version_that_its_licence_keeps_out_is_said_to_be_refused() {
     );
     let api = mirror.get("/api/v1/crates/copyleft").await.text();
     assert!(
-        api.contains("\"yanked\":true") && api.contains("\"max_version\":null"),
+        api.contains("\"yanked\":true") && api.contains("\"max_stable_version\":null"),
         "{api}"
     );
 }
@@ -214,4 +214,87 @@ async fn a_version_from_the_last_days_that_can_be_written_waits_and_nothing_else
     assert_eq!(mirror.get("/api/v1/crates/tool").await.status, 200);
     let download = mirror.get("/api/v1/crates/tool/2.0.0/download").await;
     assert_eq!(download.status, 403, "{}", download.text());
+}
+
+/// Only of the newest stored version was the file read for it: older ones, whose licence keeps them out, were offered on the page and refused as downloads.
+#[tokio::test]
+async fn each_stored_version_is_said_to_be_refused_for_its_licence_as_policy_why_says_it() {
+    let package = |version: &str, license: &str| {
+        let manifest = format!(
+            "[package]\nname = \"mixed\"\nversion = {version:?}\nedition = \"2018\"\nlicense = {license:?}\n"
+        );
+        Package::new("mixed", version).file("Cargo.toml", &manifest)
+    };
+    let upstream = Upstream::new()
+        .publish(package("1.0.0", "GPL-3.0-only"))
+        .publish(package("1.1.0", "MIT"))
+        .publish(package("1.2.0", "MIT"))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for version in ["1.0.0", "1.1.0"] {
+        let path = format!("/api/v1/crates/mixed/{version}/download");
+        assert_eq!(mirror.get(&path).await.status, 200);
+    }
+    let filled = mirror.restart().await;
+    let store = filled.store().to_owned();
+    // As an import leaves it: with nothing beside the files.
+    for path in filled.stored_beside() {
+        fs::remove_file(store.join(path)).expect("removed");
+    }
+    let mirror = Mirror::of(&upstream)
+        .settings("[policy.licenses]\nallow = [\"MIT\"]")
+        .store(&store)
+        .start()
+        .await;
+    let page = mirror.get_with("/crates/mixed", &BROWSER).await.text();
+    for words in [
+        "because of its licence, &quot;GPL-3.0-only&quot;",
+        "cargo add mixed@1.1.0",
+        "licence not known here",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("cargo add mixed@1.0.0"), "{page}");
+    let text = mirror.get("/crates/mixed").await.text();
+    assert!(
+        text.contains("because of its licence, \"GPL-3.0-only\""),
+        "{text}"
+    );
+}
+
+/// What a view lets in that is kept out otherwise is told there, and nowhere else.
+#[tokio::test]
+async fn a_view_that_is_looser_tells_the_versions_that_it_lets_in_and_no_other_place_does() {
+    let upstream = upstream().await;
+    let rules = "[policy]\ncooldown = \"7d\"\n[[policy.rules]]\ncrates = [\"tool\"]\nversions = \">=1.2.0\"\naction = \"deny\"\n\
+                 [views.open]\n[[views.open.rules]]\ncrates = [\"tool\"]\nversions = \"=1.2.0\"\naction = \"allow\"\n";
+    let mirror = Mirror::of(&upstream).settings(rules).start().await;
+    for path in ["/index/to/ol/tool", "/views/open/index/to/ol/tool"] {
+        assert_eq!(mirror.get(path).await.status, 200, "{path}");
+    }
+    let seen = |reply: &Reply| reply.text().contains("One crate");
+    mirror.get_until("/search?q=tool", seen).await;
+    for (place, newest) in [("", "1.0.0"), ("/views/open", "1.2.0")] {
+        let page = mirror
+            .get_with(&format!("{place}/crates/tool"), &BROWSER)
+            .await
+            .text();
+        assert!(
+            page.contains("in a shell\"") && page.contains(&format!("cargo add tool@{newest}\n")),
+            "{place}: {page}"
+        );
+        let found = mirror.get(&format!("{place}/search?q=tool")).await.text();
+        assert!(
+            found.starts_with(&format!("tool {newest}\n")),
+            "{place}: {found}"
+        );
+        for path in ["/api/v1/crates?q=tool", "/api/v1/crates/tool"] {
+            let told = mirror.get(&format!("{place}{path}")).await.text();
+            assert!(
+                told.contains(&format!("\"max_version\":\"{newest}\"")),
+                "{place}: {told}"
+            );
+        }
+    }
 }

@@ -374,3 +374,68 @@ async fn pages_and_questions_are_bounded() {
         assert_eq!(reply.status, 200, "{number}: {}", reply.text());
     }
 }
+
+/// A cache between could give to one what was made for another, and a browser guess a type from what strangers wrote.
+#[tokio::test]
+async fn where_tokens_are_wanted_what_is_answered_is_for_who_asked_and_everywhere_what_it_says() {
+    let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
+    let token = tokens.add("ci");
+    let mirror = Mirror::of(&upstream)
+        .settings(&tokens.settings(""))
+        .start()
+        .await;
+    let with = [BROWSER[0], ("authorization", &*token)];
+    for path in [
+        "/",
+        "/search?q=a",
+        "/crates/a",
+        "/policy",
+        "/wanted",
+        "/status.json",
+        "/api/v1/crates/a",
+    ] {
+        let reply = mirror.get_with(path, &with).await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(
+            reply.header("cache-control"),
+            Some("private, no-cache"),
+            "{path}"
+        );
+        assert_eq!(
+            reply.header("vary"),
+            Some("accept, authorization"),
+            "{path}"
+        );
+    }
+    let without = mirror.get_with("/", &BROWSER).await;
+    assert_eq!(without.header("cache-control"), Some("private, no-cache"));
+    assert_eq!(without.header("vary"), Some("accept, authorization"));
+    let index = mirror.get_with("/index/1/a", &with).await;
+    assert_eq!(index.header("cache-control"), Some("private, no-cache"));
+    for path in [
+        "/",
+        "/nothing",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/style.css",
+        "/index/config.json",
+        "/index/1/a",
+        "/index/1/b",
+        CRATE,
+        "/crates/a",
+        "/status.json",
+        "/api/v1/crates/nosuch",
+        "/api/v1/crates?per_page=0",
+    ] {
+        for headers in [&with[..], &[]] {
+            let reply = mirror.get_with(path, headers).await;
+            assert_eq!(
+                reply.header("x-content-type-options"),
+                Some("nosniff"),
+                "{path}: {}",
+                reply.status
+            );
+        }
+    }
+}

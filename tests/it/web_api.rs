@@ -321,3 +321,90 @@ async fn a_crate_is_told_in_the_shape_of_crates_io_with_null_for_what_nobody_her
         );
     }
 }
+
+/// Searches that failed opened the circuit that index and downloads are asked through.
+#[tokio::test]
+async fn searches_that_fail_keep_nobody_from_index_and_crates() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    upstream.on("/api/v1/crates?").fail(503);
+    let mut figures = Value::Null;
+    let is_open = |figures: &Value| {
+        let hosts = figures["registries"][0]["hosts"].as_array().cloned();
+        let hosts = hosts.unwrap_or_default().into_iter();
+        let mut open = hosts.filter(|host| host["circuit_open"] == true);
+        open.any(|host| {
+            host["host"]
+                .as_str()
+                .is_some_and(|host| host.ends_with("(web API)"))
+        })
+    };
+    for number in 0..12 {
+        let path = format!("/api/v1/crates?q=tool{number}");
+        assert_eq!(mirror.get(&path).await.status, 200, "by what is known here");
+        figures = json_of(&mirror.get("/status.json").await);
+        if is_open(&figures) {
+            break;
+        }
+    }
+    assert!(is_open(&figures), "{figures}");
+    for path in ["/index/to/ol/tool", "/api/v1/crates/helper/1.0.0/download"] {
+        assert_eq!(mirror.get(path).await.status, 200, "{path}");
+    }
+}
+
+/// As on crates.io: the highest, the highest release, and the one that came last.
+#[tokio::test]
+async fn the_newest_versions_are_those_that_crates_io_would_name() {
+    let upstream = Upstream::new()
+        .publish(Package::new("tool", "1.0.0").pubtime("2024-03-01T00:00:00Z"))
+        .publish(Package::new("tool", "1.5.0").pubtime("2024-01-01T00:00:00Z"))
+        .publish(Package::new("tool", "2.0.0-rc.1").pubtime("2024-02-01T00:00:00Z"))
+        .publish(Package::new("gone", "1.0.0").yanked(true))
+        .start()
+        .await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for (name, expected) in [
+        (
+            "tool",
+            ["2.0.0-rc.1", "1.5.0", "1.0.0", "1.5.0"].map(Value::from),
+        ),
+        (
+            "gone",
+            ["0.0.0".into(), Value::Null, "0.0.0".into(), Value::Null],
+        ),
+    ] {
+        let krate = json_of(&mirror.get(&format!("/api/v1/crates/{name}")).await);
+        let krate = &krate["crate"];
+        let told = [
+            "max_version",
+            "max_stable_version",
+            "newest_version",
+            "default_version",
+        ];
+        assert_eq!(told.map(|field| krate[field].clone()), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused_in_the_shape_of_crates_io() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    for query in [
+        "per_page=101",
+        "per_page=0",
+        "page=0",
+        "per_page=100&page=101",
+    ] {
+        let reply = mirror.get(&format!("/api/v1/crates?q=a&{query}")).await;
+        assert_eq!(reply.status, 400, "{query}");
+        let detail = json_of(&reply)["errors"][0]["detail"].to_string();
+        assert!(detail.len() > 20, "{query}: {detail}");
+    }
+    let cargo = Cargo::unconfigured().registry("mirror", &mirror.index_url());
+    // Cargo itself asks for no more than a hundred.
+    let ran = cargo
+        .run(&["search", "tool", "--registry", "mirror", "--limit", "1000"])
+        .await;
+    ran.success().stdout_contains("toolbox");
+}

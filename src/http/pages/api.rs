@@ -1,6 +1,6 @@
 //! The web API in crates.io's shape, with what a mirror can know, and `null` for the rest.
 
-use std::time::SystemTime;
+use std::{cmp::Reverse, fmt::Write, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,8 @@ use crate::{
 
 /// Beyond so many bytes of index lines, what versions say of their features is left out: there are crates with megabytes of it.
 const MOST_LINES: usize = 1 << 20;
+/// So many versions are told, the newest ones; `meta.total` and `num_versions` count all. The largest crates of crates.io have some thousands.
+const MOST_VERSIONS: usize = 10_000;
 
 /// Why the web API says nothing of a crate, if so: the rules refuse it.
 fn offered(found: &CrateOverview) -> Result<()> {
@@ -49,26 +51,23 @@ pub(super) fn search(found: &Searched) -> Value {
 ///
 /// # Errors
 /// [`Kind::Denied`] when the rules refuse it.
-pub(super) fn krate(found: &CrateOverview) -> Result<Value> {
+pub(super) fn krate(found: &CrateOverview) -> Result<String> {
     offered(found)?;
-    Ok(json!({
-        "crate": about(found),
-        "versions": versions_of(found),
-        "keywords": null,
-        "categories": null,
-    }))
+    let about = about(found);
+    with_versions(
+        found,
+        &json!({ "crate": about, "keywords": null, "categories": null }),
+    )
 }
 
 /// `crates/NAME/versions`.
 ///
 /// # Errors
 /// [`Kind::Denied`] when the rules refuse the crate.
-pub(super) fn versions(found: &CrateOverview) -> Result<Value> {
+pub(super) fn versions(found: &CrateOverview) -> Result<String> {
     offered(found)?;
-    Ok(json!({
-        "versions": versions_of(found),
-        "meta": { "total": found.versions.len(), "next_page": null },
-    }))
+    let meta = json!({ "total": found.versions.len(), "next_page": null });
+    with_versions(found, &json!({ "meta": meta }))
 }
 
 /// `crates/NAME/VERSION`.
@@ -77,7 +76,8 @@ pub(super) fn versions(found: &CrateOverview) -> Result<Value> {
 /// [`Kind::Denied`] when the rules refuse it, [`Kind::Absent`] when there is no such version.
 pub(super) fn version(found: &CrateOverview, wanted: &CrateVersion) -> Result<Value> {
     let version = one(found, wanted)?;
-    Ok(json!({ "version": of_version(found, version, true) }))
+    let in_full = version.line.len() <= MOST_LINES;
+    Ok(json!({ "version": of_version(found, version, in_full) }))
 }
 
 /// `crates/NAME/VERSION/dependencies`.
@@ -119,9 +119,13 @@ fn one<'a>(found: &'a CrateOverview, wanted: &CrateVersion) -> Result<&'a Versio
 fn about(found: &CrateOverview) -> Value {
     let manifest = found.manifest.as_ref();
     let dates = || found.versions.iter().filter_map(|v| v.published);
-    let newest = found.newest.as_ref().map(CrateVersion::as_str);
+    // Of those that may be picked: the highest, the highest that is no pre-release, and the one that was published last, as on crates.io.
     let shown = || found.versions.iter().filter(|v| v.is_offered());
-    let stable = shown().find(|v| v.is_release());
+    let number = |version: &VersionOverview| version.version.to_string();
+    let highest = shown().next().map(number);
+    let stable = shown().find(|v| v.is_release()).map(number);
+    let last = shown().min_by_key(|v| Reverse(v.published)).map(number);
+    let default = found.newest.as_ref().map(CrateVersion::as_str);
     let name = found.name.as_str();
     json!({
         "id": name,
@@ -132,10 +136,11 @@ fn about(found: &CrateOverview) -> Value {
         "repository": manifest.and_then(|m| m.repository.as_ref()),
         "keywords": manifest.map(|m| &m.keywords),
         "categories": manifest.map(|m| &m.categories),
-        "max_version": newest,
-        "newest_version": newest,
-        "default_version": newest,
-        "max_stable_version": stable.map(|v| v.version.as_str()),
+        // Never null there, whoever reads it: it is this where none can be picked.
+        "max_version": highest.as_deref().unwrap_or("0.0.0"),
+        "newest_version": last.as_deref().unwrap_or("0.0.0"),
+        "default_version": default,
+        "max_stable_version": stable,
         "num_versions": found.versions.len(),
         "yanked": found.newest.is_none(),
         "created_at": dates().min().map(time),
@@ -151,11 +156,23 @@ fn about(found: &CrateOverview) -> Value {
     })
 }
 
-fn versions_of(found: &CrateOverview) -> Vec<Value> {
-    let lines: usize = found.versions.iter().map(|v| v.line.len()).sum();
+/// An object with `fields`, and with the crate's versions, which are written one after the other: as values they take several times as much memory as in the end.
+fn with_versions(found: &CrateOverview, fields: &Value) -> Result<String> {
+    let shown = &found.versions[..found.versions.len().min(MOST_VERSIONS)];
+    let lines: usize = shown.iter().map(|v| v.line.len()).sum();
     let in_full = lines <= MOST_LINES;
-    let versions = found.versions.iter();
-    versions.map(|v| of_version(found, v, in_full)).collect()
+    let mut text = fields.to_string();
+    // The brace that closes it goes to the end.
+    text.pop();
+    text.push_str(",\"versions\":[");
+    for (place, version) in shown.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        let _ = write!(text, "{}", of_version(found, version, in_full));
+    }
+    text.push_str("]}");
+    Ok(text)
 }
 
 fn of_version(found: &CrateOverview, version: &VersionOverview, in_full: bool) -> Value {

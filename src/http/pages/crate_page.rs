@@ -123,6 +123,7 @@ impl CratePage<'_> {
                     @if let Some(size) = version.stored { " · " (bytes(size)) }
                     @if let Some(rust) = &line.rust_version { " · Rust " (rust) " or newer" }
                     @if let Some(license) = &version.license { " · licence " (license) }
+                    @else if self.found.needs_licenses { " · licence not known here: it is judged when somebody asks for the file" }
                     @if let Some(links) = &line.links { " · links to " (links) }
                 }
                 @if !line.features.is_empty() {

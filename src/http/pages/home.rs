@@ -38,7 +38,7 @@ pub(super) fn home(request: &PageRequest, ways: &[HowTo], figures: &Figures) -> 
         @if !ways.is_empty() { (tabs(ways)) }
         (now(figures))
         (last_hour(&figures.last_hour))
-        (upstreams(&figures.registries))
+        (upstreams(request, &figures.registries))
         (rest(request, figures))
     };
     Shell {
@@ -57,6 +57,7 @@ pub(super) fn find(links: &str) -> Markup {
             input type="search" name="q" maxlength="100" aria-label="Find a crate" placeholder="Find a crate";
             button { "Search" }
         }
+        p class="soft" { "A crate's page says which of its versions are here, and why one isn't offered; " a href={ (links) "/policy" } { "the rules" } " say it for all." }
     }
 }
 
@@ -155,7 +156,8 @@ fn last_hour(minutes: &[MinuteFigures]) -> Markup {
     }
 }
 
-fn upstreams(registries: &[RegistryFigures]) -> Markup {
+fn upstreams(request: &PageRequest, registries: &[RegistryFigures]) -> Markup {
+    let name = |registry| name(request, registry);
     html! {
         section aria-labelledby="upstreams" {
             h2 id="upstreams" { "Registries and their upstreams" }
@@ -187,8 +189,9 @@ fn upstreams(registries: &[RegistryFigures]) -> Markup {
     }
 }
 
-fn name(registry: &RegistryFigures) -> Markup {
-    html! { (registry.name) @if registry.default { " " span class="soft" { "(default)" } } }
+/// A registry, and the way to its crates.
+fn name(request: &PageRequest, registry: &RegistryFigures) -> Markup {
+    html! { a href={ (request.links) "/registries/" (registry.name) "/search" } { (registry.name) } @if registry.default { " " span class="soft" { "(default)" } } }
 }
 
 fn rest(request: &PageRequest, figures: &Figures) -> Markup {
@@ -217,7 +220,7 @@ fn rest(request: &PageRequest, figures: &Figures) -> Markup {
             h2 id="rest" { "Store, rules, certificates" }
             table {
                 tbody {
-                    (row("Store", store(figures)))
+                    (row(if figures.store.bucket.is_some() { "Store, in a bucket" } else { "Store" }, store(figures)))
                     (row("Oldest stale copy served", html! { (stale) }))
                     (row("Refused since the start", html! { (kinds(&figures.refusals.denied)) " · " a href={ (request.links) "/policy" } { "the rules" } }))
                     @if !figures.refusals.would_deny.is_empty() {
@@ -245,13 +248,23 @@ fn store(figures: &Figures) -> Markup {
         @else if !store.writable { span class="bad" { "can't be written to" } }
         @else { span class="good" { "in use" } }
         @match &store.census {
-            None => { ", not looked through yet" }
+            None => { ", not looked through yet: that is done soon after the start" }
             Some(census) => {
-                ", " (bytes(census.bytes)) " " span class="soft" { "(looked through " (span(census.age_seconds)) " ago)" }
+                @if store.bucket.is_some() { "; the bucket holds " } @else { ", " }
+                @if census.unread.is_some() { "at least " }
+                (bytes(census.bytes)) " " span class="soft" { "(looked through " (span(census.age_seconds)) " ago)" }
                 @for of in &census.registries {
                     br; (of.registry) ": " (counted(of.crates, "crate", "crates")) ", " (bytes(of.crate_bytes)) "; " (counted(of.index_files, "index file", "index files")) ", " (bytes(of.index_bytes))
                 }
+                @if let Some(unread) = &census.unread { br; span class="bad" { "Not all of it could be looked at: " (unread) } }
+                @if let Some(near) = &census.near {
+                    br; "In the folder in front of it: " (counted(near.objects, "object", "objects")) ", " (bytes(near.bytes))
+                }
             }
+        }
+        @if let Some(bucket) = &store.bucket {
+            @if bucket.waiting > 0 { br; (counted(bucket.waiting.unsigned_abs(), "object waits", "objects wait")) " to be written into the bucket" }
+            @if bucket.circuit_open { br; span class="bad" { "The bucket keeps failing and is left alone for a while" } }
         }
         @if store.corrupt > 0 { ", " (number(store.corrupt)) " objects failed their check" }
     }

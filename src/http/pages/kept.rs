@@ -7,9 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
 use tokio::time::{Instant, timeout};
 
-use super::request::{PageQueue, PageRequest};
+use super::request::{PageKey, PageQueue, PageRequest};
 use crate::{
     error::{Error, Kind, Result},
     http::respond::no_memory,
@@ -19,87 +23,121 @@ use crate::{
 
 /// So many pages of a line are kept or being made.
 const MOST: usize = 64;
-/// Nobody waits for a page that is made for another for longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Nobody waits for a page for longer. What it takes to make one has shorter limits of its own, so that this comes to pass where several of them add up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pages of this moment, by what was asked for. Made once, however many ask.
 pub(super) struct KeptPages {
-    own: Slots,
-    store: Slots,
-    crates: Slots,
-    searches: Slots,
+    own: Arc<Slots>,
+    store: Arc<Slots>,
+    crates: Arc<Slots>,
+    searches: Arc<Slots>,
     memory: Arc<ClientMemory>,
 }
 
 /// The pages of one line. When it is full of those that are waited for, the other lines aren't.
 #[derive(Default)]
-struct Slots(Mutex<HashMap<PageRequest, Arc<Slot>>>);
+struct Slots(Mutex<HashMap<PageKey, Slot>>);
 
-/// What was made last, if anything was. Held by who makes it, so that all others wait.
-#[derive(Default)]
-struct Slot(tokio::sync::Mutex<Option<Made>>);
-
-/// What making a page has come to.
-struct Made {
-    at: SystemTime,
-    page: Result<Bytes>,
+enum Slot {
+    /// It is being made: by all who wait for it together, whoever came first, and not any longer when the last of them has gone away.
+    Making(WeakShared<Making>),
+    /// It was made then.
+    Made(SystemTime, Bytes),
 }
+
+type Making = BoxFuture<'static, Result<Bytes>>;
 
 impl KeptPages {
     /// None yet. What is kept is leased from `memory`.
     pub(super) fn new(memory: Arc<ClientMemory>) -> Self {
         Self {
-            own: Slots::default(),
-            store: Slots::default(),
-            crates: Slots::default(),
-            searches: Slots::default(),
+            own: Arc::default(),
+            store: Arc::default(),
+            crates: Arc::default(),
+            searches: Arc::default(),
             memory,
         }
     }
 
-    /// The page that was asked for, made by `make` unless somebody else has had it made a moment ago. Who waited while it was made gets what it came to, an
-    /// error as well: to try again would take as long for each of them.
+    /// The page that was asked for, made by `make` unless it was made a moment ago, or is being made. All who wait for it get what it comes to, an error as well: to
+    /// try again would take as long for each of them.
     ///
     /// # Errors
     /// Those of `make`, and [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for the page, too many different ones of its line are
-    /// asked for at once, or it is made for another and isn't there after ten seconds.
-    pub(super) async fn get(
+    /// asked for at once, or it isn't there after twenty seconds.
+    pub(super) async fn get<F>(
         &self,
         request: &PageRequest,
         now: SystemTime,
-        make: impl AsyncFnOnce() -> Result<String>,
-    ) -> Result<Bytes> {
-        let came = Instant::now();
-        let slot = self.line(request.line()).slot(request)?;
-        let mut kept = timeout(PATIENCE, slot.0.lock())
+        make: impl FnOnce() -> F,
+    ) -> Result<Bytes>
+    where
+        F: Future<Output = Result<String>> + Send + 'static,
+    {
+        let (key, slots) = (request.key(), self.line(request.line()));
+        let making = {
+            let mut all = slots.lock();
+            let being_made = match all.get(&key) {
+                Some(Slot::Made(at, page)) if is_new(*at, now) => return Ok(page.clone()),
+                Some(Slot::Making(making)) => making.upgrade(),
+                Some(Slot::Made(..)) | None => None,
+            };
+            match being_made {
+                Some(making) => making,
+                None => {
+                    // What is old goes before what is new takes memory.
+                    all.remove(&key);
+                    make_room(&mut all)?;
+                    let making = self.making(slots.clone(), key.clone(), now, make());
+                    // It isn't done before it is begun.
+                    all.extend(making.downgrade().map(|weak| (key, Slot::Making(weak))));
+                    making
+                }
+            }
+        };
+        timeout(PATIENCE, making)
             .await
-            .map_err(|_| takes_long())?;
-        if let Some(made) = &*kept
-            && made.is_for(now)
-        {
-            return made.page.clone();
-        }
-        // What is old goes before what is new takes memory.
-        *kept = None;
-        let page = make().await.and_then(|page| {
-            let lease = self.memory.take(page.len()).ok_or_else(no_memory)?;
-            Ok(lease.hold(page.into()))
-        });
-        *kept = Some(Made {
-            at: now + came.elapsed(),
-            page: page.clone(),
-        });
-        page
+            .unwrap_or_else(|_| Err(takes_long()))
+    }
+
+    /// Makes a page and keeps it; an error is kept for nobody but those who wait.
+    fn making(
+        &self,
+        slots: Arc<Slots>,
+        key: PageKey,
+        now: SystemTime,
+        make: impl Future<Output = Result<String>> + Send + 'static,
+    ) -> Shared<Making> {
+        let memory = self.memory.clone();
+        let came = Instant::now();
+        let making = async move {
+            let page = make.await.and_then(|page| {
+                let lease = memory.take(page.len()).ok_or_else(no_memory)?;
+                Ok(lease.hold(page.into()))
+            });
+            let at = now + came.elapsed();
+            let mut all = slots.lock();
+            match &page {
+                Ok(page) => all.insert(key, Slot::Made(at, page.clone())),
+                Err(_) => all.remove(&key),
+            };
+            page
+        };
+        making.boxed().shared()
     }
 
     /// Lets go of what is older than a moment.
     pub(super) fn forget_old(&self, now: SystemTime) {
         for slots in [&self.own, &self.store, &self.crates, &self.searches] {
-            slots.forget_old(now);
+            slots.lock().retain(|_, slot| match slot {
+                Slot::Making(making) => making.upgrade().is_some(),
+                Slot::Made(at, _) => is_new(*at, now),
+            });
         }
     }
 
-    fn line(&self, line: PageQueue) -> &Slots {
+    fn line(&self, line: PageQueue) -> &Arc<Slots> {
         match line {
             PageQueue::Own => &self.own,
             PageQueue::Store => &self.store,
@@ -110,49 +148,28 @@ impl KeptPages {
 }
 
 impl Slots {
-    fn slot(&self, request: &PageRequest) -> Result<Arc<Slot>> {
-        let mut slots = self.lock();
-        if let Some(slot) = slots.get(request) {
-            return Ok(slot.clone());
-        }
-        if slots.len() >= MOST {
-            // Those that nobody waits for.
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        if slots.len() >= MOST {
-            return Err(too_many());
-        }
-        Ok(slots.entry(request.clone()).or_default().clone())
-    }
-
-    fn forget_old(&self, now: SystemTime) {
-        self.lock().retain(|_, slot| {
-            let is_kept = |slot: &Slot| match slot.0.try_lock() {
-                Ok(kept) => kept.as_ref().is_some_and(|made| made.is_new(now)),
-                Err(_) => true,
-            };
-            Arc::strong_count(slot) > 1 || is_kept(slot)
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<PageRequest, Arc<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PageKey, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Made {
-    /// Whether it is for who came at `now`: a page while it is new, an error only if it was made while he waited.
-    fn is_for(&self, now: SystemTime) -> bool {
-        match self.page {
-            Ok(_) => self.is_new(now),
-            Err(_) => now <= self.at,
-        }
+/// Lets go of pages that nobody waits for, if there are too many.
+fn make_room(all: &mut HashMap<PageKey, Slot>) -> Result<()> {
+    if all.len() >= MOST {
+        all.retain(|_, slot| match slot {
+            Slot::Making(making) => making.upgrade().is_some(),
+            Slot::Made(..) => false,
+        });
     }
+    match all.len() < MOST {
+        true => Ok(()),
+        false => Err(too_many()),
+    }
+}
 
-    fn is_new(&self, now: SystemTime) -> bool {
-        // Who came before it was ready has waited.
-        now.duration_since(self.at).unwrap_or(Duration::ZERO) < A_MOMENT
-    }
+fn is_new(at: SystemTime, now: SystemTime) -> bool {
+    // Who came before it was ready has waited.
+    now.duration_since(at).unwrap_or(Duration::ZERO) < A_MOMENT
 }
 
 fn too_many() -> Error {
@@ -215,6 +232,7 @@ mod tests {
                 host.into(),
                 Readable::All,
             )
+            .key()
         };
         assert_eq!(figures("http://a"), figures("http://b"));
         let policy = |form, host: &str, links: &str| {
@@ -226,6 +244,7 @@ mod tests {
                 links.into(),
                 Readable::All,
             )
+            .key()
         };
         let html = policy(PageForm::Html, "a", "/t/secret");
         assert_eq!(html, policy(PageForm::Html, "b", "/t/secret"));
@@ -240,6 +259,7 @@ mod tests {
                 "".into(),
                 Readable::All,
             )
+            .key()
         };
         assert_ne!(home("http://a"), home("http://b"));
     }
@@ -288,13 +308,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_page_that_fails_hears_of_it_with_the_first() {
         let (kept, now) = (kept(), SystemTime::now());
-        let tries = AtomicU32::new(0);
+        let tries = Arc::new(AtomicU32::new(0));
         let request = request("a");
         let get = || {
-            kept.get(&request, now, async || {
+            kept.get(&request, now, || {
                 tries.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(PATIENCE / 2).await;
-                Err(Error::upstream_timeout("upstream hangs"))
+                async {
+                    tokio::time::sleep(PATIENCE / 2).await;
+                    Err(Error::upstream_timeout("upstream hangs"))
+                }
             })
         };
         let (a, b, c) = (get(), get(), get());
@@ -302,26 +324,62 @@ mod tests {
         let kinds = [all.0, all.1, all.2].map(|page| page.expect_err("it fails").kind());
         assert_eq!(kinds, [Kind::UpstreamTimeout; 3]);
         assert_eq!(tries.load(Ordering::Relaxed), 1);
-        let later = kept.get(&request, now + PATIENCE, async || Ok("x".to_owned()));
+        let later = kept.get(&request, now, async || Ok("x".to_owned()));
         assert_eq!(later.await.expect("a page"), "x");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_anothers_page_for_ever() {
+    async fn nobody_waits_for_a_page_for_ever() {
         let (kept, now) = (kept(), SystemTime::now());
         let request = request("a");
-        let mut first = Box::pin(kept.get(&request, now, std::future::pending));
-        assert!(futures_util::poll!(&mut first).is_pending());
+        let first = kept.get(&request, now, std::future::pending);
         let second = kept.get(&request, now, async || Ok(String::new()));
-        assert_eq!(second.await.expect_err("late").kind(), Kind::Overloaded);
+        let (first, second) = tokio::join!(first, second);
+        for late in [first, second] {
+            assert_eq!(late.expect_err("late").kind(), Kind::Overloaded);
+        }
+    }
+
+    /// The page was made by the first who asked; when that one went away, the next began anew.
+    #[tokio::test]
+    async fn a_page_is_gone_on_with_as_long_as_anybody_waits_for_it_and_no_longer() {
+        let (kept, now) = (kept(), SystemTime::now());
+        let request = request("a");
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let mut first = Box::pin(kept.get(&request, now, || async move {
+            let _held = held;
+            gate.await.map_err(|_| Error::internal("closed"))?;
+            Ok("first".to_owned())
+        }));
+        let mut second = Box::pin(kept.get(&request, now, async || Ok("second".to_owned())));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        assert_eq!(Arc::strong_count(&alive), 2, "the second still waits");
+        open.send(()).expect("it waits");
+        assert_eq!(second.await.expect("a page"), "first");
+
+        let held = alive.clone();
+        let mut alone = Box::pin(kept.get(&request, now + 2 * A_MOMENT, || async move {
+            let _held = held;
+            std::future::pending().await
+        }));
+        assert!(futures_util::poll!(&mut alone).is_pending());
+        drop(alone);
+        assert_eq!(Arc::strong_count(&alive), 1, "nobody waits");
+        let later = kept.get(&request, now + 2 * A_MOMENT, async || Ok("x".to_owned()));
+        assert_eq!(later.await.expect("a page"), "x");
     }
 
     #[tokio::test]
     async fn a_page_is_made_once_for_all_who_ask_within_a_second() {
-        let (kept, made) = (kept(), AtomicU32::new(0));
+        let (kept, made) = (kept(), Arc::new(AtomicU32::new(0)));
         let now = SystemTime::now();
         let get = async |at: SystemTime| {
-            let make = async || {
+            let made = made.clone();
+            let make = || async move {
                 tokio::task::yield_now().await;
                 Ok(made.fetch_add(1, Ordering::Relaxed).to_string())
             };
@@ -333,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_an_end_to_what_is_kept_and_to_what_is_made() {
+    async fn there_is_an_end_to_what_is_kept() {
         let (kept, now) = (kept(), SystemTime::now());
         for number in 0..1_000 {
             let request = request(&number.to_string());
@@ -341,17 +399,27 @@ mod tests {
             page.await.expect("a page");
         }
         assert!(kept.searches.lock().len() <= MOST);
-        let waiting: Vec<_> = (0..MOST)
-            .map(|number| kept.searches.slot(&request(&format!("w{number}"))))
-            .collect();
-        let refused = waiting
-            .iter()
-            .chain([&kept.searches.slot(&request("more"))])
-            .find_map(|slot| slot.as_ref().err().map(|e| e.kind()));
-        assert_eq!(refused, Some(Kind::Overloaded));
-        drop(waiting);
         kept.forget_old(now + 2 * A_MOMENT);
         assert_eq!(kept.searches.lock().len(), 0);
+    }
+
+    /// A token in a path stood in the table as it is.
+    #[tokio::test]
+    async fn a_token_in_a_path_is_not_kept_to_find_its_pages_by() {
+        let request = PageRequest::new(
+            Subject::Home,
+            PageForm::Html,
+            "http://mirror/t/cm_secret".into(),
+            "/t/cm_secret".into(),
+            Readable::All,
+        );
+        let key = request.key();
+        assert!(!format!("{key:?}").contains("cm_secret"), "{key:?}");
+        let other = PageRequest {
+            links: "/t/cm_other".into(),
+            ..request
+        };
+        assert_ne!(key, other.key());
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ mod api;
 mod assets;
 mod chart;
 mod crate_page;
+#[cfg(test)]
+mod escaping;
 mod home;
 mod how_to;
 mod kept;
@@ -32,7 +34,7 @@ use super::{
     authentication::Authentication,
     query::SearchQuery,
     readable::Readable,
-    respond::{Answer, JSON, NO_CACHE, TEXT},
+    respond::{Answer, JSON, NO_CACHE, NO_CACHE_FOR_ONE, TEXT},
     route::{ApiCall, Place},
 };
 use crate::{
@@ -46,6 +48,8 @@ use crate::{
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// A page is another one for who reads it otherwise.
 const BY_ACCEPT: HeaderValue = HeaderValue::from_static("accept");
+/// And for who shows another token.
+const BY_ACCEPT_AND_WHO: HeaderValue = HeaderValue::from_static("accept, authorization");
 
 /// What pages for people are made of.
 pub(super) struct PageService {
@@ -78,12 +82,22 @@ impl PageService {
     ///
     /// # Errors
     /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it, and what keeps a crate's page from being made.
-    pub(super) async fn answer(&self, request: &PageRequest, now: SystemTime) -> Result<Answer> {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Box<PageRequest>,
+        now: SystemTime,
+    ) -> Result<Answer> {
         self.kept.forget_old(now);
-        let page = self
-            .kept
-            .get(request, now, async || self.make(request, now).await);
-        Ok(page_answer(request.form, page.await?))
+        let form = request.form;
+        let page = self.kept.get(&request, now, || {
+            let (this, request) = (self.clone(), request.clone());
+            async move { this.make(&request, now).await }
+        });
+        let for_whom = match self.authentication.is_restricted() {
+            true => ForWhom::WhoAsked,
+            false => ForWhom::Everybody,
+        };
+        Ok(page_answer(form, page.await?, for_whom))
     }
 
     async fn make(&self, request: &PageRequest, now: SystemTime) -> Result<String> {
@@ -96,8 +110,10 @@ impl PageService {
             Subject::Policy { place } => self.policy(request, *place, now),
             Subject::Api { place, call, query } => self.api(*place, call, query, now).await,
             Subject::Wanted => {
-                let mut missed = self.mirror.missed(now).await?;
-                missed.retain(|missed| request.readable.includes(missed.registry));
+                let missed = self.mirror.missed(now).await?;
+                let missed = missed.iter().copied();
+                let missed = missed.filter(|missed| request.readable.includes(missed.registry));
+                let missed: Vec<_> = missed.collect();
                 Ok(match request.form {
                     PageForm::Html => wanted::page(request, &missed),
                     PageForm::Text | PageForm::Json => wanted::listed(&missed),
@@ -220,11 +236,11 @@ impl PageService {
             }
             ApiCall::Crate(name) => {
                 let found = of(*name).await?;
-                written(move || json(&api::krate(&found)?)).await
+                written(move || api::krate(&found)).await
             }
             ApiCall::Versions(name) => {
                 let found = of(*name).await?;
-                written(move || json(&api::versions(&found)?)).await
+                written(move || api::versions(&found)).await
             }
             ApiCall::Version(id) => {
                 let (found, version) = (of(id.name).await?, id.version);
@@ -253,9 +269,19 @@ impl PageService {
             let guarded = refusal.view.guarded_name(registry);
             refusal.registry == registry && request.readable.includes(guarded)
         });
+        let in_force = self.mirror.policy();
+        let views = in_force.views().filter(|view| {
+            let is_readable = request.readable.includes(view.as_registry());
+            let of = in_force.registry_of(*view).flatten();
+            is_readable && of.unwrap_or(self.mirror.default_registry()) == registry
+        });
         let rules = policy::RulesPage {
             of,
-            said: self.mirror.policy().in_words(registry, place.view),
+            said: in_force.in_words(registry, place.view),
+            views: match place.view {
+                View::Usual => views.collect(),
+                View::Named(_) | View::AsOf(_) => Vec::new(),
+            },
             refused,
             request,
             now,
@@ -279,15 +305,26 @@ fn json(value: &impl serde::Serialize) -> Result<String> {
         .map_err(|e| Error::internal(format!("a page can't be written as JSON: {e}")))
 }
 
-fn page_answer(form: PageForm, page: Bytes) -> Answer {
+/// Who may be given an answer that is kept on its way.
+enum ForWhom {
+    Everybody,
+    /// What somebody else gets may be another page: it depends on who he shows to be.
+    WhoAsked,
+}
+
+fn page_answer(form: PageForm, page: Bytes, for_whom: ForWhom) -> Answer {
     let kind = match form {
         PageForm::Html => HTML,
         PageForm::Text => TEXT,
         PageForm::Json => JSON,
     };
     let mut answer = Answer::ok(Outcome::Hit, kind, page.into());
-    answer.headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    answer.headers.insert(header::VARY, BY_ACCEPT);
+    let (kept, depends_on) = match for_whom {
+        ForWhom::Everybody => (NO_CACHE, BY_ACCEPT),
+        ForWhom::WhoAsked => (NO_CACHE_FOR_ONE, BY_ACCEPT_AND_WHO),
+    };
+    answer.headers.insert(header::CACHE_CONTROL, kept);
+    answer.headers.insert(header::VARY, depends_on);
     assets::guard(&mut answer.headers);
     answer
 }

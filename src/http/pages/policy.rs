@@ -9,7 +9,7 @@ use super::{
     shell::{Here, Shell},
     words::age,
 };
-use crate::mirror::Refusal;
+use crate::{domain::ViewName, mirror::Refusal};
 
 /// What there is to say of the rules.
 pub(super) struct RulesPage<'a> {
@@ -19,6 +19,8 @@ pub(super) struct RulesPage<'a> {
     pub(super) said: Vec<String>,
     /// What was refused, the last first.
     pub(super) refused: Vec<Refusal>,
+    /// Views of the same registry, which have rules of their own.
+    pub(super) views: Vec<ViewName>,
     pub(super) request: &'a PageRequest,
     pub(super) now: SystemTime,
 }
@@ -31,6 +33,9 @@ pub(super) fn page(rules: &RulesPage<'_>) -> String {
         section aria-labelledby="rules" {
             h2 id="rules" { "The rules" }
             ol { @for sentence in &rules.said { li { (sentence) } } }
+            @if !rules.views.is_empty() {
+                p { "Other rules hold in the views " @for view in &rules.views { a href={ (links) "/views/" (view) "/policy" } { (view) } " " } "of the same registry." }
+            }
         }
         section aria-labelledby="refused" {
             h2 id="refused" { "Refused lately" }
@@ -66,6 +71,12 @@ pub(super) fn text(rules: &RulesPage<'_>) -> String {
     );
     for sentence in &rules.said {
         let _ = writeln!(text, "- {sentence}");
+    }
+    for view in &rules.views {
+        let _ = writeln!(
+            text,
+            "\nOther rules hold in view {view}: /views/{view}/policy"
+        );
     }
     text.push_str("\nRefused lately:\n\n");
     for refusal in &rules.refused {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    domain::CrateName,
+    domain::{CrateName, Sha256},
     http::{
         query::SearchQuery,
         readable::Readable,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Everything that a page depends on beside the mirror itself: who asks for the same within a moment gets the same.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub(in crate::http) struct PageRequest {
     /// What it is about.
     pub(in crate::http) subject: Subject,
@@ -24,6 +24,15 @@ pub(in crate::http) struct PageRequest {
     pub(in crate::http) links: Box<str>,
     /// What may stand on it, where it is about more than one registry.
     pub(in crate::http) readable: Readable,
+}
+
+/// By what a page is found again: all of the request, and of its URLs, in which a token may stand, no more than a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PageKey {
+    subject: Subject,
+    form: PageForm,
+    readable: Readable,
+    urls: Sha256,
 }
 
 /// Without the URLs: a token may stand in them.
@@ -77,6 +86,17 @@ impl PageRequest {
             base: if shows_base { base } else { "".into() },
             links: if has_links { links } else { "".into() },
             readable,
+        }
+    }
+
+    pub(super) fn key(&self) -> PageKey {
+        // No URL has a blank in it.
+        let urls = format!("{} {}", self.base, self.links);
+        PageKey {
+            subject: self.subject.clone(),
+            form: self.form,
+            readable: self.readable.clone(),
+            urls: Sha256::of(urls.as_bytes()),
         }
     }
 

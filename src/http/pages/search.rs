@@ -104,7 +104,7 @@ fn pages(results: &Results<'_>) -> Markup {
     html! {
         p {
             @if query.page > 1 { a href=(to(query.page - 1)) { "← Better" } " " }
-            @if has_more && query.page < SearchQuery::MAX_PAGE { a href=(to(query.page + 1)) { "More →" } }
+            @if has_more { @if let Some(next) = query.next_page() { a href=(to(next)) { "More →" } } }
         }
     }
 }

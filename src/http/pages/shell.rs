@@ -86,7 +86,7 @@ pub(super) fn block(id: &str, place: &str, text: &str) -> Markup {
         div class="block" {
             p {
                 span { (place) }
-                button class="copy" type="button" data-copy=(id) aria-label={ "Copy what goes into " (place) } { "Copy" }
+                button class="copy" type="button" data-copy=(id) aria-label={ "Copy (" (place) ")" } { "Copy" }
             }
             pre id=(id) tabindex="0" role="group" aria-label=(place) { (text) }
         }

@@ -1,27 +1,33 @@
 //! [`Listing`]: the crates of one registry: the names that were seen, and what the newest stored version of each says of itself.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use semver::Version;
 
-use super::names::{Fit, Names, fit};
+use super::{
+    names::{Names, fit},
+    ranking::{FoundIn, Rank, Ranking},
+};
 use crate::domain::{CrateName, CrateVersion, Manifest};
 
-/// Of more crates than this it isn't said which one fits best.
-const MOST: usize = 10_000;
-
-/// The crates of one registry.
-#[derive(Debug, Default)]
+/// A part of the crates of one registry. Who reads it has it as it was when he began; a copy of one is made for who changes it meanwhile, and shares what is large.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listing {
     pub(super) names: Names,
     /// Those of which a .crate file is stored, by their names in lower case.
-    stored: BTreeMap<Box<str>, StoredSummary>,
+    stored: BTreeMap<Box<str>, Arc<StoredSummary>>,
     /// About how many bytes of memory these take.
     memory: usize,
 }
 
 /// What the newest stored version of a crate says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct StoredSummary {
     /// The crate's name in its own case, if that isn't the lower one.
     name: Option<Box<str>>,
@@ -29,35 +35,47 @@ pub(super) struct StoredSummary {
     description: Option<Box<str>>,
     /// What it is built from, in lower case, each with a line feed before and behind it.
     dependencies: Box<str>,
-    /// How many walks over the store had begun when it was added.
-    walk: u32,
+    /// The last walk over the store that has seen it, or that had begun when it was added.
+    walk: AtomicU32,
 }
 
-/// A crate that was searched for.
+/// A crate that was searched for, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) rank: Rank,
-    pub(super) name: Box<str>,
-    /// Of the newest stored version, if one is stored.
-    pub(super) version: Option<Box<str>>,
-    pub(super) description: Option<Box<str>>,
+pub struct KnownCrate {
+    /// Its name; in lower case where it is known from paths alone.
+    pub name: CrateName,
+    /// Its newest version that is stored, if one is.
+    pub version: Option<Box<str>>,
+    /// What that says of itself.
+    pub description: Option<Box<str>>,
 }
 
-/// What comes first: better fits before worse ones, what is stored before what is only known, short names before long ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    found: FoundIn,
-    is_only_known: bool,
-    length: usize,
+/// What is searched for, taken apart once for all listings.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// In lower case.
+    plain: Vec<String>,
+    /// With `-` for `_`.
+    folded: Vec<String>,
+    /// All of them as one name: `serde json` is as good as `serde-json`.
+    joined: String,
+    /// The longest, which is found in the fewest names.
+    longest: usize,
 }
 
-/// Where the words were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum FoundIn {
-    /// In the name.
-    Name(Fit),
-    /// In the description, at least one of them.
-    Description,
+impl Words {
+    /// The words in a text; `None` when there are none.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let plain: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let folded: Vec<String> = plain.iter().map(|word| word.replace('_', "-")).collect();
+        let longest = (0..plain.len()).max_by_key(|place| plain[*place].len())?;
+        Some(Self {
+            joined: folded.join("-"),
+            plain,
+            folded,
+            longest,
+        })
+    }
 }
 
 impl StoredSummary {
@@ -76,7 +94,7 @@ impl StoredSummary {
             version: Version::parse(version.as_str()).ok()?,
             description: manifest.description.clone(),
             dependencies: format!("\n{dependencies}\n").into(),
-            walk,
+            walk: AtomicU32::new(walk),
         })
     }
 
@@ -121,6 +139,7 @@ impl Listing {
             return;
         }
         self.memory += summary.memory() + name.as_str().len();
+        let summary = Arc::new(summary);
         if let Some(before) = self.stored.insert(name.as_str().into(), summary) {
             self.memory = self
                 .memory
@@ -128,56 +147,56 @@ impl Listing {
         }
     }
 
-    /// Forgets what isn't stored any more, as far as it was added before walk number `walk`, which would have seen it.
-    pub(super) fn keep_stored(&mut self, walk: u32, is_stored: impl Fn(&str) -> bool) {
-        self.stored
-            .retain(|name, known| known.walk >= walk || is_stored(name));
+    /// Notes that walk number `walk` has seen a file of that crate.
+    pub(super) fn seen(&self, name: &str, walk: u32) {
+        if let Some(known) = self.stored.get(name) {
+            known.walk.fetch_max(walk, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets what isn't stored any more: what was added before walk number `walk`, and wasn't seen by it.
+    pub(super) fn keep_stored(&mut self, walk: u32) {
+        let is_stored = |known: &StoredSummary| known.walk.load(Ordering::Relaxed) >= walk;
+        self.stored.retain(|_, known| is_stored(known));
         let each = self.stored.iter();
         self.memory = each.map(|(name, known)| known.memory() + name.len()).sum();
     }
 
-    /// The crates that fit all of `words`, which are in lower case, by their names or by their descriptions; in the order of their ranks.
-    pub(super) fn search(&self, words: &[String]) -> Vec<Match> {
-        let mut found = Vec::new();
-        let Some(first) = words.iter().max_by_key(|word| word.len()) else {
-            return found;
-        };
-        let folded: Vec<String> = words.iter().map(|word| word.replace('_', "-")).collect();
-        let joined = folded.join("-");
-        for (_, name) in self.names.find(&first.replace('_', "-"), MOST) {
+    /// Adds the crates that fit all of `words`, by their names or by their descriptions.
+    pub(super) fn search(&self, words: &Words, ranking: &mut Ranking) {
+        let folded = &words.folded;
+        self.names.find(&folded[words.longest], |_, name| {
             let fits = || folded.iter().filter_map(|word| fit(name, word));
-            if fits().count() == folded.len() {
-                // `serde json` is as good as `serde-json`.
-                let best = fit(name, &joined).or(fits().max());
-                found.extend(best.map(|best| self.matched(name, FoundIn::Name(best))));
+            if fits().count() == folded.len()
+                && let Some(best) = fit(name, &words.joined).or(fits().max())
+            {
+                ranking.take(self.rank(name, FoundIn::Name(best)), name);
             }
-        }
+        });
         for (name, known) in &self.stored {
             let is_found = folded.iter().all(|word| fit(name, word).is_some());
-            if !is_found && known.mentions(name, words) {
-                found.push(self.matched(name, FoundIn::Description));
-            }
-            if found.len() > 2 * MOST {
-                break;
+            if !is_found && known.mentions(name, &words.plain) {
+                ranking.take(self.rank(name, FoundIn::Description), name);
             }
         }
-        found.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.name.cmp(&b.name)));
-        found
     }
 
-    fn matched(&self, name: &str, found: FoundIn) -> Match {
-        let known = self.stored.get(name);
-        let own = known.and_then(|known| known.name.as_deref());
-        Match {
-            rank: Rank {
-                found,
-                is_only_known: known.is_none(),
-                length: name.len(),
-            },
-            name: own.unwrap_or(name).into(),
-            version: known.map(|known| known.version.to_string().into()),
-            description: known.and_then(|known| known.description.clone()),
+    fn rank(&self, name: &str, found: FoundIn) -> Rank {
+        Rank {
+            found,
+            is_only_known: !self.stored.contains_key(name),
+            length: name.len(),
         }
+    }
+
+    /// What is known of a crate of which a file is stored.
+    pub(super) fn stored_crate(&self, name: &str) -> Option<KnownCrate> {
+        let (lower, known) = self.stored.get_key_value(name)?;
+        Some(KnownCrate {
+            name: CrateName::parse(known.name.as_deref().unwrap_or(lower)).ok()?,
+            version: Some(known.version.to_string().into()),
+            description: known.description.clone(),
+        })
     }
 
     /// The stored crates whose newest stored version is built from `name`, in their order, and how many there are. At most `most`.
@@ -252,10 +271,13 @@ mod tests {
     }
 
     fn found(words: &str) -> Vec<String> {
-        let words: Vec<_> = words.split(' ').map(str::to_owned).collect();
-        let found = listing().search(&words);
-        let text = |m: Match| format!("{} {}", m.name, m.version.unwrap_or_default());
-        found.into_iter().map(text).collect()
+        let (listing, mut ranking) = (listing(), Ranking::of(10));
+        listing.search(&Words::of(words).expect("words"), &mut ranking);
+        let text = |name: Box<str>| match listing.stored_crate(&name) {
+            Some(known) => format!("{} {}", known.name, known.version.unwrap_or_default()),
+            None => format!("{name} "),
+        };
+        ranking.finish().0.into_iter().map(text).collect()
     }
 
     #[test]
@@ -282,9 +304,12 @@ mod tests {
     fn what_is_no_longer_stored_is_forgotten_and_takes_no_memory() {
         let mut listing = listing();
         assert!(listing.memory > 0);
-        listing.keep_stored(1, |_| false);
+        listing.keep_stored(1);
         assert_eq!(listing.stored(), 2, "they came while it walked");
-        listing.keep_stored(2, |_| false);
+        listing.seen("tokio", 2);
+        listing.keep_stored(2);
+        assert_eq!(listing.stored(), 1, "it has seen one of them");
+        listing.keep_stored(3);
         assert_eq!((listing.stored(), listing.memory), (0, 0));
     }
 }

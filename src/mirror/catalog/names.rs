@@ -7,12 +7,12 @@ use memchr::memmem;
 use crate::domain::CrateName;
 
 /// So many names that came one by one are put among the others at a time, at least.
-const RECENT: usize = 1_024;
+const RECENT: usize = 8;
 /// And where there are many, one for so many of the others: each time all of them are copied.
 const SHARE: usize = 8;
 
 /// Names of crates in lower case, as paths have them. A quarter of a million takes about five megabytes: they stand one after the other in one text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     /// In order, each with a line feed behind it.
     text: String,
@@ -88,9 +88,8 @@ impl Names {
         settled + self.recent.len() * OF_RECENT
     }
 
-    /// All names in which `folded` is found, where `-` and `_` are the same, each with how well it fits; in no particular order, at most `most`.
-    pub(super) fn find(&self, folded: &str, most: usize) -> Vec<(Fit, &str)> {
-        let mut found = Vec::new();
+    /// Shows all names in which `folded` is found, where `-` and `_` are the same, each with how well it fits; in no particular order.
+    pub(super) fn find<'a>(&'a self, folded: &str, mut show: impl FnMut(Fit, &'a str)) {
         let bytes = self.text.as_bytes();
         // Its parts between separators stand in the text as they are.
         let longest = folded.split('-').max_by_key(|part| part.len());
@@ -104,19 +103,19 @@ impl Names {
             let Some(name) = at.checked_sub(1).map(|at| self.from(self.starts[at])) else {
                 break;
             };
-            found.extend(fit(name, folded).map(|fit| (fit, name)));
-            if found.len() >= most {
-                return found;
+            if let Some(fit) = fit(name, folded) {
+                show(fit, name);
             }
             let Some(next) = self.starts.get(at) else {
                 break;
             };
             from = *next as usize;
         }
-        let recent = self.recent.iter();
-        found.extend(recent.filter_map(|name| Some((fit(name, folded)?, &**name))));
-        found.truncate(most);
-        found
+        for name in &self.recent {
+            if let Some(fit) = fit(name, folded) {
+                show(fit, name);
+            }
+        }
     }
 
     fn settled(&self) -> impl Iterator<Item = &str> {
@@ -181,10 +180,10 @@ mod tests {
     }
 
     fn found(names: &Names, wanted: &str) -> Vec<(Fit, String)> {
-        let mut found = names.find(wanted, 100);
+        let mut found = Vec::new();
+        names.find(wanted, |fit, name| found.push((fit, name.to_owned())));
         found.sort_unstable();
-        let owned = |(fit, name): (Fit, &str)| (fit, name.to_owned());
-        found.into_iter().map(owned).collect()
+        found
     }
 
     #[test]
@@ -220,7 +219,6 @@ mod tests {
         );
         assert_eq!(found(&all, "e-j").len(), 1);
         assert_eq!(found(&all, "nothing"), []);
-        assert_eq!(all.find("serde", 2).len(), 2);
         assert_eq!(all.len(), 7);
     }
 
@@ -235,7 +233,7 @@ mod tests {
         all.settle();
         assert_eq!(all.len(), 250_000);
         assert!(all.memory() < 8 << 20, "{}", all.memory());
-        assert_eq!(all.find("crate-249999", 10).len(), 1);
+        assert_eq!(found(&all, "crate-249999").len(), 1);
         assert!(all.contains("some-crate-0-0"));
     }
 

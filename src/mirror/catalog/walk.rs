@@ -3,20 +3,20 @@
 use std::{
     collections::BTreeMap,
     io::Read,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
 };
 
 use semver::Version;
-use tokio::task::spawn_blocking;
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::task::TaskTracker;
 
-use super::{Catalog, RegistryCensus, StoreCensus};
+use super::{Catalog, NearCensus, RegistryCensus, StoreCensus, lock};
 use crate::{
-    domain::{CrateKey, CrateName, Hasher, IndexKey, Key, Manifest, RegistryName},
-    error::Result,
+    domain::{CrateKey, Hasher, Key, Manifest, RegistryName},
+    error::{Error, Result},
     policy::ManifestReader,
-    store::{Links, Next, Sight, Store, Stored},
+    store::{Links, Next, Sight, Store, StorePlace, Stored},
 };
 
 /// Not at the start itself, when there is other work.
@@ -25,12 +25,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How often to see whether somebody else has put something into the store.
 const GLANCE_EVERY: Duration = Duration::from_secs(30);
-/// So many names are added at a time.
-const BATCH: usize = 1_024;
-/// After so many manifests it rests.
-const MANIFESTS: usize = 32;
-/// For so long: others want the disk too.
-const REST: Duration = Duration::from_millis(20);
+/// So many crates whose manifests are to be read may have been found ahead.
+const AHEAD: usize = 64;
+/// What it rests after each of them, so that others get the disk: as long as it took, within these limits.
+const REST: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 /// What has no manifest beside it is read, once, up to this size in bytes.
 const LARGEST: u64 = 64 << 20;
 
@@ -42,13 +40,28 @@ pub(in crate::mirror) struct Walk {
     pub(in crate::mirror) tasks: TaskTracker,
 }
 
-/// What was seen so far.
+/// What was seen so far. It takes no more memory in a large store than in a small one.
 struct Seen {
     catalog: Arc<Catalog>,
-    names: Vec<(RegistryName, CrateName)>,
+    /// The number of this walk.
+    walk: u32,
     census: BTreeMap<RegistryName, RegistryCensus>,
-    /// The newest stored version of each crate. It is the path that is kept, because a key takes three times as much.
-    newest: BTreeMap<Box<str>, (Version, Box<str>)>,
+    newest: NewestOfEach,
+    /// Of how many crates it isn't known what their newest stored version says.
+    unknown: u64,
+    /// Why something couldn't be looked at, if so.
+    unread: Option<Box<str>>,
+}
+
+/// The newest stored version of each crate, one after the other: a store shows the files of one crate together.
+#[derive(Default)]
+struct NewestOfEach(Option<Newest>);
+
+/// The newest of the files seen so far in one folder.
+struct Newest {
+    folder: Box<str>,
+    version: Version,
+    key: CrateKey,
 }
 
 impl Walk {
@@ -60,6 +73,8 @@ impl Walk {
             if let Err(e) = self.run(now()).await {
                 tracing::warn!("the store couldn't be looked through for what is in it: {e}");
             }
+            // What came with an import is no longer wanted. A list that can't be read is shown to be so where it is asked for.
+            let _ = self.store.tidy_missed(now()).await;
             for _ in 0..LOOK_EVERY.as_secs() / GLANCE_EVERY.as_secs() {
                 tokio::time::sleep(GLANCE_EVERY).await;
                 if self.store.change_mark().await != mark {
@@ -74,40 +89,109 @@ impl Walk {
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the walk ends early. What can't be looked at ends nothing.
     pub(in crate::mirror) async fn run(&self, now: SystemTime) -> Result<()> {
-        let walk = self.catalog.begin();
         let seen = Seen {
             catalog: self.catalog.clone(),
-            names: Vec::with_capacity(BATCH),
+            walk: self.catalog.begin(),
             census: BTreeMap::new(),
-            newest: BTreeMap::new(),
+            newest: NewestOfEach::default(),
+            unknown: 0,
+            unread: None,
         };
         let visit = |seen: &mut Seen, sight: Sight| {
-            if let Sight::Object(stored) = sight {
-                seen.object(stored);
+            match sight {
+                Sight::Object(stored) => seen.object(&stored),
+                Sight::Unread(e) => seen.unread = Some(e.message().into()),
+                Sight::Odd(..) | Sight::Removed(_) | Sight::Unchanged(_) => {}
             }
             Next::Go
         };
         let mut seen = self.store.each(Links::Followed, seen, visit).await?;
-        seen.add_names();
-        let Seen { census, newest, .. } = seen;
+        let last = seen.newest.end();
+        seen.crate_ended(last);
+        let Seen {
+            walk,
+            census,
+            unknown,
+            unread,
+            ..
+        } = seen;
         let census = StoreCensus {
             at: now,
             registries: census,
+            unread,
+            near: self.near().await?,
         };
-        self.catalog
-            .looked(walk, census, |folder| newest.contains_key(folder));
-        for (count, (_, path)) in newest.into_values().enumerate() {
-            if let Some(Key::Crate(key)) = Key::from_path(&path)
-                && !self.catalog.knows(&key)
-                && let Some(manifest) = self.manifest(key).await
-            {
-                self.catalog.add_stored(&key, &manifest);
+        let catalog = self.catalog.clone();
+        // There may be many to forget.
+        let looked = spawn_blocking(move || catalog.looked(walk, census)).await;
+        looked.map_err(|e| Error::ended_early("a look through the store", e))?;
+        match unknown {
+            0 => Ok(()),
+            _ => self.learn().await,
+        }
+    }
+
+    /// What is in the folder in front of a bucket, if there is one.
+    async fn near(&self) -> Result<Option<NearCensus>> {
+        let near = match self.store.place() {
+            StorePlace::BucketBehindFolder => self.store.near(),
+            StorePlace::Bucket | StorePlace::One => None,
+        };
+        let Some(near) = near else {
+            return Ok(None);
+        };
+        let count = |counted: &mut NearCensus, sight: Sight| {
+            if let Sight::Object(stored) = sight {
+                counted.objects += 1;
+                counted.bytes += stored.size;
             }
-            if count % MANIFESTS == MANIFESTS - 1 {
-                tokio::time::sleep(REST).await;
+            Next::Go
+        };
+        let counted = near.each(Links::Followed, NearCensus::default(), count);
+        counted.await.map(Some)
+    }
+
+    /// Goes through the store once more and reads the manifests of those crates of which it isn't known what they say; no faster than that takes.
+    async fn learn(&self) -> Result<()> {
+        let (tell, mut told) = mpsc::channel(AHEAD);
+        let catalog = self.catalog.clone();
+        let visit = move |newest: &mut NewestOfEach, sight: Sight| {
+            let Sight::Object(Stored {
+                key: Key::Crate(key),
+                path,
+                ..
+            }) = sight
+            else {
+                return Next::Go;
+            };
+            match newest.next(key, &path).filter(|key| !catalog.knows(key)) {
+                // Nobody listens any more when it is time to stop.
+                Some(key) if tell.blocking_send(key).is_err() => Next::Stop,
+                Some(_) | None => Next::Go,
             }
+        };
+        let walked = self
+            .store
+            .each(Links::Followed, NewestOfEach::default(), visit);
+        let read = async {
+            while let Some(key) = told.recv().await {
+                self.learn_of(key).await;
+            }
+        };
+        let (walked, ()) = tokio::join!(walked, read);
+        if let Some(key) = walked?.end().filter(|key| !self.catalog.knows(key)) {
+            self.learn_of(key).await;
         }
         Ok(())
+    }
+
+    async fn learn_of(&self, key: CrateKey) {
+        let started = Instant::now();
+        if let Some(manifest) = self.manifest(key).await {
+            self.catalog.add_stored(&key, &manifest);
+        }
+        let [least, most] = REST;
+        tokio::time::sleep(started.elapsed().clamp(least, most)).await;
     }
 
     /// What the manifest in a stored file says; read and kept beside the file now if it never was.
@@ -147,7 +231,7 @@ fn read(store: &Store, key: &CrateKey) -> Option<Manifest> {
 }
 
 impl Seen {
-    fn object(&mut self, stored: Stored) {
+    fn object(&mut self, stored: &Stored) {
         let (registry, name) = match stored.key {
             Key::Index(key) => {
                 let of = self.census.entry(key.registry).or_default();
@@ -159,62 +243,115 @@ impl Seen {
                 let of = self.census.entry(key.registry).or_default();
                 of.crates += 1;
                 of.crate_bytes += stored.size;
-                self.newest_of(&key, &stored.path);
+                let ended = self.newest.next(key, &stored.path);
+                self.crate_ended(ended);
                 (key.registry, key.id.name)
             }
         };
-        self.names.push((registry, name));
-        if self.names.len() >= BATCH {
-            self.add_names();
-        }
+        self.catalog.add_names(registry, [name].into_iter());
     }
 
-    fn newest_of(&mut self, key: &CrateKey, path: &str) {
-        let (Some((folder, _)), Ok(version)) = (
-            path.rsplit_once('/'),
-            Version::parse(key.id.version.as_str()),
-        ) else {
-            return;
-        };
+    /// All files of a crate were seen, and this is the newest of them.
+    fn crate_ended(&mut self, newest: Option<CrateKey>) {
+        if let Some(key) = newest {
+            self.catalog.saw(&key, self.walk);
+            self.unknown += u64::from(!self.catalog.knows(&key));
+        }
+    }
+}
+
+impl NewestOfEach {
+    /// Takes the next file; gives the newest of the crate before, if this is one of another.
+    fn next(&mut self, key: CrateKey, path: &str) -> Option<CrateKey> {
+        let (folder, _) = path.rsplit_once('/')?;
+        let version = Version::parse(key.id.version.as_str()).ok()?;
         let rank = |version: &Version| (version.pre.is_empty(), version.clone());
-        match self.newest.get_mut(folder) {
-            Some(known) if rank(&known.0) >= rank(&version) => {}
-            Some(known) => *known = (version, path.into()),
-            None => {
-                self.newest.insert(folder.into(), (version, path.into()));
+        match &mut self.0 {
+            Some(newest) if *newest.folder == *folder => {
+                if rank(&version) > rank(&newest.version) {
+                    (newest.version, newest.key) = (version, key);
+                }
+                None
+            }
+            _ => {
+                let next = Newest {
+                    folder: folder.into(),
+                    version,
+                    key,
+                };
+                self.0.replace(next).map(|ended| ended.key)
             }
         }
     }
 
-    fn add_names(&mut self) {
-        let mut by_registry = BTreeMap::<RegistryName, Vec<CrateName>>::new();
-        for (registry, name) in self.names.drain(..) {
-            by_registry.entry(registry).or_default().push(name);
-        }
-        for (registry, names) in by_registry {
-            self.catalog.add_names(registry, names.into_iter());
-        }
+    /// The newest of the last crate.
+    fn end(&mut self) -> Option<CrateKey> {
+        self.0.take().map(|last| last.key)
     }
 }
 
 impl Catalog {
     /// The number of a walk that begins now.
     fn begin(&self) -> u32 {
-        let mut known = self.write();
-        known.walks += 1;
-        known.walks
+        self.walks.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes what a walk has counted, and forgets what it found to be gone: crates whose folder isn't among those that have files.
-    fn looked(&self, walk: u32, census: StoreCensus, has_files: impl Fn(&str) -> bool) {
-        let mut known = self.write();
-        for (registry, listing) in &mut known.listings {
-            listing.names.settle();
-            listing.keep_stored(walk, |name| {
-                CrateName::parse(name)
-                    .is_ok_and(|name| has_files(&IndexKey::new(*registry, name).crates_folder()))
-            });
+    /// Notes that a file of that crate was seen.
+    fn saw(&self, key: &CrateKey, walk: u32) {
+        let name = key.id.name.to_lowercase();
+        if let Some(listing) = self.part(name.as_str()).listing(key.registry) {
+            listing.seen(name.as_str(), walk);
         }
-        known.census = Some(Arc::new(census));
+    }
+
+    /// Takes what a walk has counted, and forgets what it found to be gone.
+    fn looked(&self, walk: u32, census: StoreCensus) {
+        for part in &self.parts {
+            let registries: Vec<_> = lock(&part.0).keys().copied().collect();
+            for registry in registries {
+                self.change(part, registry, |listing| {
+                    listing.names.settle();
+                    // What couldn't be looked at may be there all the same.
+                    if census.unread.is_none() {
+                        listing.keep_stored(walk);
+                    }
+                });
+            }
+        }
+        self.census.store(Some(Arc::new(census)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CrateId, Sha256};
+
+    /// The newest of all crates were kept in a map until the end, tens of megabytes for a large store.
+    #[test]
+    fn the_newest_version_of_each_crate_is_told_when_the_next_crate_begins() {
+        let mut newest = NewestOfEach::default();
+        let key = |name: &str, version: &str| CrateKey {
+            registry: RegistryName::crates_io(),
+            id: CrateId::parse(name, version).expect("valid"),
+            sha256: Sha256::of(version.as_bytes()),
+        };
+        let mut told = Vec::new();
+        for (name, version) in [
+            ("a", "1.0.0"),
+            ("a", "1.10.0"),
+            ("a", "1.9.0"),
+            ("a", "2.0.0-rc.1"),
+            ("b", "0.1.0-a"),
+            ("b", "0.1.0-b"),
+            ("c", "1.0.0"),
+        ] {
+            let key = key(name, version);
+            told.extend(newest.next(key, &key.path()));
+        }
+        told.extend(newest.end());
+        let told: Vec<_> = told.iter().map(|key| key.id.to_string()).collect();
+        assert_eq!(told, ["a 1.10.0", "b 0.1.0-b", "c 1.0.0"]);
+        assert_eq!(newest.end(), None);
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct CrateFromStore<'a> {
 impl CrateSource for CrateFromStore<'_> {
     async fn at_hand(&self, id: &CrateId) -> Result<Option<Arc<IndexEntry>>> {
         let key = IndexKey::new(self.registry, id.name);
-        match self.index.looked_up(key, self.now, self.deadline).await {
+        match self.index.looked_up(&key, self.now, self.deadline).await {
             Ok(found) => Ok(Some(found.value)),
             Err(e) if e.kind() == Kind::Offline => Ok(None),
             Err(e) => Err(e),

@@ -7,7 +7,9 @@ use crate::{
     domain::{CrateId, CrateKey, CrateName, IndexKey, License, RegistryName, Sha256, View},
     error::{Error, Result},
     mirror::{kept::IndexEntry, registry::Registry},
-    policy::{Candidate, Cause, CrateRules, Denial, Known, advisories::Advisory, refusal},
+    policy::{
+        Candidate, Cause, CrateRules, Denial, Known, advisories::Advisory, refusal, refusal_naming,
+    },
 };
 
 /// What the rules say of a version, whether they are enforced or only tried.
@@ -44,7 +46,7 @@ pub enum LicenseKnown {
 }
 
 /// What the rules say of a crate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CrateJudgement {
     /// Why the crate as such may not come in, if so.
     pub denial: Option<Denied>,
@@ -136,65 +138,23 @@ impl CrateService {
     ) -> Result<CrateJudgement> {
         let policy = self.shared.rules.policy();
         let of = registry.name();
-        let mut judgement = CrateJudgement {
-            denial: None,
-            versions: 0,
-            denied: Vec::new(),
-            newest: None,
-            licenses_unknown: 0,
-        };
         {
             let rules = policy.of_crate(of, name, view, now);
             if let Some(denial) = rules.crate_denial() {
                 let sentence = refusal(of, name.as_str(), &denial, &rules, None);
-                judgement.denial = Some(Denied { denial, sentence });
-                return Ok(judgement);
+                return Ok(CrateJudgement {
+                    denial: Some(Denied { denial, sentence }),
+                    ..CrateJudgement::default()
+                });
             }
         }
         let entry = self.entry(registry, name, now).await?;
         let licenses = match policy.asks_for_licenses() {
-            true => self.known_licenses(&entry, of, now).await,
-            false => HashMap::new(),
+            true => Some(self.known_licenses(&entry, of, now).await),
+            false => None,
         };
         let rules = policy.of_crate(of, name, view, now);
-        let known = entry.known();
-        let listed = entry.file().versions().iter().filter(|line| !line.yanked);
-        let (mut denied, mut allowed) = (Vec::new(), Vec::new());
-        for line in listed {
-            judgement.versions += 1;
-            let Some(candidate) = Candidate::listed(line, known) else {
-                continue;
-            };
-            let license = licenses.get(&line.sha256);
-            judgement.licenses_unknown +=
-                usize::from(policy.asks_for_licenses() && license.is_none());
-            let by_license = || license.and_then(|known| rules.license_denial(&candidate, known));
-            let by_rule = rules.decide(&candidate, Some(known)).denial;
-            let version = candidate.version().clone();
-            let id = CrateId {
-                name: entry.file().name(),
-                version: *line.version(),
-            };
-            match by_rule.or_else(by_license) {
-                Some(denial) => {
-                    // As above.
-                    let by_license = matches!(denial.cause, Cause::License(_));
-                    let known = (!by_license).then_some(known);
-                    let sentence = refusal(of, &id.to_string(), &denial, &rules, known);
-                    denied.push((version, id, Denied { denial, sentence }));
-                }
-                None => allowed.push((version.pre.is_empty(), version, id)),
-            }
-        }
-        denied.sort_by(|a, b| b.0.cmp(&a.0));
-        judgement.denied = denied
-            .into_iter()
-            .map(|(_, id, denied)| (id, denied))
-            .collect();
-        // A release, if there is one.
-        allowed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        judgement.newest = allowed.pop().map(|(_, _, id)| id);
-        Ok(judgement)
+        Ok(judged(of, entry.known(), &rules, licenses.as_ref()))
     }
 
     async fn entry(
@@ -242,5 +202,89 @@ impl CrateService {
             },
             None => LicenseKnown::Unknown,
         }
+    }
+}
+
+/// What the rules say of all versions of a crate, each of which is decided once for itself and once more at most for the others. The licences are those that are
+/// known, where they matter.
+fn judged(
+    registry: RegistryName,
+    known: Known<'_>,
+    rules: &CrateRules<'_>,
+    licenses: Option<&HashMap<Sha256, License>>,
+) -> CrateJudgement {
+    let mut judgement = CrateJudgement::default();
+    let lines = known.file.versions().iter();
+    judgement.versions = lines.filter(|line| !line.yanked).count();
+    let newest_by_rules = rules.newest_allowed(known);
+    let (mut denied, mut allowed) = (Vec::new(), Vec::new());
+    let decided = rules.decide_all(known).into_iter();
+    for (line, candidate, decision) in decided.filter(|(line, ..)| !line.yanked) {
+        let license = licenses.and_then(|licenses| licenses.get(&line.sha256));
+        judgement.licenses_unknown += usize::from(licenses.is_some() && license.is_none());
+        let by_license = || license.and_then(|known| rules.license_denial(&candidate, known));
+        let version = candidate.version().clone();
+        let id = CrateId {
+            name: known.file.name(),
+            version: *line.version(),
+        };
+        match decision.denial.or_else(by_license) {
+            Some(denial) => {
+                // Which version could be had instead, the index can't say where licences decide.
+                let by_license = matches!(denial.cause, Cause::License(_));
+                let newest = newest_by_rules.filter(|_| !by_license);
+                let sentence = refusal_naming(newest, registry, &id.to_string(), &denial, rules);
+                denied.push((version, id, Denied { denial, sentence }));
+            }
+            None => allowed.push((version.pre.is_empty(), version, id)),
+        }
+    }
+    denied.sort_by(|a, b| b.0.cmp(&a.0));
+    let denied = denied.into_iter().map(|(_, id, denied)| (id, denied));
+    judgement.denied = denied.collect();
+    // A release, if there is one.
+    allowed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    judgement.newest = allowed.pop().map(|(_, _, id)| id);
+    judgement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Day, History, IndexFile},
+        policy::{DECISIONS, Policy},
+    };
+
+    /// Each denied version had all of them decided again, to name one that may be had.
+    #[test]
+    fn the_work_for_a_crate_grows_with_its_versions_and_not_with_their_square() {
+        const VERSIONS: usize = 300;
+        let now = SystemTime::now();
+        let name = CrateName::parse("many").expect("a name");
+        let key = IndexKey::new(RegistryName::crates_io(), name);
+        let line = |n: usize| {
+            format!(
+                r#"{{"name":"many","vers":"1.0.{n}","deps":[],"cksum":"{}","features":{{}},"yanked":{},"pubtime":"2024-01-01T00:00:00Z"}}"#,
+                "0".repeat(64),
+                n == 0
+            )
+        };
+        let lines: Vec<_> = (0..VERSIONS).map(line).collect();
+        let file = IndexFile::parse(key.path, lines.join("\n").into()).expect("an index file");
+        let known = Known {
+            file: &file,
+            history: &History::default(),
+            modified_at: now,
+        };
+        let (policy, day) = (Policy::default(), Day::parse("2000-01-01").expect("a day"));
+        let rules = policy.of_crate(key.registry, name, View::AsOf(day), now);
+        let before = DECISIONS.get();
+        let judgement = judged(key.registry, known, &rules, None);
+        assert_eq!(judgement.versions, VERSIONS - 1, "one is yanked");
+        assert_eq!(judgement.denied.len(), VERSIONS - 1);
+        assert_eq!(judgement.denied[0].0.to_string(), "many 1.0.299");
+        assert_eq!(judgement.newest, None);
+        assert!(DECISIONS.get() - before <= 2 * VERSIONS);
     }
 }

@@ -33,8 +33,10 @@ const OF_VERSION: u64 = 4 << 10;
 const OF_LINES: u64 = 4;
 const MOST_LINES: u64 = 1 << 20;
 
-/// Of so many versions, the newest ones, it is looked up what their manifests say.
+/// Of so many versions, the newest ones, it is looked up what their manifests say; of all that are stored where the rules ask for licences.
 const WITH_MANIFEST: usize = 50;
+/// So many stored files at most are read for that; what their manifests say is kept, so that the next look finds more.
+const READ: usize = 32;
 /// So many of those that depend on it are named.
 const DEPENDENTS: usize = 100;
 
@@ -61,6 +63,8 @@ pub struct CrateOverview {
     pub dependents: Vec<Box<str>>,
     /// How many there are of these.
     pub dependents_count: usize,
+    /// Whether the rules ask for licences, which only the .crate files say: a version of which none is known may still be refused when it is asked for.
+    pub needs_licenses: bool,
     /// Memory for this and for what is made of it, and leave to make that; kept until it is dropped.
     _held: Option<Arc<Held>>,
 }
@@ -92,7 +96,7 @@ pub struct VersionOverview {
     pub is_missing: bool,
     /// What is known against it.
     pub advisories: Vec<Arc<Advisory>>,
-    /// Its licence, if it is one of the newest and its file is here.
+    /// Its licence, if its file is here, and it is one of the newest or the rules ask for licences.
     pub license: Option<License>,
     /// Its line in the index file.
     pub line: Bytes,
@@ -160,6 +164,7 @@ impl CrateService {
             manifest,
             dependents,
             dependents_count,
+            needs_licenses: policy.asks_for_licenses(),
             _held: Some(Arc::new(Held {
                 _lease: lease,
                 _turn: turn,
@@ -186,16 +191,23 @@ impl CrateService {
         sizes: &HashMap<Sha256, (CrateKey, u64)>,
         now: SystemTime,
     ) -> Option<Manifest> {
-        let mut newest = None;
-        for version in versions.iter_mut().take(WITH_MANIFEST) {
+        let is_asked_for = self.shared.rules.policy().asks_for_licenses();
+        let of_how_many = if is_asked_for {
+            usize::MAX
+        } else {
+            WITH_MANIFEST
+        };
+        let (mut newest, mut read) = (None, 0);
+        for version in versions.iter_mut().take(of_how_many) {
             let Some((key, _)) = sizes.get(&version.sha256) else {
                 continue;
             };
-            // Only of the newest one is the file itself read for it.
-            let manifest = match newest {
-                None => self.manifests.of_stored(key, &self.loads, now).await,
-                Some(_) => self.shared.store.load_manifest(key).await.ok().flatten(),
-            };
+            let mut manifest = self.shared.store.load_manifest(key).await.ok().flatten();
+            // Of the others than the newest one the file itself is read only to judge it.
+            if manifest.is_none() && read < READ && (newest.is_none() || is_asked_for) {
+                read += 1;
+                manifest = self.manifests.of_stored(key, &self.loads, now).await;
+            }
             version.license = manifest.as_ref().map(|manifest| manifest.license.clone());
             newest = newest.or(manifest);
         }
@@ -226,6 +238,51 @@ impl VersionOverview {
     }
 }
 
+#[cfg(test)]
+impl CrateOverview {
+    /// One of which everything that somebody else writes is `text`.
+    pub(crate) fn that_says(name: CrateName, text: &str) -> Self {
+        let denied = Denied {
+            denial: crate::policy::Denial {
+                cause: crate::policy::Cause::Default,
+                ends: None,
+            },
+            sentence: text.to_owned(),
+        };
+        let quoted = serde_json::to_string(text).expect("text");
+        let line = format!(
+            r#"{{"name":"a","vers":"1.0.0","deps":[{{"name":{quoted},"req":{quoted},"features":[],"optional":true,"default_features":true,"target":{quoted},"kind":"build"}}],"cksum":"","features":{{{quoted}:[]}},"yanked":false,"links":{quoted},"rust_version":{quoted}}}"#
+        );
+        let version = VersionOverview {
+            version: CrateVersion::parse("1.0.0").expect("a version"),
+            published: None,
+            sha256: Sha256::of(b""),
+            yanked: false,
+            stored: Some(1),
+            denied: Some(denied.clone()),
+            is_refused: true,
+            is_missing: false,
+            advisories: Vec::new(),
+            license: None,
+            line: line.into(),
+        };
+        let words = || vec![text.into()];
+        Self {
+            versions: vec![version],
+            manifest: Some(Manifest {
+                description: Some(text.into()),
+                keywords: words(),
+                categories: words(),
+                ..Manifest::none()
+            }),
+            dependents: words(),
+            dependents_count: 1,
+            denied: None,
+            ..Self::denied(RegistryName::crates_io(), name, denied)
+        }
+    }
+}
+
 impl CrateOverview {
     fn denied(registry: RegistryName, name: CrateName, denied: Denied) -> Self {
         Self {
@@ -239,6 +296,7 @@ impl CrateOverview {
             manifest: None,
             dependents: Vec::new(),
             dependents_count: 0,
+            needs_licenses: false,
             _held: None,
         }
     }

@@ -138,7 +138,7 @@ impl IndexService {
         let key = IndexKey::new(registry.name(), name);
         // Before upstream is asked for it: what may not go out needn't come in.
         denied(&self.shared, &key, name, *view, now)?;
-        let found = self.seen(registry, key, *view, now, trigger).await;
+        let found = self.seen(registry, &key, view, now, trigger).await;
         found.inspect_err(|e| {
             if e.kind() == Kind::Offline {
                 self.note_missed(&key, now);
@@ -162,7 +162,7 @@ impl IndexService {
         }
         let key = IndexKey::new(registry.name(), name);
         let trigger = Trigger::NoReadAhead;
-        self.seen(registry, key, view, now, trigger).await
+        self.seen(registry, &key, &view, now, trigger).await
     }
 
     /// The same of what is at hand, whatever its age: no upstream is asked. `None` when there is nothing, or no memory for what is seen of it.
@@ -187,11 +187,12 @@ impl IndexService {
         }
     }
 
+    /// Keys and views are lent all the way down: a hundred thousand may wait here, and each copy is one more in each of them.
     async fn seen(
         &self,
         registry: &Registry,
-        key: IndexKey,
-        view: View,
+        key: &IndexKey,
+        view: &View,
         now: SystemTime,
         trigger: Trigger,
     ) -> Result<IndexFound> {
@@ -203,8 +204,8 @@ impl IndexService {
             }
             Registry::Offline(_) => self.looked_up(key, now, deadline).await,
         };
-        let Found { value, outcome } = self.given(&key, found)?;
-        let value = self.seen_of(&key, value, view, now).await?;
+        let Found { value, outcome } = self.given(key, found)?;
+        let value = self.seen_of(key, value, *view, now).await?;
         Ok(Found { value, outcome })
     }
 
@@ -314,7 +315,7 @@ impl IndexService {
         will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Result<IndexFound> {
         let source = self.upstream_source(upstream, Trigger::Client);
-        let found = self.obtained(&source, key, now, deadline, will_do).await;
+        let found = self.obtained(&source, &key, now, deadline, will_do).await;
         shown(&key, found?)
     }
 
@@ -324,7 +325,7 @@ impl IndexService {
     /// [`Kind::Offline`] when it isn't there, [`Kind::Corrupt`] when it isn't whole, [`Kind::Overloaded`] when it can't be read.
     pub(super) async fn looked_up(
         &self,
-        key: IndexKey,
+        key: &IndexKey,
         now: SystemTime,
         deadline: Instant,
     ) -> Result<IndexFound> {
@@ -350,20 +351,20 @@ impl IndexService {
     async fn obtained<S: IndexSource>(
         &self,
         source: &S,
-        key: IndexKey,
+        key: &IndexKey,
         now: SystemTime,
         deadline: Instant,
         will_do: impl Fn(&IndexEntry) -> bool,
     ) -> Result<IndexFound> {
         let came = Instant::now();
         loop {
-            if let Some(found) = source.remembered(&key, now).await {
+            if let Some(found) = source.remembered(key, now).await {
                 return found;
             }
             let tasks = self.shared.background.tasks();
             let flight = self
                 .flights
-                .join(key, tasks, |waiters| source.obtain(key, now, waiters));
+                .join(*key, tasks, |waiters| source.obtain(*key, now, waiters));
             let is_mine = S::SERVES_LATECOMERS || flight.started >= came;
             let landed = self.landed(source, key, flight, now, deadline, &will_do);
             let found = landed.await;
@@ -377,7 +378,7 @@ impl IndexService {
     async fn landed<S: IndexSource>(
         &self,
         source: &S,
-        key: IndexKey,
+        key: &IndexKey,
         flight: Flight<IndexFound>,
         now: SystemTime,
         deadline: Instant,
@@ -388,19 +389,19 @@ impl IndexService {
         let landed = match timeout_at(patience_ends, flight.result.clone()).await {
             Ok(landed) => landed,
             Err(_) => {
-                if let Some(entry) = source.meanwhile(&key, now).filter(|entry| will_do(entry)) {
-                    self.flights.leave_running(&key, flight);
-                    self.shared.stale.served(key, &entry, now);
+                if let Some(entry) = source.meanwhile(key, now).filter(|entry| will_do(entry)) {
+                    self.flights.leave_running(key, flight);
+                    self.shared.stale.served(*key, &entry, now);
                     return Ok(Found {
                         value: entry,
                         outcome: Outcome::Stale,
                     });
                 }
                 let landed = timeout_at(deadline, flight.result).await;
-                landed.unwrap_or_else(|_| Err(source.late(&key)))
+                landed.unwrap_or_else(|_| Err(source.late(key)))
             }
         };
-        landed.or_else(|e| source.failed(&key, e))
+        landed.or_else(|e| source.failed(key, e))
     }
 
     /// What is shown of what was found. If it was read ahead, that was worth it.
@@ -523,6 +524,23 @@ mod tests {
         };
         let resident = Resident::Index(Arc::new(entry));
         service.shared.memory.keep_index(key, resident);
+    }
+
+    /// A hundred thousand may wait in a stampede: whatever is copied into each of them on the way down is there as often.
+    #[test]
+    fn who_waits_for_an_index_file_takes_little() {
+        let (service, now) = (service(), SystemTime::now());
+        let name = RegistryName::parse("nobody").expect("a name");
+        let url = BaseUrl::parse("http://127.0.0.1:9/").expect("a URL");
+        let nobody = config::RegistrySettings::at(url);
+        let settings = sections::UpstreamSettings::default();
+        let upstream = Upstream::new(name, &nobody, settings, service.shared.metrics.clone());
+        let registry = Registry::Online(Arc::new(upstream.expect("an upstream")));
+        let tiny = CrateName::parse("tiny").expect("a name");
+        let waiting = service.get(&registry, tiny, &View::Usual, now, Trigger::Client);
+        let size = size_of_val(&waiting);
+        eprintln!("a request for an index file that waits: {size} bytes");
+        assert!(size <= 1_100, "{size}");
     }
 
     /// A version that ripens does so without upstream's doing, also when upstream is down.

@@ -1,6 +1,9 @@
 //! [`BlockingWork`]: work that computes for milliseconds and more: a few at a time, and on none of the threads that serve requests.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -28,6 +31,16 @@ pub(in crate::mirror) fn not_enough_memory() -> Error {
 #[derive(Clone)]
 pub struct WorkTurn {
     _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Whether somebody still waits for a piece of work.
+pub(in crate::mirror) struct Wanted(Weak<()>);
+
+impl Wanted {
+    /// False when whoever wanted it has gone away: it may as well end.
+    pub(in crate::mirror) fn is_wanted(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl BlockingWork {
@@ -62,9 +75,21 @@ impl WorkTurn {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let turn = self.clone();
+        self.run_while_wanted(|_| work()).await
+    }
+
+    /// The same for work that can end early: it is told whether anybody still waits for it.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when it panics.
+    pub(in crate::mirror) async fn run_while_wanted<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Wanted) -> T + Send + 'static,
+    ) -> Result<T> {
+        let waiting = Arc::new(());
+        let (turn, wanted) = (self.clone(), Wanted(Arc::downgrade(&waiting)));
         let work = move || {
-            let done = work();
+            let done = work(&wanted);
             drop(turn);
             done
         };
@@ -86,12 +111,18 @@ mod tests {
         let work = BlockingWork::new(1);
         let (done, wait) = mpsc::channel::<()>();
         let turn = work.turn().await.expect("the first");
-        let mut given_up = Box::pin(async move { turn.run(move || wait.recv()).await });
+        let (tell, told) = mpsc::channel();
+        let busy = move |wanted: &Wanted| {
+            let _ = (wait.recv(), tell.send(wanted.is_wanted()));
+        };
+        let mut given_up = Box::pin(async move { turn.run_while_wanted(busy).await });
         assert!(futures_util::poll!(&mut given_up).is_pending());
         drop(given_up);
         assert_eq!(work.0.available_permits(), 0, "it still works");
         done.send(()).expect("it still works");
         let next = work.turn().await.expect("the next");
-        assert_eq!(next.run(|| 7).await.expect("a number"), 7);
+        assert!(!told.recv().expect("it ended"), "and knows for whom");
+        let wanted = next.run_while_wanted(Wanted::is_wanted).await;
+        assert!(wanted.expect("an answer"));
     }
 }
