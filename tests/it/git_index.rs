@@ -314,3 +314,137 @@ async fn who_may_not_ask_gets_nothing_and_a_token_goes_as_a_password_or_in_the_p
     );
     assert!(clone.join("ab/cd/abcd").exists());
 }
+
+#[tokio::test]
+async fn what_waits_comes_when_its_time_has_come() {
+    let upstream = upstream().await;
+    let now = std::time::SystemTime::now();
+    let published = humantime::format_rfc3339_seconds(now).to_string();
+    upstream.publish(Package::new("abcd", "2.0.0").pubtime(&published));
+    let cooldown = "[policy]\ncooldown = \"3s\"";
+    let mirror = Mirror::of(&upstream).settings(cooldown).start().await;
+    seen_under_rules(&mirror, "abcd").await;
+    let git = Git::new();
+    let clone = git.cloned(&git_url(&mirror), "clone", &[]).await;
+    let first = git.says(&clone, &["rev-parse", "HEAD"]).await;
+    let hidden = std::fs::read_to_string(clone.join("ab/cd/abcd")).expect("a file");
+    assert!(
+        hidden.contains("\"vers\":\"2.0.0\"") && hidden.contains("\"yanked\":true"),
+        "{hidden}"
+    );
+    shown_after(&git, &clone, &first, &upstream).await;
+}
+
+#[tokio::test]
+async fn a_history_is_begun_anew_now_and_then_and_who_has_an_old_state_goes_on() {
+    const STATES: usize = 70;
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream).await;
+    let git = Git::new();
+    let url = git_url(&mirror);
+    let clone = git.cloned(&url, "clone", &["--bare"]).await;
+    let mut tip = git.says(&clone, &["rev-parse", "HEAD"]).await;
+    for number in 0..STATES {
+        upstream.publish(Package::new("abcd", &format!("1.0.{}", number + 1)));
+        seen(&mirror, "abcd").await;
+        tip = tip_after(&mirror, &tip).await;
+    }
+    let fetched = git
+        .run(&clone, &["fetch", "origin", "+master:master"])
+        .await;
+    fetched.success();
+    git.check(&clone).await;
+    assert_eq!(git.says(&clone, &["rev-parse", "master"]).await, tip);
+    let count = git.says(&clone, &["rev-list", "--count", "master"]).await;
+    assert_eq!(count.parse::<usize>().ok(), Some(STATES + 1 - 64));
+    let whole = git.cloned(&url, "whole", &["--bare"]).await;
+    git.check(&whole).await;
+    let file = git.says(&whole, &["show", "HEAD:ab/cd/abcd"]).await;
+    assert_eq!(file, upstream.index_file("abcd").trim_end());
+}
+
+/// The commit that comes after this one.
+async fn tip_after(mirror: &Mirror, before: &str) -> String {
+    for _ in 0..500 {
+        let refs = mirror
+            .get("/git/index/info/refs?service=git-upload-pack")
+            .await;
+        let text = refs.text();
+        let end = text.find(" HEAD").expect("a reference");
+        let tip = &text[end - 40..end];
+        if tip != before {
+            return tip.to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("no other commit than {before}");
+}
+
+#[tokio::test]
+async fn what_the_settings_name_is_always_in_it_and_fresh() {
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("crates.txt");
+    std::fs::write(&list, "abcd\nserde # and a remark\nunknown-to-everybody\n").expect("a file");
+    let settings = format!(
+        "[git_index]\ncrates = [{list:?}]\nevery = \"10s\"\n[freshness]\nfresh_for = \"0s\""
+    );
+    let mirror = Mirror::of(&upstream).settings(&settings).start().await;
+    let records = ["abcd", "serde"].map(|name| mirror.index_record(name));
+    until("stored", || records.iter().all(|record| record.exists())).await;
+    let git = Git::new();
+    let clone = git.cloned(&git_url(&mirror), "clone", &[]).await;
+    let listed = git.says(&clone, &["ls-files"]).await;
+    assert_eq!(listed, "ab/cd/abcd\nconfig.json\nse/rd/serde");
+    upstream.publish(Package::new("abcd", "1.1.0"));
+    let first = git.says(&clone, &["rev-parse", "HEAD"]).await;
+    shown_after(&git, &clone, &first, &upstream).await;
+}
+
+/// Fetches until the index file of `abcd` is upstream's as it is now, which it wasn't in that commit.
+async fn shown_after(git: &Git, clone: &Path, commit: &str, upstream: &Upstream) {
+    let file = async |commit: &str| {
+        git.says(clone, &["show", &format!("{commit}:ab/cd/abcd")])
+            .await
+    };
+    let now = upstream.index_file("abcd");
+    assert_ne!(file(commit).await, now.trim_end());
+    for _ in 0..400 {
+        git.run(clone, &["fetch", "--quiet", "origin"])
+            .await
+            .success();
+        if file("origin/master").await == now.trim_end() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the index file never came");
+}
+
+/// Whoever puts objects into the store beside a running mirror says so, and that is heard here, too.
+#[tokio::test]
+async fn what_is_imported_beside_it_is_in_it() {
+    use crate::support::bundle::{Desk, export, import};
+    let upstream = upstream().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let online = stocked(Mirror::of(&upstream).store(folder.path())).await;
+    online.stop().await;
+    let (desk, store) = (Desk::new(), tempfile::tempdir().expect("a folder"));
+    let bundle = desk.file("bundle.tar.zst");
+    export(folder.path(), &bundle, &[]).await.success();
+    let builder = Mirror::of(&upstream).store(store.path());
+    let offline = builder.settings("[offline]\nenabled = true\nindex = \"full\"");
+    let offline = offline.start().await;
+    let git = Git::new();
+    let clone = git.cloned(&git_url(&offline), "clone", &[]).await;
+    assert_eq!(git.says(&clone, &["ls-files"]).await, "config.json");
+    import(store.path(), &[bundle.to_str().expect("a path")])
+        .await
+        .success();
+    git.run(&clone, &["pull", "--quiet", "--ff-only"])
+        .await
+        .success();
+    git.check(&clone).await;
+    let listed = git.says(&clone, &["ls-files"]).await;
+    assert_eq!(listed.lines().count(), NAMES.len() + 1, "{listed}");
+}

@@ -242,3 +242,110 @@ impl Iterator for Difference {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use proptest::{collection::btree_map, prelude::*};
+
+    use super::*;
+
+    type Files = BTreeMap<&'static str, u8>;
+
+    const PATHS: [&str; 9] = [
+        "1/a",
+        "2/ab",
+        "3/a/abc",
+        "ab/cd/abcd",
+        "ab/cd/abcde",
+        "ab/c-/abc-",
+        "ab/c0/abc0",
+        "a-/bc/a-bc",
+        "zz/zz/zzzz",
+    ];
+
+    fn files() -> impl Strategy<Value = Files> {
+        btree_map(proptest::sample::select(PATHS.to_vec()), 0_u8..3, 0..9)
+    }
+
+    fn id(path: &str, content: u8) -> ObjectId {
+        ObjectId::of(ObjectKind::Blob, format!("{path} {content}").as_bytes())
+    }
+
+    /// The folder with these files in place of those before; what is new is added to what is kept.
+    fn with(
+        before: &Arc<GitFolder>,
+        old: &Files,
+        new: &Files,
+        kept: &mut HashMap<ObjectId, Vec<u8>>,
+    ) -> Arc<GitFolder> {
+        let mut changes = FolderChanges::default();
+        for path in PATHS {
+            if old.get(path) != new.get(path) {
+                changes.set(path, new.get(path).map(|content| id(path, *content)));
+            }
+        }
+        let after = before.changed(&changes, &mut |id, content| {
+            kept.insert(id, content.to_vec());
+            Ok(())
+        });
+        after.expect("kept")
+    }
+
+    fn below(folder: &Arc<GitFolder>) -> Vec<ObjectId> {
+        Difference::of(folder, None).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_folder_is_the_same_however_it_came_about_and_its_differences_are_all_there_is(
+            first in files(),
+            second in files(),
+        ) {
+            let (empty, none, mut kept) = (GitFolder::empty(), Files::new(), HashMap::new());
+            let before = with(&empty, &none, &first, &mut kept);
+            let after = with(&before, &first, &second, &mut kept);
+            let anew = with(&empty, &none, &second, &mut HashMap::new());
+            prop_assert_eq!(after.id, anew.id);
+            let (old, new) = (below(&before), below(&after));
+            let distinct: BTreeSet<_> = new.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), new.len(), "nothing comes twice");
+            for (path, content) in &second {
+                prop_assert!(distinct.contains(&id(path, *content)));
+            }
+            let blobs: BTreeSet<_> = second.iter().map(|(path, content)| id(path, *content)).collect();
+            for folder in distinct.difference(&blobs) {
+                prop_assert_eq!(ObjectId::of(ObjectKind::Tree, &kept[folder]), *folder);
+            }
+            let mut difference = Difference::of(&after, Some(&before));
+            let mut changed = BTreeSet::new();
+            while let Some(id) = difference.next() {
+                prop_assert!(difference.is_also_in(&after, id));
+                prop_assert!(!difference.is_also_in(&before, id));
+                changed.insert(id);
+            }
+            let expected: BTreeSet<_> = new.iter().filter(|id| !old.contains(id)).copied().collect();
+            prop_assert_eq!(changed, expected);
+        }
+    }
+
+    #[test]
+    fn one_more_file_stands_where_git_wants_it() {
+        let mut kept = HashMap::new();
+        let files: Files = [("zz/zz/zzzz", 0), ("ab/cd/abcd", 0)].into();
+        let folder = with(&GitFolder::empty(), &Files::new(), &files, &mut kept);
+        let content = folder.content(Some(("config.json", id("", 0))));
+        let at = |name: &str| {
+            let name = format!(" {name}\0").into_bytes();
+            content
+                .windows(name.len())
+                .position(|window| window == name)
+        };
+        let order = [at("ab"), at("config.json"), at("zz")];
+        assert!(
+            order.iter().all(Option::is_some) && order.is_sorted(),
+            "{order:?}"
+        );
+    }
+}

@@ -97,7 +97,9 @@ impl GitIndex {
     /// # Errors
     /// [`Kind::Overloaded`] when too many are being made.
     pub(super) async fn turn(&self) -> Result<WorkTurn> {
-        self.work.turn().await
+        self.work.turn().await.map_err(|e| {
+            e.reworded("this mirror is asked for more of its git index than it can send at the moment; try again in a moment")
+        })
     }
 
     fn place(&self, registry: &Registry, view: View) -> Arc<IndexPlace> {
