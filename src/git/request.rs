@@ -137,24 +137,21 @@ impl<F: Fn(&ObjectId) -> bool> RequestReader<F> {
         }
     }
 
-    /// Takes some bytes.
+    /// Takes some bytes. It keeps no more of them than a packet can have.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
         let mut pending = std::mem::take(&mut self.pending);
-        let bytes = match pending.is_empty() {
-            true => bytes,
-            false => {
-                pending.extend_from_slice(bytes);
-                &pending
-            }
-        };
-        let mut packets = Packets::of(bytes);
+        pending.extend_from_slice(bytes);
+        let mut packets = Packets::of(&pending);
         while let Some(packet) = packets.next_whole()? {
             self.take(packet)?;
         }
-        self.pending = packets.rest().to_vec();
+        // However small the pieces are, no byte is moved more often than there are packets it is read with.
+        let read = pending.len() - packets.rest().len();
+        pending.drain(..read);
+        self.pending = pending;
         Ok(())
     }
 

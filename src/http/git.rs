@@ -1,7 +1,7 @@
 //! The index as a git repository, over git's smart HTTP (gitprotocol-http(5)): what a client asks for, and the answer.
 
 use std::{
-    io::Read,
+    io::{self, BufRead, Read},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -193,30 +193,46 @@ fn answer(content_type: HeaderValue, body: BodySource) -> Answer {
     answer
 }
 
-/// A body that has come, and the leases on it.
+/// A body that has come, in blocks that are leased.
 #[derive(Default)]
 struct ReadBody {
-    pieces: Vec<Bytes>,
+    blocks: Vec<Vec<u8>>,
     length: usize,
     leases: Vec<Lease>,
 }
 
-async fn read(mut body: RequestBody, memory: &ClientMemory) -> Result<ReadBody> {
-    /// What a piece takes beside its bytes.
-    const OF_A_PIECE: usize = 64;
-    let mut read = ReadBody::default();
-    while let Some(piece) = body.next().await {
-        let piece = piece?;
-        read.length += piece.len();
-        if read.length > LONGEST {
+/// The size of a block. In pieces of a byte each, a body would take many times its length.
+const BLOCK: usize = 16 << 10;
+
+impl ReadBody {
+    fn add(&mut self, mut piece: &[u8], memory: &ClientMemory) -> Result<()> {
+        self.length += piece.len();
+        if self.length > LONGEST {
             return Err(Error::bad_request(format!(
                 "a request to git-upload-pack has at most {LONGEST} bytes, and this has more; clone the index anew"
             )));
         }
-        let lease = memory.take(piece.len() + OF_A_PIECE);
-        read.leases.push(lease.ok_or_else(no_memory)?);
-        // A copy: what hyper gives is a part of a larger buffer.
-        read.pieces.push(Bytes::copy_from_slice(&piece));
+        while !piece.is_empty() {
+            let room = self.blocks.last().map_or(0, |last| BLOCK - last.len());
+            if room == 0 {
+                let lease = memory.take(BLOCK + 64);
+                self.leases.push(lease.ok_or_else(no_memory)?);
+                self.blocks.push(Vec::with_capacity(BLOCK));
+            }
+            if let Some(last) = self.blocks.last_mut() {
+                let (part, rest) = piece.split_at(piece.len().min(BLOCK - last.len()));
+                last.extend_from_slice(part);
+                piece = rest;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read(mut body: RequestBody, memory: &ClientMemory) -> Result<ReadBody> {
+    let mut read = ReadBody::default();
+    while let Some(piece) = body.next().await {
+        read.add(&piece?, memory)?;
     }
     Ok(read)
 }
@@ -232,8 +248,8 @@ fn planned(
         Error::bad_request(format!("this is no request to git-upload-pack: {e}"))
     };
     if is_gzipped {
-        let pieces = Pieces(body.pieces.into_iter(), Bytes::new());
-        let mut plain = MultiGzDecoder::new(pieces).take(LONGEST_PLAIN + 1);
+        let blocks = BodyBlocks(&body.blocks, 0);
+        let mut plain = MultiGzDecoder::new(blocks).take(LONGEST_PLAIN + 1);
         let (mut block, mut length) = (vec![0; 16 << 10], 0);
         loop {
             let read = plain.read(&mut block).map_err(|e| {
@@ -251,8 +267,8 @@ fn planned(
             reader.feed(&block[..read]).map_err(wrong)?;
         }
     } else {
-        for piece in &body.pieces {
-            reader.feed(piece).map_err(wrong)?;
+        for block in &body.blocks {
+            reader.feed(block).map_err(wrong)?;
         }
     }
     let request = reader.finish().map_err(wrong)?;
@@ -260,30 +276,30 @@ fn planned(
     Ok((request, plan))
 }
 
-/// Pieces as one stream of bytes.
-struct Pieces(std::vec::IntoIter<Bytes>, Bytes);
+/// BodyBlocks as one stream of bytes, and how far the first of them has been read.
+struct BodyBlocks<'a>(&'a [Vec<u8>], usize);
 
-impl Read for Pieces {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let read = std::io::BufRead::fill_buf(self)?.read(into)?;
-        std::io::BufRead::consume(self, read);
+impl Read for BodyBlocks<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
         Ok(read)
     }
 }
 
-impl std::io::BufRead for Pieces {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        while self.1.is_empty() {
-            match self.0.next() {
-                Some(piece) => self.1 = piece,
-                None => break,
+impl BufRead for BodyBlocks<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while let Some((first, rest)) = self.0.split_first() {
+            if self.1 < first.len() {
+                return Ok(&first[self.1..]);
             }
+            (self.0, self.1) = (rest, 0);
         }
-        Ok(&self.1)
+        Ok(&[])
     }
 
     fn consume(&mut self, count: usize) {
-        let _ = self.1.split_to(count);
+        self.1 += count;
     }
 }
 

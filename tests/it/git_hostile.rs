@@ -136,6 +136,37 @@ async fn a_body_is_no_longer_than_it_may_be_however_it_is_packed() {
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
+/// A packet of 64 KiB that came byte by byte was copied with each byte.
+#[tokio::test]
+async fn a_body_in_pieces_of_a_byte_is_understood_as_soon_as_any_other() {
+    let upstream = Upstream::with_one_crate().await;
+    let mirror = mirror(&upstream).await;
+    let long = format!("want {} agent={}\n", "0".repeat(40), "x".repeat(65_000));
+    let body = packet(&long) + "00000009done\n";
+    let mut gzip = Vec::new();
+    for byte in body.as_bytes() {
+        let mut member = flate2::write::GzEncoder::new(gzip, flate2::Compression::none());
+        std::io::Write::write_all(&mut member, &[*byte]).expect("memory");
+        gzip = member.finish().expect("memory");
+    }
+    // Members of one byte each take 24 bytes: more than may come.
+    gzip.truncate(1 << 20);
+    let headers = [("content-encoding", "gzip")];
+    let reply = post(&mirror, &headers, &gzip).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    let chunked: String = body.chars().map(|c| format!("1\r\n{c}\r\n")).collect();
+    let mut client = Connection::open(mirror.addr()).await;
+    let headers = [("transfer-encoding", "chunked")];
+    client
+        .ask("POST", UPLOAD_PACK, &headers)
+        .await
+        .expect("sent");
+    client.send((chunked + "0\r\n\r\n").as_bytes()).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(reply.text().contains("NAK\nPACK"));
+}
+
 #[tokio::test]
 async fn what_is_wanted_and_not_known_gets_the_present_state() {
     let upstream = Upstream::with_one_crate().await;
