@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use crate_mirror::{
     bundle::{self, Imported, Observer},
-    domain::{IndexFile, Key, Sha256, Validators},
+    domain::{Key, Sha256, Validators},
     metrics::Metrics,
     mirror::Rendition,
-    store::{IndexRecord, Object, Store},
+    store::{Object, Store, StoreRecord},
 };
 
 /// A bundle is taken or refused, and what gets into the store is good either way.
@@ -106,10 +106,10 @@ fn assert_good(store: &Store, object: &Object) {
     std::io::Read::read_to_end(&mut file, &mut bytes).expect("memory");
     assert_eq!((size, size), (object.size, bytes.len() as u64));
     match object.key {
-        Key::Crate(key) => assert_eq!(Sha256::of(&bytes), key.sha256, "{path}"),
-        Key::Index(key) => {
-            let record = IndexRecord::decode(bytes.into()).expect("a record");
-            IndexFile::parse(key.path, record.body.clone()).expect("that crate's index file");
+        Key::File(key) => assert_eq!(Sha256::of(&bytes), key.sha256(), "{path}"),
+        Key::Record(key) => {
+            let record = StoreRecord::decode(bytes.into()).expect("a record");
+            record.clone().fits_to(&key).expect("what its key says");
             assert!(!record.age().is_ahead_of(now()), "{path}");
             // What it is served as.
             Rendition::new(record.body, None, &record.sha256, Some(record.modified_at));
@@ -133,7 +133,7 @@ fn member(section: &[u8]) -> (&[u8], Vec<u8>) {
     });
     let modified_at = times.next().unwrap_or(SystemTime::UNIX_EPOCH);
     let checked_at = times.next().unwrap_or(modified_at);
-    let record = IndexRecord {
+    let record = StoreRecord {
         body: Bytes::copy_from_slice(body),
         sha256: Sha256::of(body),
         validators: Validators::default(),
@@ -141,6 +141,7 @@ fn member(section: &[u8]) -> (&[u8], Vec<u8>) {
         checked_at,
         gone: false,
         history: Default::default(),
+        sum: None,
     };
     (path, record.encode().concat())
 }

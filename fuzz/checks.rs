@@ -19,6 +19,8 @@ mod git_checks;
 mod policy_checks;
 #[path = "tls.rs"]
 mod tls_checks;
+#[path = "toolchain.rs"]
+mod toolchain_checks;
 
 use std::{
     io,
@@ -39,7 +41,7 @@ use crate_mirror::{
     },
     policy::render,
     prefetch::lockfile_in,
-    store::IndexRecord,
+    store::StoreRecord,
     transport::parts::{Offer, Upgraded},
     upstream::parts::{gunzip as decompress, retry_after, starts_at, validators},
 };
@@ -53,6 +55,7 @@ pub use connection_checks::connection;
 pub use git_checks::{git_request, understood};
 pub use policy_checks::{decided, policy};
 pub use tls_checks::certificate;
+pub use toolchain_checks::toolchain;
 
 /// Splits `input` at the first `separator`, which may be missing.
 fn part<'a>(input: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {
@@ -148,10 +151,7 @@ fn assert_in_store(path: &str) {
 }
 
 fn written(key: &Key) -> String {
-    match key {
-        Key::Index(key) => key.path(),
-        Key::Crate(key) => key.path(),
-    }
+    key.path()
 }
 
 /// A path that is understood is written the same, and what an upstream's `dl` makes of a crate is a URL of the web.
@@ -188,7 +188,7 @@ fn download_url(name: &str, version: &str, dl: &str) {
 }
 
 /// The record in `input`, if it is one once the digests and the length in its header are filled in, which no fuzzer guesses.
-pub fn record_of(input: &[u8]) -> Option<IndexRecord> {
+pub fn record_of(input: &[u8]) -> Option<StoreRecord> {
     const OWN: &str = ",\"header_sha256\":\"@header\"";
     let (header, body) = line(input)?;
     let header = header
@@ -197,19 +197,19 @@ pub fn record_of(input: &[u8]) -> Option<IndexRecord> {
     let without = Sha256::of(header.replace(OWN, "").as_bytes());
     let header = header.replace("@header", &without.to_string());
     let stored = [header.as_bytes(), b"\n", body].concat();
-    IndexRecord::decode(stored.into()).ok()
+    StoreRecord::decode(stored.into()).ok()
 }
 
 /// A stored record is read or refused; what is read can be stored and is read the same.
 ///
 /// `@sha256` and `@length` in the first line stand for what is true of the rest, because no fuzzer guesses a checksum.
 pub fn index_record(input: &[u8]) {
-    let _ = IndexRecord::decode(Bytes::copy_from_slice(input));
+    let _ = StoreRecord::decode(Bytes::copy_from_slice(input));
     let Some(read) = record_of(input) else {
         return;
     };
     assert_eq!(read.sha256, Sha256::of(&read.body));
-    let again = IndexRecord::decode(read.encode().concat().into()).expect("what we wrote");
+    let again = StoreRecord::decode(read.encode().concat().into()).expect("what we wrote");
     assert_eq!(again.body, read.body);
     assert_eq!(again.sha256, read.sha256);
     assert_eq!(again.validators, read.validators);

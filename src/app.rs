@@ -21,14 +21,14 @@ use crate::{
     allowance::Allowance,
     audit::{Duty, Recorder, Rotation},
     block_budget::BlockBudget,
-    config::{Config, ServiceUrl, sections, units::Listen},
-    domain::loggable_url,
+    config::{Config, RegistrySettings, ServiceUrl, sections, units::Listen},
+    domain::{RegistryName, loggable_url},
     error::{Error, Result},
     follow::Looks,
     http,
     last_hour::LastHour,
     metrics::Metrics,
-    mirror::{GzipVariants, Mirror, Parts, Registry},
+    mirror::{GzipVariants, Mirror, Parts, Registry, ToolchainParts},
     prefetch,
     status::Status,
     store::{BucketSettings, FolderSettings, SigningSettings, Store},
@@ -448,6 +448,7 @@ impl Background {
         if config.offline.enabled {
             settings.lockfiles.clear();
             git_index.crates.clear();
+            settings.toolchains.clear();
         }
         Self {
             offline: config.offline.enabled,
@@ -603,6 +604,36 @@ pub fn upstreams(
     })
 }
 
+/// How toolchains are served, if they are.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
+fn toolchains(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<ToolchainParts>> {
+    let settings = &config.toolchains;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let source = match config.offline.enabled {
+        true => Registry::Offline(RegistryName::toolchains()),
+        false => Registry::Online(Arc::new(toolchain_upstream(config, metrics)?)),
+    };
+    Ok(Some(ToolchainParts {
+        source,
+        fresh_for: *settings.fresh_for,
+        channels: settings.channels.clone(),
+    }))
+}
+
+/// The distribution host that the settings name.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) when an HTTP client can't be set up.
+pub fn toolchain_upstream(config: &Config, metrics: &Arc<Metrics>) -> Result<Upstream> {
+    let host = RegistrySettings::at(config.toolchains.upstream.clone());
+    let settings = config.upstream.clone();
+    Upstream::new(RegistryName::toolchains(), &host, settings, metrics.clone())
+}
+
 /// The registries as they are served: with an upstream each, or offline, which needs neither a client nor certificates nor a network.
 fn registries(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Registry>> {
     if config.offline.enabled {
@@ -670,6 +701,7 @@ pub fn mirror_under(
         .with_room(room)
         .with_block_budget(BlockBudget::of(allowance.clone()));
     let registries = registries(&config, &metrics)?;
+    let toolchains = toolchains(&config, &metrics)?;
     Ok(Mirror::new(Parts {
         default: config.default_registry()?,
         freshness: config.freshness,
@@ -680,6 +712,7 @@ pub fn mirror_under(
         store,
         registries,
         offline_index: config.offline.index,
+        toolchains,
         policy: rules.policy(),
         metrics,
     }))

@@ -36,6 +36,8 @@ pub enum RouteLabel {
     WebApi,
     /// The index as a git repository.
     Git,
+    /// What rustup asks for.
+    Toolchain,
     /// The server's own pages: health, metrics, status.
     Page,
     /// What isn't there.
@@ -43,12 +45,13 @@ pub enum RouteLabel {
 }
 
 impl RouteLabel {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ConfigJson,
         Self::Index,
         Self::Download,
         Self::WebApi,
         Self::Git,
+        Self::Toolchain,
         Self::Page,
         Self::Unknown,
     ];
@@ -61,6 +64,7 @@ impl RouteLabel {
             Self::Download => "download",
             Self::WebApi => "api",
             Self::Git => "git",
+            Self::Toolchain => "toolchain",
             Self::Page => "page",
             Self::Unknown => "unknown",
         }
@@ -139,6 +143,10 @@ pub enum UpstreamKind {
     Crate,
     /// Its web API.
     WebApi,
+    /// What says which files a toolchain has.
+    Manifest,
+    /// A file of a toolchain.
+    Component,
 }
 
 impl UpstreamKind {
@@ -149,6 +157,8 @@ impl UpstreamKind {
             Self::Index => "index",
             Self::Crate => "crate",
             Self::WebApi => "api",
+            Self::Manifest => "manifest",
+            Self::Component => "component",
         }
     }
 }

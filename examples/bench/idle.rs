@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use crate_mirror::{
     domain::{CrateName, IndexKey, RegistryName, Sha256, Validators},
-    store::IndexRecord,
+    store::StoreRecord,
 };
 use serde::Serialize;
 
@@ -93,7 +93,7 @@ fn fill(store: &Path, entries: usize) -> Result<()> {
             "{{\"name\":\"{name}\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{cksum}\",\"features\":{{}},\"yanked\":false}}\n"
         );
         let body = Bytes::from(line);
-        let record = IndexRecord {
+        let record = StoreRecord {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
@@ -101,6 +101,7 @@ fn fill(store: &Path, entries: usize) -> Result<()> {
             checked_at: now,
             gone: false,
             history: Default::default(),
+            sum: None,
         };
         let path = store.join(IndexKey::new(registry()?, name).path());
         let folder = path.parent().unwrap_or(store);

@@ -11,6 +11,7 @@ mod buckets;
 mod certificate;
 mod child;
 mod clients;
+mod component;
 mod floor;
 mod handshakes;
 mod hits;

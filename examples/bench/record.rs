@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Result,
+    Result, component,
     real_cargo::{Project, Verb},
     servers::mirror,
     site::{self, Site},
@@ -73,6 +73,7 @@ pub(crate) async fn recording(bench: &Bench, data: &Path) -> Result<Recording> {
     if !data.join(DONE).exists() {
         record(bench, data, &www).await?;
     }
+    component::put(&www)?;
     let site = Site::load(&www)?;
     let index = site.paths("/index/").into_iter().map(str::to_owned);
     let nearest = |prefix, size| {

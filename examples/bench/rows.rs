@@ -3,7 +3,7 @@
 use reqwest::header;
 
 use crate::{
-    Result,
+    Result, component,
     record::Recording,
     servers::{Protocol, Server},
     tools::Pace,
@@ -52,6 +52,12 @@ pub(crate) fn rows(recording: &Recording, pace: Pace) -> Vec<Row> {
         row("tokio index, gzip", tokio, Gzip, 871_000),
         row("80 KB crate", &recording.medium, Identity, 80_000),
         row("5 MB crate", &recording.large, Identity, 5_000_000),
+        row(
+            "100 MB component",
+            component::PATH,
+            Identity,
+            component::SIZE,
+        ),
         row("serde index, 304", serde, Unchanged, 0),
         row("config.json", "/index/config.json", Gzip, 100),
     ];
@@ -69,6 +75,10 @@ impl Row {
 
     /// Whether it is asked for over that protocol: TLS does to all answers of a size the same.
     pub(crate) fn is_asked_over(&self, protocol: Protocol) -> bool {
+        // As rustup asks for it on a plain connection.
+        if self.path == component::PATH {
+            return !protocol.is_tls() && !protocol.is_http2();
+        }
         !protocol.is_tls() || ["2 KB index", "80 KB crate", "5 MB crate"].contains(&self.name)
     }
 

@@ -175,7 +175,8 @@ impl Mirror {
             certificate, key, ..
         } = &bench.certificate;
         let tls = format!(
-            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nlisten = \"127.0.0.1:0\"\n"
+            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nlisten = \"127.0.0.1:0\"\n\
+             [toolchains]\nenabled = true\nupstream = \"http://{origin}/toolchains\"\n[memory]\nbudget = \"2GiB\"\n"
         );
         let store = folder.path().join("store");
         let mut child = mirror(bench, folder.path(), &store, &index, &tls).await?;

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use crate_mirror::domain::{IndexFile, IndexPath, Sha256};
-use crate_mirror::store::IndexRecord;
+use crate_mirror::store::StoreRecord;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, header};
 use walkdir::WalkDir;
@@ -118,7 +118,7 @@ pub(crate) fn export(store: &Path, www: &Path) -> Result<()> {
         store.join("crates-io/crates"),
     );
     for path in files_below(&index)? {
-        let record = IndexRecord::decode(read(&path)?)
+        let record = StoreRecord::decode(read(&path)?)
             .map_err(|e| format!("{} is no index record: {e}", path.display()))?;
         let relative = relative(&path, &index)?;
         write(&www.join("index").join(&relative), &record.body)?;

@@ -310,6 +310,7 @@ mod tests {
             registries: Vec::new(),
             offline_index: OfflineIndex::default(),
             default: RegistryName::crates_io(),
+            toolchains: None,
             policy: rules.policy(),
             metrics: metrics.clone(),
         })

@@ -1,10 +1,13 @@
-//! [`Event`]: a crate that was handed out or refused, and the line that is written of it.
+//! [`Event`]: a crate or a file of a toolchain that was handed out or refused, and the line that is written of it.
 
-use std::{fmt, io::Write, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, io::Write, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::{CrateId, Outcome, Principal, RegistryName, Sha256};
+use crate::domain::{
+    CrateId, Outcome, Principal, RegistryName, Sha256,
+    toolchain::{InitRelease, ToolchainItem},
+};
 
 /// What is known of a crate that was handed out or refused.
 #[derive(Clone, Debug)]
@@ -21,17 +24,26 @@ pub struct Event {
     pub delivery: Delivery,
 }
 
-/// What was done with a request for a crate.
+/// What was handed out or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditedFile {
+    /// A crate.
+    Crate(CrateId),
+    /// A file of a toolchain.
+    Toolchain(ToolchainItem),
+}
+
+/// What was done with a request for a file.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "boxed, each crate that is handed out would cost an allocation"
 )]
 pub enum Delivery {
-    /// There was an answer about this crate.
+    /// There was an answer about this file.
     Answered {
         /// Which one.
-        id: CrateId,
+        file: AuditedFile,
         /// Its content, where that is known.
         sha256: Option<Sha256>,
         /// Where the answer came from.
@@ -83,9 +95,9 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
+    name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
+    version: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<Sha256>,
     outcome: &'a str,
@@ -98,24 +110,44 @@ fn displayed<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<
     serializer.collect_str(value)
 }
 
+impl AuditedFile {
+    /// A component's version is the day of its release.
+    fn name_and_version(&self) -> (Cow<'_, str>, Cow<'_, str>) {
+        match self {
+            Self::Crate(id) => (id.name.as_str().into(), id.version.as_str().into()),
+            Self::Toolchain(ToolchainItem::Component(file)) => {
+                (file.name.as_str().into(), file.day.to_string().into())
+            }
+            Self::Toolchain(ToolchainItem::Init(file)) => {
+                let version = match &file.release {
+                    InitRelease::Newest => "newest",
+                    InitRelease::Version(version) => version.as_str(),
+                };
+                let name = format!("{} for {}", file.file_name(), file.target);
+                (name.into(), version.into())
+            }
+        }
+    }
+}
+
 impl Event {
     /// Adds the event's line to `text`.
     pub(super) fn write(&self, text: &mut Vec<u8>) {
         let (mut line, rest) = match &self.delivery {
             Delivery::Refused => (self.line("refused", "denied"), None),
             Delivery::Answered {
-                id,
+                file,
                 sha256,
                 outcome,
                 verdict,
             } => (
                 self.line(outcome.as_str(), verdict.as_str()),
-                Some((id, *sha256, verdict.rule())),
+                Some((file, *sha256, verdict.rule())),
             ),
         };
-        if let Some((id, sha256, rule)) = rest {
-            line.name = Some(id.name.as_str());
-            line.version = Some(id.version.as_str());
+        if let Some((file, sha256, rule)) = rest {
+            let (name, version) = file.name_and_version();
+            (line.name, line.version) = (Some(name), Some(version));
             (line.sha256, line.rule) = (sha256, rule);
         }
         // Texts into memory: nothing that could fail.
@@ -153,7 +185,7 @@ pub(super) mod tests {
             address: "192.0.2.7".parse().expect("an address"),
             registry: Some(RegistryName::crates_io()),
             delivery: Delivery::Answered {
-                id: CrateId::parse(name, version).expect("a crate"),
+                file: AuditedFile::Crate(CrateId::parse(name, version).expect("a crate")),
                 sha256: Some(Sha256::of(name.as_bytes())),
                 outcome: Outcome::Hit,
                 verdict: Verdict::Allowed,

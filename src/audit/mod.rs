@@ -8,7 +8,7 @@ mod log;
 mod read;
 mod recorder;
 
-pub use event::{Delivery, Event, Verdict};
+pub use event::{AuditedFile, Delivery, Event, Verdict};
 pub use log::Rotation;
 pub use read::{Reader, Record};
 pub use recorder::{Duty, Recorder, Unwritable};

@@ -6,6 +6,8 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
+
 use super::{
     attachment::Attachment,
     baseline::OpenBaseline,
@@ -14,7 +16,8 @@ use super::{
     manifest::Head,
     observer::Observer,
     scope::Scope,
-    survey::{CheckedCrate, LeftOut, Survey},
+    survey::{LeftOut, Survey, Surveyed},
+    toolchain_scope::ToolchainScope,
 };
 use crate::{
     domain::RegistryName,
@@ -30,6 +33,8 @@ pub struct Plan {
     pub scope: Scope,
     /// Only this registry, if one is said.
     pub registry: Option<RegistryName>,
+    /// Which toolchains.
+    pub toolchains: ToolchainScope,
     /// How large one bundle may be, in bytes.
     pub limit: Option<u64>,
     /// Where the registries' indexes are, for the manifest.
@@ -111,6 +116,7 @@ pub fn collect(
         observer,
         registry: plan.registry,
         gate: plan.gate.as_ref(),
+        toolchains: plan.toolchains.clone(),
         left_out: LeftOut::default(),
     };
     let mut too_large = None;
@@ -124,7 +130,7 @@ pub fn collect(
             }
             Ok(has)
         },
-        |found| match packer.add(&found) {
+        |found| match packer.add(&Group::of(&found)) {
             Err(CollectError::Failed(e)) => Err(e),
             Err(e) => {
                 too_large = Some(e);
@@ -184,6 +190,40 @@ fn line(entry: &BundleEntry) -> u64 {
     entry::line(entry).len() as u64 + 2
 }
 
+/// What is better kept together: some records, and the files that they name.
+struct Group<'a> {
+    /// Of which registry; none for toolchains.
+    registry: Option<RegistryName>,
+    /// With the bytes as they are stored, and when upstream confirmed them last.
+    records: Vec<(&'a BundleEntry, &'a Bytes, SystemTime)>,
+    files: Vec<&'a BundleEntry>,
+}
+
+impl<'a> Group<'a> {
+    fn of(found: &'a Surveyed) -> Self {
+        match found {
+            Surveyed::Crate(found) => Self {
+                registry: Some(found.key.registry),
+                records: found
+                    .index
+                    .iter()
+                    .map(|entry| (entry, &found.bytes, found.record.checked_at))
+                    .collect(),
+                files: found.crates.iter().map(|(_, entry)| entry).collect(),
+            },
+            Surveyed::Toolchain(found) => Self {
+                registry: None,
+                records: found
+                    .records
+                    .iter()
+                    .map(|(entry, bytes, at)| (entry, bytes, *at))
+                    .collect(),
+                files: found.files.iter().collect(),
+            },
+        }
+    }
+}
+
 /// Puts entries into parts.
 struct Packer<'a> {
     entries: Entries,
@@ -227,13 +267,9 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn add(&mut self, found: &CheckedCrate) -> Result<(), CollectError> {
-        let index = found.index.iter();
-        let entries = || {
-            index
-                .clone()
-                .chain(found.crates.iter().map(|(_, entry)| entry))
-        };
+    fn add(&mut self, found: &Group<'_>) -> Result<(), CollectError> {
+        let records = || found.records.iter().map(|(entry, ..)| *entry);
+        let entries = || records().chain(found.files.iter().copied());
         let together: u64 = entries().map(cost).sum();
         let lines: u64 = entries().map(line).sum();
         if self.is_too_much(together, lines) {
@@ -243,8 +279,8 @@ impl Packer<'_> {
             if self.is_too_much(cost(entry), line(entry)) {
                 self.close();
                 // So that this part, too, can be imported alone.
-                if let Some(index) = &found.index {
-                    self.push(found, index)?;
+                for record in records().filter(|record| record.position() < entry.position()) {
+                    self.push(found, record)?;
                 }
             }
             self.push(found, entry)?;
@@ -259,7 +295,7 @@ impl Packer<'_> {
         self.open.count > 0 && (no_room || no_lines)
     }
 
-    fn push(&mut self, found: &CheckedCrate, entry: &BundleEntry) -> Result<(), CollectError> {
+    fn push(&mut self, found: &Group<'_>, entry: &BundleEntry) -> Result<(), CollectError> {
         let open = &mut self.open;
         if open.cost + cost(entry) > self.room {
             return Err(CollectError::EntryTooLarge {
@@ -273,11 +309,12 @@ impl Packer<'_> {
         open.cost += cost(entry);
         open.lines += line(entry);
         open.count += 1;
-        if found.index.as_ref() == Some(entry) {
-            open.created = open.created.max(Some(found.record.checked_at));
-            self.records.push(&found.bytes)?;
+        let mut records = found.records.iter();
+        if let Some((_, bytes, checked_at)) = records.find(|(record, ..)| *record == entry) {
+            open.created = open.created.max(Some(*checked_at));
+            self.records.push(bytes)?;
         }
-        open.registries.insert(found.key.registry);
+        open.registries.extend(found.registry);
         Ok(self.entries.push(entry)?)
     }
 
@@ -308,8 +345,9 @@ impl Packer<'_> {
 mod tests {
     use super::*;
     use crate::{
+        bundle::survey::CheckedCrate,
         domain::{CrateName, IndexFile, IndexKey, Sha256, Validators},
-        store::IndexRecord,
+        store::StoreRecord,
     };
 
     fn found(name: &str) -> CheckedCrate {
@@ -320,7 +358,7 @@ mod tests {
             "{{\"name\":\"{name}\",\"vers\":\"1.0.0\",\"cksum\":\"{sha256}\",\"yanked\":false}}\n"
         );
         let file = IndexFile::parse(key.path, text.into()).expect("an index file");
-        let record = IndexRecord {
+        let record = StoreRecord {
             body: file.body().clone(),
             sha256: Sha256::of(file.body()),
             validators: Validators::default(),
@@ -328,6 +366,7 @@ mod tests {
             checked_at: SystemTime::UNIX_EPOCH,
             gone: false,
             history: Default::default(),
+            sum: None,
         };
         let bytes = bytes::Bytes::from(record.encode().concat());
         let index = Some(BundleEntry {
@@ -365,7 +404,10 @@ mod tests {
                 open: OpenPart::default(),
                 attachments: Vec::new(),
             };
-            let added = names.iter().try_for_each(|name| packer.add(&found(name)));
+            let added = names.iter().try_for_each(|name| {
+                let found = Surveyed::Crate(Box::new(found(name)));
+                packer.add(&Group::of(&found))
+            });
             packer.close();
             match is_split {
                 true => {

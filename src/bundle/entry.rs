@@ -8,9 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{MAX_CRATE, MAX_LINE, MAX_RECORD};
+use super::format::{MAX_FILE, MAX_LINE, MAX_RECORD};
 use crate::{
-    domain::{Key, Sha256},
+    domain::{Key, RegistryName, Sha256},
     error::{Error, Result},
 };
 
@@ -34,17 +34,18 @@ impl BundleEntry {
     ///
     /// # Errors
     /// [`Kind::BadRequest`](crate::error::Kind::BadRequest) for a path that no object has (with `..` in it, absolute, or of a registry that can't be called so),
-    /// a size that no object has, or a crate whose digest isn't the one in its path.
+    /// a size that no object has, or a file whose digest isn't the one in its path.
     pub fn key(&self) -> Result<Key> {
         let wrong = |why: String| {
             let path = shown(&self.path);
             Error::bad_request(format!("{path:?} {why}"))
         };
-        let key = Key::from_path(&self.path)
-            .ok_or_else(|| wrong("is not the path of an index record or a crate".into()))?;
+        let key = Key::from_path(&self.path).ok_or_else(|| {
+            wrong("is not the path of an index record, a crate, or a part of a toolchain".into())
+        })?;
         let (limit, agrees) = match key {
-            Key::Index(_) => (MAX_RECORD, true),
-            Key::Crate(key) => (MAX_CRATE, key.sha256 == self.sha256 && self.body.is_none()),
+            Key::Record(_) => (MAX_RECORD, true),
+            Key::File(key) => (MAX_FILE, key.sha256() == self.sha256 && self.body.is_none()),
         };
         if self.size > limit {
             let size = self.size;
@@ -70,7 +71,8 @@ impl BundleEntry {
     }
 }
 
-/// A path's position in the order of a bundle: registry, path of the index file, record before crates, name of the file.
+/// A path's position in the order of a bundle: registry, path of the index file, record before crates, name of the file; of toolchains: folder, documents before files,
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position<'a>(&'a str, &'a str, bool, &'a str);
 
@@ -80,6 +82,12 @@ impl<'a> Position<'a> {
         let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
         match (kind, rest.rsplit_once('/')) {
             ("crates", Some((index, file))) => Self(registry, index, true, file),
+            ("dist" | "rustup", _) if registry == RegistryName::toolchains().as_str() => {
+                let (folder, file) = path.rsplit_once('/').unwrap_or((path, ""));
+                let is_file = Key::from_path(path).is_some_and(|key| key.sha256().is_some());
+                let folder = folder.get(registry.len() + 1..).unwrap_or("");
+                Self("toolchains", folder, is_file, file)
+            }
             _ => Self(registry, rest, false, ""),
         }
     }

@@ -12,11 +12,15 @@ use super::{
     observer::Observer,
     read::{EntryContent, Sink, read, read_archive},
     sign::PublicKey,
+    toolchain_scope::NamedFiles,
 };
 use crate::{
-    domain::{Before, CrateKey, History, IndexFile, IndexKey, Key},
+    domain::{
+        Before, CrateKey, FileKey, History, IndexFile, IndexKey, Key, RecordKey,
+        toolchain::{ToolchainDocument, ToolchainKey},
+    },
     error::{Error, Result},
-    store::{Batch, Incoming, IndexRecord, Store, digest},
+    store::{Batch, Incoming, Store, StoreRecord, digest},
 };
 
 /// What an import did.
@@ -84,6 +88,9 @@ fn with(
         batch: store.batch(now),
         now,
         index: None,
+        folder: String::new(),
+        named: NamedFiles::default(),
+        has_looked: false,
         done,
     };
     let read = read(&mut import);
@@ -99,6 +106,12 @@ struct Import<'a> {
     now: SystemTime,
     /// The index of the crate whose entries come at the moment.
     index: Option<(IndexKey, IndexFile)>,
+    /// The folder of toolchains whose entries come at the moment.
+    folder: String,
+    /// What documents say of their files, those of the bundle and, where these say nothing, those of the store.
+    named: NamedFiles,
+    /// Whether the store's are among them.
+    has_looked: bool,
     done: &'a mut Imported,
 }
 
@@ -129,8 +142,12 @@ impl Sink for Import<'_> {
 
     fn entry(&mut self, entry: &BundleEntry, key: &Key, content: EntryContent<'_>) -> Result<()> {
         let effect = match key {
-            Key::Index(key) => self.record(entry, key, content)?,
-            Key::Crate(key) => self.crate_file(entry, key, content)?,
+            Key::Record(RecordKey::Index(key)) => self.record(entry, key, content)?,
+            Key::File(FileKey::Crate(key)) => self.crate_file(entry, key, content)?,
+            Key::Record(RecordKey::Toolchain(document)) => {
+                self.document(entry, document, content)?
+            }
+            Key::File(FileKey::Toolchain(key)) => self.component(entry, key, content)?,
         };
         match effect {
             Effect::Written => {
@@ -162,21 +179,18 @@ impl Import<'_> {
             Error::bad_request(format!("{path} is not a stored index file: {why}"))
         };
         let bytes = Bytes::from(content.into_bytes()?);
-        let record = IndexRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
+        let record = StoreRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
         let body = (!record.gone).then_some(record.sha256);
         if entry.body != body {
             return Err(wrong("the manifest says something else of it"));
         }
-        if record.age().is_ahead_of(self.now) {
-            let date = humantime::format_rfc3339_seconds(record.checked_at);
-            return Err(Error::bad_request(format!(
-                "{} is dated {date}, which is more than a day ahead of this machine's clock; one of the two clocks has to be set right",
-                entry.path
-            )));
-        }
+        self.check_age(entry, &record)?;
         let file = IndexFile::parse(key.path, record.body.clone())
             .map_err(|e| wrong(e.message()).with_source(e))?;
-        let effect = match self.store.has_newer_record(key, record.age(), self.now)? {
+        let effect = match self
+            .store
+            .has_newer_record(&key.into(), record.age(), self.now)?
+        {
             true => self.remember(key, &record, &file)?,
             false => self.take(key, record, bytes)?,
         };
@@ -185,7 +199,7 @@ impl Import<'_> {
     }
 
     /// Puts a record into place, with what is remembered here of the same crate.
-    fn take(&mut self, key: &IndexKey, record: IndexRecord, bytes: Bytes) -> Result<Effect> {
+    fn take(&mut self, key: &IndexKey, record: StoreRecord, bytes: Bytes) -> Result<Effect> {
         let age = record.age();
         let written = match self.merged(key, record)? {
             Some(merged) => merged.encode(),
@@ -209,7 +223,7 @@ impl Import<'_> {
     fn remember(
         &mut self,
         key: &IndexKey,
-        record: &IndexRecord,
+        record: &StoreRecord,
         file: &IndexFile,
     ) -> Result<Effect> {
         let Some(local) = self.store.open_record(key)? else {
@@ -226,7 +240,7 @@ impl Import<'_> {
         }
         warn_of_changes(key, before, &here);
         let age = local.age();
-        let amended = IndexRecord {
+        let amended = StoreRecord {
             history: Arc::new(history),
             ..local
         };
@@ -236,18 +250,18 @@ impl Import<'_> {
     }
 
     /// A record with what is remembered here of the same crate; none when nothing is known of it here.
-    fn merged(&self, key: &IndexKey, record: IndexRecord) -> Result<Option<IndexRecord>> {
+    fn merged(&self, key: &IndexKey, record: StoreRecord) -> Result<Option<StoreRecord>> {
         let Some(local) = self.store.open_record(key)? else {
             return Ok(None);
         };
-        let parsed = |record: &IndexRecord| IndexFile::parse(key.path, record.body.clone());
+        let parsed = |record: &StoreRecord| IndexFile::parse(key.path, record.body.clone());
         let (Ok(here), Ok(file)) = (parsed(&local), parsed(&record)) else {
             return Ok(None);
         };
         let before = before(&local, &here);
         warn_of_changes(key, before, &file);
         let history = record.history.merged(before, &file, self.now);
-        Ok(Some(IndexRecord {
+        Ok(Some(StoreRecord {
             history: Arc::new(history),
             ..record
         }))
@@ -270,14 +284,103 @@ impl Import<'_> {
                 entry.path
             )));
         }
-        if self.is_good(key, entry.size)? {
+        if self.is_good(&key.into(), entry.size)? {
             content.check()?;
             return Ok(Effect::Skipped);
         }
         let mut incoming = self.store.incoming()?;
         content.copy_to(&mut incoming)?;
-        self.batch.stage_crate(key, incoming)?;
+        self.batch.stage_file(key, incoming)?;
         Ok(Effect::Written)
+    }
+
+    /// What says which files a toolchain has.
+    fn document(
+        &mut self,
+        entry: &BundleEntry,
+        document: &ToolchainDocument,
+        content: EntryContent<'_>,
+    ) -> Result<Effect> {
+        let wrong = |why: &str| {
+            let path = &entry.path;
+            Error::bad_request(format!("{path} is not what its path says: {why}"))
+        };
+        let bytes = Bytes::from(content.into_bytes()?);
+        let record = StoreRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
+        if record.gone || entry.body != Some(record.sha256) {
+            return Err(wrong("the manifest says something else of it"));
+        }
+        self.check_age(entry, &record)?;
+        let key = RecordKey::from(document);
+        record.clone().fits_to(&key).map_err(|why| wrong(&why))?;
+        self.enter_folder(&entry.path);
+        self.named.add(document, &record.body);
+        let age = record.age();
+        if self.store.has_newer_record(&key, age, self.now)? {
+            return Ok(Effect::Skipped);
+        }
+        let incoming = self.incoming(&[bytes])?;
+        self.batch.stage_record(key, age, incoming)?;
+        Ok(Effect::Written)
+    }
+
+    /// A file of a toolchain, which a document has to name.
+    fn component(
+        &mut self,
+        entry: &BundleEntry,
+        key: &ToolchainKey,
+        content: EntryContent<'_>,
+    ) -> Result<Effect> {
+        self.enter_folder(&entry.path);
+        if !self.named.name(key) && !self.is_named_here(key)? {
+            return Err(Error::bad_request(format!(
+                "no manifest names {}: neither the bundle nor the store has one that says that this is its checksum",
+                entry.path
+            )));
+        }
+        if self.is_good(&(*key).into(), entry.size)? {
+            content.check()?;
+            return Ok(Effect::Skipped);
+        }
+        let mut incoming = self.store.incoming()?;
+        content.copy_to(&mut incoming)?;
+        self.batch.stage_file(key, incoming)?;
+        Ok(Effect::Written)
+    }
+
+    /// Forgets what the documents of the folder before said.
+    fn enter_folder(&mut self, path: &str) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if self.folder != folder {
+            folder.clone_into(&mut self.folder);
+            self.named.next_folder();
+            self.has_looked = false;
+        }
+    }
+
+    /// Whether a document in the store names a file.
+    fn is_named_here(&mut self, key: &ToolchainKey) -> Result<bool> {
+        if std::mem::replace(&mut self.has_looked, true) {
+            return Ok(self.named.name(key));
+        }
+        for document in self.store.documents_beside(&key.item)? {
+            if let Some(record) = self.store.open_record(document)? {
+                self.named.add(&document, &record.body);
+            }
+        }
+        Ok(self.named.name(key))
+    }
+
+    /// Makes sure that a record is of no time that can't have been yet.
+    fn check_age(&self, entry: &BundleEntry, record: &StoreRecord) -> Result<()> {
+        if record.age().is_ahead_of(self.now) {
+            let date = humantime::format_rfc3339_seconds(record.checked_at);
+            return Err(Error::bad_request(format!(
+                "{} is dated {date}, which is more than a day ahead of this machine's clock; one of the two clocks has to be set right",
+                entry.path
+            )));
+        }
+        Ok(())
     }
 
     /// Makes sure that `index` is the crate's own: the one that came just before, else the store's. Where both exist, the one that came is the one
@@ -287,7 +390,7 @@ impl Import<'_> {
         if self.index.as_ref().is_some_and(|(key, _)| *key == own) {
             return Ok(());
         }
-        self.index = self.store.open_record(&own)?.and_then(|record| {
+        self.index = self.store.open_record(own)?.and_then(|record| {
             let file = IndexFile::parse(own.path, record.body).ok()?;
             Some((own, file))
         });
@@ -295,12 +398,12 @@ impl Import<'_> {
     }
 
     /// Whether the store has this file, whole.
-    fn is_good(&self, key: &CrateKey, size: u64) -> Result<bool> {
-        match self.store.open_object(&Key::Crate(*key))? {
+    fn is_good(&self, key: &FileKey, size: u64) -> Result<bool> {
+        match self.store.open_object(&Key::from(*key))? {
             Some((file, there)) if there == size => {
                 let digest = digest(self.observer.reading(file));
                 self.observer.go_on()?;
-                Ok(digest.is_ok_and(|digest| digest == key.sha256))
+                Ok(digest.is_ok_and(|digest| digest == key.sha256()))
             }
             Some(_) | None => Ok(false),
         }
@@ -308,7 +411,7 @@ impl Import<'_> {
 }
 
 /// What a record knows, as what was known before another one takes its place.
-fn before<'a>(record: &'a IndexRecord, file: &'a IndexFile) -> Before<'a> {
+fn before<'a>(record: &'a StoreRecord, file: &'a IndexFile) -> Before<'a> {
     Before {
         file,
         history: &record.history,

@@ -2,7 +2,7 @@
 //!
 //! It is a tar archive compressed with zstd, which standard tools open: `manifest.json` first, then `manifest.json.minisig` if it is signed, then what is
 //! attached (`advisories.tar.zst`, `policy.toml`), which the manifest lists before its entries, then the objects under the paths they have in a store, in the manifest's order. That order is: by registry, then by the path of a crate's index file, a
-//! crate's index record before its .crate files. So whoever reads one needs only one crate's index in memory, and two manifests can be compared
+//! crate's index record before its .crate files; toolchains stand among the registries, as if one were called so, by the folder, what says which files there are before these. So whoever reads one needs only one crate's index in memory, and two manifests can be compared
 //! side by side without either being held.
 //!
 //! The same objects make the same bytes: no clock, no owner, no list in an order of chance. Only a signature differs each time.
@@ -24,6 +24,8 @@ mod read;
 mod scope;
 mod sign;
 mod survey;
+mod toolchain_scope;
+mod toolchains;
 mod tree;
 mod write;
 
@@ -33,7 +35,7 @@ pub use baseline::{Baseline, OpenBaseline};
 pub use collect::{CollectError, Contents, Plan, collect};
 pub use entry::BundleEntry;
 pub use export::{ExportedFile, Output, UnwritablePath, export};
-pub use format::{FORMAT, MAX_CRATE, MAX_MANIFEST, MAX_RECORD};
+pub use format::{FORMAT, MAX_FILE, MAX_MANIFEST, MAX_RECORD};
 pub use import::{Imported, import, import_archive};
 pub use manifest::Head;
 pub use observer::Observer;
@@ -41,4 +43,5 @@ pub use read::{EntryContent, Sink, read, read_archive};
 pub use scope::{Scope, SelectedCrates};
 pub use sign::{NotPublicKey, PublicKey, SecretKeyError, SigningKey};
 pub use survey::LeftOut;
+pub use toolchain_scope::{SelectedToolchains, ToolchainScope};
 pub use tree::{Layout, Planted, Tree, plant};

@@ -7,16 +7,17 @@ use bytes::Bytes;
 
 use super::{
     entry::BundleEntry,
-    format::MAX_CRATE,
+    format::MAX_FILE,
     listed::{crate_key, lists},
     observer::Observer,
     scope::Scope,
+    toolchain_scope::{CheckedToolchain, ToolchainScope},
 };
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, Key, RegistryName, Selected, Sha256},
+    domain::{CrateKey, IndexFile, IndexKey, RegistryName, Selected, Sha256},
     error::{Error, Result},
     policy::{Gate, Known},
-    store::{Holding, IndexRecord, Object, Store, digest},
+    store::{Holding, Object, Store, StoreRecord, digest},
 };
 
 /// How much doesn't go.
@@ -41,10 +42,16 @@ impl LeftOut {
     }
 }
 
+/// What was looked at, in the order of a bundle.
+pub(super) enum Surveyed {
+    Crate(Box<CheckedCrate>),
+    Toolchain(CheckedToolchain),
+}
+
 /// One crate's objects, checked.
 pub(super) struct CheckedCrate {
     pub(super) key: IndexKey,
-    pub(super) record: IndexRecord,
+    pub(super) record: StoreRecord,
     /// The record's bytes as they are stored.
     pub(super) bytes: Bytes,
     pub(super) file: IndexFile,
@@ -58,7 +65,7 @@ pub(super) struct CheckedCrate {
 struct CheckedRecord {
     entry: BundleEntry,
     stored: SystemTime,
-    record: IndexRecord,
+    record: StoreRecord,
     bytes: Bytes,
     file: IndexFile,
 }
@@ -71,6 +78,8 @@ pub(super) struct Survey<'a> {
     pub(super) registry: Option<RegistryName>,
     /// The rules, if any are held to.
     pub(super) gate: Option<&'a Gate>,
+    /// Which toolchains are to go.
+    pub(super) toolchains: ToolchainScope,
     pub(super) left_out: LeftOut,
 }
 
@@ -80,7 +89,7 @@ impl Survey<'_> {
         &mut self,
         scope: &Scope,
         mut known: impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
-        mut visit: impl FnMut(CheckedCrate) -> Result<()>,
+        mut visit: impl FnMut(Surveyed) -> Result<()>,
     ) -> Result<()> {
         let store = self.store;
         match scope {
@@ -89,22 +98,41 @@ impl Survey<'_> {
                     .registry
                     .is_none_or(|only| only == holding.index.registry)
                 {
+                    self.toolchains_before(holding.index.registry, &mut known, &mut visit)?;
                     let found = self.examine(holding, None, &mut known)?;
-                    found.map_or(Ok(()), &mut visit)?;
+                    found.map_or(Ok(()), |found| visit(Surveyed::Crate(Box::new(found))))?;
                 }
                 Ok(())
-            }),
+            })?,
             Scope::Only(crates) => {
                 for (key, selected) in crates.crates() {
                     if self.registry.is_none_or(|only| only == key.registry) {
+                        self.toolchains_before(key.registry, &mut known, &mut visit)?;
                         let found =
                             self.examine(store.holding(key)?, Some(selected), &mut known)?;
-                        found.map_or(Ok(()), &mut visit)?;
+                        found.map_or(Ok(()), |found| visit(Surveyed::Crate(Box::new(found))))?;
                     }
                 }
-                Ok(())
             }
         }
+        let scope = std::mem::take(&mut self.toolchains);
+        self.toolchains(&scope, &mut known, |found| {
+            visit(Surveyed::Toolchain(found))
+        })
+    }
+
+    /// Toolchains have their place among the registries.
+    fn toolchains_before(
+        &mut self,
+        registry: RegistryName,
+        known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
+        visit: &mut impl FnMut(Surveyed) -> Result<()>,
+    ) -> Result<()> {
+        if registry < RegistryName::toolchains() {
+            return Ok(());
+        }
+        let scope = std::mem::take(&mut self.toolchains);
+        self.toolchains(&scope, known, |found| visit(Surveyed::Toolchain(found)))
     }
 
     fn examine(
@@ -167,9 +195,9 @@ impl Survey<'_> {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let read = match IndexRecord::fits(size) {
+        let read = match StoreRecord::fits(size) {
             Ok(()) => {
-                let mut file = file.take(IndexRecord::MAX_SIZE + 1);
+                let mut file = file.take(StoreRecord::MAX_SIZE + 1);
                 let read = file.read_to_end(&mut bytes);
                 read.map_err(|e| format!("it can't be read: {e}"))
             }
@@ -177,7 +205,7 @@ impl Survey<'_> {
         };
         let checked = read.and_then(|_| {
             let bytes = Bytes::from(bytes);
-            let record = IndexRecord::decode(bytes.clone())?;
+            let record = StoreRecord::decode(bytes.clone())?;
             let file = IndexFile::parse(holding.index.path, record.body.clone());
             let file = file.map_err(|e| e.to_string())?;
             let entry = BundleEntry {
@@ -207,9 +235,9 @@ impl Survey<'_> {
 
     /// The stored files that the index lists.
     fn listed<'a>(&mut self, holding: &'a Holding, file: &IndexFile) -> Vec<&'a Object> {
-        let is_listed = |object: &&Object| match &object.key {
-            Key::Crate(key) => lists(file, key),
-            Key::Index(_) => false,
+        let is_listed = |object: &&Object| {
+            let key = object.key.crate_file();
+            key.is_some_and(|key| lists(file, key))
         };
         let listed: Vec<_> = holding.crates.iter().filter(is_listed).collect();
         self.left_out.unlisted += (holding.crates.len() - listed.len()) as u64;
@@ -257,7 +285,7 @@ impl Survey<'_> {
         object: &Object,
         known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
     ) -> Result<Option<(CrateKey, BundleEntry)>> {
-        let Key::Crate(key) = object.key else {
+        let Some(&key) = object.key.crate_file() else {
             return Ok(None);
         };
         let entry = BundleEntry {
@@ -269,7 +297,7 @@ impl Survey<'_> {
         if known(&entry, object.stored)? {
             return Ok(None);
         }
-        if object.size > MAX_CRATE {
+        if object.size > MAX_FILE {
             self.bad(object, "it is larger than 2 GiB, which no bundle carries");
             return Ok(None);
         }
@@ -297,14 +325,14 @@ impl Survey<'_> {
 
     /// Whether the rules keep a file out, which is said then.
     fn is_denied(&mut self, object: &Object, known: Known<'_>) -> Result<bool> {
-        let (Some(gate), Key::Crate(key)) = (self.gate, object.key) else {
+        let (Some(gate), Some(key)) = (self.gate, object.key.crate_file()) else {
             return Ok(false);
         };
         let open = || {
             let opened = self.store.open_object(&object.key)?;
             Ok::<_, Error>(opened.map(|(file, _)| file))
         };
-        let denial = gate.denial(&key, known, open)?;
+        let denial = gate.denial(key, known, open)?;
         if let Some(why) = &denial {
             self.left_out.denied += 1;
             (self.observer.say)(&format!("denied   {}: {why}", key.id));
@@ -312,7 +340,7 @@ impl Survey<'_> {
         Ok(denial.is_some())
     }
 
-    fn bad(&mut self, object: &Object, why: &str) {
+    pub(super) fn bad(&mut self, object: &Object, why: &str) {
         self.left_out.bad += 1;
         (self.observer.say)(&format!("bad      {}: {why}", object.key.path()));
     }

@@ -14,7 +14,8 @@ use super::{
     listed::crate_key,
     observer::Observer,
     scope::Scope,
-    survey::{CheckedCrate, LeftOut, Survey, changed},
+    survey::{CheckedCrate, LeftOut, Survey, Surveyed, changed},
+    toolchain_scope::ToolchainScope,
 };
 use crate::{
     config::BaseUrl,
@@ -73,6 +74,7 @@ pub fn plant(store: &Store, tree: &Tree, observer: &Observer<'_>) -> Result<Plan
         observer,
         registry: Some(tree.registry),
         gate: tree.gate.as_ref(),
+        toolchains: ToolchainScope::Nothing,
         left_out: LeftOut::default(),
     };
     make(&tree.folder)?;
@@ -87,9 +89,13 @@ pub fn plant(store: &Store, tree: &Tree, observer: &Observer<'_>) -> Result<Plan
     survey.run(
         &tree.scope,
         |_, _| Ok(false),
-        |found| match found.record.gone {
-            true => tree.withdraw(&found, observer, &mut planted),
-            false => tree.add(store, &found, observer, &mut planted),
+        |found| match found {
+            Surveyed::Crate(found) if found.record.gone => {
+                tree.withdraw(&found, observer, &mut planted)
+            }
+            Surveyed::Crate(found) => tree.add(store, &found, observer, &mut planted),
+            // A folder is for cargo.
+            Surveyed::Toolchain(_) => Ok(()),
         },
     )?;
     planted.left_out.add(survey.left_out);
@@ -162,7 +168,7 @@ impl Tree {
 
     fn crate_file(&self, store: &Store, key: &CrateKey, observer: &Observer<'_>) -> Result<u64> {
         let gone = || changed(&key.path());
-        let (file, size) = store.open_object(&Key::Crate(*key))?.ok_or_else(gone)?;
+        let (file, size) = store.open_object(&Key::from(*key))?.ok_or_else(gone)?;
         // No more than it has now, even if it is growing.
         let mut file = observer.reading(file.take(size));
         let path = self.path_of(&key.id);

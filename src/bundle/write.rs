@@ -58,8 +58,8 @@ pub(super) fn write(
     for entry in entries.read(part.lines.clone())? {
         let entry = entry?;
         match entry.key()? {
-            Key::Index(_) => object(observer.reading(&mut records), &entry, &mut archive)?,
-            key @ Key::Crate(_) => {
+            Key::Record(_) => object(observer.reading(&mut records), &entry, &mut archive)?,
+            key @ Key::File(_) => {
                 let file = observer.reading(stored(store, &key, &entry)?);
                 object(file, &entry, &mut archive)?;
             }

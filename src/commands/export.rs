@@ -22,14 +22,21 @@ use crate::{
     bundle::{
         self, Attachment, Baseline, CollectError, Contents, ExportedFile, Layout, LeftOut,
         MAX_MANIFEST, Observer, OpenBaseline, Output, Plan, Scope, SecretKeyError, SelectedCrates,
-        SigningKey, Tree, UnwritablePath,
+        SelectedToolchains, SigningKey, ToolchainScope, Tree, UnwritablePath,
     },
     config::{self, BaseUrl, Config, Flags},
-    domain::{RegistryName, loggable_url, request::parse_date},
-    error::{Error, Result},
+    domain::{
+        RegistryName, loggable_url,
+        request::parse_date,
+        toolchain::{
+            InitFile, InitRelease, ManifestName, RustupRelease, SumFile, TargetTriple,
+            ToolchainDocument, ToolchainItem, ToolchainName,
+        },
+    },
+    error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Gate,
-    prefetch::{List, Missing},
+    prefetch::{List, Missing, ToolchainWish, ToolchainWishes, stored_files, this_machine},
     store::Store,
 };
 
@@ -41,7 +48,8 @@ const LEAST_PART: u64 = 1 << 20;
 /// What `export` is told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ExportOptions {
-    /// Only what these Cargo.lock files need (a folder is searched for them); without any, everything that is stored.
+    /// Only what these Cargo.lock files need (a folder is searched for them), and the toolchains that rust-toolchain.toml files name; without any,
+    /// everything that is stored.
     #[arg(value_name = "CARGO.LOCK")]
     lockfiles: Vec<String>,
     /// The bundle to write, such as bundle.tar.zst (`-` is standard output), or the folder.
@@ -60,6 +68,9 @@ pub struct ExportOptions {
     /// Write the manifest alone, for the other side to go on from.
     #[arg(long)]
     manifest_only: bool,
+    /// Only toolchains: all that are stored.
+    #[arg(long, conflicts_with = "lockfiles")]
+    toolchains: bool,
     /// Carry the database of advisories along (`policy.advisories.path`).
     #[arg(long)]
     advisories: bool,
@@ -92,6 +103,8 @@ enum Format {
 /// What there is to do, once all that was said makes sense.
 struct Job {
     kind: Make,
+    /// The toolchains that are asked for, each with who asks for it.
+    wishes: ToolchainWishes,
     /// How many packages are of registries that aren't this mirror's.
     strange: u64,
 }
@@ -115,6 +128,7 @@ pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     }
     let job = options.job(flags, &config)?;
     let store = app::existing_store(&config).await?;
+    let job = job.with_toolchains(&store).await?;
     let quiet = options.output == Path::new("-");
     match interrupt::blocking(move |stop| work(&store, job, quiet, &stop)).await? {
         Completion::Done(done) => done,
@@ -272,19 +286,113 @@ fn gate(config: &Config) -> Result<Gate> {
     Ok(Gate::new(rules.policy(), SystemTime::now()))
 }
 
+impl Job {
+    /// With what the toolchains that are asked for consist of, by what is stored of them.
+    async fn with_toolchains(mut self, store: &Store) -> Result<Self> {
+        if self.wishes.is_empty() {
+            return Ok(self);
+        }
+        let host = this_machine()?;
+        let mut selected = SelectedToolchains::default();
+        for (by, wish) in &self.wishes {
+            match chosen(store, wish, &host, &mut selected).await {
+                Ok(()) => {}
+                Err(e) if e.kind() == Kind::Store => return Err(e),
+                Err(e) => {
+                    self.strange += 1;
+                    say::aside(format_args!("missing  {by}: {e}"));
+                }
+            }
+        }
+        if let Make::Bundle(plan, ..) = &mut self.kind {
+            plan.toolchains = ToolchainScope::Only(selected);
+        }
+        Ok(self)
+    }
+}
+
+/// Adds what a toolchain consists of, and the newest rustup for its host if that is here.
+async fn chosen(
+    store: &Store,
+    wish: &ToolchainWish,
+    host: &TargetTriple,
+    selected: &mut SelectedToolchains,
+) -> Result<()> {
+    let target = match wish {
+        ToolchainWish::Toolchain(pinned) => {
+            let ToolchainName { channel, day } = pinned.name;
+            let name = ManifestName { day, channel };
+            for key in stored_files(store, pinned, host).await? {
+                selected.add_file(&key);
+                // Under its day, too: so its files can be checked for as long as they are there.
+                if let ToolchainItem::Component(file) = key.item {
+                    let day = Some(file.day);
+                    let dated = ManifestName { day, channel };
+                    if store.toolchain_manifests(day).await?.contains(&dated) {
+                        selected.add_document(&ToolchainDocument::Manifest(dated));
+                    }
+                }
+            }
+            if let Some((found, _)) = store.newest_manifest(&name).await? {
+                selected.add_document(&ToolchainDocument::Manifest(found));
+            }
+            *pinned.host.as_ref().unwrap_or(host)
+        }
+        ToolchainWish::File(file) => {
+            let item = ToolchainItem::Component(*file);
+            for key in store.toolchain_files(&item).await? {
+                selected.add_file(&key);
+            }
+            for name in store.toolchain_manifests(Some(file.day)).await? {
+                selected.add_document(&ToolchainDocument::Manifest(name));
+            }
+            return Ok(());
+        }
+        ToolchainWish::Rustup(None) => *host,
+        ToolchainWish::Rustup(Some(file)) => file.target,
+    };
+    let release = ToolchainDocument::RustupRelease;
+    let Some(record) = store.peek_record(release).await? else {
+        return Ok(());
+    };
+    selected.add_document(&release);
+    let version = RustupRelease::parse(&record.body).ok();
+    let version = version.map(|newest| InitRelease::Version(newest.version));
+    for release in version.into_iter().chain([InitRelease::Newest]) {
+        let file = InitFile { release, target };
+        let stored = store.toolchain_files(&ToolchainItem::Init(file)).await?;
+        let sum = ToolchainDocument::InitSum(file);
+        let said = store.peek_record(sum).await?;
+        let said = said.and_then(|record| SumFile::parse(&record.body).ok());
+        for key in stored {
+            if said.as_ref().is_some_and(|said| said.sha256 == key.sha256) {
+                selected.add_document(&sum);
+                selected.add_file(&key);
+            }
+        }
+    }
+    Ok(())
+}
+
 impl ExportOptions {
     fn job(&self, flags: &Flags, config: &Config) -> Result<Job> {
         let registry = self.registry(config)?;
-        let (scope, strange) = self.scope(config)?;
+        let (scope, wishes, strange) = self.scope(config)?;
         if self.format == Format::Bundle {
             if self.url.is_some() {
                 return Err(Error::config(
                     "--url goes with --format static and git only",
                 ));
             }
+            let is_theirs = registry.is_none_or(|name| name == RegistryName::toolchains());
+            let toolchains = match self.lockfiles.is_empty() && is_theirs {
+                true => ToolchainScope::Everything(config.toolchains.channels.clone()),
+                false => ToolchainScope::Nothing,
+            };
             let plan = Plan {
                 scope,
                 registry,
+                toolchains,
                 limit: self.split.as_deref().map(part_size).transpose()?,
                 indexes: indexes(config),
                 attachments: self.attachments(flags, config)?,
@@ -299,9 +407,18 @@ impl ExportOptions {
             })?;
             let since = self.since.iter().map(|text| baseline(text)).collect();
             let kind = Make::Bundle(plan, since, output, self.key()?);
-            return Ok(Job { kind, strange });
+            return Ok(Job {
+                kind,
+                wishes,
+                strange,
+            });
         }
         self.is_for_folder()?;
+        if !wishes.is_empty() {
+            return Err(Error::config(
+                "a rust-toolchain.toml goes with bundles, not with folders",
+            ));
+        }
         let default = config.registries.iter().find(|(_, r)| r.default);
         let registry = registry.or(default.map(|(name, _)| *name));
         let kind = Make::Tree(Tree {
@@ -311,7 +428,11 @@ impl ExportOptions {
             scope,
             gate: Some(gate(config)?),
         });
-        Ok(Job { kind, strange })
+        Ok(Job {
+            kind,
+            wishes,
+            strange,
+        })
     }
 
     /// The index as a repository, if nothing is said that doesn't go with that.
@@ -341,6 +462,7 @@ impl ExportOptions {
             ("--manifest-only", self.manifest_only),
             ("--advisories", self.advisories),
             ("--policy", self.policy),
+            ("--toolchains", self.toolchains),
         ];
         if let Some((flag, _)) = bundles_only.iter().find(|(_, said)| *said) {
             return Err(Error::config(format!(
@@ -460,9 +582,12 @@ impl ExportOptions {
     }
 
     /// What is asked for, and how much of it is of registries that aren't this mirror's.
-    fn scope(&self, config: &Config) -> Result<(Scope, u64)> {
+    fn scope(&self, config: &Config) -> Result<(Scope, ToolchainWishes, u64)> {
+        if self.toolchains {
+            return Ok((Scope::Only(SelectedCrates::default()), Vec::new(), 0));
+        }
         if self.lockfiles.is_empty() {
-            return Ok((Scope::Everything, 0));
+            return Ok((Scope::Everything, Vec::new(), 0));
         }
         let list = List::read(&self.lockfiles, std::io::stdin())?;
         if let Some(name) = list.requests.first() {
@@ -481,7 +606,8 @@ impl ExportOptions {
         for selected in selected {
             crates.add(selected);
         }
-        Ok((Scope::Only(crates), aside.strange.len() as u64))
+        let strange = aside.strange.len() as u64;
+        Ok((Scope::Only(crates), list.toolchains, strange))
     }
 }
 

@@ -97,8 +97,10 @@ impl Terms {
             let mut views = config.views.keys();
             views.any(|view| view.as_registry() == *name)
         };
-        let is_unknown =
-            |name: &&RegistryName| !config.registries.contains_key(name) && !is_view(name);
+        let is_unknown = |name: &&RegistryName| {
+            let is_theirs = **name == RegistryName::toolchains() && config.toolchains.enabled;
+            !config.registries.contains_key(name) && !is_view(name) && !is_theirs
+        };
         for name in self.registries.iter().filter(is_unknown) {
             say::aside(format_args!(
                 "crate-mirror: warning: {name} is not configured, so that the token is of no use there yet"

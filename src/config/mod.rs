@@ -12,6 +12,7 @@ mod registries;
 pub mod sections;
 mod settings;
 pub mod tls;
+mod toolchains;
 pub mod traces;
 pub mod units;
 
@@ -21,6 +22,7 @@ pub use load::{DEFAULT_FILE, Flags, file, load, load_with_policy, parse, policy_
 pub use origins::Origins;
 pub use registries::RegistrySettings;
 pub use settings::Config;
+pub use toolchains::{ToolchainSettings, WarmToolchain};
 pub use units::{BaseUrl, Origin};
 
 /// The checked-in mirror.toml: every key with its default, commented. A test holds it against the defaults.

@@ -8,6 +8,7 @@ use super::{
     access::FilePath,
     bucket::{BucketAt, ServiceUrl, StoreSize},
     connection::{Contact, ProxySetting},
+    toolchains::WarmToolchain,
     units::{BaseUrl, Count, Folder, Listen, Network, Origin, Size, Span},
 };
 use crate::error::{Error, Result};
@@ -273,6 +274,8 @@ pub enum OfflineIndex {
 pub struct PrefetchSettings {
     /// The Cargo.lock files whose packages are kept.
     pub lockfiles: Vec<Folder>,
+    /// The toolchains that are kept, each with rustup's profile `default`.
+    pub toolchains: Vec<WarmToolchain>,
     /// How often that is looked after.
     pub every: Span<SECOND, { 365 * DAY }>,
 }
@@ -281,6 +284,7 @@ impl Default for PrefetchSettings {
     fn default() -> Self {
         Self {
             lockfiles: Vec::new(),
+            toolchains: Vec::new(),
             every: Span::millis(3_600 * SECOND),
         }
     }

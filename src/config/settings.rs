@@ -11,6 +11,7 @@ use super::{
     registries::{self, RegistrySettings},
     sections,
     tls::TlsSettings,
+    toolchains::ToolchainSettings,
     traces::TracesSettings,
 };
 use crate::{
@@ -38,6 +39,8 @@ pub struct Config {
     pub read_ahead: sections::ReadAheadSettings,
     /// Serving without any upstream.
     pub offline: sections::OfflineSettings,
+    /// What rustup asks for.
+    pub toolchains: ToolchainSettings,
     /// What is kept here although nobody asks.
     pub prefetch: sections::PrefetchSettings,
     /// The index as a git repository.
@@ -88,7 +91,20 @@ impl Config {
         let has = |name: &RegistryName| self.registries.contains_key(name);
         let is_view =
             |name: &RegistryName| self.views.keys().any(|view| view.as_registry() == *name);
-        self.access.check(|name| has(name) || is_view(name))?;
+        let toolchains = RegistryName::toolchains();
+        if has(&toolchains) || is_view(&toolchains) {
+            return Err(Error::config(format!(
+                "a registry or a view is called {toolchains}, which is what tokens, metrics and the audit log call toolchains; give it another name"
+            )));
+        }
+        self.toolchains.check()?;
+        if !self.prefetch.toolchains.is_empty() && !self.toolchains.enabled {
+            return Err(Error::config(
+                "`prefetch.toolchains` names toolchains, and `toolchains.enabled` is false; set it to true, so that they are served",
+            ));
+        }
+        self.access
+            .check(|name| has(name) || is_view(name) || *name == toolchains)?;
         self.audit.check()?;
         self.tls.check()?;
         self.store.check()?;

@@ -62,9 +62,7 @@ fn confirmation(line: &str) -> Option<Confirmation> {
     let mut parts = line.splitn(3, ' ');
     let millis = parts.next()?.parse().ok()?;
     let sha256 = Sha256::parse(parts.next()?).ok()?;
-    let Key::Index(key) = Key::from_path(parts.next()?)? else {
-        return None;
-    };
+    let key = *Key::from_path(parts.next()?)?.index()?;
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))?;
     Some(Confirmation { key, sha256, at })
 }

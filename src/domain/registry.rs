@@ -41,6 +41,11 @@ impl RegistryName {
         Self(ArrayString::from("crates-io").expect("nine bytes fit"))
     }
 
+    /// What toolchains are called where a registry's name is asked for: in tokens, metrics and the audit log.
+    pub fn toolchains() -> Self {
+        Self(ArrayString::from("toolchains").expect("ten bytes fit"))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

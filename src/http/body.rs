@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use super::{access::Access, part::part_of, range::Part};
 use crate::{
     error::{Error, Result},
-    mirror::CrateBody,
+    mirror::FileBody,
     transport::UnsentChunk,
     zero_copy::Content,
 };
@@ -75,8 +75,8 @@ impl From<Bytes> for BodySource {
     }
 }
 
-impl From<CrateBody> for BodySource {
-    fn from(body: CrateBody) -> Self {
+impl From<FileBody> for BodySource {
+    fn from(body: FileBody) -> Self {
         let left = body.length();
         match body.whole() {
             Some(whole) => whole.clone().into(),
@@ -87,7 +87,7 @@ impl From<CrateBody> for BodySource {
 
 impl BodySource {
     /// A part of a file, whose last bytes leave only if the checksum of the whole holds.
-    pub(super) fn part(body: CrateBody, part: Part) -> Self {
+    pub(super) fn part(body: FileBody, part: Part) -> Self {
         match body.whole() {
             Some(whole) => {
                 // A file in memory is shorter than memory.
@@ -111,7 +111,7 @@ impl BodySource {
     }
 }
 
-fn chunks(body: CrateBody) -> Chunks {
+fn chunks(body: FileBody) -> Chunks {
     Box::pin(stream::unfold(body, |mut body| async {
         Some((body.next().await?, body))
     }))

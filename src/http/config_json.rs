@@ -249,6 +249,7 @@ mod tests {
             peer: None,
             scheme,
             host: None,
+            connection: Default::default(),
         };
         let answer = answered(None, &asked, Place::default(), auth_required).expect("an answer");
         match answer.body {

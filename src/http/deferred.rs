@@ -7,19 +7,22 @@ use http::Response;
 use super::{
     body::Body,
     contained::{contained, survived},
-    crates::{self, NegotiatedCrate},
     exchange::Exchange,
+    files,
     git::GitRequest,
     index::{self, NegotiatedIndex},
     pages::{PageRequest, PageService},
-    receipt::{HandedOut, Receipt, refused, signed},
+    receipt::{HandedOut, refused, signed},
+    requested::RequestedFile,
     respond::Answer,
     route::Verb,
+    toolchains,
 };
 use crate::{
-    domain::{CrateId, CrateName, View},
+    audit::AuditedFile,
+    domain::{CrateId, CrateName, View, toolchain::ToolchainPath},
     error::Result,
-    mirror::{Mirror, Registry},
+    mirror::{Mirror, Registry, ToolchainAsker},
 };
 
 /// A request that memory alone can't answer.
@@ -29,16 +32,11 @@ pub(super) enum Deferred {
     /// For a page for people.
     Page(Arc<PageService>, Box<PageRequest>),
     /// For a .crate file.
-    Download(Registry, View, CrateId, Box<RequestedCrate>),
+    Download(Registry, View, CrateId, Box<RequestedFile>),
     /// For a git client.
     Git(Box<GitRequest>),
-}
-
-/// What has to be known of a request for a .crate file while it waits.
-pub(super) struct RequestedCrate {
-    pub(super) negotiated: NegotiatedCrate,
-    /// What is written down of it, if that is to be.
-    pub(super) receipt: Option<Receipt>,
+    /// For what rustup asks for.
+    Toolchain(ToolchainPath, ToolchainAsker, Box<RequestedFile>),
 }
 
 impl Deferred {
@@ -71,6 +69,12 @@ impl Deferred {
                 let found = survived(found).await;
                 exchange.finish(found, id)
             }),
+            Self::Toolchain(path, asker, requested) => Box::pin(async move {
+                let verb = exchange.verb;
+                let found = toolchains::deferred(&mirror, &path, &asker, verb, *requested, now);
+                let found = survived(found).await;
+                exchange.finish(found, path)
+            }),
         }
     }
 }
@@ -82,10 +86,10 @@ async fn download(
     id: &CrateId,
     view: View,
     verb: Verb,
-    requested: RequestedCrate,
+    requested: RequestedFile,
     now: SystemTime,
 ) -> Result<Answer> {
-    let RequestedCrate {
+    let RequestedFile {
         negotiated,
         receipt,
     } = requested;
@@ -96,15 +100,29 @@ async fn download(
         Ok(None) => {}
         Ok(Some(found)) => {
             let handed_out = HandedOut::at(&found);
-            let answer = crates::redirect(&negotiated, found)?;
+            let answer = files::redirect(&negotiated, found)?;
             return signed(answer, receipt, handed_out);
         }
-        Err(e) => return Err(refused(e, receipt, registry.name(), id)),
+        Err(e) => {
+            return Err(refused(
+                e,
+                receipt,
+                registry.name(),
+                AuditedFile::Crate(*id),
+            ));
+        }
     }
     let found = mirror.crate_file(registry, id, view, now).await;
     let mut found = match found {
         Ok(found) => found,
-        Err(e) => return Err(refused(e, receipt, registry.name(), id)),
+        Err(e) => {
+            return Err(refused(
+                e,
+                receipt,
+                registry.name(),
+                AuditedFile::Crate(*id),
+            ));
+        }
     };
     let divisible = match negotiated.is_part_of(&found.value) {
         true => mirror.divisible(&mut found.value).await,
@@ -112,8 +130,8 @@ async fn download(
     };
     let handed_out = HandedOut::of(&found);
     let answer = match divisible {
-        Some(length) => crates::part(&negotiated, found, length),
-        None => crates::answer(&negotiated, found),
+        Some(length) => files::part(&negotiated, found, length),
+        None => files::answer(&negotiated, found),
     };
     signed(answer, receipt, handed_out)
 }

@@ -7,10 +7,10 @@ use http::StatusCode;
 
 use super::{respond::Answer, route::Verb};
 use crate::{
-    audit::{Delivery, Event, Recorder, Unwritable, Verdict},
-    domain::{CrateId, CrateKey, Outcome, Principal, RegistryName},
+    audit::{AuditedFile, Delivery, Event, Recorder, Unwritable, Verdict},
+    domain::{FileKey, Outcome, Principal, RegistryName},
     error::{Error, Kind, Result},
-    mirror::{Clearance, CrateBody, CrateLink, Found},
+    mirror::{Clearance, FileBody, FileLink, Found},
 };
 
 /// So many refusals a minute are written down. Who has no token could otherwise fill the log, and have it forget who got what.
@@ -82,14 +82,14 @@ pub(super) struct Receipt {
 
 /// What is handed out, as the log says it.
 pub(super) struct HandedOut {
-    key: CrateKey,
+    key: FileKey,
     outcome: Outcome,
     clearance: Clearance,
 }
 
 impl HandedOut {
     /// What was found.
-    pub(super) fn of(found: &Found<CrateBody>) -> Self {
+    pub(super) fn of(found: &Found<FileBody>) -> Self {
         Self {
             key: *found.value.key(),
             outcome: found.outcome,
@@ -98,11 +98,20 @@ impl HandedOut {
     }
 
     /// What a client is sent to.
-    pub(super) fn at(found: &Found<CrateLink>) -> Self {
+    pub(super) fn at(found: &Found<FileLink>) -> Self {
         Self {
             key: *found.value.key(),
             outcome: found.outcome,
             clearance: found.value.clearance().clone(),
+        }
+    }
+}
+
+impl From<FileKey> for AuditedFile {
+    fn from(key: FileKey) -> Self {
+        match key {
+            FileKey::Crate(key) => Self::Crate(key.id),
+            FileKey::Toolchain(key) => Self::Toolchain(key.item),
         }
     }
 }
@@ -130,8 +139,8 @@ pub(super) fn signed(
         clearance,
     } = handed_out;
     let delivery = Delivery::Answered {
-        id: key.id,
-        sha256: Some(key.sha256),
+        file: key.into(),
+        sha256: Some(key.sha256()),
         outcome,
         verdict: match clearance {
             Clearance::Clear => Verdict::Allowed,
@@ -139,7 +148,7 @@ pub(super) fn signed(
             Clearance::WouldDeny(rule) => Verdict::WouldDeny(rule),
         },
     };
-    match receipt.record(key.registry, delivery) {
+    match receipt.record(key.registry(), delivery) {
         Ok(()) => Ok(answer),
         Err(_) => Err(Error::new(
             Kind::Overloaded,
@@ -153,11 +162,11 @@ pub(super) fn refused(
     error: Error,
     receipt: Option<Receipt>,
     registry: RegistryName,
-    id: &CrateId,
+    file: AuditedFile,
 ) -> Error {
     if let (Some(receipt), Some(rule)) = (receipt, error.rule()) {
         let delivery = Delivery::Answered {
-            id: *id,
+            file,
             sha256: None,
             outcome: Outcome::Denied,
             verdict: Verdict::Denied(rule.clone()),

@@ -4,7 +4,9 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    domain::{CrateId, CrateName, Day, IndexPath, RegistryName, View, ViewName},
+    domain::{
+        CrateId, CrateName, Day, IndexPath, RegistryName, View, ViewName, toolchain::ToolchainPath,
+    },
     error::{Error, Kind, Result},
     metrics::RouteLabel,
 };
@@ -54,6 +56,8 @@ pub enum Route {
         /// What of it.
         call: GitCall,
     },
+    /// What rustup asks for, below `/toolchains/`.
+    Toolchain(ToolchainPath),
     /// A page for people, other than `/`.
     Page(Page),
     /// What pages are made up with.
@@ -120,6 +124,8 @@ pub enum Page {
         /// As seen where.
         place: Place,
     },
+    /// `/toolchains`: which toolchains are here.
+    Toolchains,
     /// `/wanted`: what was asked for offline and isn't here.
     Wanted,
     /// `/status.json`: the figures.
@@ -180,11 +186,20 @@ impl Route {
             "/readyz" => return Ok(Self::Ready),
             "/metrics" => return Ok(Self::Metrics),
             "/wanted" => return Ok(Self::Page(Page::Wanted)),
+            "/toolchains" => return Ok(Self::Page(Page::Toolchains)),
             "/status.json" => return Ok(Self::Page(Page::StatusJson)),
             "/style.css" => return Ok(Self::Asset(Asset::Style)),
             "/copy.js" => return Ok(Self::Asset(Asset::Script)),
             "/icon.svg" => return Ok(Self::Asset(Asset::Icon)),
             _ => {}
+        }
+        if let Some(path) = path.strip_prefix("/toolchains/") {
+            let path = ToolchainPath::parse(path).ok_or_else(|| {
+                Error::not_found(
+                    "there is nothing under this path; below /toolchains/ is what rustup asks for, and nothing else",
+                )
+            })?;
+            return Ok(Self::Toolchain(path));
         }
         let unknown = || {
             Error::not_found(
@@ -248,6 +263,7 @@ impl Route {
             Self::Download { .. } => RouteLabel::Download,
             Self::WebApi { .. } => RouteLabel::WebApi,
             Self::Git { .. } => RouteLabel::Git,
+            Self::Toolchain(_) => RouteLabel::Toolchain,
             Self::Page(_)
             | Self::Asset(_)
             | Self::Health

@@ -7,14 +7,14 @@ use http::{HeaderMap, request::Parts as Head};
 use super::{
     access::Access,
     answering::Answering,
-    asked::Asked,
+    asked::{Asked, ConnectionNotes, ConnectionNumber},
     authentication::{Admission, Authentication, RequestCredentials, challenge},
     body::Body,
     config_json,
     contained::contained,
-    crates::{self, NegotiatedCrate},
-    deferred::{Deferred, RequestedCrate},
+    deferred::Deferred,
     exchange::Exchange,
+    files::{self, NegotiatedFile},
     git::{self, GitAsked, GitRequest},
     head,
     index::{self, NegotiatedIndex},
@@ -24,8 +24,10 @@ use super::{
     rate_limit::RateLimit,
     readable::Readable,
     receipt::{HandedOut, Ledger, signed},
+    requested::RequestedFile,
     respond::{Answer, ErrorForm, no_memory},
     route::{ApiCall, GitCall, Page, Place, Route, Verb},
+    toolchains,
     upgrades::Upgrades,
 };
 use crate::{
@@ -35,14 +37,13 @@ use crate::{
     domain::{Principal, RegistryName, ViewName, loggable_path},
     error::{Error, Kind, Result},
     metrics::RouteLabel,
-    mirror::{Mirror, Registry},
+    mirror::{Mirror, Registry, ToolchainAsker},
     status::Status,
     transport::{self, ClientMemory, Offer, Peer, Request, RequestBody, Scheme, Standing},
 };
 
 /// The pages for programs, for who reads about them in a terminal.
-const OTHER_PAGES: &str =
-    "/status.json, /search?q=, /crates/NAME, /policy, /wanted, /healthz, /readyz, /metrics";
+const OTHER_PAGES: &str = "/status.json, /search?q=, /crates/NAME, /policy, /wanted, /toolchains, /healthz, /readyz, /metrics";
 
 /// Answers requests with what a mirror has. Cheap to clone.
 #[derive(Clone)]
@@ -113,6 +114,7 @@ struct Incoming {
     scheme: Scheme,
     forwarded: Forwarded,
     access: Access,
+    connection: ConnectionNumber,
 }
 
 impl Router {
@@ -173,8 +175,11 @@ impl Router {
             scheme,
             forwarded,
             mut access,
+            connection,
         } = incoming;
-        let asked = self.0.understand(&head, peer.as_ref(), scheme, &forwarded);
+        let asked = self
+            .0
+            .understand(&head, peer.as_ref(), scheme, &forwarded, connection);
         let route = Route::parse(asked.path);
         let verb = match &route {
             Ok(Route::Git { call, .. }) => git::verb(*call, &head.method),
@@ -237,6 +242,7 @@ impl Router {
                         scheme,
                         forwarded,
                         access,
+                        connection,
                     };
                     // The connection may be gone by now.
                     router.respond(incoming, &LastAdmitted::default()).await
@@ -258,6 +264,7 @@ impl Inner {
         peer: Option<&'a Peer>,
         scheme: Scheme,
         forwarded: &'a Forwarded,
+        connection: ConnectionNumber,
     ) -> Asked<'a> {
         let (token, path) = self.authentication.split(head.uri.path());
         Asked {
@@ -268,6 +275,7 @@ impl Inner {
             peer,
             scheme: forwarded.scheme.unwrap_or(scheme),
             host: forwarded.host.as_ref(),
+            connection,
         }
     }
 
@@ -288,6 +296,7 @@ impl Inner {
                 | Route::Download { .. }
                 | Route::WebApi { .. }
                 | Route::Git { .. }
+                | Route::Toolchain(_)
                 | Route::Page(_)
                 | Route::Status
                 | Route::Metrics,
@@ -321,6 +330,9 @@ impl Inner {
                     Page::Crate { place, .. } | Page::Search { place } | Page::Policy { place },
                 ),
             ) => Some(self.guarded_name(place)),
+            Ok(Route::Toolchain(_) | Route::Page(Page::Toolchains)) => {
+                Some(RegistryName::toolchains())
+            }
             Ok(
                 Route::Page(Page::Wanted | Page::StatusJson)
                 | Route::Asset(_)
@@ -352,8 +364,12 @@ impl Inner {
             why.kind(),
             Kind::Unauthorized | Kind::TooManyRequests { .. }
         );
-        if let (Some(ledger), Ok(Route::Download { .. }), true) = (&self.ledger, route, is_refused)
-        {
+        let is_file = match route {
+            Ok(Route::Download { .. }) => true,
+            Ok(Route::Toolchain(path)) => toolchains::item(path).is_some(),
+            Ok(_) | Err(_) => false,
+        };
+        if let (Some(ledger), true, true) = (&self.ledger, is_file, is_refused) {
             ledger.refused(asked.client, self.registry_of(route), now);
         }
         let base = config_json::base_url(self.public_url.as_ref(), asked);
@@ -406,8 +422,10 @@ impl Inner {
                 | Route::Index { .. }
                 | Route::Download { .. }
                 | Route::WebApi { .. }
-                | Route::Git { .. },
+                | Route::Git { .. }
+                | Route::Toolchain(_),
             ) => Ok(()),
+            (Side::Admin, Route::Toolchain(_)) => Err(toolchains::not_here()),
             (Side::Clients, Route::Ready | Route::Metrics | Route::Page(_)) => Err(
                 Error::not_found("this is answered on `server.admin_listen` only"),
             ),
@@ -462,14 +480,14 @@ impl Inner {
                 let registry = mirror.place(place.registry, place.view)?;
                 let ledger = self.ledger.as_ref();
                 let receipt = ledger.and_then(|l| l.receipt(verb, who, asked.client, now));
-                let negotiated = NegotiatedCrate::of(headers, verb);
+                let negotiated = NegotiatedFile::of(headers, verb);
                 let found = match negotiated.is_maybe_part() {
                     true => None,
                     false => mirror.crate_at_once(registry, &id, place.view, now),
                 };
                 let Some(found) = found else {
                     let negotiated = negotiated.kept();
-                    let requested = Box::new(RequestedCrate {
+                    let requested = Box::new(RequestedFile {
                         negotiated,
                         receipt,
                     });
@@ -479,8 +497,36 @@ impl Inner {
                 };
                 let found = found?;
                 let handed_out = HandedOut::of(&found);
-                let answer = crates::answer(&negotiated, found);
+                let answer = files::answer(&negotiated, found);
                 signed(answer, receipt, handed_out)?
+            }
+            Route::Toolchain(path) => {
+                let asker = ToolchainAsker {
+                    connection: asked.connection.0,
+                    address: asked.client,
+                };
+                let ledger = self.ledger.as_ref();
+                let receipt = ledger.filter(|_| toolchains::item(&path).is_some());
+                let receipt = receipt.and_then(|l| l.receipt(verb, who, asked.client, now));
+                let requested = RequestedFile {
+                    negotiated: NegotiatedFile::of(headers, verb),
+                    receipt,
+                };
+                let found = match requested.negotiated.is_maybe_part() {
+                    true => None,
+                    false => mirror.toolchain_at_once(&path, &asker, now),
+                };
+                match found {
+                    Some(Ok(found)) => toolchains::answer(&path, requested, found)?,
+                    // Its refusal may have to be written down.
+                    Some(Err(_)) | None => {
+                        let requested = Box::new(RequestedFile {
+                            negotiated: requested.negotiated.kept(),
+                            receipt: requested.receipt,
+                        });
+                        return Ok(Deferred::Toolchain(path, asker, requested).into());
+                    }
+                }
             }
             Route::ConfigJson { place } => {
                 mirror.place(place.registry, place.view)?;
@@ -526,7 +572,9 @@ impl Inner {
     fn readable(&self, asked: &Asked<'_>, last: &LastAdmitted, now: SystemTime) -> Readable {
         let policy = self.mirror.policy();
         let views = policy.views().map(ViewName::as_registry);
-        let names = self.mirror.registries().chain(views);
+        let toolchains = self.mirror.has_toolchains();
+        let toolchains = toolchains.then(RegistryName::toolchains);
+        let names = self.mirror.registries().chain(views).chain(toolchains);
         self.authentication
             .readable(&credentials(asked, last), names, now)
     }
@@ -616,6 +664,7 @@ impl Inner {
                 (subject, PageForm::Text, Readable::All)
             }
             Page::Policy { place } => (Subject::Policy { place }, PageForm::Text, readable()),
+            Page::Toolchains => (Subject::Toolchains, PageForm::Text, Readable::All),
             Page::Wanted => (Subject::Wanted, PageForm::Text, readable()),
             Page::StatusJson => (Subject::Figures, PageForm::Json, readable()),
         };
@@ -680,9 +729,9 @@ impl From<Deferred> for AtOnce {
 impl transport::Service for Router {
     type Body = Body;
     type Answer = Answering;
-    type Remembered = LastAdmitted;
+    type Remembered = ConnectionNotes;
 
-    fn answer(&self, request: Request, last: &LastAdmitted) -> Answering {
+    fn answer(&self, request: Request, remembered: &ConnectionNotes) -> Answering {
         let Request {
             head,
             body,
@@ -702,8 +751,9 @@ impl transport::Service for Router {
             scheme,
             forwarded,
             access,
+            connection: remembered.number,
         };
-        self.respond(incoming, last)
+        self.respond(incoming, &remembered.admitted)
     }
 
     fn accepts_upgrade(&self, headers: &HeaderMap, offer: &Offer) -> bool {

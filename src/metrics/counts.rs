@@ -56,7 +56,7 @@ impl Metrics {
             let of = |route: RouteLabel| {
                 self.requests[route as usize * Outcome::ALL.len() + outcome as usize].get()
             };
-            of(RouteLabel::Index) + of(RouteLabel::Download)
+            of(RouteLabel::Index) + of(RouteLabel::Download) + of(RouteLabel::Toolchain)
         };
         let stale = requests(Outcome::Stale);
         let hits = requests(Outcome::Hit) + requests(Outcome::Redirect) + stale;

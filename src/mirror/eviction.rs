@@ -161,8 +161,8 @@ fn count(
         let in_use = used_now.contains(&stored.path);
         let used = if in_use { now + LAST } else { stored.used };
         let uses = match stored.key {
-            Key::Crate(_) => &mut census.crates,
-            Key::Index(_) => &mut census.index,
+            Key::File(_) => &mut census.crates,
+            Key::Record(_) => &mut census.index,
         };
         *uses.entry(minute(used)).or_default() += stored.size;
         census.bytes += stored.size;
@@ -201,8 +201,8 @@ fn choose(
             Sight::Unread(_) | Sight::Odd(..) => return Next::Go,
         };
         let cutoff = match stored.key {
-            Key::Crate(_) => cutoffs.crates,
-            Key::Index(_) => cutoffs.index,
+            Key::File(_) => cutoffs.crates,
+            Key::Record(_) => cutoffs.index,
         };
         let in_use = used_now.contains(&stored.path);
         let used = if in_use { now + LAST } else { stored.used };

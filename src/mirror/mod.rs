@@ -6,12 +6,14 @@
 mod catalog;
 mod crates;
 mod eviction;
+mod files;
 mod git_index;
 mod index;
 mod kept;
 mod registry;
 mod search;
 mod shared;
+mod toolchains;
 mod wanted;
 mod web_search;
 
@@ -23,33 +25,41 @@ use std::{
 
 pub use catalog::{KnownCrate, NearCensus, RegistryCensus, StoreCensus};
 pub use crates::{
-    Clearance, CrateBody, CrateJudgement, CrateLink, CrateOverview, Denied, Judgement,
-    LicenseKnown, LinkMethod, VersionOverview,
+    CrateJudgement, CrateOverview, Denied, Judgement, LicenseKnown, LinkMethod, VersionOverview,
 };
 pub use eviction::{Evicted, Target, Troubles, evict};
+pub use files::{Clearance, FileBody, FileLink};
 pub use git_index::{CHUNK as PACK_CHUNK, PackPlan, PackSource, Repository};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
 pub use registry::Registry;
 pub use search::{FoundCrate, Searched, Window};
 pub use shared::{Found, Refusal, StaleCopy, WorkTurn};
+pub use toolchains::{
+    ServedText, StoredRelease, StoredToolchains, ToolchainAnswer, ToolchainAsker, ToolchainParts,
+};
 
 use bytes::Bytes;
 
 use self::{
     catalog::{Catalog, News, Walk},
     crates::CrateService,
+    files::FileService,
     git_index::GitIndex,
     index::{IndexService, IndexSettings, Trigger},
     search::{Refused, Search, Searches},
     shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed, StoredChanges},
+    toolchains::ToolchainService,
     wanted::WantedList,
     web_search::WebSearch,
 };
 use crate::{
     allowance::{Allowance, Lease},
     config::sections::{FreshnessSettings, OfflineIndex, ReadAheadSettings},
-    domain::{CrateId, CrateKey, CrateName, MissedRequest, RegistryName, View},
+    domain::{
+        CrateId, CrateKey, CrateName, MissedRequest, RegistryName, View,
+        toolchain::{ManifestName, ToolchainDocument, ToolchainName, ToolchainPath},
+    },
     error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Policy,
@@ -77,6 +87,8 @@ pub struct Parts {
     pub offline_index: OfflineIndex,
     /// The registry served when none is named.
     pub default: RegistryName,
+    /// How toolchains are served, if they are.
+    pub toolchains: Option<ToolchainParts>,
     /// What may come in.
     pub policy: Policy,
     /// Where to count.
@@ -95,6 +107,7 @@ struct Inner {
     crates: CrateService,
     searches: Searches,
     wanted: WantedList,
+    toolchains: Option<ToolchainService>,
     web_search: WebSearch,
     git_index: GitIndex,
 }
@@ -129,11 +142,15 @@ impl Mirror {
                 keeper.make_way(missing);
             }
         });
+        let files = Arc::new(FileService::new(shared.clone()));
         let registries = parts.registries.into_iter().map(|r| (r.name(), r));
         Self(Arc::new(Inner {
             registries: registries.collect(),
             default: parts.default,
-            crates: CrateService::new(shared.clone(), index.clone()),
+            toolchains: parts
+                .toolchains
+                .map(|parts| ToolchainService::new(shared.clone(), files.clone(), parts)),
+            crates: CrateService::new(shared.clone(), index.clone(), files),
             git_index: GitIndex::new(shared.clone(), parts.offline_index),
             searches: Searches::default(),
             wanted: WantedList::default(),
@@ -371,7 +388,7 @@ impl Mirror {
         id: &CrateId,
         view: View,
         now: SystemTime,
-    ) -> impl Future<Output = Result<Found<CrateBody>>> {
+    ) -> impl Future<Output = Result<Found<FileBody>>> {
         self.0.crates.get(registry, id, view, now)
     }
 
@@ -382,7 +399,7 @@ impl Mirror {
         id: &CrateId,
         view: View,
         now: SystemTime,
-    ) -> Option<Result<Found<CrateBody>>> {
+    ) -> Option<Result<Found<FileBody>>> {
         self.0.crates.get_at_once(registry, id, view, now)
     }
 
@@ -397,13 +414,100 @@ impl Mirror {
         view: View,
         asks: LinkMethod,
         now: SystemTime,
-    ) -> impl Future<Output = Result<Option<Found<CrateLink>>>> {
+    ) -> impl Future<Output = Result<Option<Found<FileLink>>>> {
         self.0.crates.link(registry, id, view, asks, now)
+    }
+
+    /// Whether toolchains are served.
+    pub fn has_toolchains(&self) -> bool {
+        self.0.toolchains.is_some()
+    }
+
+    fn toolchains(&self) -> Result<&ToolchainService> {
+        self.0.toolchains.as_ref().ok_or_else(|| {
+            Error::not_found(
+                "this mirror serves no toolchains; whoever runs it can set `toolchains.enabled`",
+            )
+        })
+    }
+
+    /// What rustup asks for, if it takes nothing but a look into memory; `None` when it takes more.
+    pub fn toolchain_at_once(
+        &self,
+        path: &ToolchainPath,
+        asker: &ToolchainAsker,
+        now: SystemTime,
+    ) -> Option<Result<Found<ToolchainAnswer>>> {
+        match self.toolchains() {
+            Ok(toolchains) => toolchains.at_once(path, asker, now),
+            Err(e) => Some(Err(e)),
+        }
+    }
+
+    /// What rustup asks for. What says which files there are is as fresh as it has to be; a file has the checksum that one of these says, or never comes to its end.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when upstream doesn't have it, [`Kind::Denied`] when its channel may not be asked for, [`Kind::NotFound`] when toolchains aren't served; one of
+    /// the upstream kinds when upstream fails and it isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
+    ///
+    /// [`Kind::Absent`]: crate::error::Kind::Absent
+    /// [`Kind::Offline`]: crate::error::Kind::Offline
+    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    pub async fn toolchain(
+        &self,
+        path: &ToolchainPath,
+        asker: &ToolchainAsker,
+        now: SystemTime,
+    ) -> Result<Found<ToolchainAnswer>> {
+        self.toolchains()?.get(path, asker, now).await
+    }
+
+    /// The same for nobody in particular.
+    ///
+    /// # Errors
+    /// Those of [`toolchain`](Self::toolchain).
+    pub async fn toolchain_unasked(
+        &self,
+        path: &ToolchainPath,
+        now: SystemTime,
+    ) -> Result<Found<ToolchainAnswer>> {
+        self.toolchain(path, &ToolchainAsker::nobody(), now).await
+    }
+
+    /// Where a client gets a component by itself, if it isn't here and the store can let clients have it.
+    ///
+    /// # Errors
+    /// Those of [`toolchain`](Self::toolchain).
+    pub async fn toolchain_link(
+        &self,
+        path: &ToolchainPath,
+        asks: LinkMethod,
+        now: SystemTime,
+    ) -> Result<Option<Found<FileLink>>> {
+        self.toolchains()?.link(path, asks, now).await
+    }
+
+    /// The manifest of a toolchain, as fresh as it has to be, for who chooses from it.
+    ///
+    /// # Errors
+    /// Those of [`toolchain`](Self::toolchain).
+    pub async fn toolchain_manifest(&self, name: &ToolchainName, now: SystemTime) -> Result<Bytes> {
+        let ToolchainName { channel, day } = *name;
+        let document = ToolchainDocument::Manifest(ManifestName { day, channel });
+        self.toolchains()?.manifest(&document, now).await
+    }
+
+    /// What is stored of toolchains.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when they aren't served, [`Kind::Store`] when the store can't be read.
+    pub async fn stored_toolchains(&self) -> Result<Arc<StoredToolchains>> {
+        self.toolchains()?.stored().await
     }
 
     /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on
     /// for a while, and whatever clients may hold of this file unchecked must be how this file begins. Nothing of `body` is read.
-    pub fn divisible(&self, body: &mut CrateBody) -> impl Future<Output = Option<u64>> {
+    pub fn divisible(&self, body: &mut FileBody) -> impl Future<Output = Option<u64>> {
         self.0.crates.divisible(body)
     }
 
@@ -492,7 +596,9 @@ impl Mirror {
 
     /// Every upstream host asked so far, by registry, and whether it is left alone at the moment because it keeps failing.
     pub fn circuits(&self) -> impl Iterator<Item = (RegistryName, String, bool)> {
-        let upstreams = self.0.registries.values().filter_map(Registry::upstream);
+        let toolchains = self.0.toolchains.iter().map(ToolchainService::source);
+        let sources = self.0.registries.values().chain(toolchains);
+        let upstreams = sources.filter_map(Registry::upstream);
         upstreams.flat_map(|upstream| {
             let circuits = upstream.circuits().into_iter();
             let registry = upstream.registry();

@@ -11,12 +11,16 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::missing::Missing;
+use super::{
+    missing::Missing,
+    toolchains::{ToolchainWish, ToolchainWishes},
+};
 use crate::{
     config::Origins,
     domain::{
-        CrateRequest, Lockfile, Selected,
+        CrateRequest, Lockfile, MissedRequest, Selected,
         lockfile::{Foreign, Skipped, without_mark},
+        toolchain::PinnedToolchain,
     },
     error::{Error, Result},
 };
@@ -31,6 +35,8 @@ pub struct List {
     pub lockfiles: Vec<(Arc<str>, Lockfile)>,
     /// Crates that were asked for by name.
     pub requests: Vec<CrateRequest>,
+    /// Toolchains, or parts of some, each with who asks for it.
+    pub toolchains: ToolchainWishes,
     /// The files read so far: a Cargo.lock and the folder it is in may both be given.
     seen: HashSet<PathBuf>,
 }
@@ -72,6 +78,11 @@ impl List {
                 }
                 _ if path.is_dir() => list.add_folder(path)?,
                 _ if path.exists() => list.add_file(path)?,
+                name if self::toolchain(name).is_some() => {
+                    let wish = self::toolchain(name);
+                    let by: Arc<str> = name.into();
+                    list.toolchains.extend(wish.map(|wish| (by, wish)));
+                }
                 name => {
                     let request = CrateRequest::parse(name).map_err(|e| {
                         Error::config(format!(
@@ -121,6 +132,14 @@ impl List {
             return Ok(());
         }
         let text = read(path)?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(PinnedToolchain::is_named) {
+            let pinned = PinnedToolchain::parse(&text)
+                .map_err(|why| Error::config(format!("{shown}: {why}")))?;
+            let wish = ToolchainWish::Toolchain(pinned);
+            self.toolchains.push((shown.into(), wish));
+            return Ok(());
+        }
         self.add_text(&shown, &text)
     }
 
@@ -139,6 +158,10 @@ impl List {
             // No request has a `#` in it.
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() {
+                continue;
+            }
+            if let Some(wish) = toolchain(line) {
+                self.toolchains.push((place.into(), wish));
                 continue;
             }
             let request = CrateRequest::parse(line)
@@ -219,6 +242,14 @@ impl Aside {
                 self.strange.push(Missing { what, why, by });
             }
         }
+    }
+}
+
+/// What a line as `crate-mirror wanted` prints it asks for of toolchains; nothing for any other line.
+fn toolchain(line: &str) -> Option<ToolchainWish> {
+    match MissedRequest::parse(line)? {
+        MissedRequest::Toolchain(missed) => Some(ToolchainWish::of_missed(missed)),
+        MissedRequest::Crate(_) => None,
     }
 }
 

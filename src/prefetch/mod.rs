@@ -13,6 +13,7 @@ mod report;
 mod select;
 mod service;
 mod stored;
+mod toolchains;
 
 pub use fresh_index::{FreshIndex, keep_fresh};
 pub use list::{Aside, List, lockfile};
@@ -23,3 +24,7 @@ pub use report::{Report, RunProgress};
 pub use select::Selection;
 pub use service::{Warm, keep_warm};
 pub use stored::{not_stored, stored_index_files};
+pub use toolchains::{
+    ToolchainReport, ToolchainWish, ToolchainWishes, files_of, lacking_toolchains, stored_files,
+    this_machine,
+};

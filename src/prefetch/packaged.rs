@@ -72,7 +72,7 @@ fn stored(store: &Store, selected: &Selected) -> Result<Option<Lockfile>> {
         id,
         sha256,
     };
-    match store.open_object(&Key::Crate(key))? {
+    match store.open_object(&Key::from(key))? {
         Some((file, _)) => in_crate_file(file, &id),
         None => Ok(None),
     }

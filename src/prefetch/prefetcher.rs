@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{CrateKey, CrateName, IndexKey, Key, Outcome, RegistryName, Selected, View},
     error::{Error, Kind, Result},
-    mirror::{CrateBody, Found, IndexEntry, Mirror},
+    mirror::{FileBody, Found, IndexEntry, Mirror},
 };
 
 /// Fills the store. Cheap to clone.
@@ -23,10 +23,10 @@ use crate::{
 pub struct Prefetcher {
     pub(super) mirror: Mirror,
     pub(super) at_once: usize,
-    depth: CheckDepth,
+    pub(super) depth: CheckDepth,
     pub(super) clock: fn() -> SystemTime,
     progress: Arc<RunProgress>,
-    patience: Arc<Patience>,
+    pub(super) patience: Arc<Patience>,
 }
 
 /// One thing fetched.
@@ -246,7 +246,7 @@ impl Prefetcher {
     /// Whether there is such a file, as far as a glance can tell; eviction sees that it is used.
     async fn is_stored(&self, key: CrateKey) -> bool {
         let store = self.mirror.store();
-        let size = store.mark_used(&Key::Crate(key), (self.clock)()).await;
+        let size = store.mark_used(&Key::from(key), (self.clock)()).await;
         matches!(size, Ok(Some(1..)))
     }
 
@@ -256,7 +256,7 @@ impl Prefetcher {
     }
 
     /// Reads to the end, which is where the checksum is checked.
-    async fn drain(&self, found: Found<CrateBody>) -> Result<()> {
+    async fn drain(&self, found: Found<FileBody>) -> Result<()> {
         let (mut body, outcome) = (found.value, found.outcome);
         if body.whole().is_some() {
             return Ok(());

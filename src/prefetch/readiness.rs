@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is stored of a crate's index.
-struct StoredFile {
+struct StoredIndexFile {
     file: IndexFile,
     history: Arc<History>,
     modified_at: SystemTime,
@@ -65,8 +65,11 @@ pub async fn lacking(
 }
 
 /// The index file under `index`, or why there is none to be used.
-async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<Arc<StoredFile>, String>> {
-    let record = match store.peek_index(index).await {
+async fn index_file(
+    store: &Store,
+    index: &IndexKey,
+) -> Result<Result<Arc<StoredIndexFile>, String>> {
+    let record = match store.peek_record(index).await {
         Ok(Some(record)) => record,
         Ok(None) => return Ok(Err("its index file isn't here".into())),
         Err(e) if e.kind() == Kind::Corrupt => return Ok(Err(e.to_string())),
@@ -80,7 +83,7 @@ async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<Arc<Stored
     }
     let file = IndexFile::parse(index.path, record.body).map_err(|e| e.to_string());
     Ok(file.map(|file| {
-        Arc::new(StoredFile {
+        Arc::new(StoredIndexFile {
             file,
             history: record.history,
             modified_at: record.modified_at,
@@ -91,7 +94,7 @@ async fn index_file(store: &Store, index: &IndexKey) -> Result<Result<Arc<Stored
 /// Why a package that `file` should list can't be had; `None` when it can.
 async fn lack(
     store: &Store,
-    stored: &Arc<StoredFile>,
+    stored: &Arc<StoredIndexFile>,
     selected: &Selected,
     depth: CheckDepth,
     gate: &Gate,
@@ -121,7 +124,7 @@ async fn lack(
 /// Why a file that is here wouldn't be handed out.
 async fn denial(
     store: &Store,
-    stored: &Arc<StoredFile>,
+    stored: &Arc<StoredIndexFile>,
     key: CrateKey,
     gate: &Gate,
 ) -> Result<Option<String>> {
@@ -134,7 +137,7 @@ async fn denial(
             modified_at: stored.modified_at,
         };
         let open = || {
-            let opened = store.open_object(&Key::Crate(key))?;
+            let opened = store.open_object(&Key::from(key))?;
             Ok::<_, Error>(opened.map(|(file, _)| file))
         };
         gate.denial(&key, known, open)
@@ -145,7 +148,7 @@ async fn denial(
 }
 
 async fn lack_of_file(store: &Store, key: CrateKey, depth: CheckDepth) -> Result<Option<String>> {
-    let key = Key::Crate(key);
+    let key = Key::from(key);
     match store.size_of(&key).await? {
         None => return Ok(Some("its .crate file isn't here".into())),
         Some(0) => return Ok(Some("its .crate file is empty".into())),

@@ -14,6 +14,10 @@ pub struct RunProgress {
     pub done: AtomicU64,
     /// How many bytes have come from upstream.
     pub bytes: AtomicU64,
+    /// Of large files, which are told by their bytes: how many they have that are begun.
+    pub expected: AtomicU64,
+    /// How many of these are done.
+    pub passed: AtomicU64,
 }
 
 /// What a run came to.

@@ -13,10 +13,10 @@ use crate::{
 pub async fn stored_index_files(store: &Store, of: Vec<RegistryName>) -> Result<Vec<IndexKey>> {
     let visit = move |found: &mut Result<Vec<IndexKey>>, sight: Sight| match (sight, &mut *found) {
         (Sight::Object(stored), Ok(keys)) => {
-            if let Key::Index(key) = stored.key
+            if let Some(key) = stored.key.index()
                 && of.contains(&key.registry)
             {
-                keys.push(key);
+                keys.push(*key);
             }
             Next::Go
         }
@@ -33,8 +33,8 @@ pub async fn stored_index_files(store: &Store, of: Vec<RegistryName>) -> Result<
 pub async fn not_stored(store: &Store, kept: &[CrateKey]) -> Vec<CrateKey> {
     let mut lost = Vec::new();
     for key in kept {
-        let index = Key::Index(IndexKey::new(key.registry, key.id.name));
-        for part in [Key::Crate(*key), index] {
+        let index = Key::from(IndexKey::new(key.registry, key.id.name));
+        for part in [Key::from(*key), index] {
             // What can't be looked at can't be carried away either.
             if !matches!(store.size_of(&part).await, Ok(Some(_))) {
                 lost.push(*key);

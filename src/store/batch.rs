@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{backend::StagedBytes, handle::Store, holdings::Incoming, record::Age};
 use crate::{
-    domain::{CrateKey, IndexKey, Key},
+    domain::{FileKey, Key, RecordKey},
     error::Result,
 };
 
@@ -64,13 +64,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
-    pub fn has_newer_record(&self, key: &IndexKey, age: Age, now: SystemTime) -> Result<bool> {
+    pub fn has_newer_record(&self, key: &RecordKey, age: Age, now: SystemTime) -> Result<bool> {
         self.has_record(key, now, |there| there >= age)
     }
 
     fn has_record(
         &self,
-        key: &IndexKey,
+        key: &RecordKey,
         now: SystemTime,
         is_it: impl Fn(Age) -> bool,
     ) -> Result<bool> {
@@ -84,8 +84,8 @@ impl Batch {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub fn stage_crate(&mut self, key: &CrateKey, incoming: Incoming) -> Result<()> {
-        self.stage(Key::Crate(*key), None, incoming)
+    pub fn stage_file(&mut self, key: impl Into<FileKey>, incoming: Incoming) -> Result<()> {
+        self.stage(Key::File(key.into()), None, incoming)
     }
 
     /// Makes what was written the index record under `key`, soon, unless a running mirror has put a newer one there by then. The caller has checked
@@ -93,16 +93,34 @@ impl Batch {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read or written.
-    pub fn stage_record(&mut self, key: &IndexKey, age: Age, incoming: Incoming) -> Result<()> {
-        self.stage(Key::Index(*key), Some(GivesWay::AsNew(age)), incoming)
+    pub fn stage_record(
+        &mut self,
+        key: impl Into<RecordKey>,
+        age: Age,
+        incoming: Incoming,
+    ) -> Result<()> {
+        self.stage(
+            Key::Record(key.into()),
+            Some(GivesWay::AsNew(age)),
+            incoming,
+        )
     }
 
     /// The same for the record of this age that is there already, with more to remember.
     ///
     /// # Errors
     /// As for [`stage_record`](Self::stage_record).
-    pub fn stage_amended(&mut self, key: &IndexKey, age: Age, incoming: Incoming) -> Result<()> {
-        self.stage(Key::Index(*key), Some(GivesWay::Newer(age)), incoming)
+    pub fn stage_amended(
+        &mut self,
+        key: impl Into<RecordKey>,
+        age: Age,
+        incoming: Incoming,
+    ) -> Result<()> {
+        self.stage(
+            Key::Record(key.into()),
+            Some(GivesWay::Newer(age)),
+            incoming,
+        )
     }
 
     fn stage(&mut self, key: Key, gives_way: Option<GivesWay>, incoming: Incoming) -> Result<()> {
@@ -149,13 +167,13 @@ impl Batch {
         let (store, now) = (&self.store, self.now);
         for staged in self.staged.drain(..) {
             let stays = match (staged.key, staged.gives_way) {
-                (Key::Index(key), Some(GivesWay::AsNew(age))) => {
+                (Key::Record(key), Some(GivesWay::AsNew(age))) => {
                     store.has_newer_record(&key, age, now)?
                 }
-                (Key::Index(key), Some(GivesWay::Newer(age))) => {
+                (Key::Record(key), Some(GivesWay::Newer(age))) => {
                     store.has_record(&key, now, |there| there > age)?
                 }
-                (Key::Index(_) | Key::Crate(_), _) => false,
+                (Key::Record(_) | Key::File(_), _) => false,
             };
             if !stays {
                 staged.bytes.publish(&staged.key.path())?;

@@ -17,7 +17,7 @@ impl Store {
         let removed = self.backend.remove(&path, version).await;
         let end = match self.note_written(removed) {
             Ok(Removal::Written) => {
-                if let Key::Crate(key) = key {
+                if let Key::File(key) = key {
                     self.unreadable.add(key, Instant::now() + BEING_WRITTEN);
                 }
                 "left, because it is being written"

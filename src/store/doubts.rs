@@ -1,4 +1,4 @@
-//! [`Doubts`]: what clients may hold of .crate files without those files' checksum ever having been seen to hold.
+//! [`Doubts`]: what clients may hold of files without those files' checksum ever having been seen to hold.
 //!
 //! A file's bytes go out while it is read or fetched, all but the last of them. When it then turns out wrong, or never comes to its end, clients are left
 //! with a beginning that nobody vouches for. To let one of them go on from there with the bytes of a good file would make a complete wrong one.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use moka::{ops::compute::Op, sync::Cache};
 
-use crate::domain::{CrateKey, Sha256};
+use crate::domain::{FileKey, Sha256};
 
 /// Of so many files it is remembered, those used last.
 const FILES: u64 = 1024;
@@ -30,7 +30,7 @@ pub enum Doubt {
 
 /// The doubts about each file, as long as this process remembers.
 #[derive(Clone)]
-pub(super) struct Doubts(Cache<CrateKey, Arc<[Doubt]>>);
+pub(super) struct Doubts(Cache<FileKey, Arc<[Doubt]>>);
 
 impl Default for Doubts {
     fn default() -> Self {
@@ -39,7 +39,7 @@ impl Default for Doubts {
 }
 
 impl Doubts {
-    pub(super) fn add(&self, key: CrateKey, doubt: Doubt) {
+    pub(super) fn add(&self, key: FileKey, doubt: Doubt) {
         self.0.entry(key).and_compute_with(|known| {
             let known = known.map(|entry| entry.into_value());
             let known = known.as_deref().unwrap_or_default();
@@ -55,7 +55,7 @@ impl Doubts {
         });
     }
 
-    pub(super) fn of(&self, key: &CrateKey) -> Arc<[Doubt]> {
+    pub(super) fn of(&self, key: &FileKey) -> Arc<[Doubt]> {
         self.0.get(key).unwrap_or_default()
     }
 }
@@ -63,7 +63,7 @@ impl Doubts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CrateId, RegistryName};
+    use crate::domain::{CrateId, CrateKey, RegistryName};
 
     fn beginning(length: u64) -> Doubt {
         let sha256 = Sha256::of(&length.to_le_bytes());
@@ -73,11 +73,11 @@ mod tests {
     #[test]
     fn what_is_remembered_of_a_file_is_bounded_and_the_latest() {
         let doubts = Doubts::default();
-        let key = CrateKey {
+        let key = FileKey::Crate(CrateKey {
             registry: RegistryName::crates_io(),
             id: CrateId::parse("a", "1.0.0").expect("valid"),
             sha256: Sha256::of(b""),
-        };
+        });
         assert!(doubts.of(&key).is_empty());
         for length in 1..=100 {
             doubts.add(key, beginning(length));

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     allowance::Allowance,
     block_budget::BlockBudget,
-    domain::CrateKey,
+    domain::FileKey,
     error::{Error, Result},
     metrics::Metrics,
 };
@@ -186,12 +186,12 @@ impl Store {
     }
 
     /// Notes that clients may hold this of a file, unchecked.
-    pub fn doubt(&self, key: CrateKey, doubt: Doubt) {
+    pub fn doubt(&self, key: FileKey, doubt: Doubt) {
         self.doubts.add(key, doubt);
     }
 
     /// What clients may hold of a file that was never checked, as far as this process remembers.
-    pub fn doubts(&self, key: &CrateKey) -> Arc<[Doubt]> {
+    pub fn doubts(&self, key: &FileKey) -> Arc<[Doubt]> {
         self.doubts.of(key)
     }
 

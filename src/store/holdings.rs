@@ -13,10 +13,10 @@ use super::{
     backend::{IncomingBytes, Opening},
     failed::failed,
     handle::Store,
-    record::IndexRecord,
+    record::StoreRecord,
 };
 use crate::{
-    domain::{IndexKey, IndexPath, Key, RegistryName},
+    domain::{IndexKey, IndexPath, Key, RecordKey, RegistryName},
     error::Result,
 };
 
@@ -164,7 +164,7 @@ impl Store {
     }
 
     /// The object at `path`, if a key makes that path and something is there.
-    fn object(&self, path: &str) -> Result<Option<Object>> {
+    pub(super) fn object(&self, path: &str) -> Result<Option<Object>> {
         let Some(key) = Key::from_path(path) else {
             return Ok(None);
         };
@@ -199,12 +199,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read.
-    pub fn open_record(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
-        let path = key.path();
+    pub fn open_record(&self, key: impl Into<RecordKey>) -> Result<Option<StoreRecord>> {
+        let path = key.into().path();
         let read = || match self.backend.bulk().open(&path)? {
-            Opening::Object(object) if IndexRecord::fits(object.size).is_ok() => {
+            Opening::Object(object) if StoreRecord::fits(object.size).is_ok() => {
                 let mut bytes = Vec::new();
-                let mut object = object.bytes.take(IndexRecord::MAX_SIZE + 1);
+                let mut object = object.bytes.take(StoreRecord::MAX_SIZE + 1);
                 object.read_to_end(&mut bytes)?;
                 Ok(Some(bytes))
             }
@@ -212,7 +212,7 @@ impl Store {
             Opening::Object(_) | Opening::Odd(_) | Opening::Nothing => Ok(None),
         };
         let bytes = read().map_err(|e| failed("reading", Path::new(&path), e))?;
-        Ok(bytes.and_then(|bytes| IndexRecord::decode(bytes.into()).ok()))
+        Ok(bytes.and_then(|bytes| StoreRecord::decode(bytes.into()).ok()))
     }
 
     /// A place for an object's bytes. Blocks.

@@ -74,10 +74,8 @@ impl Store {
         let listed = self.backend.list(&index.crates_folder()).await;
         let mut stored = self.note(listed)?;
         stored.sort_unstable_by(|a, b| b.used.cmp(&a.used).then_with(|| a.path.cmp(&b.path)));
-        let crates = stored.into_iter().filter_map(|stored| match stored.key {
-            Key::Crate(key) => Some(key),
-            Key::Index(_) => None,
-        });
+        let crates = stored.into_iter();
+        let crates = crates.filter_map(|stored| stored.key.crate_file().copied());
         Ok(crates.collect())
     }
 
@@ -88,10 +86,7 @@ impl Store {
     pub async fn crate_sizes(&self, index: &IndexKey) -> Result<Vec<(CrateKey, u64)>> {
         let listed = self.backend.list(&index.crates_folder()).await;
         let crates = self.note(listed)?.into_iter();
-        let crates = crates.filter_map(|stored| match stored.key {
-            Key::Crate(key) => Some((key, stored.size)),
-            Key::Index(_) => None,
-        });
+        let crates = crates.filter_map(|stored| Some((*stored.key.crate_file()?, stored.size)));
         Ok(crates.collect())
     }
 
@@ -124,7 +119,7 @@ impl Store {
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn has_index(&self, key: &IndexKey) -> Result<bool> {
-        let size = self.size_of(&Key::Index(*key)).await?;
+        let size = self.size_of(&Key::from(*key)).await?;
         Ok(size.is_some())
     }
 }
@@ -167,7 +162,7 @@ mod tests {
             ];
             let others = [key("serde_json", "1.0.0", "d"), key("serd", "1.0.0", "e")];
             for key in own.iter().chain(&others) {
-                let saved = store.save_crate(key, "".into()).await;
+                let saved = store.save_file(key, "".into()).await;
                 saved.expect("stored");
             }
             let mut found = store.crates_of(&index("Serde")).await.expect("three");

@@ -9,29 +9,29 @@ use super::{
     backend::{Admit, CheckVerdict, LargeObject, LoadedObject, TakeBytes},
     doubts::Doubt,
     handle::Store,
-    reader::CrateReader,
-    record::{IndexRecord, RecordHead},
+    reader::FileReader,
+    record::{RecordHead, StoreRecord},
     version::ObjectVersion,
 };
 use crate::{
-    domain::{CrateKey, IndexKey, Key, Sha256},
+    domain::{FileKey, IndexKey, Key, RecordKey, Sha256},
     error::{Error, Kind, Result},
 };
 
-/// An index record found in the store.
-pub enum StoredIndex<L> {
+/// A record found in the store.
+pub enum StoredRecord<L> {
     /// It, checked, with the lease that was given for its memory.
-    Whole(IndexRecord, L),
+    Whole(StoreRecord, L),
     /// Not read: no memory was granted for what has so many bytes.
     Large(u64),
 }
 
-/// A .crate file found in the store.
-pub enum StoredCrate<L> {
+/// A file found in the store.
+pub enum StoredFile<L> {
     /// All of it, checked, with the lease that was given for its memory.
     Whole(Bytes, L),
     /// No memory was granted: to be read block by block, checked on the way.
-    Large(Box<CrateReader>),
+    Large(Box<FileReader>),
 }
 
 /// From where an object is loaded, when it is in several places.
@@ -51,72 +51,75 @@ pub(super) enum CheckedObject<T, L> {
 }
 
 impl Store {
-    /// The index record under `key`. `admit` is told its size and may grant a lease on memory for it; without one it isn't read. One that fails its
+    /// The record under `key`. `admit` is told its size and may grant a lease on memory for it; without one it isn't read. One that fails its
     /// check is dropped, and so is what is larger than any record, without being read.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, or not in time, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it
     /// fails its check.
-    pub async fn load_index<L: Send + 'static>(
+    pub async fn load_record<L: Send + 'static>(
         &self,
-        key: &IndexKey,
+        key: impl Into<RecordKey>,
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-    ) -> Result<Option<StoredIndex<L>>> {
-        self.load_index_from(Reach::Nearest, key, now, admit).await
+    ) -> Result<Option<StoredRecord<L>>> {
+        let key = key.into();
+        self.load_record_from(Reach::Nearest, &key, now, admit)
+            .await
     }
 
     /// The same as those who share the store all see it, whatever is nearer.
     ///
     /// # Errors
-    /// Those of [`load_index`](Self::load_index).
-    pub async fn load_shared_index<L: Send + 'static>(
+    /// Those of [`load_record`](Self::load_record).
+    pub async fn load_shared_record<L: Send + 'static>(
         &self,
-        key: &IndexKey,
+        key: impl Into<RecordKey>,
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-    ) -> Result<Option<StoredIndex<L>>> {
-        self.load_index_from(Reach::Shared, key, now, admit).await
+    ) -> Result<Option<StoredRecord<L>>> {
+        let key = key.into();
+        self.load_record_from(Reach::Shared, &key, now, admit).await
     }
 
-    async fn load_index_from<L: Send + 'static>(
+    async fn load_record_from<L: Send + 'static>(
         &self,
         reach: Reach,
-        key: &IndexKey,
+        key: &RecordKey,
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-    ) -> Result<Option<StoredIndex<L>>> {
-        let admit = |size| IndexRecord::fits(size).ok().and_then(|()| admit(size));
+    ) -> Result<Option<StoredRecord<L>>> {
+        let admit = |size| StoreRecord::fits(size).ok().and_then(|()| admit(size));
         let path = key.path();
         let found = self.load_from(reach, &path, Some(now), admit, decode).await;
         let (why, version) = match self.note(found)? {
             None => return Ok(None),
             Some(CheckedObject::Good(record, lease)) => {
-                return Ok(Some(StoredIndex::Whole(record, lease)));
+                return Ok(Some(StoredRecord::Whole(record, lease)));
             }
-            Some(CheckedObject::Large(object)) => match IndexRecord::fits(object.length) {
-                Ok(()) => return Ok(Some(StoredIndex::Large(object.length))),
+            Some(CheckedObject::Large(object)) => match StoreRecord::fits(object.length) {
+                Ok(()) => return Ok(Some(StoredRecord::Large(object.length))),
                 Err(why) => (why, object.version),
             },
             Some(CheckedObject::Corrupt(why, version)) => (why, version),
         };
-        Err(self.drop_corrupt(Key::Index(*key), &version, &why).await)
+        Err(self.drop_corrupt(Key::Record(*key), &version, &why).await)
     }
 
-    /// The index record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
+    /// The record under `key` as it lies there: a look changes nothing, not even when it was last used, and a bad record stays.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
     /// check.
-    pub async fn peek_index(&self, key: &IndexKey) -> Result<Option<IndexRecord>> {
-        let path = key.path();
-        let admit = |size| IndexRecord::fits(size).ok();
+    pub async fn peek_record(&self, key: impl Into<RecordKey>) -> Result<Option<StoreRecord>> {
+        let path = key.into().path();
+        let admit = |size| StoreRecord::fits(size).ok();
         let found = self.load(&path, None, admit, decode).await;
         let why = match self.note(found)? {
             None => return Ok(None),
             Some(CheckedObject::Good(record, ())) => return Ok(Some(record)),
             Some(CheckedObject::Large(object)) => {
-                IndexRecord::fits(object.length).err().unwrap_or_default()
+                StoreRecord::fits(object.length).err().unwrap_or_default()
             }
             Some(CheckedObject::Corrupt(why, _)) => why,
         };
@@ -159,26 +162,27 @@ impl Store {
         }
     }
 
-    /// The .crate file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
+    /// The file under `key`. `admit` is told its size and may grant a lease on memory for all of it; without one it comes as
     /// a reader. One that fails its check is dropped.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read, [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it fails its
     /// check.
-    pub async fn load_crate<L: Send + 'static>(
+    pub async fn load_file<L: Send + 'static>(
         &self,
-        key: &CrateKey,
+        key: impl Into<FileKey>,
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Clone + Send + 'static,
-    ) -> Result<Option<StoredCrate<L>>> {
-        let passed_over = self.unreadable.contains(key, Instant::now());
+    ) -> Result<Option<StoredFile<L>>> {
+        let key = key.into();
+        let passed_over = self.unreadable.contains(&key, Instant::now());
         let near = match passed_over {
             true => Err(Error::store(format!(
                 "{} couldn't be read a moment ago",
                 key.path()
             ))),
             false => {
-                let near = self.load_crate_from(Reach::Nearest, key, now, admit.clone());
+                let near = self.load_file_from(Reach::Nearest, &key, now, admit.clone());
                 near.await
             }
         };
@@ -187,21 +191,21 @@ impl Store {
             loaded => return loaded,
         };
         // The copy near by is wrong or can't be read to its end; the one that all share may be good.
-        let shared = self.load_crate_from(Reach::Shared, key, now, admit);
+        let shared = self.load_file_from(Reach::Shared, &key, now, admit);
         match shared.await {
             Ok(Some(found)) => Ok(Some(found)),
             Ok(None) | Err(_) => Err(failed),
         }
     }
 
-    async fn load_crate_from<L: Send + 'static>(
+    async fn load_file_from<L: Send + 'static>(
         &self,
         reach: Reach,
-        key: &CrateKey,
+        key: &FileKey,
         now: SystemTime,
         admit: impl FnOnce(u64) -> Option<L> + Send + 'static,
-    ) -> Result<Option<StoredCrate<L>>> {
-        let (path, sha256) = (key.path(), key.sha256);
+    ) -> Result<Option<StoredFile<L>>> {
+        let (path, sha256) = (key.path(), key.sha256());
         let verify = move |bytes: Bytes| match Sha256::of(&bytes) {
             actual if actual == sha256 => Ok(bytes),
             actual => Err(format!("its checksum is {actual}")),
@@ -209,14 +213,14 @@ impl Store {
         let found = self.load_from(reach, &path, Some(now), admit, verify).await;
         match self.note(found)? {
             None => Ok(None),
-            Some(CheckedObject::Good(bytes, lease)) => Ok(Some(StoredCrate::Whole(bytes, lease))),
+            Some(CheckedObject::Good(bytes, lease)) => Ok(Some(StoredFile::Whole(bytes, lease))),
             Some(CheckedObject::Large(object)) => {
-                let reader = CrateReader::new(self.clone(), *key, object);
-                Ok(Some(StoredCrate::Large(Box::new(reader))))
+                let reader = FileReader::new(self.clone(), *key, object);
+                Ok(Some(StoredFile::Large(Box::new(reader))))
             }
             Some(CheckedObject::Corrupt(why, version)) => {
                 self.doubt(*key, Doubt::Wrong);
-                Err(self.drop_corrupt(Key::Crate(*key), &version, &why).await)
+                Err(self.drop_corrupt(Key::File(*key), &version, &why).await)
             }
         }
     }
@@ -272,6 +276,6 @@ impl Store {
     }
 }
 
-fn decode(bytes: Bytes) -> Result<IndexRecord, String> {
-    IndexRecord::decode(bytes)
+fn decode(bytes: Bytes) -> Result<StoreRecord, String> {
+    StoreRecord::decode(bytes)
 }

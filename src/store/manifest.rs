@@ -107,7 +107,7 @@ mod tests {
         let opened = Store::open(settings, metrics.clone(), SystemTime::now());
         let stores = [opened.expect("a store"), Store::in_memory(metrics)];
         for store in &stores {
-            let saved = store.save_crate(&key(), "content".into()).await;
+            let saved = store.save_file(key(), "content".into()).await;
             saved.expect("stored");
             let saved = store.save_manifest(&key(), &Manifest::none()).await;
             saved.expect("stored");
@@ -166,11 +166,11 @@ mod tests {
         std::fs::write(&path, "other").expect("written");
         let file = std::fs::File::open(&path).expect("a file");
         file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
-        let found = store.verify(&Key::Crate(key())).await.expect("checked");
+        let found = store.verify(&Key::from(key())).await.expect("checked");
         let Verification::Bad(flaw) = found else {
             panic!("{found:?}");
         };
-        let removed = store.remove_flawed(&Key::Crate(key()), &flaw).await;
+        let removed = store.remove_flawed(&Key::from(key()), &flaw).await;
         removed.expect("removed");
         assert_eq!(known(&store).await, None);
     }

@@ -8,7 +8,10 @@ use std::{
 
 use super::{handle::Store, noted::MOST};
 use crate::{
-    domain::{CrateVersion, IndexKey, MissedRequest},
+    domain::{
+        CrateVersion, IndexKey, Key, MissedCrate, MissedRequest, MissedToolchain,
+        toolchain::{ManifestName, ToolchainDocument, ToolchainItem, ToolchainName},
+    },
     error::Result,
 };
 
@@ -85,6 +88,32 @@ impl Store {
 
     /// Whether what was asked for is here, under whichever spelling: cargo tries them all, and those that aren't the registry's never come.
     async fn has(&self, request: &MissedRequest) -> Result<bool> {
+        match request {
+            MissedRequest::Crate(missed) => self.has_crate(missed).await,
+            MissedRequest::Toolchain(missed) => self.has_toolchain(missed).await,
+        }
+    }
+
+    async fn has_toolchain(&self, missed: &MissedToolchain) -> Result<bool> {
+        let document = match *missed {
+            MissedToolchain::Channel(ToolchainName { channel, day }) => {
+                ToolchainDocument::Manifest(ManifestName { day, channel })
+            }
+            MissedToolchain::Rustup => ToolchainDocument::RustupRelease,
+            MissedToolchain::Init(file) => return self.has_file(ToolchainItem::Init(file)).await,
+            MissedToolchain::File(file) => {
+                return self.has_file(ToolchainItem::Component(file)).await;
+            }
+        };
+        let size = self.size_of(&Key::from(document)).await?;
+        Ok(size.is_some())
+    }
+
+    async fn has_file(&self, item: ToolchainItem) -> Result<bool> {
+        Ok(!self.toolchain_files(&item).await?.is_empty())
+    }
+
+    async fn has_crate(&self, request: &MissedCrate) -> Result<bool> {
         for name in std::iter::once(request.name).chain(request.name.spellings()) {
             let key = IndexKey::new(request.registry, name);
             let here = match &request.version {
@@ -165,7 +194,7 @@ mod tests {
             id: CrateId::parse("foo-bar", "1.0.0").expect("valid"),
             sha256: Sha256::of(b""),
         };
-        store.save_crate(&key, "".into()).await.expect("stored");
+        store.save_file(key, "".into()).await.expect("stored");
         let left = store.missed(now).await.expect("two");
         assert_eq!(left, [request("foo_bar"), request("foo_bar@2.0.0")]);
     }

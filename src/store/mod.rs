@@ -46,6 +46,7 @@ mod suite;
 #[cfg(feature = "testing")]
 mod testing;
 mod tiers;
+mod toolchains;
 mod unreadable;
 mod verify;
 mod version;
@@ -62,15 +63,16 @@ pub use folder::FolderSettings;
 pub use glance::GLANCE;
 pub use handle::{Store, StorePlace};
 pub use holdings::{Holding, Incoming, Object};
-pub use load::{StoredCrate, StoredIndex};
+pub use load::{StoredFile, StoredRecord};
 pub use mark::Mark;
 pub use odd::Odd;
-pub use reader::CrateReader;
-pub use record::{Age, IndexRecord, RecordHead};
+pub use reader::FileReader;
+pub use record::{Age, RecordHead, StoreRecord};
 pub use removal::Removal;
 pub use sight::{Links, Next, Sight, Stored};
 pub use signed::Signed;
 pub use spool::{Spool, SpoolReader};
 #[cfg(feature = "testing")]
 pub use testing::{DiskStall, Fault, Touch};
+pub use toolchains::ToolchainHolding;
 pub use verify::{Flaw, Verification};

@@ -1,4 +1,4 @@
-//! [`CrateReader`]: a stored .crate file read block by block, its last block held back until the checksum holds.
+//! [`FileReader`]: a stored file read block by block, its last block held back until the checksum holds.
 //!
 //! How long the file is was said when it was opened, and clients were told: exactly so many bytes are read, whatever somebody writes into the file
 //! meanwhile.
@@ -10,15 +10,15 @@ use bytes::Bytes;
 use super::{backend::LargeObject, doubts::Doubt, handle::Store, unreadable::PASSED_OVER};
 use crate::{
     block_budget::Reading,
-    domain::{CrateKey, Hasher, Key},
+    domain::{FileKey, Hasher, Key},
     error::{Error, Result},
 };
 
-/// A stored .crate file on its way out. A corrupt one is cut off before its end, dropped from the store, and fetched when asked for
+/// A stored file on its way out. A corrupt one is cut off before its end, dropped from the store, and fetched when asked for
 /// again: a client never receives a complete wrong file. Neither does it of a file that is written into meanwhile.
-pub struct CrateReader {
+pub struct FileReader {
     store: Store,
-    key: CrateKey,
+    key: FileKey,
     object: LargeObject,
     reading: Reading,
     /// Of all bytes before `offset`, which have been handed out.
@@ -55,8 +55,8 @@ enum ReadBlock {
     Changed,
 }
 
-impl CrateReader {
-    pub(super) fn new(store: Store, key: CrateKey, object: LargeObject) -> Self {
+impl FileReader {
+    pub(super) fn new(store: Store, key: FileKey, object: LargeObject) -> Self {
         Self {
             reading: store.blocks.reading(),
             store,
@@ -75,7 +75,7 @@ impl CrateReader {
     }
 
     /// Which file it is.
-    pub fn key(&self) -> &CrateKey {
+    pub fn key(&self) -> &FileKey {
         &self.key
     }
 
@@ -106,7 +106,7 @@ impl CrateReader {
                 let mut hasher = self.hasher.clone();
                 hasher.update(&block);
                 let actual = hasher.finish();
-                if actual != self.key.sha256 {
+                if actual != self.key.sha256() {
                     return Some(Err(self.drop(&format!("its checksum is {actual}")).await));
                 }
                 self.state = ReaderState::Whole;
@@ -148,12 +148,12 @@ impl CrateReader {
     async fn drop(&mut self, why: &str) -> Error {
         self.state = ReaderState::Failed;
         self.store.doubt(self.key, Doubt::Wrong);
-        let key = Key::Crate(self.key);
+        let key = Key::File(self.key);
         let dropping = self.store.drop_corrupt(key, &self.object.version, why);
         let _ = dropping.await;
         Error::store(format!(
             "the stored file of {} is corrupt and isn't used; ask again to have it fetched anew",
-            self.key.id
+            self.key
         ))
     }
 
@@ -169,7 +169,7 @@ impl CrateReader {
     }
 }
 
-impl Drop for CrateReader {
+impl Drop for FileReader {
     fn drop(&mut self) {
         match self.state {
             ReaderState::Open => self.doubt(),

@@ -1,4 +1,4 @@
-//! [`IndexRecord`]: one index file as it is stored, self-describing: a JSON header line, then the body as upstream sent it.
+//! [`StoreRecord`]: one index file, or what says which files a toolchain has, as it is stored, self-describing: a JSON header line, then the body as upstream sent it.
 
 use std::{
     sync::Arc,
@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{CrateVersion, History, Remembered, Sha256, Validators};
+use crate::domain::{
+    CrateVersion, History, IndexFile, RecordKey, Remembered, Sha256, Validators,
+    toolchain::{ManifestHashes, RustupRelease, SumFile, ToolchainDocument},
+};
 
 /// The version of the stored form; records of another one are fetched again.
 const FORMAT: u32 = 1;
@@ -19,9 +22,9 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(24 * 3600);
 /// The first millisecond that no HTTP date can be made of (RFC 9110, section 5.6.7): years there have four digits.
 const YEAR_10000: u64 = 253_402_300_800_000;
 
-/// A stored index file.
+/// A stored index file, or one that says which files a toolchain has.
 #[derive(Clone, Debug)]
-pub struct IndexRecord {
+pub struct StoreRecord {
     /// The bytes as upstream sent them, decoded.
     pub body: Bytes,
     /// The digest of `body`.
@@ -36,6 +39,8 @@ pub struct IndexRecord {
     pub gone: bool,
     /// What is remembered of the crate's versions beside the body.
     pub history: Arc<History>,
+    /// The `.sha256` of the body, which came with it: of a channel manifest.
+    pub sum: Option<Box<SumFile>>,
 }
 
 /// When a record was last confirmed, and then when its body came to be: of two records of one crate, the greater one is newer.
@@ -69,6 +74,8 @@ struct Header {
     gone: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     remembered: Vec<RememberedVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<Box<str>>,
     /// The digest of this header without this field: a flipped bit must not make a copy fresh for years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header_sha256: Option<Sha256>,
@@ -116,8 +123,8 @@ impl Header {
     }
 }
 
-impl IndexRecord {
-    /// The largest stored form; the largest index file of crates.io is about 5 MB.
+impl StoreRecord {
+    /// The largest stored form; the largest index file of crates.io is about 5 MB, the largest channel manifest about 3.
     pub const MAX_SIZE: u64 = (64 << 20) + MAX_HEADER as u64;
 
     /// Whether a stored form can have so many bytes; the error says what is wrong with it.
@@ -128,9 +135,38 @@ impl IndexRecord {
         match size <= Self::MAX_SIZE {
             true => Ok(()),
             false => Err(format!(
-                "it has {size} bytes, and no index record has more than {}",
+                "it has {size} bytes, and no record has more than {}",
                 Self::MAX_SIZE
             )),
+        }
+    }
+
+    /// Whether it is what its key says; the error says what is wrong with it.
+    ///
+    /// # Errors
+    /// A sentence's end, as from [`decode`](Self::decode).
+    pub fn fits_to(self, key: &RecordKey) -> Result<(), String> {
+        match key {
+            RecordKey::Index(key) => match IndexFile::parse(key.path, self.body) {
+                Ok(_) => Ok(()),
+                Err(e) => Err(e.to_string()),
+            },
+            RecordKey::Toolchain(ToolchainDocument::Manifest(name)) => {
+                let of = ManifestHashes::of(self.body)?.day();
+                match (self.sum, name.day) {
+                    (None, _) => Err("the checksum beside it isn't there".into()),
+                    (Some(_), Some(day)) if day != of => {
+                        Err(format!("it is of {of}, not of {day}"))
+                    }
+                    (Some(_), _) => Ok(()),
+                }
+            }
+            RecordKey::Toolchain(ToolchainDocument::InitSum(_)) => {
+                SumFile::parse(&self.body).map(drop)
+            }
+            RecordKey::Toolchain(ToolchainDocument::RustupRelease) => {
+                RustupRelease::parse(&self.body).map(drop)
+            }
         }
     }
 
@@ -153,6 +189,7 @@ impl IndexRecord {
             checked_at: millis(self.checked_at),
             gone: self.gone,
             remembered: self.history.parts().map(RememberedVersion::of).collect(),
+            sum: self.sum.as_ref().map(|sum| sum.text.clone()),
             header_sha256: None,
         };
         let mut line = header.line();
@@ -176,6 +213,7 @@ impl IndexRecord {
                 checked_at: head.checked_at,
                 gone: head.gone,
                 history: head.history,
+                sum: head.sum,
             }),
             actual => Err(format!("its checksum is {actual}")),
         }
@@ -201,6 +239,8 @@ pub struct RecordHead {
     pub gone: bool,
     /// What is remembered of the crate's versions beside the body.
     pub history: Arc<History>,
+    /// The `.sha256` of the body, of a channel manifest.
+    pub sum: Option<Box<SumFile>>,
 }
 
 impl RecordHead {
@@ -210,7 +250,7 @@ impl RecordHead {
     /// Reads it at the beginning of a stored form; `None` when there is more to come of it. The error says what is wrong with it.
     ///
     /// # Errors
-    /// A sentence's end, as from [`IndexRecord::decode`].
+    /// A sentence's end, as from [`StoreRecord::decode`].
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, String> {
         let Some(end) = bytes.iter().take(MAX_HEADER).position(|&b| b == b'\n') else {
             return Ok(None);
@@ -225,6 +265,12 @@ impl RecordHead {
         }
         let remembered = header.remembered.iter().map(RememberedVersion::read);
         let history = History::from_parts(remembered.collect::<Result<Vec<_>, _>>()?);
+        let sum = header.sum.as_deref();
+        let sum = sum.map(|text| SumFile::parse(text.as_bytes()));
+        let sum = sum.transpose()?.map(Box::new);
+        if sum.as_ref().is_some_and(|sum| sum.sha256 != header.sha256) {
+            return Err("the checksum beside it is another one".into());
+        }
         Ok(Some(Self {
             size: end + 1,
             length: header.length,
@@ -234,6 +280,7 @@ impl RecordHead {
             checked_at: time(header.checked_at)?,
             gone: header.gone,
             history: Arc::new(history),
+            sum,
         }))
     }
 
@@ -269,9 +316,9 @@ fn time(millis: u64) -> Result<SystemTime, String> {
 mod tests {
     use super::*;
 
-    fn record() -> IndexRecord {
+    fn record() -> StoreRecord {
         let body = Bytes::from_static(b"{\"name\":\"a\"}\n");
-        IndexRecord {
+        StoreRecord {
             sha256: Sha256::of(&body),
             body,
             validators: Validators {
@@ -282,6 +329,7 @@ mod tests {
             checked_at: time(2_000_002).expect("a time"),
             gone: true,
             history: Arc::new(History::from_parts(remembered())),
+            sum: None,
         }
     }
 
@@ -307,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let read = IndexRecord::decode(encoded().into()).expect("a record");
+        let read = StoreRecord::decode(encoded().into()).expect("a record");
         let written = record();
         assert_eq!(read.body, written.body);
         assert_eq!(read.validators, written.validators);
@@ -324,7 +372,7 @@ mod tests {
         let mut written = record();
         written.validators.etag = Some(format!("\"{within}\""));
         written.validators.last_modified = Some("\"".repeat(Validators::MAX_LEN));
-        let read = IndexRecord::decode(written.encode().concat().into());
+        let read = StoreRecord::decode(written.encode().concat().into());
         assert_eq!(read.expect("a record").validators, written.validators);
     }
 
@@ -333,7 +381,7 @@ mod tests {
         let at = |millis| {
             let mut written = record();
             written.modified_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-            IndexRecord::decode(written.encode().concat().into())
+            StoreRecord::decode(written.encode().concat().into())
         };
         let last = at(YEAR_10000 - 1).expect("a record");
         assert!(httpdate::fmt_http_date(last.modified_at).contains("9999"));
@@ -353,7 +401,7 @@ mod tests {
             let mut written = record();
             written.validators.etag = Some(unfit.to_owned());
             written.validators.last_modified = Some("fit".to_owned());
-            let read = IndexRecord::decode(written.encode().concat().into());
+            let read = StoreRecord::decode(written.encode().concat().into());
             let read = read.expect("a record").validators;
             assert_eq!(read.etag, None, "{unfit:?}");
             assert_eq!(read.last_modified.as_deref(), Some("fit"));
@@ -365,7 +413,7 @@ mod tests {
         let whole = encoded();
         for length in 0..whole.len() {
             let cut = Bytes::copy_from_slice(&whole[..length]);
-            assert!(IndexRecord::decode(cut).is_err(), "{length}");
+            assert!(StoreRecord::decode(cut).is_err(), "{length}");
         }
     }
 
@@ -375,7 +423,7 @@ mod tests {
         for at in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[at / 8] ^= 1 << (at % 8);
-            assert!(IndexRecord::decode(flipped.into()).is_err(), "bit {at}");
+            assert!(StoreRecord::decode(flipped.into()).is_err(), "bit {at}");
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::{
     blocking::blocking,
     blocks::Blocks,
-    record::{IndexRecord, RecordHead},
+    record::{RecordHead, StoreRecord},
 };
 use crate::error::Result;
 
@@ -38,7 +38,7 @@ impl RecordHeads {
         length: u64,
         blocks: &dyn Blocks,
     ) -> Result<Option<RecordHead>> {
-        if IndexRecord::fits(length).is_err() {
+        if StoreRecord::fits(length).is_err() {
             return Ok(None);
         }
         let first = read(blocks, 0, FIRST).await?;
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    fn record(body: usize, remembered: usize) -> IndexRecord {
+    fn record(body: usize, remembered: usize) -> StoreRecord {
         let body = Bytes::from(vec![b'x'; body]);
         let versions = (0..remembered).map(|n| {
             let version = CrateVersion::parse(&format!("1.0.{n}")).expect("a version");
@@ -109,7 +109,7 @@ mod tests {
             let first_seen = None;
             (version, Remembered { first_seen, sha256 })
         });
-        IndexRecord {
+        StoreRecord {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
@@ -117,6 +117,7 @@ mod tests {
             checked_at: SystemTime::UNIX_EPOCH,
             gone: false,
             history: Arc::new(History::from_parts(versions)),
+            sum: None,
         }
     }
 

@@ -2,32 +2,34 @@
 
 use bytes::Bytes;
 
-use super::{handle::Store, record::IndexRecord, spool::Spool};
+use super::{handle::Store, record::StoreRecord, spool::Spool};
 use crate::{
-    domain::{CrateKey, IndexKey},
+    domain::{FileKey, RecordKey},
     error::{Error, Result},
 };
 
 impl Store {
-    /// Stores an index record in one atomic write; header and body can't disagree.
+    /// Stores a record in one atomic write; header and body can't disagree.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub async fn save_index(&self, key: &IndexKey, record: &IndexRecord) -> Result<()> {
-        let written = self.save(&key.path(), record.encode().into()).await;
+    pub async fn save_record(&self, key: impl Into<RecordKey>, record: &StoreRecord) -> Result<()> {
+        let path = key.into().path();
+        let written = self.save(&path, record.encode().into()).await;
         self.note_written(written)
     }
 
-    /// Stores a .crate file in one atomic write. The caller has checked `bytes` against the key's checksum.
+    /// Stores a file in one atomic write. The caller has checked `bytes` against the key's checksum.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub async fn save_crate(&self, key: &CrateKey, bytes: Bytes) -> Result<()> {
+    pub async fn save_file(&self, key: impl Into<FileKey>, bytes: Bytes) -> Result<()> {
+        let key = key.into();
         let written = self.save(&key.path(), vec![bytes]).await;
-        self.replaced(key, written)
+        self.replaced(&key, written)
     }
 
-    /// A place for a .crate file that is too large for memory, to be filled while it arrives.
+    /// A place for a file that is too large for memory, to be filled while it arrives.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
@@ -42,7 +44,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be written.
-    pub async fn commit(&self, key: &CrateKey, spool: Spool) -> Result<()> {
+    pub async fn commit(&self, key: &FileKey, spool: Spool) -> Result<()> {
         let late = |e: &Error| self.complain(e);
         let committed = self.backend.commit(&key.path(), spool, &late).await;
         self.replaced(key, committed)
@@ -54,8 +56,8 @@ impl Store {
         self.backend.save(path, pieces, &late).await
     }
 
-    /// What a write of a .crate file came to; once there is a new file, nothing is held against the one before.
-    fn replaced(&self, key: &CrateKey, written: Result<()>) -> Result<()> {
+    /// What a write of a file came to; once there is a new file, nothing is held against the one before.
+    fn replaced(&self, key: &FileKey, written: Result<()>) -> Result<()> {
         if written.is_ok() {
             self.unreadable.remove(key);
         }

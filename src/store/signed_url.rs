@@ -1,7 +1,7 @@
 //! Sending clients to where an object is kept, with a URL that is signed for them.
 
 use super::{handle::Store, signed::Signed};
-use crate::{domain::CrateKey, error::Result, secret::Secret};
+use crate::{domain::FileKey, error::Result, secret::Secret};
 
 impl Store {
     /// Whether clients are ever sent to where an object is kept: nothing needs to be looked up for one that isn't.
@@ -15,7 +15,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when there is nothing to sign with.
-    pub async fn signed_url(&self, key: &CrateKey, asks: Signed) -> Result<Option<Secret>> {
+    pub async fn signed_url(&self, key: &FileKey, asks: Signed) -> Result<Option<Secret>> {
         let signed = self.backend.signed_url(&key.path(), asks).await;
         signed.inspect_err(|e| self.complain(e))
     }

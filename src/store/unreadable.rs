@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::domain::CrateKey;
+use crate::domain::FileKey;
 
 /// How long a file is passed over that the disk couldn't read: it may have been at fault for a moment only.
 pub(super) const PASSED_OVER: Duration = Duration::from_secs(60);
@@ -16,10 +16,10 @@ const MOST: usize = 10_000;
 
 /// The files, and until when each is passed over.
 #[derive(Default)]
-pub(super) struct Unreadable(Mutex<HashMap<CrateKey, Instant>>);
+pub(super) struct Unreadable(Mutex<HashMap<FileKey, Instant>>);
 
 impl Unreadable {
-    pub(super) fn add(&self, key: CrateKey, until: Instant) {
+    pub(super) fn add(&self, key: FileKey, until: Instant) {
         let mut failed = self.lock();
         if failed.len() >= MOST {
             failed.clear();
@@ -28,16 +28,16 @@ impl Unreadable {
     }
 
     /// Another file has taken its place.
-    pub(super) fn remove(&self, key: &CrateKey) {
+    pub(super) fn remove(&self, key: &FileKey) {
         self.lock().remove(key);
     }
 
-    pub(super) fn contains(&self, key: &CrateKey, now: Instant) -> bool {
+    pub(super) fn contains(&self, key: &FileKey, now: Instant) -> bool {
         let failed = self.lock().get(key).copied();
         failed.is_some_and(|until| now < until)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CrateKey, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileKey, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,12 +7,12 @@ use super::{
     blocking::blocking,
     handle::Store,
     odd::Odd,
-    record::IndexRecord,
+    record::StoreRecord,
     removal::Removal,
     version::ObjectVersion,
 };
 use crate::{
-    domain::{Hasher, IndexFile, Key, Sha256},
+    domain::{Hasher, Key, Sha256},
     error::Result,
 };
 
@@ -40,8 +40,8 @@ pub struct Flaw {
 }
 
 impl Store {
-    /// Reads the object under `key` and checks it: a crate against the checksum in its name, an index record against its own header and for being that
-    /// crate's index file. Takes little memory however large the object.
+    /// Reads the object under `key` and checks it: a file against the checksum in its name, a record against its own header and for being what its
+    /// key says. Takes little memory however large the object.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the check panics.
@@ -96,22 +96,19 @@ fn unread(error: &io::Error) -> Verification {
 /// What is wrong with an object of `size` bytes; nothing if it is what its key says.
 fn flaw(key: &Key, bytes: impl Read, size: u64) -> io::Result<Option<String>> {
     match key {
-        Key::Crate(key) => {
+        Key::File(key) => {
             let actual = digest(bytes)?;
-            Ok((actual != key.sha256).then(|| format!("its checksum is {actual}")))
+            Ok((actual != key.sha256()).then(|| format!("its checksum is {actual}")))
         }
-        Key::Index(key) => {
-            if let Err(why) = IndexRecord::fits(size) {
+        Key::Record(key) => {
+            if let Err(why) = StoreRecord::fits(size) {
                 return Ok(Some(why));
             }
             let mut record = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-            let mut bytes = bytes.take(IndexRecord::MAX_SIZE + 1);
+            let mut bytes = bytes.take(StoreRecord::MAX_SIZE + 1);
             bytes.read_to_end(&mut record)?;
-            let decoded = IndexRecord::decode(record.into());
-            let parsed = decoded.and_then(|IndexRecord { body, .. }| {
-                IndexFile::parse(key.path, body).map_err(|e| e.to_string())
-            });
-            Ok(parsed.err())
+            let decoded = StoreRecord::decode(record.into());
+            Ok(decoded.and_then(|record| record.fits_to(key)).err())
         }
     }
 }
@@ -154,7 +151,7 @@ mod tests {
     }
 
     fn key(content: &str) -> Key {
-        Key::Crate(CrateKey {
+        Key::from(CrateKey {
             registry: RegistryName::crates_io(),
             id: CrateId::parse("serde", "1.0.0").expect("valid"),
             sha256: Sha256::of(content.as_bytes()),

@@ -5,11 +5,11 @@ mod answer;
 mod body;
 mod certificates;
 mod client;
-mod crates;
 mod credential;
 mod denied;
 mod dl;
 mod document;
+mod files;
 mod index;
 mod proxies;
 mod redirect;
@@ -18,22 +18,24 @@ mod resolve;
 mod retry;
 mod search;
 mod send;
+mod toolchains;
 mod trial;
 mod trouble;
 mod wording;
 
 pub use crate::circuit::Circuit;
 pub use body::{Encoding, gunzip, inflate};
-pub use crates::{CrateStream, Resume};
 pub use document::Document;
+pub use files::{FileStream, Resume};
 pub use index::{Fetched, IndexStream};
 pub use registry::{Permit, Upstream};
 pub(crate) use retry::ANSWER_WITHIN;
 pub use retry::Attempts;
 pub use search::{ListedCrate, ListedCrates, WebApi};
+pub use toolchains::{FetchedText, TextStream};
 
 /// What the fuzzers of this layer need to reach.
 #[doc(hidden)]
 pub mod parts {
-    pub use super::{body::gunzip, crates::starts_at, index::validators, retry::retry_after};
+    pub use super::{body::gunzip, files::starts_at, index::validators, retry::retry_after};
 }

@@ -53,15 +53,22 @@ impl Upstream {
             ));
         }
         let hashed = match kind {
-            UpstreamKind::Crate => true,
-            UpstreamKind::Index | UpstreamKind::Config | UpstreamKind::WebApi => false,
+            UpstreamKind::Crate | UpstreamKind::Component => true,
+            UpstreamKind::Index
+            | UpstreamKind::Config
+            | UpstreamKind::WebApi
+            | UpstreamKind::Manifest => false,
         };
         if !hashed && !self.is_ours(&next) {
             // Only the registry and hosts that the operator has named are quoted; by this rule the index has led to no others so far.
             let origin = Origin::of(&next);
             return Err(self.no_way(
                 from,
-                &format!("the index to {origin}, which isn't the registry's own host and port; `upstream.redirects = [\"{origin}\"]` allows it"),
+                &format!(
+                    "{} to {origin}, which isn't {} own host and port; `upstream.redirects = [\"{origin}\"]` allows it",
+                    if kind == UpstreamKind::Manifest { "a manifest" } else { "the index" },
+                    if kind == UpstreamKind::Manifest { "the distribution host's" } else { "the registry's" },
+                ),
             ));
         }
         self.allows(&next)?;

@@ -20,10 +20,13 @@ use crate::{
     certificate::Validity,
     circuit::{Circuit, Circuits},
     config::{Origin, RegistrySettings, sections},
-    domain::{DownloadTemplate, RegistryName, loggable_url},
+    domain::{DownloadTemplate, FileKey, RegistryName, loggable_url},
     error::{Error, Result},
     metrics::Metrics,
 };
+
+/// The largest component that is taken, in bytes; those of today have up to 200 MB.
+const LARGEST_COMPONENT: u64 = 4 << 30;
 
 /// A registry to fetch from.
 pub struct Upstream {
@@ -92,7 +95,10 @@ impl Upstream {
         let shown = shown.transpose()?;
         let shown_validity = shown.as_ref().and_then(|shown| shown.validity);
         let way = Way {
-            what: &format!("the registry {name}"),
+            what: &match name == RegistryName::toolchains() {
+                true => "the distribution host of toolchains".to_owned(),
+                false => format!("the registry {name}"),
+            },
             url: &index,
             settings: &settings,
             proxies: &proxies,
@@ -167,9 +173,15 @@ impl Upstream {
         all
     }
 
-    /// The largest .crate file that is taken from it, in bytes.
-    pub fn max_crate_size(&self) -> u64 {
-        self.settings.max_crate_size.get()
+    /// The largest file of this kind that is taken from it, in bytes, and what says so.
+    pub fn max_size(&self, key: &FileKey) -> (u64, &'static str) {
+        match key {
+            FileKey::Crate(_) => (
+                self.settings.max_crate_size.get(),
+                "`upstream.max_crate_size`",
+            ),
+            FileKey::Toolchain(_) => (LARGEST_COMPONENT, "this program"),
+        }
     }
 
     /// A fresh budget of attempts for one thing to fetch.

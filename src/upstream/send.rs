@@ -163,7 +163,11 @@ impl Upstream {
         let resource = Resource::of(&url);
         let circuits = match kind {
             UpstreamKind::WebApi => &self.web_api_circuits,
-            UpstreamKind::Index | UpstreamKind::Config | UpstreamKind::Crate => &self.circuits,
+            UpstreamKind::Index
+            | UpstreamKind::Config
+            | UpstreamKind::Crate
+            | UpstreamKind::Manifest
+            | UpstreamKind::Component => &self.circuits,
         };
         let pass = circuits.pass(&self.circuit(&url), resource, Instant::now())?;
         let target = UpstreamTarget {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{CrateName, IndexKey, RegistryName, Sha256, Validators},
     metrics::Metrics,
-    store::{Batch, FolderSettings, IndexRecord, Store},
+    store::{Batch, FolderSettings, Store, StoreRecord},
 };
 use serde_json::json;
 
@@ -117,7 +117,7 @@ fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
     let record = |age: u64| {
         let body = Bytes::from_static(b"{\"name\":\"alpha\"}\n");
         let time = now - Duration::from_secs(age);
-        IndexRecord {
+        StoreRecord {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
@@ -125,17 +125,18 @@ fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
             checked_at: time,
             gone: false,
             history: Default::default(),
+            sum: None,
         }
     };
-    let stage = |batch: &mut Batch, record: &IndexRecord| {
+    let stage = |batch: &mut Batch, record: &StoreRecord| {
         let mut incoming = store.incoming().expect("a file");
         let bytes = record.encode().concat();
         incoming.write_all(&bytes).expect("written");
-        let staged = batch.stage_record(&key, record.age(), incoming);
+        let staged = batch.stage_record(key, record.age(), incoming);
         staged.expect("staged");
     };
     let stored = || {
-        let record = store.open_record(&key).expect("readable");
+        let record = store.open_record(key).expect("readable");
         record.expect("stored").age()
     };
     let (mut slow, mut quick) = (store.batch(now), store.batch(now));

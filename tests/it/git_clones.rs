@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::SystemTime};
 use bytes::Bytes;
 use crate_mirror::{
     domain::{CrateName, IndexKey, RegistryName, Sha256, Validators},
-    store::IndexRecord,
+    store::StoreRecord,
 };
 use futures_util::future::join_all;
 
@@ -33,7 +33,7 @@ pub(super) fn fill(store: &Path, files: usize) {
         let name = CrateName::parse(&name).expect("a name");
         let key = IndexKey::new(RegistryName::crates_io(), name);
         let body = Bytes::from(body);
-        let record = IndexRecord {
+        let record = StoreRecord {
             sha256: Sha256::of(&body),
             body,
             validators: Validators::default(),
@@ -41,6 +41,7 @@ pub(super) fn fill(store: &Path, files: usize) {
             checked_at: SystemTime::now(),
             gone: false,
             history: Default::default(),
+            sum: None,
         };
         let path = store.join(key.path());
         fs::create_dir_all(path.parent().expect("a folder")).expect("folders");

@@ -108,6 +108,7 @@ mod retries;
 mod rule_changes;
 mod rules;
 mod ruling;
+mod rustup;
 mod searched;
 mod secrets;
 mod seeds;
@@ -128,6 +129,8 @@ mod tls;
 mod tls_files;
 mod token_commands;
 mod tokens;
+mod toolchain_commands;
+mod toolchains;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 mod unread_output;

@@ -51,10 +51,9 @@ fn stored(folder: &Path) -> Vec<String> {
     let files = walkdir::WalkDir::new(&store).into_iter().flatten();
     let keys = files.filter_map(|file| {
         let path = file.path().strip_prefix(&store).ok()?.to_str()?.to_owned();
-        match Key::from_path(&path)? {
-            Key::Crate(key) => Some(key.id.to_string()),
-            Key::Index(_) => None,
-        }
+        Key::from_path(&path)?
+            .crate_file()
+            .map(|key| key.id.to_string())
     });
     let mut versions: Vec<_> = keys.collect();
     versions.sort();

@@ -157,6 +157,21 @@ fn a_lockfile_is_read_the_same_in_the_words_of_another_version() {
 }
 
 #[test]
+fn toolchains_are_what_paths_and_manifests_say() {
+    all_pass("toolchain", checks::toolchain);
+    let words = [
+        "hash = ",
+        "\"",
+        "[[",
+        "\n[pkg.rustc.target.x]\n",
+        "../",
+        "\n",
+    ];
+    let more = select(words.map(|word| word.as_bytes().to_vec()).to_vec());
+    nearly_all_pass("toolchain", 300, more, checks::toolchain);
+}
+
+#[test]
 fn what_upstream_says_beside_its_bodies_is_understood_or_ignored() {
     all_pass("answer_headers", checks::answer_headers);
 }

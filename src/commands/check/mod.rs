@@ -18,16 +18,17 @@ use crate::{
     metrics::Metrics,
     policy::Gate,
     prefetch::{
-        Aside, List, Missing,
+        Aside, List, Missing, lacking_toolchains,
         readiness::{CheckDepth, lacking},
+        this_machine,
     },
 };
 
 /// What to check.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// Cargo.lock files, or folders to search for them: can they be built from the store with no network at all? Without any, the settings, the store
-    /// and the upstreams are checked.
+    /// Cargo.lock files, or folders to search for them: can they be built from the store with no network at all? Of a rust-toolchain.toml: can rustup
+    /// install it from here so? Without any, the settings, the store and the upstreams are checked.
     #[arg(value_name = "CARGO.LOCK")]
     lockfiles: Vec<String>,
     /// Also read every .crate file that is needed and check it.
@@ -70,8 +71,19 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
     let (selected, aside) = list.selected(config.origins());
     let rules = app::PolicySource::open(&config, &Arc::new(Metrics::new()))?;
     let gate = Gate::new(rules.policy(), SystemTime::now());
-    let missing = lacking(&store, &selected, depth, &gate).await?;
-    tell(selected.len(), &missing, &aside);
+    let mut missing = lacking(&store, &selected, depth, &gate).await?;
+    let mut looked = selected.len();
+    if !list.toolchains.is_empty() {
+        let host = this_machine()?;
+        let (files, lacking) = lacking_toolchains(&store, &list.toolchains, &host, depth).await?;
+        looked += files;
+        missing.extend(lacking);
+    }
+    let things = match list.toolchains.is_empty() {
+        true => "packages",
+        false => "packages and files of toolchains",
+    };
+    tell(looked, things, &missing, &aside);
     let all_ours = aside.strange.is_empty() && aside.named.is_empty();
     Ok(match missing.is_empty() && all_ours {
         true => ExitCode::SUCCESS,
@@ -80,7 +92,7 @@ async fn lockfiles(flags: &Flags, options: &CheckOptions) -> Result<ExitCode> {
 }
 
 /// The table, and what is to be said of it. Whoever started it may have stopped reading; the exit code says what matters.
-fn tell(packages: usize, missing: &[Missing], aside: &Aside) {
+fn tell(packages: usize, things: &str, missing: &[Missing], aside: &Aside) {
     let width = |column: fn(&Missing) -> &str| {
         let widths = missing.iter().map(|m| column(m).chars().count());
         widths.max().unwrap_or(0)
@@ -97,9 +109,9 @@ fn tell(packages: usize, missing: &[Missing], aside: &Aside) {
         .map(|(what, why)| format!("not of this mirror  {what}: {why}\n"))
         .collect();
     said.push_str(&match missing.len() {
-        0 => format!("all {packages} packages are here"),
+        0 => format!("all {packages} {things} are here"),
         lacking => format!(
-            "{lacking} of {packages} packages are missing; the first column is what `crate-mirror prefetch` takes"
+            "{lacking} of {packages} {things} are missing; the first column is what `crate-mirror prefetch` takes"
         ),
     });
     said.push_str(&match aside.strange.len() + aside.named.len() {

@@ -11,6 +11,7 @@ use crate::{
     advisories::Database,
     app,
     config::{self, Config, Flags},
+    domain::{Validators, toolchain::ToolchainPath},
     error::{Kind, Result},
     metrics::Metrics,
     store::Store,
@@ -39,7 +40,28 @@ pub(super) async fn parts(flags: &Flags) -> Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     store(&config, &metrics, &mut verdicts).await;
     registries(&config, &metrics, &mut verdicts).await;
+    toolchains(&config, &metrics, &mut verdicts).await;
     Ok(verdicts.end())
+}
+
+/// The distribution host, where toolchains are served.
+async fn toolchains(config: &Config, metrics: &Arc<Metrics>, verdicts: &mut Verdicts) {
+    if !config.toolchains.enabled {
+        return;
+    }
+    if config.offline.enabled {
+        return verdicts.ok("toolchains: offline, what is stored is served");
+    }
+    let upstream = match app::toolchain_upstream(config, metrics) {
+        Ok(upstream) => upstream,
+        Err(e) => return verdicts.refused(&e),
+    };
+    let host = upstream.shown_index();
+    let (path, none) = (ToolchainPath::RustupRelease, Validators::default());
+    match upstream.fetch_text(&path, &none).await {
+        Ok(_) => verdicts.ok(format_args!("toolchains: {host}")),
+        Err(e) => verdicts.failed(format_args!("toolchains: {host}: {e}")),
+    }
 }
 
 /// What the mirror shows to its clients.

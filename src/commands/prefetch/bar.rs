@@ -54,8 +54,9 @@ async fn draw(bar: ProgressBar, progress: Arc<RunProgress>, started: Instant) {
     loop {
         tokio::time::sleep(TICK).await;
         let now = Snapshot::of(&progress, started);
-        bar.set_length(now.total);
-        bar.set_position(now.done);
+        let (done, total) = now.bar();
+        bar.set_length(total);
+        bar.set_position(done);
         bar.set_message(now.words());
     }
 }
@@ -75,6 +76,9 @@ struct Snapshot {
     total: u64,
     done: u64,
     bytes: u64,
+    /// Of large files, how many bytes they have, and how many of these are done.
+    expected: u64,
+    passed: u64,
     elapsed: Duration,
 }
 
@@ -84,7 +88,17 @@ impl Snapshot {
             total: progress.total.load(Ordering::Relaxed),
             done: progress.done.load(Ordering::Relaxed),
             bytes: progress.bytes.load(Ordering::Relaxed),
+            expected: progress.expected.load(Ordering::Relaxed),
+            passed: progress.passed.load(Ordering::Relaxed),
             elapsed: started.elapsed(),
+        }
+    }
+
+    /// How far the bar is: of large files by their bytes, of others by their number.
+    fn bar(&self) -> (u64, u64) {
+        match self.expected {
+            0 => (self.done, self.total),
+            expected => (self.passed, expected),
         }
     }
 
@@ -100,14 +114,22 @@ impl Snapshot {
             None => "?".to_owned(),
         };
         let (done, total) = (self.done, self.total);
+        if self.expected > 0 {
+            let (passed, expected) = (size(self.passed), size(self.expected));
+            return format!(
+                "{done} of {total}  {passed} of {expected}  {}/s  {left} left",
+                size(rate)
+            );
+        }
         let (bytes, rate) = (size(self.bytes), size(rate));
         format!("{done} of {total}  {bytes}  {rate}/s  {left} left")
     }
 
     /// How long the rest takes if it goes on like this, in whole seconds.
     fn left(&self) -> Option<Duration> {
-        let rest = self.total.saturating_sub(self.done) as f64;
-        let seconds = self.elapsed.as_secs_f64() * rest / self.done as f64;
+        let (done, total) = self.bar();
+        let rest = total.saturating_sub(done) as f64;
+        let seconds = self.elapsed.as_secs_f64() * rest / done as f64;
         let left = Duration::try_from_secs_f64(seconds).ok()?;
         Some(Duration::from_secs(left.as_secs()))
     }
@@ -123,6 +145,8 @@ mod tests {
             total,
             done,
             bytes: 3 << 20,
+            expected: 0,
+            passed: 0,
             elapsed: Duration::from_secs(6),
         };
         assert_eq!(
@@ -135,5 +159,14 @@ mod tests {
         );
         assert!(state(0, 10).words().ends_with("? left"));
         assert_eq!(state(0, 0).words(), "looking up what to fetch");
+        let large = Snapshot {
+            expected: 4 << 20,
+            passed: 1 << 20,
+            ..state(1, 2)
+        };
+        assert_eq!(
+            large.words(),
+            "1 of 2  1.0 MiB of 4.0 MiB  512.0 KiB/s  18s left"
+        );
     }
 }

@@ -27,13 +27,14 @@ use crate::{
     domain::{
         Lockfile, Selected, SelectedFile,
         request::{Selector, parse_date},
+        toolchain::PinnedToolchain,
     },
     error::{Error, Result},
     metrics::Metrics,
     mirror::{GzipVariants, Mirror},
     prefetch::{
-        List, Missing, Prefetcher, Report, Selection, lockfile, readiness::CheckDepth,
-        stored_index_files,
+        List, Missing, Prefetcher, Report, Selection, ToolchainReport, ToolchainWish,
+        ToolchainWishes, lockfile, readiness::CheckDepth, stored_index_files, this_machine,
     },
     store::Store,
 };
@@ -50,7 +51,7 @@ const INTERRUPTED_WRITES: Duration = Duration::from_secs(2);
 pub struct PrefetchOptions {
     /// Cargo.lock files, folders to search for them, crates, files with a crate a line (# begins a comment), or - for standard input. A crate is
     /// written serde, serde@1.0.200 or serde@^1.0, with a registry's name and a colon before it if it isn't crates.io's. What exists as a file
-    /// or folder is taken as that; crates-io:serde is always the crate.
+    /// or folder is taken as that; crates-io:serde is always the crate. A rust-toolchain.toml or rust-toolchain file is the toolchain that it names.
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
     /// Also what the crates given by name depend on, as the installed cargo resolves it (with their default features).
@@ -68,6 +69,19 @@ pub struct PrefetchOptions {
     /// Refresh the index files of all crates that are stored.
     #[arg(long)]
     update: bool,
+    /// A toolchain for rustup: stable, 1.95.0, nightly-2026-11-01, with a host behind it if that isn't this machine, as in
+    /// stable-x86_64-pc-windows-msvc. May be given more than once, as the three that follow, which are for each of them.
+    #[arg(long, value_name = "CHANNEL")]
+    toolchain: Vec<String>,
+    /// A target whose standard library is to be there.
+    #[arg(long, value_name = "T", requires = "toolchain")]
+    target: Vec<String>,
+    /// A component more than the profile has, such as rust-src.
+    #[arg(long, value_name = "C", requires = "toolchain")]
+    component: Vec<String>,
+    /// rustup's profile: minimal, default or complete; default when none is said.
+    #[arg(long, value_name = "P", requires = "toolchain")]
+    profile: Vec<String>,
 }
 
 /// Fetches what isn't stored yet and says what came of it. Exit code 1 when anything is missing.
@@ -84,6 +98,11 @@ pub async fn run(flags: &Flags, options: &PrefetchOptions) -> Result<ExitCode> {
     let selector = options.selector()?;
     let list = options.list(&config)?;
     let started = Instant::now();
+    let mut config = config;
+    if !list.toolchains.is_empty() {
+        // Who names some wants them, whether this machine serves them or another.
+        config.toolchains.enabled = true;
+    }
     let run = Run::begin(config, options).await?;
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -126,12 +145,14 @@ impl PrefetchOptions {
     /// What is asked for; without any word of it, what the settings name.
     fn list(&self, config: &Config) -> Result<List> {
         let configured = &config.prefetch.lockfiles;
-        if !self.what.is_empty() || self.update {
-            return List::read(&self.what, std::io::stdin());
+        if !self.what.is_empty() || self.update || !self.toolchain.is_empty() {
+            let mut list = List::read(&self.what, std::io::stdin())?;
+            list.toolchains.extend(self.toolchains()?);
+            return Ok(list);
         }
-        if configured.is_empty() {
+        if configured.is_empty() && config.prefetch.toolchains.is_empty() {
             return Err(Error::config(
-                "nothing to prefetch: name Cargo.lock files, folders or crates, or say --update, or set `prefetch.lockfiles`",
+                "nothing to prefetch: name Cargo.lock files, folders or crates, or say --toolchain or --update, or set `prefetch.lockfiles` or `prefetch.toolchains`",
             ));
         }
         let mut list = List::default();
@@ -140,7 +161,35 @@ impl PrefetchOptions {
             let shown = path.0.display().to_string();
             list.lockfiles.push((shown.into(), read));
         }
+        let by: Arc<str> = "prefetch.toolchains".into();
+        let named = config.prefetch.toolchains.iter();
+        let named = named.map(|named| (by.clone(), ToolchainWish::Toolchain(named.0.clone())));
+        list.toolchains.extend(named);
         Ok(list)
+    }
+
+    /// The toolchains that are named, each with all that is said beside.
+    fn toolchains(&self) -> Result<ToolchainWishes> {
+        let mut wishes = Vec::new();
+        for name in &self.toolchain {
+            let pinned = PinnedToolchain::named(name)
+                .map_err(|why| Error::config(format!("--toolchain: {why}")))?;
+            let mut profiles: Vec<_> = self.profile.iter().cloned().map(Some).collect();
+            if profiles.is_empty() {
+                profiles.push(None);
+            }
+            for profile in profiles {
+                let pinned = PinnedToolchain {
+                    profile,
+                    components: self.component.clone(),
+                    targets: self.target.clone(),
+                    ..pinned.clone()
+                };
+                let wish = ToolchainWish::Toolchain(pinned);
+                wishes.push((format!("--toolchain {name}").into(), wish));
+            }
+        }
+        Ok(wishes)
     }
 }
 
@@ -161,6 +210,8 @@ impl Run {
         if options.update {
             config.freshness.fresh_for = Span::millis(0);
         }
+        // What is named is what it is today.
+        config.toolchains.fresh_for = Span::millis(0);
         config.server.listen.0 = ([127, 0, 0, 1], 0).into();
         config.server.shutdown_grace = Span::millis(WRITES);
         let metrics = Arc::new(Metrics::new());
@@ -168,6 +219,7 @@ impl Run {
         let mut served = config.clone();
         served.server.public_url = None;
         served.prefetch.lockfiles.clear();
+        served.prefetch.toolchains.clear();
         // Nobody asks but this command and the cargo that it runs, on an address of this machine.
         served.access = AccessSettings::default();
         served.audit = AuditSettings::default();
@@ -260,8 +312,19 @@ impl Run {
             aside.add(elsewhere);
         }
         missing.append(&mut aside.strange);
+        let mut notes = notes;
+        let toolchains = std::mem::take(&mut list.toolchains);
+        let toolchains = match toolchains.is_empty() {
+            true => ToolchainReport::default(),
+            false => {
+                let host = this_machine()?;
+                unless(stop, self.prefetch.toolchains(toolchains, &host)).await?
+            }
+        };
+        notes.extend(toolchains.notes.iter().cloned());
         let bytes = self.prefetch.progress().bytes.load(Ordering::Relaxed);
         Ok(Summary {
+            toolchains,
             updated,
             files,
             bytes,

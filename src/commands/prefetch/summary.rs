@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 
 use crate::{
     domain::CrateRequest,
-    prefetch::{Aside, Missing, Report, not_stored},
+    prefetch::{Aside, Missing, Report, ToolchainReport, not_stored},
     store::Store,
 };
 
@@ -16,6 +16,8 @@ pub(super) struct Summary {
     pub(super) updated: Option<Report>,
     /// What became of the .crate files.
     pub(super) files: Report,
+    /// What became of toolchains.
+    pub(super) toolchains: ToolchainReport,
     /// How many bytes came from upstream.
     pub(super) bytes: u64,
     /// What no registry here has.
@@ -40,6 +42,8 @@ impl Summary {
                 by: Vec::new(),
             });
         }
+        let lost = self.toolchains.not_stored(store).await;
+        self.toolchains.missing.extend(lost);
         if store.written() == 0 {
             return;
         }
@@ -54,6 +58,7 @@ impl Summary {
     pub(super) fn print(self, took: Duration) -> ExitCode {
         let mut missing = self.missing;
         missing.extend(self.files.missing);
+        missing.extend(self.toolchains.missing);
         let mut said = String::new();
         let notes = self
             .notes
@@ -86,8 +91,8 @@ impl Summary {
         }
         said.push_str(&format!(
             "{} fetched, {} already here, {} skipped, {} missing; {} in {:.1} s\n",
-            self.files.fetched,
-            self.files.here,
+            self.files.fetched + self.toolchains.fetched,
+            self.files.here + self.toolchains.here,
             self.aside.named.len() + self.aside.paths,
             missing.len(),
             ByteSize(self.bytes).display().iec(),

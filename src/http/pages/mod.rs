@@ -15,6 +15,7 @@ mod policy;
 mod request;
 mod search;
 mod shell;
+mod toolchains;
 mod wanted;
 mod words;
 
@@ -109,10 +110,20 @@ impl PageService {
             Subject::Search { place, query } => self.search(request, *place, query, now).await,
             Subject::Policy { place } => self.policy(request, *place, now),
             Subject::Api { place, call, query } => self.api(*place, call, query, now).await,
+            Subject::Toolchains => {
+                let stored = match self.mirror.has_toolchains() {
+                    true => Some(self.mirror.stored_toolchains().await?),
+                    false => None,
+                };
+                Ok(match request.form {
+                    PageForm::Html => toolchains::page(request, stored.as_deref()),
+                    PageForm::Text | PageForm::Json => toolchains::text(stored.as_deref()),
+                })
+            }
             Subject::Wanted => {
                 let missed = self.mirror.missed(now).await?;
                 let missed = missed.iter().copied();
-                let missed = missed.filter(|missed| request.readable.includes(missed.registry));
+                let missed = missed.filter(|missed| request.readable.includes(missed.registry()));
                 let missed: Vec<_> = missed.collect();
                 Ok(match request.form {
                     PageForm::Html => wanted::page(request, &missed),

@@ -74,6 +74,7 @@ impl PageRequest {
             | Subject::Search { .. }
             | Subject::Policy { .. }
             | Subject::Wanted
+            | Subject::Toolchains
             | Subject::Api { .. } => false,
         };
         let has_links = match form {
@@ -106,7 +107,7 @@ impl PageRequest {
             Subject::HowTo | Subject::Home | Subject::Figures | Subject::Policy { .. } => {
                 PageQueue::Own
             }
-            Subject::Wanted => PageQueue::Store,
+            Subject::Wanted | Subject::Toolchains => PageQueue::Store,
             Subject::Crate { .. } => PageQueue::Crate,
             Subject::Search { .. } => PageQueue::Search,
             Subject::Api { call, .. } => match call {
@@ -152,6 +153,8 @@ pub(in crate::http) enum Subject {
     },
     /// What was asked for in vain.
     Wanted,
+    /// Which toolchains are here.
+    Toolchains,
     /// An answer of the web API.
     Api {
         /// In which registry.

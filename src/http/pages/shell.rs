@@ -23,6 +23,7 @@ pub(super) enum Here {
     Search,
     Policy,
     Wanted,
+    Toolchains,
     /// One that nothing leads to from everywhere.
     Elsewhere,
 }
@@ -75,6 +76,7 @@ impl Shell<'_> {
                 (link(Here::Search, "/search", "Search"))
                 (link(Here::Policy, "/policy", "Policy"))
                 (link(Here::Wanted, "/wanted", "Wanted"))
+                (link(Here::Toolchains, "/toolchains", "Toolchains"))
             }
         }
     }

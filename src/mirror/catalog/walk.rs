@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Catalog, NearCensus, RegistryCensus, StoreCensus, lock};
 use crate::{
-    domain::{CrateKey, Hasher, Key, Manifest, RegistryName},
+    domain::{CrateKey, FileKey, Hasher, Key, Manifest, RecordKey, RegistryName},
     error::{Error, Result},
     policy::ManifestReader,
     store::{Links, Next, Sight, Store, StorePlace, Stored},
@@ -157,7 +157,7 @@ impl Walk {
         let catalog = self.catalog.clone();
         let visit = move |newest: &mut NewestOfEach, sight: Sight| {
             let Sight::Object(Stored {
-                key: Key::Crate(key),
+                key: Key::File(FileKey::Crate(key)),
                 path,
                 ..
             }) = sight
@@ -212,7 +212,7 @@ impl Walk {
 
 /// Reads a whole .crate file, which doesn't count as use of it. `None` when it can't be read, or isn't what it should be.
 fn read(store: &Store, key: &CrateKey) -> Option<Manifest> {
-    let (file, size) = store.open_object(&Key::Crate(*key)).ok()??;
+    let (file, size) = store.open_object(&Key::from(*key)).ok()??;
     if size > LARGEST {
         return None;
     }
@@ -233,13 +233,13 @@ fn read(store: &Store, key: &CrateKey) -> Option<Manifest> {
 impl Seen {
     fn object(&mut self, stored: &Stored) {
         let (registry, name) = match stored.key {
-            Key::Index(key) => {
+            Key::Record(RecordKey::Index(key)) => {
                 let of = self.census.entry(key.registry).or_default();
                 of.records += 1;
                 of.record_bytes += stored.size;
                 (key.registry, key.name())
             }
-            Key::Crate(key) => {
+            Key::File(FileKey::Crate(key)) => {
                 let of = self.census.entry(key.registry).or_default();
                 of.crates += 1;
                 of.crate_bytes += stored.size;
@@ -247,6 +247,7 @@ impl Seen {
                 self.crate_ended(ended);
                 (key.registry, key.id.name)
             }
+            Key::Record(RecordKey::Toolchain(_)) | Key::File(FileKey::Toolchain(_)) => return,
         };
         self.catalog.add_names(registry, [name].into_iter());
     }

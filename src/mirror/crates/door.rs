@@ -1,53 +1,25 @@
 //! [`Door`]: the one way out for .crate files, from wherever they come. What may not go to who asks is refused here.
 //!
-//! Outside of this module nobody can make a [`Pass`], nor without one a [`CrateBody`] or a [`CrateLink`], and nothing else is given to clients.
+//! Outside of this module nobody can make a [`Pass`], nor without one a [`FileBody`](crate::mirror::FileBody) or a
+//! [`FileLink`](crate::mirror::FileLink) of a crate, and nothing else is given to clients.
 
 use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
-
-use super::file::CrateFile;
 use crate::{
-    domain::{CrateId, CrateKey, License, Outcome, RegistryName, View},
+    domain::{CrateId, CrateKey, FileKey, License, RegistryName, View},
     error::{Error, Kind, Result},
     mirror::{
-        kept::{IndexEntry, WholeCrate, etag},
-        shared::{Found, Refusal, RulesInForce, Shared},
+        files::{CheckedFile, Clearance, Leave},
+        kept::{IndexEntry, WholeFile},
+        shared::{Refusal, RulesInForce, Shared},
     },
     policy::{Candidate, CrateRules, Denial, Known, Policy, refusal},
-    secret::Secret,
-    zero_copy::Content,
 };
-
-/// A .crate file that may go to who asked for it, whole or on its way.
-pub struct CrateBody {
-    file: CrateFile,
-    clearance: Clearance,
-}
-
-/// Where a client that may have a .crate file gets it by itself.
-pub struct CrateLink {
-    key: CrateKey,
-    url: Secret,
-    clearance: Clearance,
-}
-
-/// What the rules say of a file that may go out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Clearance {
-    /// Nothing.
-    #[default]
-    Clear,
-    /// Advisories are known about it, which is to be written down: these.
-    Warned(Arc<str>),
-    /// It would be refused, by this rule, if the policy were enforced.
-    WouldDeny(Arc<str>),
-}
 
 /// Leave for one file to go out.
 #[derive(Clone)]
 pub(super) struct Pass {
-    key: CrateKey,
+    pub(super) key: CrateKey,
     clearance: Clearance,
     /// Whose licence is still to be looked at, if licences matter.
     unlicensed: Option<Box<Candidate>>,
@@ -70,7 +42,8 @@ impl Pass {
         rules: &RulesInForce,
         entry: &IndexEntry,
         place: usize,
-        file: &WholeCrate,
+        key: CrateKey,
+        file: &WholeFile,
         now: SystemTime,
     ) -> Option<Self> {
         let (rendition, ruling) = (entry.rendition(), entry.rendition().ruling());
@@ -80,7 +53,7 @@ impl Pass {
             && !ruling.noted.contains(place)
             && (!ruling.asks_for_licenses || file.is_licensed_under(version));
         is_clear.then_some(Self {
-            key: file.key,
+            key,
             clearance: Clearance::Clear,
             unlicensed: None,
         })
@@ -89,6 +62,21 @@ impl Pass {
     /// Whether the file's licence is still to be looked at.
     pub(super) fn needs_license(&self) -> bool {
         self.unlicensed.is_some()
+    }
+}
+
+impl Leave for Pass {
+    fn key(&self) -> FileKey {
+        self.key.into()
+    }
+
+    fn clearance(self) -> Result<Clearance> {
+        match self.needs_license() {
+            true => Err(Error::internal(
+                "a file was to go out whose licence nobody has looked at",
+            )),
+            false => Ok(self.clearance),
+        }
     }
 }
 
@@ -174,15 +162,20 @@ impl<'a> Door<'a> {
     ///
     /// # Errors
     /// [`Kind::Denied`] when it may not go out under that.
-    pub(super) fn license(&self, pass: Pass, file: &CrateFile, license: &License) -> Result<Pass> {
+    pub(super) fn license(
+        &self,
+        pass: Pass,
+        file: &CheckedFile,
+        license: &License,
+    ) -> Result<Pass> {
         let candidate = pass.unlicensed.as_deref();
         let denial = candidate.map(|it| self.rules().license_denial(it, license));
         let is_clear = denial.is_some_and(|denial| denial.is_none());
         match file {
-            CrateFile::Whole(whole) if is_clear && self.policy.allows_license(license) => {
+            CheckedFile::Whole(whole) if is_clear && self.policy.allows_license(license) => {
                 whole.license_under(self.policy.version());
             }
-            CrateFile::Whole(_) | CrateFile::Stored(_) | CrateFile::Arriving(..) => {}
+            CheckedFile::Whole(_) | CheckedFile::Stored(_) | CheckedFile::Arriving(..) => {}
         }
         self.licensed(pass, license)
     }
@@ -217,42 +210,6 @@ impl<'a> Door<'a> {
     /// Whether the rules ask under which licence a file comes.
     pub(super) fn asks_for_licenses(&self) -> bool {
         self.policy.asks_for_licenses()
-    }
-
-    /// Lets a file out. `outcome` says where it comes from.
-    pub(super) fn let_out(
-        file: CrateFile,
-        pass: Pass,
-        outcome: Outcome,
-    ) -> Result<Found<CrateBody>> {
-        if *file.key() != pass.key || pass.needs_license() {
-            return Err(Error::internal(
-                "a file was to go out without a pass for it",
-            ));
-        }
-        let clearance = pass.clearance;
-        Ok(Found {
-            value: CrateBody { file, clearance },
-            outcome,
-        })
-    }
-
-    /// Lets a client have a file from where the store keeps it. `url` is good for whoever knows it.
-    pub(super) fn let_link_out(url: Secret, pass: Pass) -> Result<Found<CrateLink>> {
-        if pass.needs_license() {
-            return Err(Error::internal(
-                "a client was to be sent to a file whose licence nobody has looked at",
-            ));
-        }
-        let Pass { key, clearance, .. } = pass;
-        Ok(Found {
-            value: CrateLink {
-                key,
-                url,
-                clearance,
-            },
-            outcome: Outcome::Redirect,
-        })
     }
 
     fn rules(&self) -> CrateRules<'_> {
@@ -302,69 +259,4 @@ impl<'a> Door<'a> {
 
 fn no_version() -> Error {
     Error::internal("a version that is listed is none")
-}
-
-impl CrateLink {
-    /// Which file it is.
-    pub fn key(&self) -> &CrateKey {
-        &self.key
-    }
-
-    /// The entity tag of the file, which the link itself doesn't have.
-    pub fn etag(&self) -> Bytes {
-        etag(&self.key.sha256)
-    }
-
-    /// What the rules say of it.
-    pub fn clearance(&self) -> &Clearance {
-        &self.clearance
-    }
-
-    /// Where it is. Whoever knows it gets the file, for as long as it is signed for.
-    pub fn url(&self) -> &Secret {
-        &self.url
-    }
-}
-
-impl CrateBody {
-    /// The file's size in bytes, if it is known yet.
-    pub fn length(&self) -> Option<u64> {
-        self.file.length()
-    }
-
-    /// Which file it is.
-    pub fn key(&self) -> &CrateKey {
-        self.file.key()
-    }
-
-    /// The entity tag of the file.
-    pub fn etag(&self) -> Bytes {
-        self.file.etag()
-    }
-
-    /// What the rules say of it.
-    pub fn clearance(&self) -> &Clearance {
-        &self.clearance
-    }
-
-    /// All of it, if it is in memory; it has been checked.
-    pub fn whole(&self) -> Option<&Content> {
-        match &self.file {
-            CrateFile::Whole(whole) => Some(&whole.content),
-            CrateFile::Stored(_) | CrateFile::Arriving(..) => None,
-        }
-    }
-
-    /// The next bytes of a file that isn't in one piece; `None` after its last one, which comes only if its checksum holds.
-    ///
-    /// # Errors
-    /// What keeps the file from being handed out whole; nothing comes after it.
-    pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        self.file.next().await
-    }
-
-    /// The file, for who has a closer look at it on behalf of the same client.
-    pub(super) fn file(&mut self) -> &mut CrateFile {
-        &mut self.file
-    }
 }

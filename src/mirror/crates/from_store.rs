@@ -4,11 +4,12 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{file::CrateFile, listing::other_spelling, loads::Loads, source::CrateSource};
+use super::{listing::other_spelling, source::CrateSource};
 use crate::{
-    domain::{CrateId, CrateKey, IndexKey, MissedRequest, RegistryName},
+    domain::{CrateId, CrateKey, IndexKey, MissedCrate, RegistryName},
     error::{Error, Kind, Result},
     mirror::{
+        files::{CheckedFile, FileService},
         index::{IndexFound, IndexService},
         kept::IndexEntry,
         shared::{Found, Shared, not_in_store, note_missed, unreadable_offline},
@@ -19,7 +20,7 @@ use crate::{
 pub(super) struct CrateFromStore<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) index: &'a IndexService,
-    pub(super) loads: &'a Loads,
+    pub(super) files: &'a FileService,
     pub(super) registry: RegistryName,
     pub(super) now: SystemTime,
     pub(super) deadline: Instant,
@@ -43,12 +44,12 @@ impl CrateSource for CrateFromStore<'_> {
         }
     }
 
-    async fn stored(&self, key: &CrateKey) -> Result<Option<CrateFile>> {
-        let stored = self.loads.stored(key, self.now).await;
+    async fn stored(&self, key: &CrateKey) -> Result<Option<CheckedFile>> {
+        let stored = self.files.stored(&key.into(), self.now).await;
         stored.map_err(|e| unreadable_offline(&key.id, &e))
     }
 
-    async fn obtain(&self, key: &CrateKey) -> Result<Found<CrateFile>> {
+    async fn obtain(&self, key: &CrateKey) -> Result<Found<CheckedFile>> {
         Err(self.missing(&key.id).await)
     }
 
@@ -62,8 +63,8 @@ impl CrateSource for CrateFromStore<'_> {
 }
 
 impl CrateFromStore<'_> {
-    fn wanted(&self, id: &CrateId) -> MissedRequest {
-        MissedRequest {
+    fn wanted(&self, id: &CrateId) -> MissedCrate {
+        MissedCrate {
             registry: self.registry,
             name: id.name,
             version: Some(id.version),

@@ -2,36 +2,28 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
-    download::{Arrival, DownloadReader, Downloads, Spooling},
-    fetch::Fetch,
-    file::CrateFile,
     listing::{listed, other_spelling, unknown_version},
-    loads::Loads,
     source::CrateSource,
 };
 use crate::{
     domain::{CrateId, CrateKey, IndexKey, Outcome},
     error::{Error, Kind, Result},
     mirror::{
+        files::{CheckedFile, FileService},
         index::{IndexFound, IndexService},
         kept::IndexEntry,
-        shared::{Found, Shared, not_here, unreadable},
+        shared::Found,
     },
     upstream::Upstream,
 };
 
-/// How many downloads of a crate the disk may fail before its client is told so. The second one avoids the disk, and others may have theirs in between.
-const DISK_FAILURES: u32 = 2;
-
 /// Upstream, asked at `now` for one client.
 pub(super) struct CrateFromUpstream<'a> {
-    pub(super) shared: &'a Arc<Shared>,
     pub(super) index: &'a IndexService,
-    pub(super) loads: &'a Arc<Loads>,
-    pub(super) downloads: &'a Arc<Downloads>,
+    pub(super) files: &'a FileService,
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) now: SystemTime,
     pub(super) deadline: Instant,
@@ -55,22 +47,15 @@ impl CrateSource for CrateFromUpstream<'_> {
         self.revalidated(key, has_it).await
     }
 
-    async fn stored(&self, key: &CrateKey) -> Result<Option<CrateFile>> {
-        Ok(self.loads.if_stored(key, self.now).await)
+    async fn stored(&self, key: &CrateKey) -> Result<Option<CheckedFile>> {
+        Ok(self.files.if_stored(&key.into(), self.now).await)
     }
 
-    async fn obtain(&self, key: &CrateKey) -> Result<Found<CrateFile>> {
-        let e = match self.download(key).await {
-            Ok(found) => return Ok(found),
-            Err(e) => e,
-        };
-        // Is it here, and the store doesn't give it?
-        Err(match self.loads.failure(key, self.now).await {
-            Some(store) if store.kind() == Kind::Store => {
-                unreadable(&key.id.to_string(), &e, &store)
-            }
-            Some(_) | None => e,
-        })
+    async fn obtain(&self, key: &CrateKey) -> Result<Found<CheckedFile>> {
+        let (now, deadline) = (self.now, self.deadline);
+        self.files
+            .fetched(self.upstream, &key.into(), now, deadline)
+            .await
     }
 
     async fn unlisted(&self, id: &CrateId, current: Result<IndexFound>) -> Error {
@@ -102,58 +87,6 @@ impl CrateFromUpstream<'_> {
         self.index
             .revalidated(self.upstream, key, now, deadline, will_do)
             .await
-    }
-
-    /// Joins or starts the download of `key` and waits until its first bytes may be sent.
-    async fn download(&self, key: &CrateKey) -> Result<Found<CrateFile>> {
-        let what = key.id.to_string();
-        let mut failures = 0;
-        loop {
-            let mut reader = self.join(key, failures);
-            let begun = timeout_at(self.deadline, reader.begun()).await;
-            let begun = begun.map_err(|_| {
-                Error::upstream_timeout(format!(
-                    "{what} didn't arrive from {} in time; try again, it may be here by then",
-                    key.registry
-                ))
-            })?;
-            match begun {
-                Ok(Arrival::Arriving(length)) => {
-                    return Ok(Found {
-                        value: CrateFile::Arriving(Box::new(reader), length),
-                        outcome: Outcome::Miss,
-                    });
-                }
-                Ok(Arrival::Stored) => {
-                    if let Some(file) = self.loads.if_stored(key, self.now).await {
-                        return Ok(Found::here(file));
-                    }
-                    // It was there a moment ago, and is evicted or found to be corrupt by now.
-                }
-                // The disk has failed it; what upstream has can be had all the same.
-                Err(e) if e.kind() == Kind::Store && failures < DISK_FAILURES => failures += 1,
-                Err(e) => return Err(not_here(&what, &e)),
-            }
-        }
-    }
-
-    /// Joins the download of `key`, or starts one that avoids the disk if that has failed others.
-    fn join(&self, key: &CrateKey, failures: u32) -> DownloadReader {
-        let spooling = match failures {
-            0 => Spooling::Allowed,
-            _ => Spooling::Avoided,
-        };
-        self.downloads.join(*key, spooling, |download| {
-            let fetch = Fetch {
-                shared: self.shared.clone(),
-                loads: self.loads.clone(),
-                downloads: self.downloads.clone(),
-                upstream: self.upstream.clone(),
-                key: *key,
-                download,
-            };
-            self.shared.background.run(fetch.run(self.now));
-        })
     }
 
     /// What to say to who asks for a crate that isn't in the index under that name.

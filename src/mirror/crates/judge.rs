@@ -195,8 +195,8 @@ impl CrateService {
 
     /// What is known of a licence without asking upstream.
     async fn known_license(&self, key: &CrateKey, now: SystemTime) -> LicenseKnown {
-        match self.loads.if_stored(key, now).await {
-            Some(file) => match self.manifests.license_of(&file).await {
+        match self.files.if_stored(&key.into(), now).await {
+            Some(file) => match self.manifests.license_of(*key, &file).await {
                 Ok(license) => LicenseKnown::Known(license),
                 Err(_) => LicenseKnown::Unknown,
             },

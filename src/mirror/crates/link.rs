@@ -7,15 +7,16 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{
-    CrateService,
-    door::{CrateLink, Door},
-    listing::listed,
-};
+use super::{CrateService, door::Door, listing::listed};
 use crate::{
     domain::{CrateId, CrateKey, IndexKey, View},
     error::Result,
-    mirror::{kept::IndexEntry, registry::Registry, shared::Found},
+    mirror::{
+        files::{FileLink, let_link_out},
+        kept::IndexEntry,
+        registry::Registry,
+        shared::Found,
+    },
     secret::Secret,
     store::Signed,
 };
@@ -55,7 +56,7 @@ impl CrateService {
         view: View,
         asks: LinkMethod,
         now: SystemTime,
-    ) -> Result<Option<Found<CrateLink>>> {
+    ) -> Result<Option<Found<FileLink>>> {
         if !self.shared.store.signs_urls() {
             return Ok(None);
         }
@@ -80,7 +81,7 @@ impl CrateService {
         if let Some(license) = license {
             pass = door.licensed(pass, &license)?;
         }
-        Door::let_link_out(url, pass).map(Some)
+        let_link_out(url, pass).map(Some)
     }
 
     /// The URL at which the file is to be had, with the entry that says which file it is.
@@ -94,13 +95,13 @@ impl CrateService {
         let index = IndexKey::new(registry.name(), id.name);
         let entry = self.index.at_hand(&index, now).await?;
         let (_, key) = listed(&entry, index.registry, id)?;
-        if self.shared.memory.crate_file(&key).is_some() {
+        if self.shared.memory.file(&key.into()).is_some() {
             return None;
         }
         let url = self
             .shared
             .store
-            .signed_url(&key, asks.into())
+            .signed_url(&key.into(), asks.into())
             .await
             // The store has said why.
             .ok()??;

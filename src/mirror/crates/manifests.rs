@@ -5,12 +5,12 @@ use std::{sync::Arc, time::SystemTime};
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{file::CrateFile, loads::Loads};
 use crate::{
     domain::{CrateKey, License, Manifest},
     error::{Error, Result},
     mirror::{
-        kept::WholeCrate,
+        files::{CheckedFile, FileService},
+        kept::WholeFile,
         shared::{Shared, SingleFlight},
     },
     policy::{ManifestReader, manifest_in},
@@ -47,24 +47,27 @@ impl Manifests {
     ///
     /// # Errors
     /// What keeps the file from being read.
-    pub(super) async fn license_of(self: &Arc<Self>, file: &CrateFile) -> Result<License> {
-        let key = *file.key();
+    pub(super) async fn license_of(
+        self: &Arc<Self>,
+        key: CrateKey,
+        file: &CheckedFile,
+    ) -> Result<License> {
         if let Some(license) = self.known_license(&key).await {
             return Ok(license);
         }
         match file {
-            CrateFile::Whole(whole) => Ok(self.of_whole(whole).await?.license),
+            CheckedFile::Whole(whole) => Ok(self.of_whole(key, whole).await?.license),
             // Not checked yet, so that what is read now is good for this answer only, which ends badly if it is wrong.
-            CrateFile::Stored(_) | CrateFile::Arriving(..) => {
+            CheckedFile::Stored(_) | CheckedFile::Arriving(..) => {
                 let tasks = self.shared.background.tasks();
                 self.flights.join(key, tasks, |_| {
                     let (this, whole) = (self.clone(), file.again());
                     async move {
-                        this.read_all(whole).await;
+                        this.read_all(key, whole).await;
                         Ok(())
                     }
                 });
-                Ok(self.read(file.again()).await?.license)
+                Ok(self.read(&key, file.again()).await?.license)
             }
         }
     }
@@ -84,20 +87,22 @@ impl Manifests {
     pub(super) async fn of_stored(
         &self,
         key: &CrateKey,
-        loads: &Loads,
+        files: &FileService,
         now: SystemTime,
     ) -> Option<Manifest> {
         if let Ok(Some(manifest)) = self.shared.store.load_manifest(key).await {
             return Some(manifest);
         }
-        match loads.if_stored(key, now).await? {
-            CrateFile::Whole(whole) => self.of_whole(&whole).await.ok(),
-            file @ (CrateFile::Stored(_) | CrateFile::Arriving(..)) => self.read_all(file).await,
+        match files.if_stored(&key.into(), now).await? {
+            CheckedFile::Whole(whole) => self.of_whole(*key, &whole).await.ok(),
+            file @ (CheckedFile::Stored(_) | CheckedFile::Arriving(..)) => {
+                self.read_all(*key, file).await
+            }
         }
     }
 
-    async fn of_whole(&self, whole: &WholeCrate) -> Result<Manifest> {
-        let (content, key) = (whole.content.bytes().clone(), whole.key);
+    async fn of_whole(&self, key: CrateKey, whole: &WholeFile) -> Result<Manifest> {
+        let content = whole.content.bytes().clone();
         let _permit = self.permits.acquire().await;
         let read = spawn_blocking(move || manifest_in(&content, &key.id)).await;
         let manifest = read.map_err(|e| Error::ended_early("reading a manifest", e))?;
@@ -106,8 +111,8 @@ impl Manifests {
     }
 
     /// Reads a file up to its manifest.
-    async fn read(&self, mut file: CrateFile) -> Result<Manifest> {
-        let mut reader = ManifestReader::new(&file.key().id);
+    async fn read(&self, key: &CrateKey, mut file: CheckedFile) -> Result<Manifest> {
+        let mut reader = ManifestReader::new(&key.id);
         while let Some(chunk) = file.next().await {
             let chunk = chunk?;
             // Not held while the next bytes are waited for.
@@ -128,9 +133,8 @@ impl Manifests {
     }
 
     /// Reads a file to its end, which is there only if all of it is right; then what its manifest says is kept.
-    async fn read_all(&self, mut file: CrateFile) -> Option<Manifest> {
-        let key = *file.key();
-        let manifest = self.read(file.again()).await.ok()?;
+    async fn read_all(&self, key: CrateKey, mut file: CheckedFile) -> Option<Manifest> {
+        let manifest = self.read(&key, file.again()).await.ok()?;
         while let Some(chunk) = file.next().await {
             chunk.ok()?;
         }

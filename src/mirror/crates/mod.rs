@@ -1,19 +1,13 @@
 //! [`CrateService`]: .crate files, from memory, from the store, or from upstream by one shared download, and never without their checksum.
 
 mod door;
-mod download;
-mod fetch;
-mod file;
 mod from_store;
 mod from_upstream;
 mod judge;
-mod landing;
 mod link;
 mod listing;
-mod loads;
 mod manifests;
 mod overview;
-mod parts;
 mod source;
 mod withdrawn;
 
@@ -24,27 +18,24 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use door::{Clearance, CrateBody, CrateLink};
 pub use judge::{CrateJudgement, Denied, Judgement, LicenseKnown};
 pub use link::LinkMethod;
 pub use overview::{CrateOverview, VersionOverview};
 
 use self::{
     door::{Door, Pass},
-    download::Downloads,
-    file::CrateFile,
     from_store::CrateFromStore,
     from_upstream::CrateFromUpstream,
     listing::listed,
-    loads::Loads,
     manifests::Manifests,
     source::CrateSource,
     withdrawn::withdrawn,
 };
 use super::{
+    files::{CheckedFile, FileBody, FileService, let_out},
     index::IndexService,
     registry::Registry,
-    shared::{BlockingWork, Found, Resident, Shared},
+    shared::{BlockingWork, Found, Shared},
 };
 use crate::{
     domain::{CrateId, CrateKey, IndexKey, Manifest, Outcome, RegistryName, View},
@@ -63,10 +54,8 @@ pub(super) struct CrateService {
     shared: Arc<Shared>,
     /// Who knows their checksums.
     index: Arc<IndexService>,
-    /// Crates being read from the store.
-    loads: Arc<Loads>,
-    /// Crates being fetched from upstream.
-    downloads: Arc<Downloads>,
+    /// Who has the files themselves.
+    files: Arc<FileService>,
     manifests: Arc<Manifests>,
     /// What is shown of crates as a whole, of which little is made at once.
     overviews: BlockingWork,
@@ -74,16 +63,19 @@ pub(super) struct CrateService {
 
 /// A file that is there for who asked, and leave for it to go out.
 struct Obtained {
-    file: CrateFile,
+    file: CheckedFile,
     outcome: Outcome,
     pass: Pass,
 }
 
 impl CrateService {
-    pub(super) fn new(shared: Arc<Shared>, index: Arc<IndexService>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        index: Arc<IndexService>,
+        files: Arc<FileService>,
+    ) -> Self {
         Self {
-            loads: Arc::new(Loads::new(shared.clone())),
-            downloads: Arc::default(),
+            files,
             manifests: Arc::new(Manifests::new(shared.clone())),
             overviews: BlockingWork::new(OVERVIEWS_AT_ONCE),
             shared,
@@ -93,7 +85,7 @@ impl CrateService {
 
     /// What the manifest in a stored file says, read now if it never was. No request waits for this.
     pub(super) async fn manifest_of(&self, key: &CrateKey, now: SystemTime) -> Option<Manifest> {
-        self.manifests.of_stored(key, &self.loads, now).await
+        self.manifests.of_stored(key, &self.files, now).await
     }
 
     /// The file of exactly this crate and version.
@@ -110,22 +102,20 @@ impl CrateService {
         id: &CrateId,
         view: View,
         now: SystemTime,
-    ) -> Result<Found<CrateBody>> {
+    ) -> Result<Found<FileBody>> {
         if let Some(found) = self.get_at_once(registry, id, view, now) {
             return found;
         }
         let (name, deadline) = (registry.name(), Instant::now() + ANSWER_WITHIN);
-        let (shared, index, loads) = (&self.shared, &*self.index, &self.loads);
+        let (shared, index, files) = (&self.shared, &*self.index, &*self.files);
         let door = Door::new(shared, name, id, view, now);
         door.open()?;
         let obtained = async {
             match registry {
                 Registry::Online(upstream) => {
                     let source = CrateFromUpstream {
-                        shared,
                         index,
-                        loads,
-                        downloads: &self.downloads,
+                        files,
                         upstream,
                         now,
                         deadline,
@@ -136,7 +126,7 @@ impl CrateService {
                     let source = CrateFromStore {
                         shared,
                         index,
-                        loads,
+                        files,
                         registry: name,
                         now,
                         deadline,
@@ -158,13 +148,14 @@ impl CrateService {
         })?;
         let pass = match pass.needs_license() {
             true => {
-                let license = timeout_at(deadline + GRACE, self.manifests.license_of(&file)).await;
+                let known = self.manifests.license_of(pass.key, &file);
+                let license = timeout_at(deadline + GRACE, known).await;
                 let license = license.unwrap_or_else(|_| Err(manifest_is_late(id)))?;
                 door.license(pass, &file, &license)?
             }
             false => pass,
         };
-        Door::let_out(file, pass, outcome)
+        let_out(file, pass, outcome)
     }
 
     /// The same if it takes nothing but a look into memory; `None` when it takes more.
@@ -174,23 +165,22 @@ impl CrateService {
         id: &CrateId,
         view: View,
         now: SystemTime,
-    ) -> Option<Result<Found<CrateBody>>> {
+    ) -> Option<Result<Found<FileBody>>> {
         let index = IndexKey::new(registry.name(), id.name);
         let entry = self.index.seen_in_memory(&index, view, now)?;
         let place = entry.file().position(id)?;
         let (_, key) = listed(&entry, index.registry, id)?;
-        match self.shared.memory.crate_file(&key)? {
-            Resident::Crate(whole) => {
-                let pass = Pass::at_once(&self.shared.rules, &entry, place, &whole, now)?;
-                Some(Door::let_out(CrateFile::Whole(whole), pass, Outcome::Hit))
-            }
-            Resident::Absent(_) | Resident::Index(_) => None,
-        }
+        let file = self.files.in_memory(&key.into())?;
+        let CheckedFile::Whole(whole) = &file else {
+            return None;
+        };
+        let pass = Pass::at_once(&self.shared.rules, &entry, place, key, whole, now)?;
+        Some(let_out(file, pass, Outcome::Hit))
     }
 
     /// The length of a file of which a client asks for a part, if it can be given one.
-    pub(super) async fn divisible(&self, body: &mut CrateBody) -> Option<u64> {
-        parts::divisible(&self.shared.store, body.file()).await
+    pub(super) async fn divisible(&self, body: &mut FileBody) -> Option<u64> {
+        self.files.divisible(body).await
     }
 
     /// The file, from the store if the index at hand says which one it is; else what the source comes to.
@@ -222,10 +212,10 @@ impl CrateService {
             let index = IndexKey::new(registry, id.name);
             let entry = entry.or(at_hand);
             let entry = entry.as_deref();
-            let stored = withdrawn(&self.shared, &self.loads, &index, id, entry, now).await;
+            let stored = withdrawn(&self.shared, &self.files, &index, id, entry, now).await;
             return match stored {
-                Some(file) => {
-                    let pass = door.examine(file.key(), entry)?;
+                Some((key, file)) => {
+                    let pass = door.examine(&key, entry)?;
                     Ok(Obtained::stored(file, pass))
                 }
                 None => Err(source.unlisted(id, current).await),
@@ -251,7 +241,7 @@ impl CrateService {
 }
 
 impl Obtained {
-    fn stored(file: CrateFile, pass: Pass) -> Self {
+    fn stored(file: CheckedFile, pass: Pass) -> Self {
         Self {
             file,
             outcome: Outcome::Hit,

@@ -206,7 +206,7 @@ impl CrateService {
             // Of the others than the newest one the file itself is read only to judge it.
             if manifest.is_none() && read < READ && (newest.is_none() || is_asked_for) {
                 read += 1;
-                manifest = self.manifests.of_stored(key, &self.loads, now).await;
+                manifest = self.manifests.of_stored(key, &self.files, now).await;
             }
             version.license = manifest.as_ref().map(|manifest| manifest.license.clone());
             newest = newest.or(manifest);

@@ -2,11 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use super::file::CrateFile;
 use crate::{
     domain::{CrateId, CrateKey},
     error::{Error, Result},
-    mirror::{index::IndexFound, kept::IndexEntry, shared::Found},
+    mirror::{files::CheckedFile, index::IndexFound, kept::IndexEntry, shared::Found},
 };
 
 /// Upstream, or offline the store: all in which the two differ.
@@ -33,13 +32,13 @@ pub(super) trait CrateSource: Sync {
     ///
     /// # Errors
     /// What is wrong with it, if there is nothing else to ask.
-    fn stored(&self, key: &CrateKey) -> impl Future<Output = Result<Option<CrateFile>>> + Send;
+    fn stored(&self, key: &CrateKey) -> impl Future<Output = Result<Option<CheckedFile>>> + Send;
 
     /// The file that isn't in the store.
     ///
     /// # Errors
     /// Why it can't be had.
-    fn obtain(&self, key: &CrateKey) -> impl Future<Output = Result<Found<CrateFile>>> + Send;
+    fn obtain(&self, key: &CrateKey) -> impl Future<Output = Result<Found<CheckedFile>>> + Send;
 
     /// What to say of a version that isn't listed in what [`current`](Self::current) came to, and isn't here either.
     fn unlisted(

@@ -3,10 +3,13 @@
 
 use std::time::SystemTime;
 
-use super::{file::CrateFile, loads::Loads};
 use crate::{
     domain::{CrateId, CrateKey, IndexKey},
-    mirror::{kept::IndexEntry, shared::Shared},
+    mirror::{
+        files::{CheckedFile, FileService},
+        kept::IndexEntry,
+        shared::Shared,
+    },
 };
 
 /// The stored file of a version that the index doesn't list (any more), if there is one; checked against the checksum in its own name. Asked
@@ -16,12 +19,12 @@ use crate::{
 /// index named it last, and from then on nobody was given the others.
 pub(super) async fn withdrawn(
     shared: &Shared,
-    loads: &Loads,
+    files: &FileService,
     index: &IndexKey,
     id: &CrateId,
     listing: Option<&IndexEntry>,
     now: SystemTime,
-) -> Option<CrateFile> {
+) -> Option<(CrateKey, CheckedFile)> {
     if listing.is_some_and(|entry| entry.file().name() != id.name) {
         return None;
     }
@@ -36,9 +39,9 @@ pub(super) async fn withdrawn(
         .iter()
         .filter(|key| of_version(key) && !of_other(key))
     {
-        if let Some(file) = loads.if_stored(key, now).await {
+        if let Some(file) = files.if_stored(&key.into(), now).await {
             tracing::info!(%id, "not in the index any more; served from the store");
-            return Some(file);
+            return Some((*key, file));
         }
     }
     None

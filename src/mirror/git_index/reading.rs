@@ -24,7 +24,7 @@ use crate::{
         shared::Shared,
     },
     policy::{Known, Marks},
-    store::IndexRecord,
+    store::StoreRecord,
 };
 
 /// Nobody waits longer for memory.
@@ -152,11 +152,11 @@ impl FileReader {
         Ok(Some(FileRead { file, entry }))
     }
 
-    fn record(&self, key: &IndexKey, lease: &mut Lease) -> Result<Option<IndexRecord>> {
-        let Some((reader, size)) = self.shared.store.open_object(&Key::Index(*key))? else {
+    fn record(&self, key: &IndexKey, lease: &mut Lease) -> Result<Option<StoreRecord>> {
+        let Some((reader, size)) = self.shared.store.open_object(&Key::from(*key))? else {
             return Ok(None);
         };
-        if IndexRecord::fits(size).is_err() {
+        if StoreRecord::fits(size).is_err() {
             return Ok(None);
         }
         let length = usize::try_from(size).unwrap_or(usize::MAX);
@@ -165,15 +165,12 @@ impl FileReader {
         let read = reader.take(size).read_to_end(&mut bytes);
         read.map_err(|e| Error::store(format!("reading {} failed: {e}", key.path())))?;
         // One that isn't whole is dropped by who serves it; here it isn't there.
-        Ok(IndexRecord::decode(bytes.into()).ok())
+        Ok(StoreRecord::decode(bytes.into()).ok())
     }
 
     fn stored(&self, key: &IndexKey) -> Result<Vec<CrateKey>> {
         let objects = self.shared.store.holding(*key)?.crates.into_iter();
-        let crates = objects.filter_map(|object| match object.key {
-            Key::Crate(key) => Some(key),
-            Key::Index(_) => None,
-        });
+        let crates = objects.filter_map(|object| object.key.crate_file().copied());
         Ok(crates.collect())
     }
 }

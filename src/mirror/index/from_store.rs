@@ -22,14 +22,14 @@ use super::{
 use crate::{
     allowance::Lease,
     config::sections::OfflineIndex,
-    domain::{CrateId, CrateKey, IndexFile, IndexKey, MissedRequest, Version},
+    domain::{CrateId, CrateKey, IndexFile, IndexKey, MissedCrate, Version},
     error::{Error, Kind, Result},
     mirror::{
         kept::{Due, IndexEntry, ReadAheadMark, keep},
         shared::{Found, Resident, Shared, not_in_store, unreadable_offline},
     },
     policy::{Known, Marks},
-    store::{IndexRecord, Mark},
+    store::{Mark, StoreRecord},
 };
 
 /// The store, looked into in upstream's place. There is nothing in here to ask an upstream with.
@@ -95,9 +95,13 @@ impl IndexSource for IndexFromStore {
                 tracing::warn!(name = %key.name(), "served from memory, because the store fails: {error}");
                 Ok(Found::here(entry))
             }
-            Some(Resident::Index(_) | Resident::Absent(_) | Resident::Crate(_)) | None => {
-                Err(unreadable_offline(&key.name(), &error))
-            }
+            Some(
+                Resident::Index(_)
+                | Resident::Absent(_)
+                | Resident::File(_)
+                | Resident::Toolchain(_),
+            )
+            | None => Err(unreadable_offline(&key.name(), &error)),
         }
     }
 }
@@ -134,7 +138,7 @@ impl Lookup {
         let seen = Some(store.change_mark().await);
         let Some(leased) = self.records.leased_newest(&key, now, 1).await? else {
             store.require().await?;
-            return Err(not_in_store(&MissedRequest {
+            return Err(not_in_store(&MissedCrate {
                 registry: key.registry,
                 name: key.name(),
                 version: None,
@@ -154,14 +158,14 @@ impl Lookup {
     async fn entry_of(
         &self,
         key: IndexKey,
-        (record, lease): (IndexRecord, Lease),
+        (record, lease): (StoreRecord, Lease),
         stored: Option<Vec<CrateKey>>,
         now: SystemTime,
     ) -> Result<IndexEntry> {
         let from = Viewpoint::usual(&self.shared, now);
         let _permit = self.records.permit().await;
         let made = make(move || {
-            let IndexRecord {
+            let StoreRecord {
                 body,
                 sha256,
                 validators,

@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     config::sections::{OfflineIndex, ReadAheadSettings},
-    domain::{CrateName, IndexKey, MissedRequest, Outcome, View},
+    domain::{CrateName, IndexKey, MissedCrate, Outcome, View},
     error::{Kind, Result},
     upstream::{ANSWER_WITHIN, Upstream},
 };
@@ -277,7 +277,8 @@ impl IndexService {
     pub(super) async fn at_hand(&self, key: &IndexKey, now: SystemTime) -> Option<Arc<IndexEntry>> {
         match self.records.known(key, now).await {
             Ok(Some(Resident::Index(entry))) => Some(entry),
-            Ok(Some(Resident::Absent(_) | Resident::Crate(_)) | None) | Err(_) => None,
+            Ok(Some(Resident::Absent(_) | Resident::File(_) | Resident::Toolchain(_)) | None)
+            | Err(_) => None,
         }
     }
 
@@ -297,7 +298,7 @@ impl IndexService {
     ) -> Option<Arc<IndexEntry>> {
         match self.shared.memory.index(key)? {
             Resident::Index(entry) => self.views.at_once(key, view, &entry, now),
-            Resident::Absent(_) | Resident::Crate(_) => None,
+            Resident::Absent(_) | Resident::File(_) | Resident::Toolchain(_) => None,
         }
     }
 
@@ -414,7 +415,7 @@ impl IndexService {
     }
 
     fn note_missed(&self, key: &IndexKey, now: SystemTime) {
-        let missed = MissedRequest {
+        let missed = MissedCrate {
             registry: key.registry,
             name: key.name(),
             version: None,

@@ -20,7 +20,7 @@ use crate::{
         shared::{Resident, Shared},
     },
     policy::{Known, Marks},
-    store::{IndexRecord, StoredIndex},
+    store::{StoreRecord, StoredRecord},
     upstream::ANSWER_WITHIN,
 };
 
@@ -109,13 +109,13 @@ impl StoredRecords {
     /// The index record under `key`, with a lease that it had before it was read, on all that is made of it and on `copies` of its body.
     ///
     /// # Errors
-    /// Those of [`load_index`](crate::store::Store::load_index), and [`Kind::Overloaded`] when there is no memory for it.
+    /// Those of [`load_record`](crate::store::Store::load_record), and [`Kind::Overloaded`] when there is no memory for it.
     pub(super) async fn leased(
         &self,
         key: &IndexKey,
         now: SystemTime,
         copies: usize,
-    ) -> Result<Option<(IndexRecord, Lease)>> {
+    ) -> Result<Option<(StoreRecord, Lease)>> {
         self.leased_from(Place::Nearest, key, now, copies).await
     }
 
@@ -128,7 +128,7 @@ impl StoredRecords {
         key: &IndexKey,
         now: SystemTime,
         copies: usize,
-    ) -> Result<Option<(IndexRecord, Lease)>> {
+    ) -> Result<Option<(StoreRecord, Lease)>> {
         if self.shared.store.is_shared() {
             let shared = self.leased_from(Place::Shared, key, now, copies);
             if let Ok(Some(leased)) = shared.await {
@@ -144,7 +144,7 @@ impl StoredRecords {
         key: &IndexKey,
         now: SystemTime,
         copies: usize,
-    ) -> Result<Option<(IndexRecord, Lease)>> {
+    ) -> Result<Option<(StoreRecord, Lease)>> {
         let Shared { budget, store, .. } = &*self.shared;
         let mut waited_for = None;
         // Once as it may be, once with memory for its size, once with memory for what was found in it; and it may be replaced at any moment.
@@ -155,13 +155,13 @@ impl StoredRecords {
                 None => budget.try_take_needed(size),
             };
             let loaded = match from {
-                Place::Nearest => store.load_index(key, now, admit).await?,
-                Place::Shared => store.load_shared_index(key, now, admit).await?,
+                Place::Nearest => store.load_record(key, now, admit).await?,
+                Place::Shared => store.load_shared_record(key, now, admit).await?,
             };
             let needs = match loaded {
                 None => return Ok(None),
-                Some(StoredIndex::Large(size)) => size,
-                Some(StoredIndex::Whole(record, lease)) => {
+                Some(StoredRecord::Large(size)) => size,
+                Some(StoredRecord::Whole(record, lease)) => {
                     match make(move || Ok(grown(record, lease, copies))).await? {
                         Grown::Enough(record, lease) => return Ok(Some((record, lease))),
                         Grown::Short(needs) => needs,
@@ -220,7 +220,7 @@ impl StoredRecords {
         let key = *key;
         let _permit = self.permit().await;
         let made = make(move || {
-            let IndexRecord {
+            let StoreRecord {
                 body,
                 sha256,
                 validators,
@@ -228,6 +228,7 @@ impl StoredRecords {
                 checked_at,
                 gone,
                 history,
+                sum: _,
             } = record;
             let file = IndexFile::parse(key.path, body)?;
             let known = Known {
@@ -276,13 +277,13 @@ enum Place {
 
 /// Whether there is memory for all that is made of a stored index file.
 enum Grown {
-    Enough(IndexRecord, Lease),
+    Enough(StoreRecord, Lease),
     /// There isn't for so many bytes; what there was is given back.
     Short(u64),
 }
 
 /// Has the lease grow to all that is made of a record, with `copies` of its body. It stays with the record: who waits for this may be gone before it ends.
-fn grown(record: IndexRecord, mut lease: Lease, copies: usize) -> Grown {
+fn grown(record: StoreRecord, mut lease: Lease, copies: usize) -> Grown {
     let body = &record.body;
     let mut measure = Measure::default();
     measure.add(body);

@@ -138,7 +138,7 @@ impl Refresher {
         }
         let entry = match known {
             Resident::Index(entry) => Some(entry),
-            Resident::Absent(_) | Resident::Crate(_) => None,
+            Resident::Absent(_) | Resident::File(_) | Resident::Toolchain(_) => None,
         };
         RefreshStep::Ask(LocalCopy {
             // Something may have been imported since upstream said that there is no such crate.

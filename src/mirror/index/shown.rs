@@ -54,6 +54,6 @@ pub(super) fn permitted(
             }))
         }
         Resident::Absent(since) if shared.still_absent(since, now) => Some(Err(no_such_crate(key))),
-        Resident::Absent(_) | Resident::Crate(_) => None,
+        Resident::Absent(_) | Resident::File(_) | Resident::Toolchain(_) => None,
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     fn hot(service: &IndexService, key: &IndexKey) -> Option<Arc<IndexEntry>> {
         match service.shared.memory.index(key)? {
             Resident::Index(entry) => Some(entry),
-            Resident::Absent(_) | Resident::Crate(_) => None,
+            Resident::Absent(_) | Resident::File(_) | Resident::Toolchain(_) => None,
         }
     }
 

@@ -64,12 +64,12 @@ impl WriteBehind {
         let there = store.peek_record_head(key).await.unwrap_or_default();
         let is_known = |there: &RecordHead| there.history.is_within(&entry.history);
         if there.as_ref().is_none_or(is_known) {
-            return store.save_index(key, &entry.record()).await;
+            return store.save_record(key, &entry.record()).await;
         }
         let Some(merged) = self.merged(key, entry, now).await? else {
-            return store.save_index(key, &entry.record()).await;
+            return store.save_record(key, &entry.record()).await;
         };
-        store.save_index(key, &merged.record()).await?;
+        store.save_record(key, &merged.record()).await?;
         self.shared.memory.change_index(key, |current| {
             Arc::ptr_eq(current, entry).then(|| Arc::new(merged))
         });

@@ -18,7 +18,7 @@ use crate::{
         freshness::{Freshness, judge},
     },
     policy::{Known, Marks},
-    store::{IndexRecord, Mark},
+    store::{Mark, StoreRecord},
 };
 
 /// After a failed revalidation the stale copy is served without asking for this long, at most.
@@ -173,8 +173,8 @@ impl IndexEntry {
     }
 
     /// What the store keeps of it.
-    pub(in crate::mirror) fn record(&self) -> IndexRecord {
-        IndexRecord {
+    pub(in crate::mirror) fn record(&self) -> StoreRecord {
+        StoreRecord {
             body: self.content.file.body().clone(),
             sha256: self.content.sha256,
             validators: self.validators.clone(),
@@ -182,6 +182,7 @@ impl IndexEntry {
             checked_at: self.checked_at,
             gone: self.gone,
             history: self.history.clone(),
+            sum: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`WholeCrate`]: a .crate file in memory, and the entity tag that .crate files go out with.
+//! [`WholeFile`]: a file in memory, and the entity tag that files go out with.
 
 use std::sync::{
     Arc,
@@ -8,16 +8,16 @@ use std::sync::{
 use bytes::Bytes;
 
 use crate::{
-    domain::{CrateKey, Sha256},
+    domain::{FileKey, Sha256},
     policy::RulesVersion,
     zero_copy::Content,
 };
 
-/// All of a .crate file, checked. Its bytes and its tag can be shared, so that serving it allocates nothing.
+/// All of a file, checked. Its bytes and its tag can be shared, so that serving it allocates nothing.
 #[derive(Debug)]
-pub(in crate::mirror) struct WholeCrate {
+pub(in crate::mirror) struct WholeFile {
     /// Which file it is.
-    pub(in crate::mirror) key: CrateKey,
+    pub(in crate::mirror) key: FileKey,
     /// Its bytes.
     pub(in crate::mirror) content: Content,
     /// The entity tag for them.
@@ -26,10 +26,10 @@ pub(in crate::mirror) struct WholeCrate {
     licensed_under: AtomicU64,
 }
 
-impl WholeCrate {
+impl WholeFile {
     /// The file `key`, which has been checked to be `content`.
-    pub(in crate::mirror) fn new(key: &CrateKey, content: Content) -> Arc<Self> {
-        let etag = etag(&key.sha256);
+    pub(in crate::mirror) fn new(key: &FileKey, content: Content) -> Arc<Self> {
+        let etag = etag(&key.sha256());
         let key = *key;
         let licensed_under = AtomicU64::new(0);
         Arc::new(Self {

@@ -9,8 +9,8 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{
-    domain::{CrateKey, IndexKey, Key},
-    mirror::kept::{IndexEntry, WholeCrate},
+    domain::{FileKey, IndexKey, Key, toolchain::ToolchainDocument},
+    mirror::kept::{IndexEntry, KeptDocument, WholeFile},
 };
 
 /// What an entry takes beside its bodies: key, cache node and allocations, rounded up.
@@ -21,8 +21,10 @@ const OVERHEAD: usize = 1 << 10;
 pub(in crate::mirror) enum Resident {
     /// An index file and its renditions.
     Index(Arc<IndexEntry>),
-    /// A .crate file, checked.
-    Crate(Arc<WholeCrate>),
+    /// What says which files a toolchain has.
+    Toolchain(Arc<KeptDocument>),
+    /// A file, checked.
+    File(Arc<WholeFile>),
     /// Upstream said at that time that there is no such thing.
     Absent(SystemTime),
 }
@@ -84,11 +86,23 @@ impl MemoryCache {
     }
 
     pub(in crate::mirror) fn index(&self, key: &IndexKey) -> Option<Resident> {
-        self.get(Key::Index(*key))
+        self.get(Key::from(*key))
     }
 
-    pub(in crate::mirror) fn crate_file(&self, key: &CrateKey) -> Option<Resident> {
-        self.get(Key::Crate(*key))
+    pub(in crate::mirror) fn file(&self, key: &FileKey) -> Option<Resident> {
+        self.get(Key::File(*key))
+    }
+
+    pub(in crate::mirror) fn toolchain(&self, document: &ToolchainDocument) -> Option<Resident> {
+        self.get(Key::from(*document))
+    }
+
+    pub(in crate::mirror) fn keep_toolchain(
+        &self,
+        document: &ToolchainDocument,
+        resident: Resident,
+    ) {
+        self.keep(Key::from(*document), resident);
     }
 
     fn get(&self, key: Key) -> Option<Resident> {
@@ -100,11 +114,11 @@ impl MemoryCache {
 
     pub(in crate::mirror) fn keep_index(&self, key: &IndexKey, resident: Resident) {
         let _one_at_a_time = self.lock();
-        self.keep(Key::Index(*key), resident);
+        self.keep(Key::from(*key), resident);
     }
 
-    pub(in crate::mirror) fn keep_crate(&self, key: &CrateKey, resident: Resident) {
-        self.keep(Key::Crate(*key), resident);
+    pub(in crate::mirror) fn keep_file(&self, key: &FileKey, resident: Resident) {
+        self.keep(Key::File(*key), resident);
     }
 
     /// Puts it in only if nothing is there; gives what is there then.
@@ -117,7 +131,7 @@ impl MemoryCache {
         if let Some(known) = self.index(key) {
             return known;
         }
-        self.keep(Key::Index(*key), resident.clone());
+        self.keep(Key::from(*key), resident.clone());
         resident
     }
 
@@ -131,7 +145,7 @@ impl MemoryCache {
         if let Some(Resident::Index(entry)) = self.index(key)
             && let Some(changed) = change(&entry)
         {
-            self.keep(Key::Index(*key), Resident::Index(changed));
+            self.keep(Key::from(*key), Resident::Index(changed));
         }
     }
 
@@ -169,17 +183,18 @@ impl MemoryCache {
         self.budget
     }
 
-    /// The largest object kept whole; larger ones would push out too much of what is asked for more often.
+    /// The largest object kept whole, a sixteenth of all; larger ones would push out too much of what is asked for more often.
     pub(in crate::mirror) fn largest(&self) -> u64 {
-        (self.budget / 16).clamp(64 << 10, 16 << 20)
+        (self.budget / 16).max(64 << 10)
     }
 
     /// The stored paths of everything in memory.
     pub(in crate::mirror) fn paths(&self) -> HashSet<String> {
         let path = |(place, kept): (Arc<CacheSlot>, Occupant)| match (*place, kept) {
-            (CacheSlot::Of(key), Occupant::Object(Resident::Index(_) | Resident::Crate(_))) => {
-                Some(key.path())
-            }
+            (
+                CacheSlot::Of(key),
+                Occupant::Object(Resident::Index(_) | Resident::Toolchain(_) | Resident::File(_)),
+            ) => Some(key.path()),
             (CacheSlot::Of(_), Occupant::Object(Resident::Absent(_)))
             | (_, Occupant::Nothing(_))
             | (CacheSlot::Gap, _) => None,
@@ -191,7 +206,8 @@ impl MemoryCache {
     pub(in crate::mirror) fn waiting(&self) -> usize {
         let waiting = |(_, kept): (Arc<CacheSlot>, Occupant)| match kept {
             Occupant::Object(Resident::Index(entry)) => entry.rendition.ruling().waiting,
-            Occupant::Object(Resident::Crate(_) | Resident::Absent(_)) | Occupant::Nothing(_) => 0,
+            Occupant::Object(Resident::File(_) | Resident::Toolchain(_) | Resident::Absent(_))
+            | Occupant::Nothing(_) => 0,
         };
         self.cache.iter().map(waiting).sum()
     }
@@ -208,7 +224,8 @@ impl MemoryCache {
 fn weigh(resident: &Resident) -> u32 {
     let bodies = match resident {
         Resident::Index(entry) => entry.size(),
-        Resident::Crate(whole) => whole.size(),
+        Resident::File(whole) => whole.size(),
+        Resident::Toolchain(kept) => kept.size(),
         Resident::Absent(_) => 0,
     };
     u32::try_from(bodies + OVERHEAD).unwrap_or(u32::MAX)

@@ -4,7 +4,7 @@ use std::{fmt::Display, time::SystemTime};
 
 use super::background::Background;
 use crate::{
-    domain::MissedRequest,
+    domain::{MissedCrate, MissedRequest, toolchain::ToolchainItem},
     error::{Error, Kind},
     store::Store,
 };
@@ -13,9 +13,10 @@ use crate::{
 pub(in crate::mirror) fn note_missed(
     store: &Store,
     background: &Background,
-    missed: MissedRequest,
+    missed: impl Into<MissedRequest>,
     now: SystemTime,
 ) {
+    let missed = missed.into();
     tracing::info!(wanted = %missed, "asked for and not here");
     let store = store.clone();
     background.run(async move {
@@ -25,14 +26,22 @@ pub(in crate::mirror) fn note_missed(
 }
 
 /// What to say to who asks for what isn't here: that nobody will fetch it, and who can bring it.
-pub(in crate::mirror) fn not_in_store(missed: &MissedRequest) -> Error {
-    let MissedRequest { registry, name, .. } = missed;
+pub(in crate::mirror) fn not_in_store(missed: &MissedCrate) -> Error {
+    let MissedCrate { registry, name, .. } = missed;
     let what = match missed.version {
         Some(version) => format!("{name} {version}"),
         None => format!("crate {name}"),
     };
     Error::offline(format!(
         "this mirror is offline and {what} of {registry} is not in it; to bring it in, run `crate-mirror prefetch {missed}` and \
+         `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
+    ))
+}
+
+/// The same of a file of a toolchain.
+pub(in crate::mirror) fn not_in_store_of_toolchains(item: &ToolchainItem) -> Error {
+    Error::offline(format!(
+        "this mirror is offline and {item} is not in it; to bring it in, run `crate-mirror prefetch --toolchain NAME --component NAME --target NAME` and \
          `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
     ))
 }

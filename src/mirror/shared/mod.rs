@@ -25,7 +25,9 @@ pub use stale::StaleCopy;
 pub(in crate::mirror) use background::Background;
 pub(in crate::mirror) use blocking_work::{BlockingWork, not_enough_memory};
 pub(in crate::mirror) use memory::{MemoryCache, Resident};
-pub(in crate::mirror) use missed::{not_in_store, note_missed, unreadable_offline};
+pub(in crate::mirror) use missed::{
+    not_in_store, not_in_store_of_toolchains, note_missed, unreadable_offline,
+};
 pub(in crate::mirror) use refusals::Refusals;
 pub(in crate::mirror) use rules::RulesInForce;
 pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};

@@ -141,7 +141,7 @@ fn may_hold_objects(entry: &DirEntry) -> bool {
     match entry.depth() {
         0 => true,
         1 => name().is_some_and(|name| RegistryName::parse(name).is_ok()),
-        2 => matches!(name(), Some("index" | "crates")),
+        2 => matches!(name(), Some("index" | "crates" | "dist" | "rustup")),
         _ => true,
     }
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use object_store::{ObjectStore, memory::InMemory};
 
 use super::{
-    BucketSettings, CrateReader, FolderSettings, IndexRecord, Links, Next, Removal, Sight, Store,
-    StoredCrate, StoredIndex, Verification,
+    BucketSettings, FileReader, FolderSettings, Links, Next, Removal, Sight, Store, StoreRecord,
+    StoredFile, StoredRecord, Verification,
 };
 use crate::{
     domain::{
@@ -86,9 +86,9 @@ fn index_key(name: &str) -> IndexKey {
     IndexKey::new(RegistryName::crates_io(), name)
 }
 
-fn record(body: &str) -> IndexRecord {
+fn record(body: &str) -> StoreRecord {
     let now = SystemTime::now();
-    IndexRecord {
+    StoreRecord {
         body: Bytes::copy_from_slice(body.as_bytes()),
         sha256: Sha256::of(body.as_bytes()),
         validators: Validators::default(),
@@ -96,30 +96,33 @@ fn record(body: &str) -> IndexRecord {
         checked_at: now,
         gone: false,
         history: Arc::new(History::default()),
+        sum: None,
     }
 }
 
 async fn whole(store: &Store, key: &CrateKey) -> Option<Bytes> {
-    let loaded = store.load_crate(key, SystemTime::now(), |_| Some(())).await;
+    let loaded = store.load_file(key, SystemTime::now(), |_| Some(())).await;
     loaded.expect("no failure").map(|found| match found {
-        StoredCrate::Whole(bytes, ()) => bytes,
-        StoredCrate::Large(_) => panic!("it was admitted"),
+        StoredFile::Whole(bytes, ()) => bytes,
+        StoredFile::Large(_) => panic!("it was admitted"),
     })
 }
 
-async fn large(store: &Store, key: &CrateKey) -> Box<CrateReader> {
-    let loaded = store.load_crate(key, SystemTime::now(), |_| None::<()>);
+async fn large(store: &Store, key: &CrateKey) -> Box<FileReader> {
+    let loaded = store.load_file(key, SystemTime::now(), |_| None::<()>);
     match loaded.await.expect("no failure").expect("there") {
-        StoredCrate::Large(reader) => reader,
-        StoredCrate::Whole(..) => panic!("it wasn't admitted"),
+        StoredFile::Large(reader) => reader,
+        StoredFile::Whole(..) => panic!("it wasn't admitted"),
     }
 }
 
 async fn body(store: &Store, key: &IndexKey) -> Option<Bytes> {
-    let loaded = store.load_index(key, SystemTime::now(), |_| Some(())).await;
+    let loaded = store
+        .load_record(key, SystemTime::now(), |_| Some(()))
+        .await;
     loaded.expect("no failure").map(|found| match found {
-        StoredIndex::Whole(record, ()) => record.body,
-        StoredIndex::Large(_) => panic!("it was admitted"),
+        StoredRecord::Whole(record, ()) => record.body,
+        StoredRecord::Large(_) => panic!("it was admitted"),
     })
 }
 
@@ -153,7 +156,7 @@ async fn what_is_saved_is_loaded_and_what_replaces_it_too() {
     for (what, store) in stores().await.all {
         let key = crate_key("Serde", "1.0.0+B", b"content");
         assert_eq!(whole(&store, &key).await, None, "{what}");
-        store.save_crate(&key, "content".into()).await.expect(what);
+        store.save_file(key, "content".into()).await.expect(what);
         assert_eq!(
             whole(&store, &key).await.as_deref(),
             Some(&b"content"[..]),
@@ -162,7 +165,7 @@ async fn what_is_saved_is_loaded_and_what_replaces_it_too() {
         let index = index_key("serde");
         assert_eq!(body(&store, &index).await, None, "{what}");
         for text in ["one", "two"] {
-            store.save_index(&index, &record(text)).await.expect(what);
+            store.save_record(index, &record(text)).await.expect(what);
             assert_eq!(
                 body(&store, &index).await.as_deref(),
                 Some(text.as_bytes()),
@@ -175,12 +178,12 @@ async fn what_is_saved_is_loaded_and_what_replaces_it_too() {
             Some(&b"two"[..]),
             "{what}"
         );
-        let size = store.size_of(&Key::Crate(key)).await.expect(what);
+        let size = store.size_of(&Key::from(key)).await.expect(what);
         assert_eq!(size, Some(7), "{what}");
         assert!(store.has_index(&index).await.expect(what), "{what}");
         let paths = [key.path(), index.path()];
         assert_eq!(walked(&store, Next::Go).await, paths, "{what}");
-        let peeked = store.peek_index(&index).await.expect(what);
+        let peeked = store.peek_record(index).await.expect(what);
         assert_eq!(peeked.expect("there").body, "two", "{what}");
     }
 }
@@ -196,7 +199,7 @@ async fn a_large_object_is_spooled_and_read_in_blocks() {
             let chunk = Bytes::copy_from_slice(chunk);
             spool = spool.append(chunk).await.expect(what);
         }
-        store.commit(&key, spool).await.expect(what);
+        store.commit(&key.into(), spool).await.expect(what);
         for settled in [false, true] {
             let mut reader = large(&store, &key).await;
             assert_eq!(reader.length(), content.len() as u64, "{what}");
@@ -215,24 +218,24 @@ async fn what_is_wrong_is_found_dropped_and_can_be_replaced() {
     for (what, store) in stores().await.all {
         let key = crate_key("serde", "1.0.0", b"content");
         // A name that says something else than what is in it.
-        store.save_crate(&key, "consent".into()).await.expect(what);
+        store.save_file(key, "consent".into()).await.expect(what);
         store.settle().await;
         if what.starts_with("a folder") {
             // What was written so lately may be half of what somebody is writing.
             continue;
         }
-        let loaded = store.load_crate(&key, SystemTime::now(), |_| Some(()));
+        let loaded = store.load_file(key, SystemTime::now(), |_| Some(()));
         let error = loaded.await.err().expect(what);
         assert_eq!(error.kind(), Kind::Corrupt, "{what}");
         assert_eq!(whole(&store, &key).await, None, "{what}");
-        store.save_crate(&key, "content".into()).await.expect(what);
+        store.save_file(key, "content".into()).await.expect(what);
         store.settle().await;
         assert_eq!(
             whole(&store, &key).await.as_deref(),
             Some(&b"content"[..]),
             "{what}"
         );
-        let checked = store.verify(&Key::Crate(key)).await.expect(what);
+        let checked = store.verify(&Key::from(key)).await.expect(what);
         assert_eq!(checked, Verification::Good, "{what}");
     }
 }
@@ -241,22 +244,22 @@ async fn what_is_wrong_is_found_dropped_and_can_be_replaced() {
 async fn a_flaw_is_removed_where_it_was_found_and_nowhere_else() {
     for (what, store) in stores().await.all {
         let key = crate_key("serde", "1.0.0", b"content");
-        store.save_crate(&key, "consent".into()).await.expect(what);
+        store.save_file(key, "consent".into()).await.expect(what);
         store.settle().await;
         if what.ends_with("before a bucket") || what.ends_with("without a folder") {
             // Who serves removes nothing that others share; it is written over.
             continue;
         }
-        let Verification::Bad(flaw) = store.verify(&Key::Crate(key)).await.expect(what) else {
+        let Verification::Bad(flaw) = store.verify(&Key::from(key)).await.expect(what) else {
             panic!("{what}: it is bad");
         };
         let again = store
-            .remove_flawed(&Key::Crate(key), &flaw)
+            .remove_flawed(&Key::from(key), &flaw)
             .await
             .expect(what);
         assert_eq!(again, Removal::Removed, "{what}");
         let gone = store
-            .remove_flawed(&Key::Crate(key), &flaw)
+            .remove_flawed(&Key::from(key), &flaw)
             .await
             .expect(what);
         assert_eq!(gone, Removal::Gone, "{what}");
@@ -269,7 +272,7 @@ async fn a_crates_files_are_listed_and_removed_with_what_is_beside_them() {
         let own = crate_key("serde", "1.0.0", b"a");
         let other = crate_key("serde_json", "1.0.0", b"b");
         for (key, content) in [(own, "a"), (other, "b")] {
-            store.save_crate(&key, content.into()).await.expect(what);
+            store.save_file(key, content.into()).await.expect(what);
         }
         store
             .save_manifest(&own, &Manifest::none())
@@ -338,7 +341,7 @@ async fn a_batch_is_there_when_it_is_finished() {
                 let mut incoming = store.incoming()?;
                 std::io::Write::write_all(&mut incoming, &content).expect("written");
                 let version = format!("1.0.{n}");
-                batch.stage_crate(&crate_key("serde", &version, &content), incoming)?;
+                batch.stage_file(crate_key("serde", &version, &content), incoming)?;
             }
             batch.finish()
         });

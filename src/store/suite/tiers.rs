@@ -26,7 +26,7 @@ use crate::{
     error::Kind,
     metrics::Metrics,
     store::{
-        BucketSettings, FolderSettings, IndexRecord, Signed, SigningSettings, Store,
+        BucketSettings, FolderSettings, Signed, SigningSettings, Store, StoreRecord,
         bucket::Connected,
     },
 };
@@ -98,7 +98,7 @@ async fn what_one_mirror_has_fetched_another_reads_and_keeps() {
     );
     let (key, bytes) = content();
     one.store
-        .save_crate(&key, bytes.clone())
+        .save_file(key, bytes.clone())
         .await
         .expect("saved");
     one.store.settle().await;
@@ -148,10 +148,10 @@ async fn what_is_wrong_in_the_bucket_is_replaced_even_where_nothing_may_be_remov
     put(&bucket, &key.path(), "consent".into()).await;
     bucket.when(|what, _| (what == BucketRequest::Delete).then_some(Instead::Denied));
     let now = std::time::SystemTime::now();
-    let loaded = mirror.store.load_crate(&key, now, |_| Some(())).await;
+    let loaded = mirror.store.load_file(key, now, |_| Some(())).await;
     assert_eq!(loaded.err().expect("wrong").kind(), Kind::Corrupt);
     assert!(!mirror.has_file(&key.path()));
-    let saved = mirror.store.save_crate(&key, bytes.clone()).await;
+    let saved = mirror.store.save_file(key, bytes.clone()).await;
     saved.expect("saved");
     mirror.store.settle().await;
     assert_eq!(in_bucket(&bucket, &key.path()).await, Some(bytes));
@@ -166,7 +166,7 @@ async fn while_the_bucket_is_throttled_or_hangs_nobody_waits_and_it_is_written_l
         let (key, bytes) = content();
         mirror
             .store
-            .save_crate(&key, bytes.clone())
+            .save_file(key, bytes.clone())
             .await
             .expect("saved");
         assert_eq!(whole(&mirror.store, &key).await, Some(bytes.clone()));
@@ -187,7 +187,7 @@ async fn a_bucket_that_keeps_failing_is_left_alone() {
     bucket.when(|_, _| Some(Instead::SlowDown));
     for n in 0..100 {
         let key = crate_key("serde", &format!("1.0.{n}"), b"content");
-        let loaded = mirror.store.size_of(&Key::Crate(key)).await;
+        let loaded = mirror.store.size_of(&Key::from(key)).await;
         assert_eq!(loaded.expect_err("an error").kind(), Kind::Store);
     }
     let asked = bucket.count(BucketRequest::Get, "serde");
@@ -201,16 +201,16 @@ async fn without_a_folder_what_waits_is_read_from_memory() {
     let (store, _) = open(None, &bucket).await;
     bucket.when(|what, _| (what == BucketRequest::Put).then_some(Instead::SlowDown));
     let (key, bytes) = content();
-    store.save_crate(&key, bytes.clone()).await.expect("saved");
+    store.save_file(key, bytes.clone()).await.expect("saved");
     assert_eq!(whole(&store, &key).await, Some(bytes.clone()));
     assert!(store.near().is_none(), "there is nothing to be kept small");
     bucket.well();
     store.settle().await;
 }
 
-fn aged(body: &str, age: u64) -> IndexRecord {
+fn aged(body: &str, age: u64) -> StoreRecord {
     let record = record(body);
-    IndexRecord {
+    StoreRecord {
         checked_at: record.checked_at - Duration::from_secs(age),
         ..record
     }
@@ -218,7 +218,7 @@ fn aged(body: &str, age: u64) -> IndexRecord {
 
 async fn body_in_bucket(bucket: &Unwell, path: &str) -> Bytes {
     let bytes = in_bucket(bucket, path).await.expect("there");
-    IndexRecord::decode(bytes).expect("a record").body
+    StoreRecord::decode(bytes).expect("a record").body
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn an_older_index_record_takes_no_newer_ones_place() {
     );
     let key = index_key("serde");
     for (mirror, body, age) in [(&one, "new", 10), (&other, "old", 20), (&other, "newer", 0)] {
-        let saved = mirror.store.save_index(&key, &aged(body, age)).await;
+        let saved = mirror.store.save_record(key, &aged(body, age)).await;
         saved.expect("saved");
         mirror.store.settle().await;
         let expected = if body == "old" { "new" } else { body };
@@ -249,7 +249,7 @@ async fn a_record_of_which_only_the_time_has_changed_is_written_once_an_hour() {
     let key = index_key("serde");
     for (age, written) in [(7_000, 1), (6_000, 1), (4_000, 1), (3_000, 2), (0, 2)] {
         for mirror in [&one, &other] {
-            let saved = mirror.store.save_index(&key, &aged("same", age)).await;
+            let saved = mirror.store.save_record(key, &aged("same", age)).await;
             saved.expect("saved");
             mirror.store.settle().await;
         }
@@ -302,7 +302,7 @@ async fn two_prefixes_of_one_bucket_know_nothing_of_each_other() {
     };
     let (one, other) = (open("a"), open("a/b"));
     let (key, bytes) = content();
-    other.save_crate(&key, bytes).await.expect("saved");
+    other.save_file(key, bytes).await.expect("saved");
     assert_eq!(whole(&one, &key).await, None);
     assert_eq!(one.size().await.expect("a size"), 0);
     assert_eq!(other.size().await.expect("a size"), 7);
@@ -340,7 +340,7 @@ async fn signing(bucket: &Unwell) -> Store {
 }
 
 async fn is_signed(store: &Store, key: &CrateKey) -> bool {
-    let url = store.signed_url(key, Signed::Get).await;
+    let url = store.signed_url(&key.into(), Signed::Get).await;
     url.expect("no failure").is_some()
 }
 
@@ -353,7 +353,7 @@ async fn nobody_is_sent_to_what_was_never_found_good() {
     // Another mirror has written something of that length.
     put(&bucket, &key.path(), "consent".into()).await;
     assert!(!is_signed(&store, &key).await, "it was never read");
-    store.save_crate(&key, bytes).await.expect("saved");
+    store.save_file(key, bytes).await.expect("saved");
     store.settle().await;
     assert!(!is_signed(&store, &key).await, "it was there already");
 }
@@ -364,7 +364,7 @@ async fn nobody_is_sent_to_what_is_no_longer_there_or_to_a_bucket_that_is_gone()
     let bucket = Unwell::new();
     let store = signing(&bucket).await;
     let (key, bytes) = content();
-    store.save_crate(&key, bytes).await.expect("saved");
+    store.save_file(key, bytes).await.expect("saved");
     store.settle().await;
     assert!(is_signed(&store, &key).await);
     bucket.when(|_, _| Some(Instead::SlowDown));
@@ -381,7 +381,7 @@ async fn what_the_folder_has_wrong_is_read_from_the_bucket() {
     let bucket = Unwell::new();
     let mirror = TieredMirror::over(&bucket).await;
     let (key, bytes) = content();
-    let saved = mirror.store.save_crate(&key, bytes.clone()).await;
+    let saved = mirror.store.save_file(key, bytes.clone()).await;
     saved.expect("saved");
     mirror.store.settle().await;
     let file = mirror.folder.path().join(key.path());
@@ -398,13 +398,13 @@ async fn a_look_at_what_all_share_puts_nothing_older_into_the_folder() {
     let older = aged("older", 100).encode().concat();
     put(&bucket, &key.path(), older.into()).await;
     bucket.when(|what, _| (what == BucketRequest::Put).then_some(Instead::SlowDown));
-    let saved = mirror.store.save_index(&key, &aged("newer", 0)).await;
+    let saved = mirror.store.save_record(key, &aged("newer", 0)).await;
     saved.expect("saved");
     let now = SystemTime::now();
-    let shared = mirror.store.load_shared_index(&key, now, |_| Some(()));
+    let shared = mirror.store.load_shared_record(key, now, |_| Some(()));
     assert!(shared.await.expect("read").is_some());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let peeked = mirror.store.peek_index(&key).await.expect("read");
+    let peeked = mirror.store.peek_record(key).await.expect("read");
     assert_eq!(peeked.expect("there").body, "newer");
     bucket.well();
     while mirror.metrics.bucket_waiting.get() > 0 {
@@ -421,10 +421,7 @@ async fn what_only_the_folder_has_comes_into_the_bucket_when_it_is_asked_for() {
     let (key, bytes) = content();
     let settings = FolderSettings::new(folder.path(), false);
     let alone = Store::open(settings, Arc::new(Metrics::new()), SystemTime::now());
-    let saved = alone
-        .expect("a store")
-        .save_crate(&key, bytes.clone())
-        .await;
+    let saved = alone.expect("a store").save_file(key, bytes.clone()).await;
     saved.expect("saved");
     let (store, _) = open(Some(folder.path()), &bucket).await;
     assert_eq!(whole(&store, &key).await, Some(bytes.clone()));

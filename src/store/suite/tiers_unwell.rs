@@ -72,15 +72,13 @@ async fn a_bucket_whose_bodies_hang_is_left_alone_soon_also_where_heads_come() {
         assert!(
             mirror
                 .store
-                .peek_index(&index)
+                .peek_record(index)
                 .await
                 .is_ok_and(|r| r.is_some())
         );
-        assert!(mirror.store.size_of(&Key::Crate(*key)).await.is_ok());
+        assert!(mirror.store.size_of(&Key::from(*key)).await.is_ok());
         let started = tokio::time::Instant::now();
-        let loaded = mirror
-            .store
-            .load_crate(key, SystemTime::now(), |_| Some(()));
+        let loaded = mirror.store.load_file(key, SystemTime::now(), |_| Some(()));
         assert!(loaded.await.is_err());
         waited += usize::from(started.elapsed() >= Duration::from_secs(1));
     }
@@ -104,14 +102,14 @@ async fn what_the_folder_cannot_keep_is_written_into_the_bucket() {
     let bucket = Unwell::new();
     let mirror = without_room(&bucket).await;
     let (key, bytes) = content();
-    let saved = mirror.store.save_crate(&key, bytes.clone()).await;
+    let saved = mirror.store.save_file(key, bytes.clone()).await;
     saved.expect_err("the folder's failure");
     until_in_bucket(&bucket, &key, &bytes).await;
     // A large one went with its file.
     let (key, bytes) = large_content(1);
     let spool = mirror.store.spool().await.expect("a file");
     let spool = spool.append(bytes.clone()).await.expect("written");
-    let committed = mirror.store.commit(&key, spool).await;
+    let committed = mirror.store.commit(&key.into(), spool).await;
     committed.expect_err("the folder's failure");
     until_in_bucket(&bucket, &key, &bytes).await;
 }
@@ -126,7 +124,7 @@ async fn where_the_folder_has_no_place_for_a_file_a_large_crate_is_spooled_elsew
     let (key, bytes) = large_content(1);
     let spool = mirror.store.spool().await.expect("a file elsewhere");
     let spool = spool.append(bytes.clone()).await.expect("written");
-    let _ = mirror.store.commit(&key, spool).await;
+    let _ = mirror.store.commit(&key.into(), spool).await;
     until_in_bucket(&bucket, &key, &bytes).await;
 }
 
@@ -160,9 +158,10 @@ async fn a_folder_that_hangs_keeps_nothing_from_the_bucket() {
     let saving = tokio::spawn({
         let (store, bytes) = (store.clone(), bytes.clone());
         async move {
+            let large_file = large_key.into();
             let (small, large) = tokio::join!(
-                store.save_crate(&key, bytes),
-                store.commit(&large_key, spool)
+                store.save_file(key, bytes),
+                store.commit(&large_file, spool)
             );
             small.and(large)
         }
@@ -237,7 +236,7 @@ async fn what_waits_for_the_bucket_is_not_evicted_from_the_folder() {
     let mirror = TieredMirror::over(&bucket).await;
     bucket.when(|what, _| (what == BucketRequest::Put).then_some(Instead::SlowDown));
     let (key, bytes) = content();
-    let saved = mirror.store.save_crate(&key, bytes.clone()).await;
+    let saved = mirror.store.save_file(key, bytes.clone()).await;
     saved.expect("saved");
     empty(&mirror.store).await;
     assert!(mirror.has_file(&key.path()));
@@ -263,12 +262,12 @@ async fn what_waited_when_a_mirror_was_killed_is_written_by_the_next_one() {
     let ((key, bytes), index) = (content(), index_key("serde"));
     mirror
         .store
-        .save_crate(&key, bytes.clone())
+        .save_file(key, bytes.clone())
         .await
         .expect("saved");
     mirror
         .store
-        .save_index(&index, &record("lines"))
+        .save_record(index, &record("lines"))
         .await
         .expect("saved");
     let TieredMirror { store, folder, .. } = mirror;
@@ -328,9 +327,9 @@ async fn why_no_url_can_be_signed_is_said_and_counted() {
     let opened = Store::tiers_over(None, &settings, connected, metrics.clone(), now);
     let (store, _) = opened.await.expect("a store");
     let (key, bytes) = content();
-    store.save_crate(&key, bytes).await.expect("saved");
+    store.save_file(key, bytes).await.expect("saved");
     store.settle().await;
-    let error = store.signed_url(&key, Signed::Get).await.map(drop);
+    let error = store.signed_url(&key.into(), Signed::Get).await.map(drop);
     let error = error.expect_err("no key");
     assert!(error.message().contains("no key to sign"), "{error}");
     assert_eq!(metrics.store_failures.get(), 1);

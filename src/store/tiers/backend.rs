@@ -25,7 +25,7 @@ use super::{
     vouched::Vouched,
 };
 use crate::{
-    domain::MissedRequest,
+    domain::{Key, MissedRequest},
     error::{Error, Result},
     metrics::Metrics,
     secret::Secret,
@@ -253,7 +253,7 @@ impl Backend for Tiers {
             let near = folder.load(path, used, lent.lend()).await;
             if let Ok(Some(found)) = near {
                 // It may have been here before the bucket was, or before a restart.
-                if path.ends_with(".crate") && used.is_some() && self.may_be_lacking(path) {
+                if is_file(path) && used.is_some() && self.may_be_lacking(path) {
                     let _ = self.uploads.add(path, QueuedBytes::Folder);
                 }
                 return Ok(Some(from_folder(found)));
@@ -530,4 +530,9 @@ impl Backend for Tiers {
             }
         })
     }
+}
+
+/// Whether an object never changes once it is there.
+fn is_file(path: &str) -> bool {
+    matches!(Key::from_path(path), Some(Key::File(_)))
 }

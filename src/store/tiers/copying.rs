@@ -115,7 +115,7 @@ impl Copying {
             Some(LoadedObject::Taken(_)) => return Ok(false),
             Some(LoadedObject::Large(there)) => there,
         };
-        let Some(Key::Index(_)) = Key::from_path(path) else {
+        let Some(Key::Record(_)) = Key::from_path(path) else {
             return Ok(false);
         };
         let ours = Pieces(vec![bytes.clone()]);
@@ -259,13 +259,13 @@ impl CopiedBlocks {
         copying: Option<Copying>,
     ) -> Self {
         let source = match Key::from_path(path) {
-            Some(Key::Crate(key)) => Some(LargeSource {
+            Some(Key::File(key)) => Some(LargeSource {
                 blocks: blocks.clone(),
                 path: path.to_owned(),
                 length,
-                sha256: key.sha256,
+                sha256: key.sha256(),
             }),
-            Some(Key::Index(_)) | None => None,
+            Some(Key::Record(_)) | None => None,
         };
         Self {
             blocks,

@@ -263,8 +263,8 @@ impl Writer {
             }
         };
         let needless = match Key::from_path(path) {
-            Some(Key::Index(_)) => self.has_record(path, length, blocks).await?,
-            Some(Key::Crate(_)) | None => self.has(path, length).await?,
+            Some(Key::Record(_)) => self.has_record(path, length, blocks).await?,
+            Some(Key::File(_)) | None => self.has(path, length).await?,
         };
         if needless {
             return Ok(());
@@ -272,9 +272,10 @@ impl Writer {
         self.bucket.send(path, length, blocks).await?;
         self.wrong.forget(path);
         // What is read back from the folder may have changed there.
-        if let (QueuedBytes::Memory(_) | QueuedBytes::File { .. }, true) =
-            (&waiting.held, path.ends_with(".crate"))
-        {
+        if let (QueuedBytes::Memory(_) | QueuedBytes::File { .. }, true) = (
+            &waiting.held,
+            matches!(Key::from_path(path), Some(Key::File(_))),
+        ) {
             self.vouched.add(path);
         }
         Ok(())

@@ -152,6 +152,21 @@ impl Upstream {
             .select(|seen| Scope::Crates.covers(seen))
     }
 
+    /// One more object, as an object store has it: with an ETag, a Last-Modified, and ranges.
+    pub fn object(&self, path: &str, body: impl Into<bytes::Bytes>) {
+        self.site().object(path, body.into());
+    }
+
+    /// It was deleted.
+    pub fn remove_object(&self, path: &str) {
+        self.site().remove_object(path);
+    }
+
+    /// As it is there.
+    pub fn object_at(&self, path: &str) -> bytes::Bytes {
+        self.site().object_at(path)
+    }
+
     /// Requests for index files, config.json not among them.
     pub fn on_index_files(&self) -> When<'_> {
         When::new(&self.server.shared.rules, Scope::Index)

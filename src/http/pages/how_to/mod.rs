@@ -4,6 +4,7 @@
 mod old_cargo;
 mod one_way;
 mod registries;
+mod toolchains;
 
 pub use registries::snippet;
 
@@ -15,6 +16,7 @@ pub(super) fn ways(offering: Offering<'_>) -> Vec<HowTo> {
         Some(registries::crates_io(offering)),
         registries::others(offering),
         registries::with_a_token(offering),
+        toolchains::toolchains(offering),
         Some(registries::view_or_day(offering)),
         Some(old_cargo::git_index(offering)),
     ]

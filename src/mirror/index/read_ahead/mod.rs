@@ -193,7 +193,7 @@ impl ReadAhead {
                 }
             }
             Ok(Some(Resident::Absent(since))) => self.shared.still_absent(since, now),
-            Ok(Some(Resident::Crate(_)) | None) | Err(_) => false,
+            Ok(Some(Resident::File(_) | Resident::Toolchain(_)) | None) | Err(_) => false,
         }
     }
 

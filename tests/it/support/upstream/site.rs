@@ -16,6 +16,8 @@ pub(super) struct Site {
     /// By lower-case name.
     crates: BTreeMap<String, Crate>,
     pages: BTreeMap<String, (String, Bytes)>,
+    /// What an object store has: with a strong ETag, a Last-Modified, and ranges.
+    objects: BTreeMap<String, (Bytes, SystemTime)>,
     changes: u64,
 }
 
@@ -40,6 +42,7 @@ impl Site {
             options,
             crates: BTreeMap::new(),
             pages: BTreeMap::new(),
+            objects: BTreeMap::new(),
             changes: 0,
         }
     }
@@ -106,6 +109,21 @@ impl Site {
     pub(super) fn page(&mut self, path: &str, content_type: &str, body: &str) {
         let page = (content_type.to_owned(), Bytes::from(body.to_owned()));
         self.pages.insert(path.to_owned(), page);
+    }
+
+    pub(super) fn object(&mut self, path: &str, body: Bytes) {
+        let now = self.tick();
+        self.objects.insert(path.to_owned(), (body, now));
+    }
+
+    pub(super) fn remove_object(&mut self, path: &str) {
+        let removed = self.objects.remove(path);
+        assert!(removed.is_some(), "{path} isn't there");
+    }
+
+    pub(super) fn object_at(&self, path: &str) -> Bytes {
+        let (body, _) = &self.objects[path];
+        body.clone()
     }
 
     pub(super) fn version(&self, name: &str, version: &str) -> &Version {
@@ -188,6 +206,16 @@ impl Site {
                     .flat_map(|entry| &entry.versions)
                     .find(|held| held.path == bare)
                     .map(|held| self.download(held))
+            }
+            Class::Page if self.objects.contains_key(bare) => {
+                let (body, modified) = &self.objects[bare];
+                let validators = self.options.last_modified;
+                Some(Resource {
+                    etag: validators.then(|| format!("\"{}\"", &sha256(body)[..32])),
+                    modified: validators.then_some(*modified),
+                    ranges: self.options.ranges,
+                    ..text("application/octet-stream", body.clone())
+                })
             }
             Class::Page => self
                 .pages

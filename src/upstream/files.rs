@@ -1,17 +1,17 @@
-//! .crate files: one download, chunk by chunk, from any offset on.
+//! Files whose checksum is known, such as .crate files: one download, chunk by chunk, from any offset on.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{answer::UpstreamAnswer, denied::says_denied, registry::Upstream};
 use crate::{
-    domain::{CrateId, Sha256},
+    domain::{CrateKey, FileKey},
     error::{Error, Result},
     metrics::UpstreamKind,
 };
 
-/// A .crate file on its way from upstream.
-pub struct CrateStream {
+/// A file on its way from upstream.
+pub struct FileStream {
     answer: UpstreamAnswer,
     /// How many bytes of the body still belong to what the asker has already.
     skip: u64,
@@ -29,31 +29,35 @@ pub struct Resume {
 }
 
 impl Upstream {
-    /// Asks for a .crate file, or the rest of it: by range where upstream supports it, and else from the start with what is there already passed
+    /// Asks for a file, or the rest of it: by range where upstream supports it, and else from the start with what is there already passed
     /// over. Doesn't repeat what fails: the caller knows what has arrived already.
     ///
     /// # Errors
     /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't have it, [`Kind::Denied`](crate::error::Kind::Denied) when it is a mirror whose rules
     /// refuse it, else one of the upstream kinds.
-    pub async fn fetch_crate(
-        &self,
-        id: &CrateId,
-        sha256: &Sha256,
-        resume: &Resume,
-    ) -> Result<CrateStream> {
-        let url = self.dl().await?.url(id, sha256)?;
+    pub async fn fetch_file(&self, key: &FileKey, resume: &Resume) -> Result<FileStream> {
+        let (url, kind) = match key {
+            FileKey::Crate(CrateKey { id, sha256, .. }) => {
+                (self.dl().await?.url(id, sha256)?, UpstreamKind::Crate)
+            }
+            FileKey::Toolchain(key) => (
+                self.toolchain_url(&key.item.path_of())?,
+                UpstreamKind::Component,
+            ),
+        };
         self.surroundings.note(&url);
         let mut request = self
             .http
             .get(url)
-            // A .crate file is a gzip file; encoded once more or decoded on the way it would fail its checksum.
+            // It is compressed; encoded once more or decoded on the way it would fail its checksum.
             .header(header::ACCEPT_ENCODING, "identity");
         if let (1.., Some(validator)) = (resume.offset, &resume.validator) {
             request = request
                 .header(header::RANGE, format!("bytes={}-", resume.offset))
                 .header(header::IF_RANGE, validator);
         }
-        let mut answer = self.send(UpstreamKind::Crate, request).await?;
+        let what = format!("the file of {key}");
+        let mut answer = self.send(kind, request).await?;
         let (skip, length) = match answer.status() {
             StatusCode::OK => (resume.offset, answer.content_length()),
             StatusCode::PARTIAL_CONTENT if starts_at(answer.headers()) == Some(resume.offset) => (
@@ -63,11 +67,11 @@ impl Upstream {
                     .map(|rest| resume.offset.saturating_add(rest)),
             ),
             _ if says_denied(&answer) => {
-                return Err(self.denied(answer, &format!("the file of {id}")).await);
+                return Err(self.denied(answer, &what).await);
             }
             // To who has shown a credential it says that this isn't enough.
             StatusCode::FORBIDDEN if answer.knows_us() => {
-                return Err(self.unexpected(&answer, &format!("the file of {id}")));
+                return Err(self.unexpected(&answer, &what));
             }
             // Object stores answer 403 for what isn't there when listing is forbidden.
             StatusCode::NOT_FOUND
@@ -75,15 +79,16 @@ impl Upstream {
             | StatusCode::FORBIDDEN
             | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
                 return Err(Error::absent(format!(
-                    "{} answered {} for the file of {id}, although its index lists this version",
+                    "{} answered {} for {what}, although {}",
                     self.host(answer.url()),
-                    answer.status()
+                    answer.status(),
+                    listed(key)
                 )));
             }
-            _ => return Err(self.unexpected(&answer, &format!("the file of {id}"))),
+            _ => return Err(self.unexpected(&answer, &what)),
         };
         answer.repeats(skip);
-        Ok(CrateStream {
+        Ok(FileStream {
             answer,
             skip,
             length,
@@ -94,7 +99,7 @@ impl Upstream {
     ///
     /// # Errors
     /// One of the upstream kinds when the download breaks off or stalls.
-    pub async fn next(&self, stream: &mut CrateStream) -> Result<Option<Bytes>> {
+    pub async fn next(&self, stream: &mut FileStream) -> Result<Option<Bytes>> {
         while let Some(mut chunk) = self.chunk(&mut stream.answer).await? {
             let skipped = stream.skip.min(chunk.len() as u64);
             stream.skip -= skipped;
@@ -107,7 +112,7 @@ impl Upstream {
     }
 }
 
-impl CrateStream {
+impl FileStream {
     /// The whole file's size, if upstream says it.
     pub fn length(&self) -> Option<u64> {
         self.length
@@ -122,6 +127,14 @@ impl CrateStream {
     pub fn validator(&self) -> Option<HeaderValue> {
         let etag = self.answer.headers().get(header::ETAG)?;
         etag.as_bytes().starts_with(b"\"").then(|| etag.clone())
+    }
+}
+
+/// How it is known that there should be such a file.
+fn listed(key: &FileKey) -> &'static str {
+    match key {
+        FileKey::Crate(_) => "its index lists this version",
+        FileKey::Toolchain(_) => "it has told what that file hashes to",
     }
 }
 

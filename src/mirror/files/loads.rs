@@ -1,4 +1,4 @@
-//! [`Loads`]: .crate files as the store has them, read once for all who ask.
+//! [`Loads`]: files as the store has them, read once for all who ask.
 
 use std::{
     sync::Arc,
@@ -7,34 +7,34 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::file::CrateFile;
+use super::file::CheckedFile;
 use crate::{
     allowance::Lease,
-    domain::CrateKey,
+    domain::FileKey,
     error::{Error, Result},
     mirror::{
-        kept::WholeCrate,
+        kept::WholeFile,
         shared::{Resident, Shared, SingleFlight},
     },
-    store::StoredCrate,
+    store::StoredFile,
     upstream::ANSWER_WITHIN,
     zero_copy::PagePool,
 };
 
-/// How long the store may take over a .crate file before upstream is asked for it: a third of what a client waits.
+/// How long the store may take over a file before upstream is asked for it: a third of what a client waits.
 const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 3);
 
-/// The stored .crate files.
+/// The stored files.
 pub(super) struct Loads {
     shared: Arc<Shared>,
     pages: Arc<PagePool>,
-    flights: SingleFlight<CrateKey, Loaded>,
+    flights: SingleFlight<FileKey, Loaded>,
 }
 
 /// What became of looking into the store.
 #[derive(Clone)]
 enum Loaded {
-    Whole(Arc<WholeCrate>),
+    Whole(Arc<WholeFile>),
     /// There, but too large to be shared in memory: every client reads it for itself.
     Large,
     Missing,
@@ -61,41 +61,41 @@ impl Loads {
     /// check.
     pub(super) async fn stored(
         &self,
-        key: &CrateKey,
+        key: &FileKey,
         now: SystemTime,
-    ) -> Result<Option<CrateFile>> {
+    ) -> Result<Option<CheckedFile>> {
         let tasks = self.shared.background.tasks();
         let load = self.flights.join(*key, tasks, |_| {
             load(self.shared.clone(), self.pages.clone(), *key, now)
         });
         Ok(match load.result.await? {
-            Loaded::Whole(whole) => Some(CrateFile::Whole(whole)),
+            Loaded::Whole(whole) => Some(CheckedFile::Whole(whole)),
             Loaded::Missing => None,
             Loaded::Large => {
                 let store = &self.shared.store;
-                let stored = store.load_crate(key, now, |_| None::<Lease>).await?;
+                let stored = store.load_file(key, now, |_| None::<Lease>).await?;
                 stored.map(|stored| match stored {
-                    StoredCrate::Whole(bytes, _) => {
-                        CrateFile::Whole(WholeCrate::new(key, bytes.into()))
+                    StoredFile::Whole(bytes, _) => {
+                        CheckedFile::Whole(WholeFile::new(key, bytes.into()))
                     }
-                    StoredCrate::Large(reader) => CrateFile::Stored(reader),
+                    StoredFile::Large(reader) => CheckedFile::Stored(reader),
                 })
             }
         })
     }
 
     /// The same when there are others to ask: a store that can't be read is one that has nothing.
-    pub(super) async fn if_stored(&self, key: &CrateKey, now: SystemTime) -> Option<CrateFile> {
+    pub(super) async fn if_stored(&self, key: &FileKey, now: SystemTime) -> Option<CheckedFile> {
         let stored = timeout(STORE_WITHIN, self.stored(key, now)).await;
         let stored = stored.unwrap_or_else(|_| Err(Error::store("it took too long")));
         stored.unwrap_or_else(|e| {
-            tracing::debug!(id = %key.id, "not loaded: {e}");
+            tracing::debug!(id = %key, "not loaded: {e}");
             None
         })
     }
 
     /// Why the store doesn't give a file, if that is what is wrong. One that it was stuck with a moment ago it isn't asked for again.
-    pub(super) async fn failure(&self, key: &CrateKey, now: SystemTime) -> Option<Error> {
+    pub(super) async fn failure(&self, key: &FileKey, now: SystemTime) -> Option<Error> {
         let stored = timeout(STORE_WITHIN, self.stored(key, now)).await;
         stored.ok()?.err()
     }
@@ -105,7 +105,7 @@ impl Loads {
 async fn load(
     shared: Arc<Shared>,
     pages: Arc<PagePool>,
-    key: CrateKey,
+    key: FileKey,
     now: SystemTime,
 ) -> Result<Loaded> {
     let Shared {
@@ -114,7 +114,7 @@ async fn load(
         store,
         ..
     } = &*shared;
-    if let Some(Resident::Crate(whole)) = memory.crate_file(&key) {
+    if let Some(Resident::File(whole)) = memory.file(&key) {
         return Ok(Loaded::Whole(whole));
     }
     let (budget, largest) = (budget.clone(), memory.largest());
@@ -123,15 +123,15 @@ async fn load(
         true => budget.try_take(2 * size),
         false => None,
     };
-    Ok(match store.load_crate(&key, now, admit).await? {
+    Ok(match store.load_file(key, now, admit).await? {
         None => Loaded::Missing,
-        Some(StoredCrate::Large(_)) => Loaded::Large,
-        Some(StoredCrate::Whole(bytes, mut lease)) => {
+        Some(StoredFile::Large(_)) => Loaded::Large,
+        Some(StoredFile::Whole(bytes, mut lease)) => {
             let content = pages.content([&bytes[..]].into_iter());
             let content = content.unwrap_or_else(|| bytes.into());
             lease.shrink_to(content.bytes().len() as u64);
-            let whole = WholeCrate::new(&key, content.map(|bytes| lease.hold(bytes)));
-            memory.keep_crate(&key, Resident::Crate(whole.clone()));
+            let whole = WholeFile::new(&key, content.map(|bytes| lease.hold(bytes)));
+            memory.keep_file(&key, Resident::File(whole.clone()));
             Loaded::Whole(whole)
         }
     })

@@ -1,4 +1,4 @@
-//! [`Fetch`]: the task that brings one .crate file from upstream, for all who wait for it and for the store.
+//! [`Fetch`]: the task that brings one file from upstream, for all who wait for it and for the store.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -6,33 +6,33 @@ use bytes::Bytes;
 
 use super::{
     download::{BLOCK, Download, Downloads, Spooling},
-    file::CrateFile,
+    file::CheckedFile,
     landing::{Chunk, Landing, spooled},
     loads::Loads,
 };
 use crate::{
-    domain::{CrateKey, Hasher, Sha256},
+    domain::{FileKey, Hasher, Sha256},
     error::{Error, Kind, Result},
     mirror::{
         catalog::News,
-        kept::WholeCrate,
+        kept::WholeFile,
         shared::{Resident, Shared},
     },
     store::Doubt,
-    upstream::{CrateStream, Resume, Upstream},
+    upstream::{FileStream, Resume, Upstream},
 };
 
 /// A download of more bytes than this, by what upstream has announced or by what has come, is given up when its last client goes away. Others go on for the
 /// store.
 const UNWANTED: u64 = 32 << 20;
 
-/// The task that brings one .crate file from upstream.
+/// The task that brings one file from upstream.
 pub(super) struct Fetch {
     pub(super) shared: Arc<Shared>,
     pub(super) loads: Arc<Loads>,
     pub(super) downloads: Arc<Downloads>,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) key: CrateKey,
+    pub(super) key: FileKey,
     pub(super) download: Arc<Download>,
 }
 
@@ -44,16 +44,16 @@ impl Fetch {
             if error.kind() == Kind::Absent {
                 self.shared
                     .memory
-                    .keep_crate(&self.key, Resident::Absent(now));
+                    .keep_file(&self.key, Resident::Absent(now));
             }
             match error.kind() {
                 Kind::Cancelled => {
-                    tracing::debug!(id = %self.key.id, "a download was given up: {error}");
+                    tracing::debug!(id = %self.key, "a download was given up: {error}");
                 }
                 kind if kind.is_fault() => {
-                    tracing::error!(id = %self.key.id, "a download failed: {error}");
+                    tracing::error!(id = %self.key, "a download failed: {error}");
                 }
-                _ => tracing::warn!(id = %self.key.id, "a download failed: {error}"),
+                _ => tracing::warn!(id = %self.key, "a download failed: {error}"),
             }
             self.downloads.forget(&self.key, &self.download);
             self.download.fail(error);
@@ -81,23 +81,25 @@ impl Fetch {
 
     /// Whether the file is in memory or in the store by now; if so, whoever waits for this download is told.
     async fn is_here(&self, now: SystemTime) -> Result<bool> {
-        match self.shared.memory.crate_file(&self.key) {
-            Some(Resident::Crate(whole)) => {
+        match self.shared.memory.file(&self.key) {
+            Some(Resident::File(whole)) => {
                 self.is_whole(whole.content.bytes().clone());
                 return Ok(true);
             }
             Some(Resident::Absent(since)) if self.shared.still_absent(since, now) => {
                 return Err(Error::absent(format!(
-                    "{} has no file for {}, although its index lists this version",
-                    self.key.registry, self.key.id
+                    "{} has no file for {}, although its {} names it",
+                    self.key.registry(),
+                    self.key,
+                    self.key.told_by()
                 )));
             }
-            Some(Resident::Absent(_) | Resident::Index(_)) | None => {}
+            Some(Resident::Absent(_) | Resident::Index(_) | Resident::Toolchain(_)) | None => {}
         }
         match self.loads.if_stored(&self.key, now).await {
-            Some(CrateFile::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
-            Some(CrateFile::Stored(_)) => self.download.is_stored(),
-            Some(CrateFile::Arriving(..)) | None => return Ok(false),
+            Some(CheckedFile::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
+            Some(CheckedFile::Stored(_)) => self.download.is_stored(),
+            Some(CheckedFile::Arriving(..)) | None => return Ok(false),
         }
         Ok(true)
     }
@@ -145,10 +147,13 @@ impl Fetch {
             }
         }
         let actual = arrived.hasher.clone().finish();
-        if actual != self.key.sha256 {
+        if actual != self.key.sha256() {
             return Err(Error::upstream_fault(format!(
-                "{} sent a file for {} whose checksum is {actual}, not {} as its index says; it is not passed on",
-                self.key.registry, self.key.id, self.key.sha256
+                "{} sent a file for {} whose checksum is {actual}, not {} as its {} says; it is not passed on",
+                self.key.registry(),
+                self.key,
+                self.key.sha256(),
+                self.key.told_by()
             )));
         }
         Ok(arrived.so_far.offset)
@@ -157,10 +162,7 @@ impl Fetch {
     /// One attempt: what hasn't arrived yet, until upstream says that this is all.
     async fn receive_rest(&self, arrived: &mut Arrived) -> Result<()> {
         let Self { key, download, .. } = self;
-        let mut stream = self
-            .upstream
-            .fetch_crate(&key.id, &key.sha256, &arrived.so_far)
-            .await?;
+        let mut stream = self.upstream.fetch_file(key, &arrived.so_far).await?;
         if arrived.announced.is_none() {
             self.check_size(stream.length().unwrap_or(0))?;
             download.begin(stream.length());
@@ -172,7 +174,7 @@ impl Fetch {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return Ok(()),
                 // Only the end of the answer is lost: a rest that isn't there can't be asked for.
-                Err(_) if arrived.is_all_of(&key.sha256) => {
+                Err(_) if arrived.is_all_of(&key.sha256()) => {
                     stream.is_whole();
                     return Ok(());
                 }
@@ -185,7 +187,8 @@ impl Fetch {
             if arrived.announced().is_some_and(|l| end > l) {
                 return Err(Error::upstream_fault(format!(
                     "{} sent more of {} than the length it had announced",
-                    key.registry, key.id
+                    key.registry(),
+                    key
                 )));
             }
             // The end of this chunk is held back: it may turn out to be the last one.
@@ -211,7 +214,7 @@ impl Fetch {
     }
 
     /// The next bytes, unless nobody wants them any more.
-    async fn next(&self, stream: &mut CrateStream, arrived: &Arrived) -> Result<Option<Bytes>> {
+    async fn next(&self, stream: &mut FileStream, arrived: &Arrived) -> Result<Option<Bytes>> {
         let next = self.upstream.next(stream);
         let expected = arrived.announced().unwrap_or(0).max(arrived.so_far.offset);
         if expected <= UNWANTED {
@@ -228,14 +231,14 @@ impl Fetch {
     /// Refuses what is larger than a crate may be, or than the store may ever hold.
     fn check_size(&self, size: u64) -> Result<()> {
         let limits = [
-            (self.upstream.max_crate_size(), "upstream.max_crate_size"),
-            (self.shared.store.room(), "store.max_size"),
+            self.upstream.max_size(&self.key),
+            (self.shared.store.room(), "`store.max_size`"),
         ];
         match limits.into_iter().find(|(limit, _)| size > *limit) {
             None => Ok(()),
             Some((limit, key)) => Err(Error::upstream_fault(format!(
-                "the file of {} is larger than the {limit} bytes that `{key}` allows",
-                self.key.id
+                "the file of {} is larger than the {limit} bytes that {key} allows",
+                self.key
             ))),
         }
     }
@@ -248,9 +251,13 @@ impl Fetch {
             Landing::Memory | Landing::OnlyMemory(_) => self.save(length).await,
         };
         match saved {
-            Ok(()) => self.shared.catalog.tell(News::Stored(self.key)),
+            Ok(()) => {
+                if let FileKey::Crate(key) = self.key {
+                    self.shared.catalog.tell(News::Stored(key));
+                }
+            }
             Err(_) => {
-                tracing::debug!(id = %self.key.id, "served but not stored; it will be fetched again");
+                tracing::debug!(id = %self.key, "served but not stored; it will be fetched again");
             }
         }
     }
@@ -268,9 +275,9 @@ impl Fetch {
             Some(lease) => {
                 let whole = self.download.consolidate(self.loads.pages(), lease);
                 let bytes = whole.bytes().clone();
-                let resident = Resident::Crate(WholeCrate::new(&self.key, whole));
-                memory.keep_crate(&self.key, resident);
-                store.save_crate(&self.key, bytes).await
+                let resident = Resident::File(WholeFile::new(&self.key, whole));
+                memory.keep_file(&self.key, resident);
+                store.save_file(&self.key, bytes).await
             }
             None => {
                 let spool = spooled(&self.shared, &self.download).await?;
@@ -326,7 +333,7 @@ impl Drop for EndOfFetch<'_> {
         self.0.downloads.forget(&self.0.key, &self.0.download);
         self.0.download.fail(Error::internal(format!(
             "the download of {} ended early; see the mirror's log",
-            self.0.key.id
+            self.0.key
         )));
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of .crate files: whether one may be given out at all.
+//! Parts of files: whether one may be given out at all.
 //!
 //! Who asks for a part has others already, and puts them together unchecked. If those came from a download that failed, or from a stored file that was
 //! corrupt, the rest of a good file would make a complete wrong one. Then the whole is all that can be given.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::{task::consume_budget, time::timeout};
 
-use super::file::CrateFile;
+use super::file::CheckedFile;
 use crate::{
     domain::{Hasher, Sha256},
     store::{Doubt, Store},
@@ -26,12 +26,12 @@ struct Beginning {
 
 /// The length of a file of which a client asks for a part, if it can be given one: the length must be known, for which a download may have to go on
 /// for a while, and whatever clients may hold of this file unchecked must be how this file begins. Nothing of `file` is read.
-pub(super) async fn divisible(store: &Store, file: &mut CrateFile) -> Option<u64> {
+pub(super) async fn divisible(store: &Store, file: &mut CheckedFile) -> Option<u64> {
     timeout(WITHIN, looked_into(store, file)).await.ok()?
 }
 
-async fn looked_into(store: &Store, file: &mut CrateFile) -> Option<u64> {
-    if let CrateFile::Arriving(reader, length @ None) = file {
+async fn looked_into(store: &Store, file: &mut CheckedFile) -> Option<u64> {
+    if let CheckedFile::Arriving(reader, length @ None) = file {
         *length = reader.length().await;
     }
     let length = file.length()?;
@@ -48,7 +48,7 @@ async fn looked_into(store: &Store, file: &mut CrateFile) -> Option<u64> {
 }
 
 /// Whether the file begins with each of these.
-async fn begins_with(mut file: CrateFile, mut beginnings: Vec<Beginning>) -> bool {
+async fn begins_with(mut file: CheckedFile, mut beginnings: Vec<Beginning>) -> bool {
     const STEP: usize = 64 << 10;
     beginnings.sort_by_key(|beginning| beginning.length);
     let mut left = beginnings.into_iter().peekable();

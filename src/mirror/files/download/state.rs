@@ -1,4 +1,4 @@
-//! [`Download`]: one .crate file on its way from upstream: what has arrived of it, and how far it is.
+//! [`Download`]: one file on its way from upstream: what has arrived of it, and how far it is.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -10,18 +10,18 @@ use tokio::sync::watch;
 
 use crate::{
     allowance::Lease,
-    domain::CrateKey,
+    domain::FileKey,
     error::{Error, Result},
     store::SpoolReader,
     zero_copy::{Content, PagePool},
 };
 
 /// What is read back from a spooled file at once, and what is held back of a download, at the most.
-pub(in crate::mirror::crates) const BLOCK: u64 = 64 << 10;
+pub(in crate::mirror::files) const BLOCK: u64 = 64 << 10;
 
 /// One download. Written by one task, read by any number of readers.
-pub(in crate::mirror::crates) struct Download {
-    key: CrateKey,
+pub(in crate::mirror::files) struct Download {
+    key: FileKey,
     spooling: Spooling,
     buffer: Mutex<Buffer>,
     progress: watch::Sender<DownloadProgress>,
@@ -32,9 +32,9 @@ pub(in crate::mirror::crates) struct Download {
 
 /// Whether a download may go through a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mirror::crates) enum Spooling {
+pub(in crate::mirror::files) enum Spooling {
     Allowed,
-    /// The disk has failed one of the same crate a moment ago.
+    /// The disk has failed one of the same file a moment ago.
     Avoided,
 }
 
@@ -70,7 +70,7 @@ pub(super) enum Buffer {
 
 impl Download {
     /// One of which nothing has arrived.
-    pub(super) fn new(key: CrateKey, spooling: Spooling) -> Self {
+    pub(super) fn new(key: FileKey, spooling: Spooling) -> Self {
         Self {
             key,
             spooling,
@@ -81,7 +81,7 @@ impl Download {
     }
 
     /// Which file it is.
-    pub(super) fn key(&self) -> &CrateKey {
+    pub(super) fn key(&self) -> &FileKey {
         &self.key
     }
 
@@ -116,17 +116,17 @@ impl Download {
     }
 
     /// Whether it may go through a file.
-    pub(in crate::mirror::crates) fn spooling(&self) -> Spooling {
+    pub(in crate::mirror::files) fn spooling(&self) -> Spooling {
         self.spooling
     }
 
     /// Upstream has said how long the file is, or has begun to send without saying.
-    pub(in crate::mirror::crates) fn begin(&self, length: Option<u64>) {
+    pub(in crate::mirror::files) fn begin(&self, length: Option<u64>) {
         self.progress.send_modify(|p| p.length = length);
     }
 
     /// From now on what has arrived is in a file.
-    pub(in crate::mirror::crates) fn spooled(&self, reader: SpoolReader) {
+    pub(in crate::mirror::files) fn spooled(&self, reader: SpoolReader) {
         *self.buffer() = Buffer::Spooled(reader);
     }
 
@@ -134,7 +134,7 @@ impl Download {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the file can't be read either, and those of `hold`.
-    pub(in crate::mirror::crates) async fn unspool(
+    pub(in crate::mirror::files) async fn unspool(
         &self,
         length: u64,
         hold: impl Fn(Bytes) -> Result<Bytes>,
@@ -155,7 +155,7 @@ impl Download {
     }
 
     /// What has come into memory, in its order.
-    pub(in crate::mirror::crates) fn chunks(&self) -> Vec<Bytes> {
+    pub(in crate::mirror::files) fn chunks(&self) -> Vec<Bytes> {
         match &*self.buffer() {
             Buffer::Chunks(chunks) => chunks.iter().map(|(_, chunk)| chunk.clone()).collect(),
             Buffer::Whole(whole) => vec![whole.clone()],
@@ -164,7 +164,7 @@ impl Download {
     }
 
     /// Adds a chunk that ends at `end`; it isn't readable yet.
-    pub(in crate::mirror::crates) fn push(&self, end: u64, chunk: Bytes) {
+    pub(in crate::mirror::files) fn push(&self, end: u64, chunk: Bytes) {
         match &mut *self.buffer() {
             Buffer::Chunks(chunks) => chunks.push((end, chunk)),
             Buffer::Whole(_) | Buffer::Spooled(_) => {}
@@ -172,12 +172,12 @@ impl Download {
     }
 
     /// Lets clients read up to `readable`.
-    pub(in crate::mirror::crates) fn release(&self, readable: u64) {
+    pub(in crate::mirror::files) fn release(&self, readable: u64) {
         self.progress.send_modify(|p| p.readable = readable);
     }
 
     /// All that has arrived in one piece under this lease, which takes the place of the chunks; in pages of its own if there are any.
-    pub(in crate::mirror::crates) fn consolidate(&self, pages: &PagePool, lease: Lease) -> Content {
+    pub(in crate::mirror::files) fn consolidate(&self, pages: &PagePool, lease: Lease) -> Content {
         let chunks = self.chunks();
         let parts = chunks.iter().map(|chunk| &chunk[..]);
         let whole = pages.content(parts.clone()).unwrap_or_else(|| {
@@ -191,7 +191,7 @@ impl Download {
     }
 
     /// The file is here and its checksum holds.
-    pub(in crate::mirror::crates) fn land(&self, length: u64) {
+    pub(in crate::mirror::files) fn land(&self, length: u64) {
         self.progress.send_modify(|p| {
             p.length = Some(length);
             p.readable = length;
@@ -200,13 +200,13 @@ impl Download {
     }
 
     /// The file is in the store, too large to be had from here.
-    pub(in crate::mirror::crates) fn is_stored(&self) {
+    pub(in crate::mirror::files) fn is_stored(&self) {
         self.progress
             .send_modify(|p| p.end = Some(Ok(Ending::Stored)));
     }
 
     /// The file can't be had; every reader is cut off. A download that has ended stays as it ended.
-    pub(in crate::mirror::crates) fn fail(&self, error: Error) {
+    pub(in crate::mirror::files) fn fail(&self, error: Error) {
         self.progress.send_if_modified(|p| {
             let open = p.end.is_none();
             if open {

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use super::state::{Buffer, Download, DownloadProgress, Ending};
 use crate::{
     block_budget::Reading,
-    domain::{CrateKey, Hasher},
+    domain::{FileKey, Hasher},
     error::{Error, Result},
     store::SpoolReader,
 };
 
 /// What a client has waited for.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::mirror::crates) enum Arrival {
+pub(in crate::mirror::files) enum Arrival {
     /// There is something to read, of a file of that size, if that is known.
     Arriving(Option<u64>),
     /// The file is in the store: another download has brought it meanwhile.
@@ -23,7 +23,7 @@ pub(in crate::mirror::crates) enum Arrival {
 }
 
 /// One client's place in a download.
-pub(in crate::mirror::crates) struct DownloadReader {
+pub(in crate::mirror) struct DownloadReader {
     download: Arc<Download>,
     progress: watch::Receiver<DownloadProgress>,
     offset: u64,
@@ -58,17 +58,17 @@ impl DownloadReader {
     }
 
     /// Which file it is.
-    pub(in crate::mirror::crates) fn key(&self) -> &CrateKey {
+    pub(in crate::mirror::files) fn key(&self) -> &FileKey {
         self.download.key()
     }
 
     /// The same download, to be read from its beginning.
-    pub(in crate::mirror::crates) fn again(&self) -> Self {
+    pub(in crate::mirror::files) fn again(&self) -> Self {
         Self::of(self.download.clone())
     }
 
     /// How long the file is: waits until that is known, which may be when it is all here. `None` when it won't be.
-    pub(in crate::mirror::crates) async fn length(&self) -> Option<u64> {
+    pub(in crate::mirror::files) async fn length(&self) -> Option<u64> {
         let mut progress = self.progress.clone();
         let known = |p: &DownloadProgress| p.length.is_some() || p.end.is_some();
         let progress = progress.wait_for(known).await;
@@ -80,7 +80,7 @@ impl DownloadReader {
     ///
     /// # Errors
     /// What made the download fail, if it failed before anything became readable, and [`Kind::Store`](crate::error::Kind::Store) when that can't be read.
-    pub(in crate::mirror::crates) async fn begun(&mut self) -> Result<Arrival> {
+    pub(in crate::mirror::files) async fn begun(&mut self) -> Result<Arrival> {
         let progress = self.wait().await?;
         match progress.end {
             // Although there is something to read: none of it has been sent, and an error says more than a cut.
@@ -98,7 +98,7 @@ impl DownloadReader {
     ///
     /// # Errors
     /// What made the download fail; nothing comes after it.
-    pub(in crate::mirror::crates) async fn next(&mut self) -> Option<Result<Bytes>> {
+    pub(in crate::mirror::files) async fn next(&mut self) -> Option<Result<Bytes>> {
         if let Some(first) = self.first.take() {
             return Some(Ok(first));
         }
@@ -149,10 +149,10 @@ impl DownloadReader {
         let is_last = self.offset + bytes.len() as u64 == progress.readable;
         // What isn't all here yet has no last byte.
         let ended = matches!(progress.end, Some(Ok(Ending::Landed)));
-        if is_last && ended && self.hasher.clone().finish() != self.download.key().sha256 {
+        if is_last && ended && self.hasher.clone().finish() != self.download.key().sha256() {
             return Err(Error::store(format!(
                 "the file of {} was written to while it was read; ask again",
-                self.download.key().id
+                self.download.key()
             )));
         }
         Ok(bytes)

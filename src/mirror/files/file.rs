@@ -1,4 +1,4 @@
-//! [`CrateFile`]: a .crate file as it is found, whole or on its way. Nobody outside gets one: see [`door`](super::door).
+//! [`CheckedFile`]: a file as it is found, whole or on its way. Clients get none: see [`body`](super::body).
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use bytes::Bytes;
 
 use super::download::DownloadReader;
 use crate::{
-    domain::CrateKey,
+    domain::FileKey,
     error::Result,
-    mirror::kept::{WholeCrate, etag},
-    store::CrateReader,
+    mirror::kept::{WholeFile, etag},
+    store::FileReader,
 };
 
-/// A .crate file, whole or on its way.
-pub(super) enum CrateFile {
+/// A file, whole or on its way. Its bytes have been checked, or the last of them are held back until they are.
+pub(in crate::mirror) enum CheckedFile {
     /// All of it, checked.
-    Whole(Arc<WholeCrate>),
+    Whole(Arc<WholeFile>),
     /// From the store, too large for memory; checked on the way.
-    Stored(Box<CrateReader>),
+    Stored(Box<FileReader>),
     /// From upstream; checked on the way.
     Arriving(Box<DownloadReader>, Option<u64>),
 }
 
-impl CrateFile {
+impl CheckedFile {
     /// The file's size in bytes, if it is known yet.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(in crate::mirror) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(whole) => Some(whole.content.bytes().len() as u64),
             Self::Stored(reader) => Some(reader.length()),
@@ -33,7 +33,7 @@ impl CrateFile {
     }
 
     /// Which file it is.
-    pub(super) fn key(&self) -> &CrateKey {
+    pub(in crate::mirror) fn key(&self) -> &FileKey {
         match self {
             Self::Whole(whole) => &whole.key,
             Self::Stored(reader) => reader.key(),
@@ -42,10 +42,10 @@ impl CrateFile {
     }
 
     /// The entity tag of the file.
-    pub(super) fn etag(&self) -> Bytes {
+    pub(in crate::mirror) fn etag(&self) -> Bytes {
         match self {
             Self::Whole(whole) => whole.etag.clone(),
-            Self::Stored(_) | Self::Arriving(..) => etag(&self.key().sha256),
+            Self::Stored(_) | Self::Arriving(..) => etag(&self.key().sha256()),
         }
     }
 
@@ -53,10 +53,10 @@ impl CrateFile {
     ///
     /// # Errors
     /// What keeps the file from being handed out whole; nothing comes after it.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes>> {
+    pub(in crate::mirror) async fn next(&mut self) -> Option<Result<Bytes>> {
         match self {
             Self::Whole(whole) => {
-                let none = WholeCrate::new(&whole.key, Bytes::new().into());
+                let none = WholeFile::new(&whole.key, Bytes::new().into());
                 let bytes = std::mem::replace(whole, none).content.bytes().clone();
                 (!bytes.is_empty()).then_some(Ok(bytes))
             }
@@ -66,7 +66,7 @@ impl CrateFile {
     }
 
     /// The same file from its beginning.
-    pub(super) fn again(&self) -> Self {
+    pub(in crate::mirror) fn again(&self) -> Self {
         match self {
             Self::Whole(whole) => Self::Whole(whole.clone()),
             Self::Stored(reader) => Self::Stored(Box::new(reader.again())),

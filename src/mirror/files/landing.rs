@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::download::Download;
 use crate::{
     allowance::{Allowance, Lease},
-    domain::CrateKey,
+    domain::FileKey,
     error::{Error, Kind, Result},
     mirror::shared::Shared,
     store::Spool,
@@ -49,7 +49,7 @@ impl Landing {
         self,
         chunk: Chunk,
         shared: &Shared,
-        key: &CrateKey,
+        key: &FileKey,
         download: &Download,
     ) -> Result<Self> {
         match self {
@@ -69,7 +69,7 @@ impl Landing {
                 Err(e) if e.kind() == Kind::Overloaded => Err(e),
                 Err(e) => {
                     shared.store.complain(&e);
-                    tracing::debug!(id = %key.id, "the disk fails: a download is held in memory while it arrives");
+                    tracing::debug!(id = %key, "the disk fails: a download is held in memory while it arrives");
                     let hold = |bytes| hold(&shared.budget, &bytes).ok_or_else(|| no_room(key));
                     download.unspool(chunk.start, hold).await?;
                     let next = Self::OnlyMemory(shared.budget.nothing());
@@ -127,12 +127,12 @@ pub(super) async fn spooled(shared: &Shared, download: &Download) -> Result<Spoo
     Ok(spool)
 }
 
-fn no_room(key: &CrateKey) -> Error {
+fn no_room(key: &FileKey) -> Error {
     Error::new(
         Kind::Overloaded,
         format!(
             "{} can't be passed on: this mirror's disk fails, and its memory is taken up; try again in a moment",
-            key.id
+            key
         ),
     )
 }

@@ -1,0 +1,39 @@
+//! How rustup takes its toolchains from the mirror, where it serves them.
+
+use super::one_way::{Block, HowTo, Offering};
+
+/// The two variables, and how a machine without rustup starts.
+pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
+    let Offering { mirror, base, .. } = offering;
+    mirror.has_toolchains().then(|| {
+        let sh = format!(
+            "export RUSTUP_DIST_SERVER={base}/toolchains\nexport RUSTUP_UPDATE_ROOT={base}/toolchains/rustup\n"
+        );
+        HowTo {
+            title: "Toolchains",
+            said: vec![
+                "With these two variables rustup takes compilers, targets and itself from this mirror.".to_owned(),
+                "A machine without rustup starts with the program that the last lines fetch; the name in the middle of its URL is the machine's target.".to_owned(),
+            ],
+            blocks: vec![
+                Block {
+                    place: "in a shell",
+                    text: sh.clone(),
+                },
+                Block {
+                    place: "in PowerShell",
+                    text: format!(
+                        "$env:RUSTUP_DIST_SERVER = \"{base}/toolchains\"\n$env:RUSTUP_UPDATE_ROOT = \"{base}/toolchains/rustup\"\n"
+                    ),
+                },
+                Block {
+                    place: "in a shell, on a machine without rustup",
+                    text: format!(
+                        "curl -fsSO {base}/toolchains/rustup/dist/x86_64-unknown-linux-gnu/rustup-init\nchmod +x rustup-init\n./rustup-init\n"
+                    ),
+                },
+            ],
+            text: format!("For rustup, in a shell:\n\n{sh}"),
+        }
+    })
+}

@@ -1,0 +1,497 @@
+//! [`Documents`]: what says which files toolchains have, as fresh as it has to be: from memory, the store, or upstream, once for all who ask.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::asking::{DocumentReply, ask};
+use crate::{
+    domain::{
+        Day, Outcome, RegistryName,
+        freshness::Lifetimes,
+        toolchain::{ManifestName, ToolchainDocument, ToolchainItem, ToolchainKey},
+    },
+    error::{Error, Kind, Result},
+    mirror::{
+        kept::{DocumentContent, DocumentDue, DocumentSays, KeptDocument},
+        registry::Registry,
+        shared::{Found, Resident, Shared, SingleFlight, not_here, too_old, unreadable_offline},
+    },
+    store::StoredRecord,
+    upstream::Upstream,
+};
+
+/// A document, and where it came from.
+pub(super) type DocumentFound = Found<Arc<KeptDocument>>;
+
+/// A confirmation by upstream is written down when the one written before is this old.
+const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+/// What a look at a stored document takes beside its bytes, a multiple of them: what is known of the files that it names, while that is put in order.
+const WORKING: u64 = 2;
+
+/// The documents of toolchains. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Documents {
+    pub(super) shared: Arc<Shared>,
+    source: Registry,
+    lifetimes: Lifetimes,
+    flights: SingleFlight<ToolchainDocument, DocumentFound>,
+}
+
+impl Documents {
+    pub(super) fn new(shared: Arc<Shared>, source: Registry, fresh_for: Duration) -> Self {
+        let lifetimes = Lifetimes {
+            fresh_for,
+            max_stale: shared.freshness.lifetimes().max_stale,
+        };
+        Self {
+            shared,
+            source,
+            lifetimes,
+            flights: SingleFlight::default(),
+        }
+    }
+
+    /// Whether there is nobody to ask.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self.source, Registry::Offline(_))
+    }
+
+    /// A document if it takes nothing but a look into memory.
+    pub(super) fn at_once(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Option<Result<DocumentFound>> {
+        let known = self.shared.memory.toolchain(document)?;
+        if let (Registry::Offline(_), Resident::Toolchain(kept)) = (&self.source, &known) {
+            let mark = self.shared.store.change_mark_at_once()?;
+            return (kept.seen == Some(mark)).then(|| Ok(Found::here(kept.clone())));
+        }
+        self.permitted(document, known, now)
+    }
+
+    /// What may be given of what is `known`, without asking upstream.
+    fn permitted(
+        &self,
+        document: &ToolchainDocument,
+        known: Resident,
+        now: SystemTime,
+    ) -> Option<Result<DocumentFound>> {
+        match known {
+            Resident::Toolchain(kept) => {
+                let outcome = match kept.due(document, self.lifetimes, now) {
+                    DocumentDue::Nothing => Outcome::Hit,
+                    DocumentDue::NotYet => Outcome::Stale,
+                    DocumentDue::Refresh | DocumentDue::Replace => return None,
+                };
+                Some(Ok(Found {
+                    value: kept,
+                    outcome,
+                }))
+            }
+            Resident::Absent(since) if self.shared.still_absent(since, now) => {
+                Some(Err(no_such(document)))
+            }
+            Resident::Absent(_) | Resident::File(_) | Resident::Index(_) => None,
+        }
+    }
+
+    /// A document, as fresh as it has to be.
+    ///
+    /// # Errors
+    /// [`Kind::Absent`] when upstream doesn't have it; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`] and [`Kind::Corrupt`] when there
+    /// is no upstream to ask.
+    pub(super) async fn get(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<DocumentFound> {
+        match &self.source {
+            Registry::Offline(_) => self.stored_here(document, now).await,
+            Registry::Online(upstream) => self.online(upstream, document, now, deadline).await,
+        }
+    }
+
+    /// The same, asked for anew although it isn't due: what it said turned out to be wrong.
+    pub(super) async fn anew(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<DocumentFound> {
+        let Registry::Online(upstream) = &self.source else {
+            return self.get(document, now, deadline).await;
+        };
+        let known = self.known(document, now).await.unwrap_or(None);
+        let (this, upstream, document) = (self.clone(), upstream.clone(), *document);
+        let tasks = self.shared.background.tasks();
+        let flight = self.flights.join(document, tasks, |_| async move {
+            this.refreshed(&upstream, &document, known, now).await
+        });
+        landed(flight.result, deadline, &document).await
+    }
+
+    async fn online(
+        &self,
+        upstream: &Arc<Upstream>,
+        document: &ToolchainDocument,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<DocumentFound> {
+        if let Some(found) = self.at_once(document, now) {
+            return found;
+        }
+        let (this, upstream, key) = (self.clone(), upstream.clone(), *document);
+        let tasks = self.shared.background.tasks();
+        let flight = self.flights.join(key, tasks, |_| async move {
+            let known = match this.known(&key, now).await {
+                Ok(known) => known,
+                Err(e) => {
+                    tracing::warn!(%key, "its stored copy can't be read: {e}");
+                    None
+                }
+            };
+            if let Some(known) = &known {
+                let resident = Resident::Toolchain(known.clone());
+                if let Some(permitted) = this.permitted(&key, resident, now) {
+                    return permitted;
+                }
+            }
+            this.refreshed(&upstream, &key, known, now).await
+        });
+        let patience = *self.shared.freshness.patience;
+        if let Ok(landed) = timeout(patience, flight.result.clone()).await {
+            return landed;
+        }
+        // The copy will do, unless it is too old; upstream is asked on.
+        if let Some(Resident::Toolchain(kept)) = self.shared.memory.toolchain(document)
+            && kept.due(document, self.lifetimes, now) != DocumentDue::Replace
+        {
+            self.flights.leave_running(document, flight);
+            return Ok(Found {
+                value: kept,
+                outcome: Outcome::Stale,
+            });
+        }
+        landed(flight.result, deadline, document).await
+    }
+
+    /// What is in memory or in the store, whatever its age; from now on it is in memory.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read.
+    pub(super) async fn known(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<Option<Arc<KeptDocument>>> {
+        if let Some(Resident::Toolchain(kept)) = self.shared.memory.toolchain(document) {
+            return Ok(Some(kept));
+        }
+        let kept = match self.load(document, now).await {
+            Ok(Some(kept)) => Arc::new(kept),
+            Ok(None) => return Ok(None),
+            // What is corrupt is dropped by now.
+            Err(e) if e.kind() == Kind::Corrupt => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let resident = Resident::Toolchain(kept.clone());
+        self.shared.memory.keep_toolchain(document, resident);
+        Ok(Some(kept))
+    }
+
+    async fn load(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<Option<KeptDocument>> {
+        let Shared { store, budget, .. } = &*self.shared;
+        let mut lease = budget.nothing();
+        let loaded = loop {
+            let (admitted, leased) = (lease, budget.clone());
+            let admit = move |size: u64| {
+                let mut lease = admitted;
+                (lease.bytes() >= WORKING * size || {
+                    lease = leased.nothing();
+                    lease.try_grow_making_way(WORKING * size)
+                })
+                .then_some(lease)
+            };
+            match store.load_record(document, now, admit).await? {
+                None => return Ok(None),
+                Some(StoredRecord::Whole(record, lease)) => break (record, lease),
+                // Who waits for memory holds none.
+                Some(StoredRecord::Large(size)) => lease = budget.take(WORKING * size).await?,
+            }
+        };
+        let (record, lease) = loaded;
+        let document = *document;
+        let read = move || KeptDocument::of_record(&document, record, lease);
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|e| Error::ended_early("reading a manifest", e))?;
+        read.map(Some)
+            .map_err(|why| Error::corrupt(format!("the stored copy of {document} is wrong: {why}")))
+    }
+
+    /// Asks upstream whether the copy is current, and keeps what it says.
+    async fn refreshed(
+        &self,
+        upstream: &Arc<Upstream>,
+        document: &ToolchainDocument,
+        known: Option<Arc<KeptDocument>>,
+        now: SystemTime,
+    ) -> Result<DocumentFound> {
+        let permit = upstream.permit().await;
+        let asked = ask(&self.shared, upstream, document, known.as_deref(), now).await;
+        drop(permit);
+        match (asked, known) {
+            (Ok(DocumentReply::Confirmed), Some(known)) => Ok(Found {
+                value: self.confirm(document, &known, now),
+                outcome: Outcome::Revalidated,
+            }),
+            (Ok(DocumentReply::Confirmed), None) => Err(Error::internal("nothing was confirmed")),
+            (Ok(DocumentReply::New(content, validators)), _) => {
+                let kept = Arc::new(KeptDocument {
+                    content,
+                    validators,
+                    checked_at: now,
+                    recorded_at: now,
+                    failed_at: None,
+                    seen: None,
+                });
+                self.keep(document, &kept);
+                Ok(Found {
+                    value: kept,
+                    outcome: Outcome::Miss,
+                })
+            }
+            (Ok(DocumentReply::Absent), None) => {
+                let absent = Resident::Absent(now);
+                self.shared.memory.keep_toolchain(document, absent);
+                Err(no_such(document))
+            }
+            // What was served once is served again.
+            (Ok(DocumentReply::Absent), Some(known)) => {
+                let gone = Error::absent(format!("{} has {document} no more", upstream.registry()));
+                self.fall_back(document, &known, gone, now)
+            }
+            (Err(e), Some(known)) => self.fall_back(document, &known, e, now),
+            (Err(e), None) => Err(not_here(&document.to_string(), &e)),
+        }
+    }
+
+    fn confirm(
+        &self,
+        document: &ToolchainDocument,
+        known: &KeptDocument,
+        now: SystemTime,
+    ) -> Arc<KeptDocument> {
+        let mut confirmed = KeptDocument {
+            checked_at: now,
+            failed_at: None,
+            ..known.clone()
+        };
+        let written = now.duration_since(known.recorded_at).unwrap_or_default();
+        let is_due = written >= CONFIRMATION_GRAIN;
+        if is_due {
+            confirmed.recorded_at = now;
+        }
+        let confirmed = Arc::new(confirmed);
+        let resident = Resident::Toolchain(confirmed.clone());
+        self.shared.memory.keep_toolchain(document, resident);
+        if is_due {
+            self.save(*document, &confirmed);
+        }
+        confirmed
+    }
+
+    /// Keeps what is new, in memory and in the store. A manifest of today is the manifest of its day, too: under that name it stays when the channel moves on, so that
+    /// its components can be checked for as long as somebody has it.
+    fn keep(&self, document: &ToolchainDocument, kept: &Arc<KeptDocument>) {
+        let resident = Resident::Toolchain(kept.clone());
+        self.shared.memory.keep_toolchain(document, resident);
+        if let Some(dated) = dated(document, &kept.content) {
+            self.save(dated, kept);
+        }
+        self.save(*document, kept);
+    }
+
+    fn save(&self, document: ToolchainDocument, kept: &Arc<KeptDocument>) {
+        let (shared, kept) = (self.shared.clone(), kept.clone());
+        self.shared.background.run(async move {
+            let saved = shared.store.save_record(document, &kept.record()).await;
+            if saved.is_err() {
+                tracing::debug!(%document, "served but not stored; it will be fetched again");
+            }
+        });
+    }
+
+    /// Upstream failed: the copy we have, unless it is too old.
+    fn fall_back(
+        &self,
+        document: &ToolchainDocument,
+        known: &KeptDocument,
+        error: Error,
+        now: SystemTime,
+    ) -> Result<DocumentFound> {
+        let failed = Arc::new(KeptDocument {
+            failed_at: Some(now),
+            ..known.clone()
+        });
+        let resident = Resident::Toolchain(failed.clone());
+        self.shared.memory.keep_toolchain(document, resident);
+        if error.kind() == Kind::Denied {
+            return Err(error);
+        }
+        if known.due(document, self.lifetimes, now) == DocumentDue::Replace {
+            return Err(too_old(&document.to_string(), &error));
+        }
+        tracing::warn!(%document, "an old copy is served: {error}");
+        Ok(Found {
+            value: failed,
+            outcome: Outcome::Stale,
+        })
+    }
+
+    /// Offline: what the store has. Of a channel it is the newest that is here.
+    async fn stored_here(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<DocumentFound> {
+        let Shared { store, memory, .. } = &*self.shared;
+        // Before looking: what changes meanwhile is looked at again.
+        let seen = Some(store.change_mark().await);
+        if let Some(Resident::Toolchain(kept)) = memory.toolchain(document)
+            && kept.seen == seen
+        {
+            return Ok(Found::here(kept));
+        }
+        let found = self.newest(document, now).await;
+        let kept = match found {
+            Ok(Some(kept)) => KeptDocument { seen, ..kept },
+            Ok(None) => {
+                store
+                    .require()
+                    .await
+                    .map_err(|e| unreadable_offline(document, &e))?;
+                return Err(not_in_store(document));
+            }
+            // Whatever its age, what is in memory is served when the store fails.
+            Err(e) => match memory.toolchain(document) {
+                Some(Resident::Toolchain(kept)) if e.kind() != Kind::Corrupt => {
+                    return Ok(Found::here(kept));
+                }
+                Some(_) | None => return Err(unreadable_offline(document, &e)),
+            },
+        };
+        let kept = Arc::new(kept);
+        memory.keep_toolchain(document, Resident::Toolchain(kept.clone()));
+        Ok(Found::here(kept))
+    }
+
+    /// The stored document; of a manifest without a date, the newest that any of its days has.
+    async fn newest(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<Option<KeptDocument>> {
+        let own = self.load(document, now).await?;
+        let ToolchainDocument::Manifest(ManifestName { day: None, channel }) = *document else {
+            return Ok(own);
+        };
+        let of_day = |kept: &KeptDocument| match &kept.content.said {
+            DocumentSays::Manifest(hashes) => Some(hashes.day()),
+            DocumentSays::Release | DocumentSays::Sum(_) => None,
+        };
+        let newest = own.as_ref().and_then(of_day);
+        let days = self.shared.store.toolchain_days().await?;
+        for day in days.into_iter().rev() {
+            if newest.is_some_and(|newest| newest >= day) {
+                break;
+            }
+            let day = Some(day);
+            let dated = ToolchainDocument::Manifest(ManifestName { day, channel });
+            if let Some(kept) = self.load(&dated, now).await? {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(own)
+    }
+
+    /// The manifests that may name files of `day`, as they are here.
+    pub(super) async fn manifests_of(
+        &self,
+        day: Day,
+        is_allowed: impl Fn(&ManifestName) -> bool,
+    ) -> Result<Vec<ManifestName>> {
+        let store = &self.shared.store;
+        let mut names = store.toolchain_manifests(Some(day)).await?;
+        names.extend(store.toolchain_manifests(None).await?);
+        names.retain(is_allowed);
+        Ok(names)
+    }
+
+    /// The stored file of `item`, if there is exactly one: its name says its checksum.
+    pub(super) async fn stored_file(&self, item: &ToolchainItem) -> Result<Option<ToolchainKey>> {
+        let mut stored = self.shared.store.toolchain_files(item).await?;
+        Ok(match stored.len() {
+            1 => stored.pop(),
+            _ => None,
+        })
+    }
+}
+
+/// What the manifest of today is called among those of its day.
+pub(super) fn dated(
+    document: &ToolchainDocument,
+    content: &DocumentContent,
+) -> Option<ToolchainDocument> {
+    match (document, &content.said) {
+        (
+            ToolchainDocument::Manifest(ManifestName { day: None, channel }),
+            DocumentSays::Manifest(hashes),
+        ) => Some(ToolchainDocument::Manifest(ManifestName {
+            day: Some(hashes.day()),
+            channel: *channel,
+        })),
+        (
+            ToolchainDocument::Manifest(_)
+            | ToolchainDocument::RustupRelease
+            | ToolchainDocument::InitSum(_),
+            _,
+        ) => None,
+    }
+}
+
+async fn landed(
+    flight: impl Future<Output = Result<DocumentFound>>,
+    deadline: Instant,
+    document: &ToolchainDocument,
+) -> Result<DocumentFound> {
+    timeout_at(deadline, flight).await.unwrap_or_else(|_| {
+        Err(Error::upstream_timeout(format!(
+            "{document} didn't arrive from {} in time; try again, it may be here by then",
+            RegistryName::toolchains()
+        )))
+    })
+}
+
+fn no_such(document: &ToolchainDocument) -> Error {
+    Error::absent(format!(
+        "the distribution host has no {}",
+        document.path_of()
+    ))
+}
+
+fn not_in_store(document: &ToolchainDocument) -> Error {
+    Error::offline(format!(
+        "this mirror is offline and {document} is not in it; to bring it in, run `crate-mirror prefetch --toolchain NAME` and \
+         `crate-mirror export -o bundle.tar.zst` where there is a network, and `crate-mirror import bundle.tar.zst` here"
+    ))
+}
