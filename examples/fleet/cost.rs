@@ -1,4 +1,4 @@
-//! What a bucket's requests and its bytes cost: Amazon S3 Standard, us-east-1, list prices of November 2026 as far as known here.
+//! What a bucket's requests and its bytes cost: Amazon S3 Standard, us-east-1, list prices as public guides to them gave them in November 2026.
 
 /// Dollars for a thousand GET, HEAD and the like.
 pub(crate) const READS: f64 = 0.0004;
