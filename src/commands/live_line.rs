@@ -1,4 +1,4 @@
-//! [`LiveLine`]: the one line below the log that `serve` keeps current on a terminal; and [`summary`], what it says.
+//! [`LiveLine`]: the one line below the log that `serve` keeps current on a terminal, and the summary that it shows.
 
 use std::{
     io::{self, IsTerminal, Write},
