@@ -9,7 +9,7 @@ use super::{
     backend::{Admit, CheckVerdict, LargeObject, LoadedObject, TakeBytes},
     doubts::Doubt,
     handle::Store,
-    reader::FileReader,
+    reader::StoredFileReader,
     record::{RecordHead, StoreRecord},
     version::ObjectVersion,
 };
@@ -31,7 +31,7 @@ pub enum StoredFile<L> {
     /// All of it, checked, with the lease that was given for its memory.
     Whole(Bytes, L),
     /// No memory was granted: to be read block by block, checked on the way.
-    Large(Box<FileReader>),
+    Large(Box<StoredFileReader>),
 }
 
 /// From where an object is loaded, when it is in several places.
@@ -215,7 +215,7 @@ impl Store {
             None => Ok(None),
             Some(CheckedObject::Good(bytes, lease)) => Ok(Some(StoredFile::Whole(bytes, lease))),
             Some(CheckedObject::Large(object)) => {
-                let reader = FileReader::new(self.clone(), *key, object);
+                let reader = StoredFileReader::new(self.clone(), *key, object);
                 Ok(Some(StoredFile::Large(Box::new(reader))))
             }
             Some(CheckedObject::Corrupt(why, version)) => {

@@ -66,7 +66,7 @@ pub use holdings::{Holding, Incoming, Object};
 pub use load::{StoredFile, StoredRecord};
 pub use mark::Mark;
 pub use odd::Odd;
-pub use reader::FileReader;
+pub use reader::StoredFileReader;
 pub use record::{Age, RecordHead, StoreRecord};
 pub use removal::Removal;
 pub use sight::{Links, Next, Sight, Stored};

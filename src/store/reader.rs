@@ -1,4 +1,4 @@
-//! [`FileReader`]: a stored file read block by block, its last block held back until the checksum holds.
+//! [`StoredFileReader`]: a stored file read block by block, its last block held back until the checksum holds.
 //!
 //! How long the file is was said when it was opened, and clients were told: exactly so many bytes are read, whatever somebody writes into the file
 //! meanwhile.
@@ -16,7 +16,7 @@ use crate::{
 
 /// A stored file on its way out. A corrupt one is cut off before its end, dropped from the store, and fetched when asked for
 /// again: a client never receives a complete wrong file. Neither does it of a file that is written into meanwhile.
-pub struct FileReader {
+pub struct StoredFileReader {
     store: Store,
     key: FileKey,
     object: LargeObject,
@@ -55,7 +55,7 @@ enum ReadBlock {
     Changed,
 }
 
-impl FileReader {
+impl StoredFileReader {
     pub(super) fn new(store: Store, key: FileKey, object: LargeObject) -> Self {
         Self {
             reading: store.blocks.reading(),
@@ -169,7 +169,7 @@ impl FileReader {
     }
 }
 
-impl Drop for FileReader {
+impl Drop for StoredFileReader {
     fn drop(&mut self) {
         match self.state {
             ReaderState::Open => self.doubt(),

@@ -9,7 +9,7 @@ use crate::{
     domain::FileKey,
     error::Result,
     mirror::kept::{WholeFile, etag},
-    store::FileReader,
+    store::StoredFileReader,
 };
 
 /// A file, whole or on its way. Its bytes have been checked, or the last of them are held back until they are.
@@ -17,7 +17,7 @@ pub(in crate::mirror) enum CheckedFile {
     /// All of it, checked.
     Whole(Arc<WholeFile>),
     /// From the store, too large for memory; checked on the way.
-    Stored(Box<FileReader>),
+    Stored(Box<StoredFileReader>),
     /// From upstream; checked on the way.
     Arriving(Box<DownloadReader>, Option<u64>),
 }

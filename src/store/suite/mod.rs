@@ -10,8 +10,8 @@ use bytes::Bytes;
 use object_store::{ObjectStore, memory::InMemory};
 
 use super::{
-    BucketSettings, FileReader, FolderSettings, Links, Next, Removal, Sight, Store, StoreRecord,
-    StoredFile, StoredRecord, Verification,
+    BucketSettings, FolderSettings, Links, Next, Removal, Sight, Store, StoreRecord, StoredFile,
+    StoredFileReader, StoredRecord, Verification,
 };
 use crate::{
     domain::{
@@ -108,7 +108,7 @@ async fn whole(store: &Store, key: &CrateKey) -> Option<Bytes> {
     })
 }
 
-async fn large(store: &Store, key: &CrateKey) -> Box<FileReader> {
+async fn large(store: &Store, key: &CrateKey) -> Box<StoredFileReader> {
     let loaded = store.load_file(key, SystemTime::now(), |_| None::<()>);
     match loaded.await.expect("no failure").expect("there") {
         StoredFile::Large(reader) => reader,
