@@ -676,10 +676,9 @@ mod tests {
                 assert!(text.contains(&line), "{line} in {text}");
             }
         }
-        assert!(
-            text.contains("by_protocol_total{protocol=\"HTTP/2\"} 48\n"),
-            "{text}"
-        );
+        let all = RouteLabel::ALL.len() * Outcome::ALL.len();
+        let line = format!("by_protocol_total{{protocol=\"HTTP/2\"}} {all}\n");
+        assert!(text.contains(&line), "{line} in {text}");
         assert!(
             text.contains("duration_seconds_count{route=\"download\"} 8\n"),
             "{text}"

@@ -7,7 +7,7 @@ use prometheus::core::Collector;
 use super::{Metrics, RouteLabel, seconds};
 use crate::domain::Outcome;
 
-/// What was counted since the start until one moment: index files and crates, and the bytes of all answers.
+/// What was counted since the start until one moment: index files, crates and files of toolchains, and the bytes of all answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that could be answered with something, wherever it came from.
@@ -139,10 +139,10 @@ mod tests {
         let day = Duration::from_secs(24 * 3_600);
         metrics.tls_expiry("cert.pem", now - day * 2 - Duration::from_secs(1));
         let counts = metrics.counts();
-        // Of index files and crates, one each.
+        // Of index files, crates and files of toolchains, one each.
         assert_eq!(
             (counts.answered, counts.hits, counts.stale, counts.denied),
-            (10, 6, 2, 2)
+            (15, 9, 3, 3)
         );
         assert_eq!(counts.saved_bytes(), 6);
         assert_eq!(counts.hit_rate(), Some(0.6));
