@@ -189,7 +189,7 @@ async fn a_record_of_gigabytes_is_not_read() {
     make();
     let ran = command(&["verify", "--repair"], store.path(), "").await;
     ran.code(1)
-        .stdout_contains("it has 3221225472 bytes, and no index record has more than")
+        .stdout_contains("it has 3221225472 bytes, and no record has more than")
         .stdout_contains("1 bad, dropped");
     assert!(!record.exists());
 }

@@ -83,10 +83,9 @@ impl WriteBehind {
         entry: &Arc<IndexEntry>,
         now: SystemTime,
     ) -> Result<Option<IndexEntry>> {
-        let (there, lease) = match self.records.leased_newest(key, now, 0).await {
-            Ok(Some(leased)) => leased,
-            Err(e) if e.kind() == Kind::Overloaded => return Err(e),
-            Ok(None) | Err(_) => return Ok(None),
+        let there = self.records.leased_newest(key, now, 0).await;
+        let Some((there, lease)) = unless_unreadable(there)?.flatten() else {
+            return Ok(None);
         };
         let (path, own) = (key.path, entry.clone());
         let history = make(move || {
@@ -101,10 +100,11 @@ impl WriteBehind {
             };
             Ok(own.history.merged(before, own.file(), now))
         });
-        let history = Arc::new(history.await?);
-        if history == entry.history {
+        // It may be a whole record of another crate, which nothing of this one's can be read out of.
+        let history = unless_unreadable(history.await)?.map(Arc::new);
+        let Some(history) = history.filter(|history| *history != entry.history) else {
             return Ok(None);
-        }
+        };
         let merged = IndexEntry {
             history,
             ..(**entry).clone()
@@ -143,5 +143,18 @@ impl WriteBehind {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IndexKey, Option<Arc<IndexEntry>>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a stored record; `None` when that can't be understood, which is no reason to keep it.
+///
+/// # Errors
+///
+/// There is no memory for it now, so that nobody knows what it says.
+fn unless_unreadable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(e) if e.kind() == Kind::Overloaded => Err(e),
+        Err(_) => Ok(None),
     }
 }
