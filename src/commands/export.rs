@@ -118,7 +118,7 @@ enum Make {
 /// was nothing at all; all else is exported.
 ///
 /// # Errors
-/// [`Kind::Config`](crate::error::Kind::Config) when the settings, the store or the flags can't be used, [`Kind::Store`](crate::error::Kind::Store) when
+/// [`Kind::Config`] when the settings, the store or the flags can't be used, [`Kind::Store`] when
 /// something can't be read or written.
 pub async fn run(flags: &Flags, options: &ExportOptions) -> Result<ExitCode> {
     let config = config::load(flags)?;
