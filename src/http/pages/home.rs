@@ -199,7 +199,8 @@ fn rest(request: &PageRequest, figures: &Figures) -> Markup {
     let kinds = |kinds: &[crate::status::KindFigures]| {
         let texts: Vec<_> = kinds
             .iter()
-            .map(|kind| format!("{} {}", kind.kind, number(kind.count)))
+            // "rule 1" would look like the first rule.
+            .map(|kind| format!("{} by {}", number(kind.count), kind.kind))
             .collect();
         match texts.is_empty() {
             true => "nothing".to_owned(),

@@ -92,10 +92,17 @@ pub(super) fn view_or_day(offering: Offering<'_>) -> HowTo {
     for view in offering.mirror.policy().views() {
         let index = format!("sparse+{base}/views/{view}/index/");
         text.push_str(&format!("Under the rules of view {view} it is {index}.\n"));
+        // Pasted alone it has to be used for something: in place of crates.io, where it is a view of that.
+        let of = offering.mirror.policy().registry_of(view).flatten();
+        let of = of.unwrap_or_else(|| offering.mirror.default_registry());
+        let replaced = match of == RegistryName::crates_io() {
+            true => format!("[source.crates-io]\nreplace-with = \"{view}\"\n\n"),
+            false => String::new(),
+        };
         blocks.push(Block {
             place: CONFIG,
             text: format!(
-                "[registries.{view}]\nindex = \"{index}\"\n{}",
+                "{replaced}[registries.{view}]\nindex = \"{index}\"\n{}",
                 names.provider(view.as_registry())
             ),
         });

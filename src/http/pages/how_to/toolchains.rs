@@ -4,17 +4,29 @@ use super::one_way::{Block, HowTo, Offering};
 
 /// The two variables, and how a machine without rustup starts.
 pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
-    let Offering { mirror, base, .. } = offering;
+    let Offering {
+        mirror,
+        base,
+        authentication,
+    } = offering;
     mirror.has_toolchains().then(|| {
         let sh = format!(
             "export RUSTUP_DIST_SERVER={base}/toolchains\nexport RUSTUP_UPDATE_ROOT={base}/toolchains/rustup\n"
         );
+        let mut said = vec![
+            "With these two variables rustup takes compilers, targets and itself from this mirror.".to_owned(),
+            "A machine without rustup starts with the program that the last lines fetch; the name in the middle of its URL is the machine's target.".to_owned(),
+        ];
+        let mut text = format!("For rustup, in a shell:\n\n{sh}");
+        // rustup sends what stands in the URL, and nothing else.
+        if let (true, Some((scheme, rest))) = (authentication.is_restricted(), base.split_once("://")) {
+            let token = format!("Where a token is wanted for toolchains, it stands in each of these URLs: {scheme}://ci:TOKEN@{rest}/toolchains.");
+            text.push_str(&format!("\n{token}\n"));
+            said.push(token);
+        }
         HowTo {
             title: "Toolchains",
-            said: vec![
-                "With these two variables rustup takes compilers, targets and itself from this mirror.".to_owned(),
-                "A machine without rustup starts with the program that the last lines fetch; the name in the middle of its URL is the machine's target.".to_owned(),
-            ],
+            said,
             blocks: vec![
                 Block {
                     place: "in a shell",
@@ -33,7 +45,7 @@ pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
                     ),
                 },
             ],
-            text: format!("For rustup, in a shell:\n\n{sh}"),
+            text,
         }
     })
 }
