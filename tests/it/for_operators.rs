@@ -120,7 +120,7 @@ async fn shells_and_man_know_every_command() {
 
 /// What the program says on a terminal, until `enough`. util-linux' script(1) has one.
 async fn on_a_terminal(args: &str, folder: &Path, enough: impl Fn(&str) -> bool) -> String {
-    let command = format!("exec {} {args}", program::binary());
+    let command = format!("echo process $$; exec {} {args}", program::binary());
     let mut child = Command::new("script")
         .args(["-qefc", &command, "/dev/null"])
         .current_dir(folder)
@@ -143,6 +143,14 @@ async fn on_a_terminal(args: &str, folder: &Path, enough: impl Fn(&str) -> bool)
         }
     };
     let read = timeout(Duration::from_secs(30), reading).await;
+    // A terminal that closes is no end of a mirror, which reads its settings again at SIGHUP.
+    let process = said
+        .split("process ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let process = process.expect("its number").trim();
+    let ended = Command::new("kill").arg(process).status().await;
+    assert!(ended.expect("kill runs").success(), "{process} goes on");
     assert!(read.is_ok(), "that is all: {said}");
     said
 }
