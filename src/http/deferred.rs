@@ -8,11 +8,9 @@ use super::{
     body::Body,
     contained::{contained, survived},
     exchange::Exchange,
-    files,
     git::GitRequest,
     index::{self, NegotiatedIndex},
     pages::{PageRequest, PageService},
-    receipt::{HandedOut, refused, signed},
     requested::RequestedFile,
     respond::Answer,
     route::Verb,
@@ -89,49 +87,15 @@ async fn download(
     requested: RequestedFile,
     now: SystemTime,
 ) -> Result<Answer> {
-    let RequestedFile {
-        negotiated,
-        receipt,
-    } = requested;
-    match mirror
-        .crate_link(registry, id, view, verb.into(), now)
-        .await
-    {
+    let file = AuditedFile::Crate(*id);
+    let link = mirror.crate_link(registry, id, view, verb.into(), now);
+    match link.await {
         Ok(None) => {}
-        Ok(Some(found)) => {
-            let handed_out = HandedOut::at(&found);
-            let answer = files::redirect(&negotiated, found)?;
-            return signed(answer, receipt, handed_out);
-        }
-        Err(e) => {
-            return Err(refused(
-                e,
-                receipt,
-                registry.name(),
-                AuditedFile::Crate(*id),
-            ));
-        }
+        Ok(Some(found)) => return requested.elsewhere(found),
+        Err(e) => return Err(requested.refused(e, registry.name(), file)),
     }
-    let found = mirror.crate_file(registry, id, view, now).await;
-    let mut found = match found {
-        Ok(found) => found,
-        Err(e) => {
-            return Err(refused(
-                e,
-                receipt,
-                registry.name(),
-                AuditedFile::Crate(*id),
-            ));
-        }
-    };
-    let divisible = match negotiated.is_part_of(&found.value) {
-        true => mirror.divisible(&mut found.value).await,
-        false => None,
-    };
-    let handed_out = HandedOut::of(&found);
-    let answer = match divisible {
-        Some(length) => files::part(&negotiated, found, length),
-        None => files::answer(&negotiated, found),
-    };
-    signed(answer, receipt, handed_out)
+    match mirror.crate_file(registry, id, view, now).await {
+        Ok(found) => requested.whole_or_part(mirror, found).await,
+        Err(e) => Err(requested.refused(e, registry.name(), file)),
+    }
 }

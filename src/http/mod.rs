@@ -6,18 +6,21 @@ mod access;
 mod agent;
 mod answering;
 mod asked;
+mod at_once;
 mod authentication;
 mod body;
 mod conditional;
 mod config_json;
 mod contained;
 mod deferred;
+mod entrance;
 mod exchange;
 mod files;
 mod git;
 mod head;
 mod index;
 mod negotiate;
+mod page_routes;
 mod pages;
 mod part;
 mod query;
@@ -29,6 +32,7 @@ mod requested;
 mod respond;
 mod route;
 mod router;
+mod side;
 mod toolchains;
 mod upgrades;
 
@@ -36,7 +40,8 @@ pub use authentication::Authentication;
 pub use config_json::config_json;
 pub use pages::snippet;
 pub use route::Route;
-pub use router::{Guards, Router, Served, Side};
+pub use router::{Guards, Router, Served};
+pub use side::Side;
 
 /// What the fuzzers and benchmarks of this layer need to reach.
 pub mod parts {

@@ -1,5 +1,7 @@
 //! What rustup is answered: texts as upstream sent them, and files.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
@@ -7,7 +9,6 @@ use super::{
     body::BodySource,
     files::{self, NegotiatedFile},
     range::Extent,
-    receipt::{HandedOut, refused, signed},
     requested::RequestedFile,
     respond::{Answer, IMMUTABLE, NO_CACHE, TEXT},
     route::Verb,
@@ -33,18 +34,10 @@ pub(super) fn answer(
     requested: RequestedFile,
     found: Found<ToolchainAnswer>,
 ) -> Result<Answer> {
-    let RequestedFile {
-        negotiated,
-        receipt,
-    } = requested;
     let Found { value, outcome } = found;
     match value {
-        ToolchainAnswer::Text(served) => Ok(text(path, &negotiated, served, outcome)),
-        ToolchainAnswer::File(value) => {
-            let found = Found { value, outcome };
-            let handed_out = HandedOut::of(&found);
-            signed(files::answer(&negotiated, found), receipt, handed_out)
-        }
+        ToolchainAnswer::Text(served) => Ok(text(path, &requested.negotiated, served, outcome)),
+        ToolchainAnswer::File(value) => requested.whole(Found { value, outcome }),
     }
 }
 
@@ -58,43 +51,24 @@ pub(super) async fn deferred(
     asker: &ToolchainAsker,
     verb: Verb,
     requested: RequestedFile,
-    now: std::time::SystemTime,
+    now: SystemTime,
 ) -> Result<Answer> {
-    let RequestedFile {
-        negotiated,
-        receipt,
-    } = requested;
     if let Some(found) = mirror.toolchain_link(path, verb.into(), now).await? {
-        let handed_out = HandedOut::at(&found);
-        let answer = files::redirect(&negotiated, found)?;
-        return signed(answer, receipt, handed_out);
+        return requested.elsewhere(found);
     }
-    let Found { value, outcome } = match mirror.toolchain(path, asker, now).await {
-        Ok(found) => found,
-        Err(e) => {
-            return Err(match item(path) {
-                Some(item) => {
-                    let file = AuditedFile::Toolchain(item);
-                    refused(e, receipt, RegistryName::toolchains(), file)
-                }
-                None => e,
-            });
+    let Found { value, outcome } = match (mirror.toolchain(path, asker, now).await, item(path)) {
+        (Ok(found), _) => found,
+        (Err(e), Some(item)) => {
+            let file = AuditedFile::Toolchain(item);
+            return Err(requested.refused(e, RegistryName::toolchains(), file));
         }
+        (Err(e), None) => return Err(e),
     };
     match value {
-        ToolchainAnswer::Text(served) => Ok(text(path, &negotiated, served, outcome)),
+        ToolchainAnswer::Text(served) => Ok(text(path, &requested.negotiated, served, outcome)),
         ToolchainAnswer::File(value) => {
-            let mut found = Found { value, outcome };
-            let divisible = match negotiated.is_part_of(&found.value) {
-                true => mirror.divisible(&mut found.value).await,
-                false => None,
-            };
-            let handed_out = HandedOut::of(&found);
-            let answer = match divisible {
-                Some(length) => files::part(&negotiated, found, length),
-                None => files::answer(&negotiated, found),
-            };
-            signed(answer, receipt, handed_out)
+            let found = Found { value, outcome };
+            requested.whole_or_part(mirror, found).await
         }
     }
 }
