@@ -21,6 +21,8 @@ use crate::{
 
 /// So many files are fetched at once, as rustup itself does it; each may have a hundred megabytes.
 const AT_ONCE: usize = 4;
+/// What a manifest takes beside its text while it is read whole, a multiple of that.
+const READ_WHOLE: u64 = 2;
 /// The profile that rustup takes where none is said.
 const PROFILE: &str = "default";
 
@@ -133,7 +135,7 @@ impl Prefetcher {
                 ToolchainWish::Toolchain(pinned) => {
                     let what = format!("toolchains:{}", pinned.name);
                     match self.manifest(&pinned, &mut report).await {
-                        Ok(manifest) => match files_of(&manifest, &pinned, host) {
+                        Ok(manifest) => match self.chosen(manifest, &pinned, host).await {
                             Ok(of) => {
                                 let of = of.into_iter().map(|(file, _)| file);
                                 files.extend(of.map(|file| (file, by.clone())));
@@ -188,6 +190,30 @@ impl Prefetcher {
             }
         }
         Ok(report)
+    }
+
+    /// The files that a toolchain has by its manifest, which is read whole for this moment, beside the threads that serve.
+    async fn chosen(
+        &self,
+        manifest: bytes::Bytes,
+        pinned: &PinnedToolchain,
+        host: &TargetTriple,
+    ) -> Result<Vec<(ComponentFile, Sha256)>> {
+        let needed = READ_WHOLE * manifest.len() as u64;
+        let lease = self.mirror.make_room(needed).ok_or_else(|| {
+            let name = &pinned.name;
+            Error::new(
+                Kind::Overloaded,
+                format!("there is no memory for the manifest of {name} at the moment"),
+            )
+        })?;
+        let (pinned, host) = (pinned.clone(), *host);
+        let read = move || {
+            let _held = lease;
+            files_of(&manifest, &pinned, &host)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|e| Error::ended_early("reading a manifest", e))?
     }
 
     /// The manifest of a toolchain, as fresh as upstream has it.

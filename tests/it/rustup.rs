@@ -94,6 +94,7 @@ async fn it_installs_updates_and_adds_components_and_targets() {
     };
     rustup.good(INSTALL).await;
     assert!(rustup.version("stable").contains("rustc 1.93.0"));
+    assert_eq!((dist.count(".tar.xz"), dist.count(".tar.gz")), (3, 0));
     let checked = rustup.run("check --no-self-update").await;
     assert!(checked.text.contains("p to date"), "{}", checked.text);
     rustup.good("component add clippy").await;
@@ -237,7 +238,7 @@ async fn offline_it_installs_what_is_here_and_says_what_is_not() {
     assert!(
         wanted
             .text()
-            .contains(&format!("toolchains:{DAY}:rust-src-1.93.0.tar.gz")),
+            .contains(&format!("toolchains:{DAY}:rust-src-1.93.0.tar.xz")),
         "{}",
         wanted.text()
     );

@@ -93,7 +93,7 @@ async fn prefetch_brings_what_rustup_would_install() {
     dist.clear_log();
     let (said, folder) = good(&words, &set, folder).await;
     assert!(said.contains("0 fetched, 7 already here"), "{said}");
-    assert_eq!(dist.count(".tar.gz"), 0);
+    assert_eq!(dist.count(".tar.xz"), 0);
     let (said, _folder) = good(
         "prefetch --toolchain 1.93.0 --profile default",
         &set,

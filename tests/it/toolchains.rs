@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::in_line::{ask, until_connections};
 use crate::support::{
     Dist, Gate, Mirror, Upstream, assert_serves, client, dist::HOST, sha256, until,
 };
@@ -79,8 +80,8 @@ async fn a_component_is_fetched_once_and_kept_under_its_day() {
         .rsplit('/')
         .next()
         .expect("a name")
-        .replace(".tar.gz", "");
-    let kept = format!("toolchains/dist/{DAY}/{name}.{}.tar.gz", sha256(&body));
+        .replace(".tar.xz", "");
+    let kept = format!("toolchains/dist/{DAY}/{name}.{}.tar.xz", sha256(&body));
     until("stored", || mirror.stored().contains(&kept)).await;
     let mirror = mirror.restart().await;
     assert_serves(&mirror.get(&url).await, "hit", &body, "after a restart");
@@ -480,4 +481,63 @@ async fn the_page_says_which_are_here() {
         .metric("crate_mirror_requests_total{outcome=\"miss\",route=\"toolchain\"}")
         .await;
     assert!(requests >= 1.0, "{requests}");
+}
+
+/// Everybody who has asked for a document was stood in line for, also when he had gone away: memory without end, and upstream asked for nobody.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_asked_for() {
+    let dist = Dist::start().await;
+    let settings = "[upstream]\nmax_concurrent = 1";
+    let mirror = dist.mirror("").settings(settings).start().await;
+    let first = "/dist/2020-01-01/channel-rust-nightly.toml";
+    let gate = dist.gate(first);
+    let mut waiting = ask(&mirror, &format!("/toolchains{first}")).await;
+    gate.await_waiting(1).await;
+    let mut clients = Vec::new();
+    for day in 1..=9 {
+        for name in [
+            "channel-rust-nightly.toml",
+            "rustc-nightly-x86_64-unknown-linux-gnu.tar.xz",
+        ] {
+            let path = format!("/toolchains/dist/2020-02-0{day}/{name}");
+            clients.push(ask(&mirror, &path).await);
+        }
+    }
+    drop(clients);
+    until_connections(&mirror, 1).await;
+    gate.open();
+    assert_eq!(waiting.reply().await.status, 404);
+    let last = mirror
+        .get("/toolchains/dist/2020-03-01/channel-rust-nightly.toml")
+        .await;
+    assert_eq!(last.status, 404);
+    assert_eq!(dist.count("2020-02"), 0, "{:?}", dist.requests());
+}
+
+/// For half a minute, and for as long as nobody else asked, each who was given a checksum had the whole manifest held for him. A stranger who asked for the checksums
+/// of all channels took all the memory there is.
+#[tokio::test]
+async fn who_asks_for_many_checksums_takes_nobodys_memory() {
+    let dist = Dist::start().await;
+    let channels: Vec<_> = (10..50).map(|n| format!("1.{n}")).collect();
+    for channel in &channels {
+        let manifest = format!(
+            "manifest-version = \"2\"\ndate = \"{DAY}\"\n# {}\n",
+            format!("{channel} ").repeat(100_000)
+        );
+        let path = format!("/dist/channel-rust-{channel}.toml");
+        let sum = format!("{}  x\n", sha256(manifest.as_bytes()));
+        dist.object(&format!("{path}.sha256"), sum);
+        dist.object(&path, manifest);
+    }
+    let settings = "[memory]\nbudget = \"8MiB\"";
+    let mirror = dist.mirror("").settings(settings).start().await;
+    for channel in &channels {
+        let sum = mirror
+            .get(&format!(
+                "/toolchains/dist/channel-rust-{channel}.toml.sha256"
+            ))
+            .await;
+        assert_eq!(sum.status, 200, "{channel}: {}", sum.text());
+    }
 }

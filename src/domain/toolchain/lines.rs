@@ -5,10 +5,15 @@
 
 use std::borrow::Cow;
 
+/// A table's path is read so deep. None that matters is deeper, and what is beyond takes no memory.
+const DEEPEST: usize = 8;
+/// A list of so many strings is read; a longer one is passed over as a whole. A string may have two bytes, and what is known of it has 24.
+const LONGEST: usize = 1_000;
+
 /// A statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TomlEvent<'a> {
-    /// `[a.b]`, or `[[a.b]]`: what follows belongs to it.
+    /// `[a.b]`, or `[[a.b]]`, or the first eight keys of a longer one: what follows belongs to it.
     Table(Vec<Cow<'a, str>>),
     /// `key = "text"`.
     Text(Cow<'a, str>, Cow<'a, str>),
@@ -110,7 +115,10 @@ impl<'a> TomlLines<'a> {
         let mut path = Vec::new();
         loop {
             self.skip_spaces();
-            path.push(self.key()?);
+            let key = self.key()?;
+            if path.len() < DEEPEST {
+                path.push(key);
+            }
             self.skip_spaces();
             if self.take(b'.').is_none() {
                 break;
@@ -216,7 +224,7 @@ impl<'a> TomlLines<'a> {
                 return None;
             }
             match self.peek()? {
-                b'"' | b'\'' => texts.push(self.string()?),
+                b'"' | b'\'' if texts.len() < LONGEST => texts.push(self.string()?),
                 _ => return None,
             }
             self.skip_blank();
@@ -346,6 +354,22 @@ mod tests {
             events.push(event);
         }
         Ok(events)
+    }
+
+    /// Two bytes made 24 each, and twice that while the list of them grew.
+    #[test]
+    fn a_path_or_a_list_without_end_takes_no_memory() {
+        let deep = format!("[{}b]\n", "a.".repeat(1_000_000));
+        let read = events(&deep).expect("a table");
+        assert_eq!(read, [TomlEvent::Table(vec!["a".into(); DEEPEST])]);
+        let list = |count| format!("x = [{}]\n", "\"\",".repeat(count));
+        let (all, many) = (list(LONGEST), list(1_000_000));
+        let read = events(&all).expect("a list");
+        assert_eq!(
+            read,
+            [TomlEvent::Texts("x".into(), vec!["".into(); LONGEST])]
+        );
+        assert_eq!(events(&many), Ok(vec![TomlEvent::Other]));
     }
 
     #[test]

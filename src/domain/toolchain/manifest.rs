@@ -11,7 +11,7 @@ use super::{
     lines::{TomlEvent, TomlLines},
     path::{ComponentFile, ComponentName},
 };
-use crate::domain::{Day, Sha256};
+use crate::domain::{Day, Sha256, one_line};
 
 /// The forms in which a component may come, as the keys of their URLs and checksums, the one that rustup takes first.
 const FORMS: [(&str, &str); 3] = [
@@ -19,6 +19,15 @@ const FORMS: [(&str, &str); 3] = [
     ("url", "hash"),
     ("zst_url", "zst_hash"),
 ];
+
+/// A manifest has so many packages, new names and profiles at most, together; nightly's has some sixty. A name may have one byte, and what is known of it has a hundred.
+const MOST_NAMES: usize = 2_000;
+/// So many files for so many targets, all packages together; nightly's has some three thousand.
+const MOST_TARGETS: usize = 20_000;
+/// So many parts of toolchains and profiles, those of all hosts together; nightly's has some fifteen thousand.
+const MOST_PARTS: usize = 100_000;
+/// So many bytes of what a manifest says stand in an error.
+const SAID: usize = 200;
 
 /// The checksums of all files that a manifest names. A file takes 44 bytes; a manifest of a megabyte names some two thousand.
 #[derive(Debug)]
@@ -39,7 +48,7 @@ struct NamedFile {
     sha256: Sha256,
 }
 
-/// A channel manifest, read whole, for who chooses from it. It takes a few times the memory of the names in it.
+/// A channel manifest, read whole, for who chooses from it.
 #[derive(Debug)]
 pub struct ToolchainManifest<'a> {
     /// The day of the release.
@@ -47,6 +56,9 @@ pub struct ToolchainManifest<'a> {
     packages: BTreeMap<Cow<'a, str>, ToolchainPackage<'a>>,
     renames: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     profiles: BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>>,
+    /// How many targets its packages have, and how many parts these.
+    targets: usize,
+    parts: usize,
 }
 
 #[derive(Debug, Default)]
@@ -57,10 +69,18 @@ struct ToolchainPackage<'a> {
 
 #[derive(Debug, Default)]
 struct PackageTarget<'a> {
-    /// As in [`FORMS`].
-    files: [Option<(ComponentFile, Sha256)>; 3],
+    /// In the first of [`FORMS`] that it comes in.
+    file: Option<Box<TargetFile>>,
     /// What may be installed with it: package and target.
     parts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+#[derive(Debug)]
+struct TargetFile {
+    /// Its place in [`FORMS`].
+    form: usize,
+    file: ComponentFile,
+    sha256: Sha256,
 }
 
 /// What is wanted of a release.
@@ -222,6 +242,15 @@ fn name_in<'a>(body: &'a [u8], file: &NamedFile) -> &'a [u8] {
         .unwrap_or_default()
 }
 
+impl PackageTarget<'_> {
+    /// A form in which it comes, which is the one to take unless there is a better one.
+    fn offer(&mut self, file: TargetFile) {
+        if self.file.as_ref().is_none_or(|best| file.form <= best.form) {
+            self.file = Some(Box::new(file));
+        }
+    }
+}
+
 /// Which table of a manifest is read.
 enum Place<'a> {
     Root,
@@ -258,7 +287,8 @@ impl<'a> Place<'a> {
 }
 
 impl<'a> ToolchainManifest<'a> {
-    /// Reads a manifest.
+    /// Reads a manifest. It takes about as much memory as its text has bytes, and never more than some 20 MB beside that: one with more names, targets or parts than any has
+    /// is refused, because its writer says how much memory they take.
     ///
     /// # Errors
     /// The end of a sentence that says what is wrong with it.
@@ -269,6 +299,8 @@ impl<'a> ToolchainManifest<'a> {
             packages: BTreeMap::new(),
             renames: BTreeMap::new(),
             profiles: BTreeMap::new(),
+            targets: 0,
+            parts: 0,
         };
         let mut place = Place::Root;
         let mut urls: [Option<ComponentFile>; 3] = [None; 3];
@@ -283,8 +315,7 @@ impl<'a> ToolchainManifest<'a> {
                     (urls, part) = ([None; 3], None);
                     place = Place::of(path);
                     if let Place::Target(package, target) = &place {
-                        let package = read.packages.entry(package.clone()).or_default();
-                        package.targets.entry(target.clone()).or_default();
+                        read.target(package, target);
                     }
                 }
                 (TomlEvent::Text(key, text), Place::Package(package)) if key == "version" => {
@@ -298,24 +329,23 @@ impl<'a> ToolchainManifest<'a> {
                         } else if key == *hash
                             && let (Some(file), Ok(sha256)) = (urls[form], Sha256::parse(&text))
                         {
-                            let package = read.packages.entry(package.clone()).or_default();
-                            let target = package.targets.entry(target.clone()).or_default();
-                            target.files[form] = Some((file, sha256));
+                            let target = read.target(package, target);
+                            target.offer(TargetFile { form, file, sha256 });
                         }
                     }
                 }
                 (TomlEvent::Text(key, text), Place::Parts(..)) if key == "pkg" => part = Some(text),
                 (TomlEvent::Text(key, text), Place::Parts(package, target)) if key == "target" => {
                     if let Some(part) = part.take() {
-                        let package = read.packages.entry(package.clone()).or_default();
-                        let target = package.targets.entry(target.clone()).or_default();
-                        target.parts.push((part, text));
+                        read.parts += 1;
+                        read.target(package, target).parts.push((part, text));
                     }
                 }
                 (TomlEvent::Text(key, text), Place::Rename(name)) if key == "to" => {
                     read.renames.insert(name.clone(), text);
                 }
                 (TomlEvent::Texts(key, texts), Place::Profiles) => {
+                    read.parts += texts.len();
                     read.profiles.insert(key, texts);
                 }
                 (
@@ -326,9 +356,28 @@ impl<'a> ToolchainManifest<'a> {
                     _,
                 ) => {}
             }
+            read.is_within_bounds()?;
         }
         read.day = head.finish()?;
         Ok(read)
+    }
+
+    /// What is known of a package for a target, from now on.
+    fn target(&mut self, package: &Cow<'a, str>, target: &Cow<'a, str>) -> &mut PackageTarget<'a> {
+        let package = self.packages.entry(package.clone()).or_default();
+        let count = &mut self.targets;
+        package.targets.entry(target.clone()).or_insert_with(|| {
+            *count += 1;
+            PackageTarget::default()
+        })
+    }
+
+    fn is_within_bounds(&self) -> Result<(), String> {
+        let names = self.packages.len() + self.renames.len() + self.profiles.len();
+        match names <= MOST_NAMES && self.targets <= MOST_TARGETS && self.parts <= MOST_PARTS {
+            true => Ok(()),
+            false => Err("it has more in it than a manifest has".into()),
+        }
     }
 
     /// The version of rustc in it, as its package says it: `1.95.0 (59807616e 2026-04-14)`.
@@ -351,11 +400,8 @@ impl<'a> ToolchainManifest<'a> {
         let rust = rust.ok_or_else(|| format!("it has no toolchain that runs on {host}"))?;
         let profile = self.profiles.get(wanted.profile.as_str()).ok_or_else(|| {
             let known: Vec<_> = self.profiles.keys().map(|name| &**name).collect();
-            format!(
-                "it has no profile {}; it has {}",
-                wanted.profile,
-                known.join(", ")
-            )
+            let known = one_line(&known.join(", "), SAID);
+            format!("it has no profile {}; it has {known}", wanted.profile)
         })?;
         let mut parts: BTreeSet<(&str, &str)> = BTreeSet::new();
         for name in profile {
@@ -386,10 +432,12 @@ impl<'a> ToolchainManifest<'a> {
                     .get(target)
                     .or_else(|| package.targets.get("*"))
             });
-            let found = found.and_then(|target| target.files.iter().flatten().next());
-            found
-                .copied()
-                .ok_or_else(|| format!("it has no file of {package} for {target}"))
+            let found = found.and_then(|target| target.file.as_deref());
+            let found = found.map(|found| (found.file, found.sha256));
+            found.ok_or_else(|| {
+                let (package, target) = (one_line(package, SAID), one_line(target, SAID));
+                format!("it has no file of {package} for {target}")
+            })
         };
         let mut files = parts.into_iter().map(file).collect::<Result<Vec<_>, _>>()?;
         files.sort_by_key(|(file, _)| (file.day, file.name));
@@ -592,6 +640,35 @@ mod tests {
             assert!(ToolchainManifest::parse(no).is_err(), "{no:?}");
         }
         assert!(ManifestHashes::of(Bytes::from_static(&[0xff])).is_err());
+    }
+
+    /// Whoever writes a manifest says how much memory it takes to read it: a gigabyte for one of 32 MB.
+    #[test]
+    fn a_manifest_with_more_in_it_than_any_has_is_refused() {
+        let head = manifest();
+        for (line, times) in [
+            ("[pkg.a#.target.b]\n", MOST_TARGETS + 1),
+            ("[pkg.a.target.b#]\n", MOST_TARGETS + 1),
+            ("[pkg.a#]\nversion = \"\"\n", MOST_NAMES + 1),
+            ("[renames.a#]\nto = \"\"\n", MOST_NAMES + 1),
+            ("[profiles]\na# = []\n", MOST_NAMES + 1),
+            (
+                "[[pkg.a.target.b.components]]\npkg = \"\"\ntarget = \"#\"\n",
+                MOST_PARTS + 1,
+            ),
+        ] {
+            let many = |times: usize| {
+                let lines = (0..times).map(|n| line.replace('#', &n.to_string()));
+                head.clone() + &lines.collect::<String>()
+            };
+            let some = many(10);
+            assert!(ToolchainManifest::parse(&some).is_ok(), "{line}");
+            let text = many(times);
+            let refused = ToolchainManifest::parse(&text).expect_err(line);
+            assert_eq!(refused, "it has more in it than a manifest has");
+            let read = ManifestHashes::of(text.into());
+            assert!(read.expect(line).size() < 4_096, "{line}");
+        }
     }
 
     proptest! {

@@ -120,6 +120,13 @@ impl DocumentContent {
     }
 }
 
+impl DocumentContent {
+    /// About how many bytes of memory this takes.
+    pub(in crate::mirror) fn size(&self) -> usize {
+        self.body.bytes.len() + self.said.size() + SumFile::MAX_LEN + size_of::<Self>()
+    }
+}
+
 impl DocumentSays {
     fn size(&self) -> usize {
         match self {
@@ -203,7 +210,6 @@ impl KeptDocument {
 
     /// About how many bytes of memory this takes.
     pub(in crate::mirror) fn size(&self) -> usize {
-        let content = &self.content;
-        content.body.bytes.len() + content.said.size() + SumFile::MAX_LEN + size_of::<Self>()
+        self.content.size() + size_of::<Self>()
     }
 }

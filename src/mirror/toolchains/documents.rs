@@ -7,18 +7,23 @@ use std::{
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::asking::{DocumentReply, ask};
+use super::{
+    asking::{DocumentReply, ask},
+    former::FormerContents,
+};
 use crate::{
     domain::{
-        Day, Outcome, RegistryName,
+        Outcome, RegistryName,
         freshness::Lifetimes,
-        toolchain::{ManifestName, ToolchainDocument, ToolchainItem, ToolchainKey},
+        toolchain::{ComponentFile, ManifestName, ToolchainDocument, ToolchainItem, ToolchainKey},
     },
     error::{Error, Kind, Result},
     mirror::{
         kept::{DocumentContent, DocumentDue, DocumentSays, KeptDocument},
         registry::Registry,
-        shared::{Found, Resident, Shared, SingleFlight, not_here, too_old, unreadable_offline},
+        shared::{
+            Found, Resident, Shared, SingleFlight, Waiters, not_here, too_old, unreadable_offline,
+        },
     },
     store::StoredRecord,
     upstream::Upstream,
@@ -32,6 +37,13 @@ const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
 /// What a look at a stored document takes beside its bytes, a multiple of them: what is known of the files that it names, while that is put in order.
 const WORKING: u64 = 2;
 
+/// So many manifests without a day are looked through for one file, the likeliest first: each may have to be read from the disk, and strangers ask for what none of
+/// them names.
+const UNDATED: usize = 16;
+
+/// Who waits for a document.
+type DocumentWaiters = Waiters<ToolchainDocument, DocumentFound>;
+
 /// The documents of toolchains. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Documents {
@@ -39,6 +51,8 @@ pub(super) struct Documents {
     source: Registry,
     lifetimes: Lifetimes,
     flights: SingleFlight<ToolchainDocument, DocumentFound>,
+    /// What documents were a moment ago.
+    pub(super) former: Arc<FormerContents>,
 }
 
 impl Documents {
@@ -48,6 +62,7 @@ impl Documents {
             max_stale: shared.freshness.lifetimes().max_stale,
         };
         Self {
+            former: Arc::new(FormerContents::of(shared.memory.largest())),
             shared,
             source,
             lifetimes,
@@ -130,8 +145,9 @@ impl Documents {
         let known = self.known(document, now).await.unwrap_or(None);
         let (this, upstream, document) = (self.clone(), upstream.clone(), *document);
         let tasks = self.shared.background.tasks();
-        let flight = self.flights.join(document, tasks, |_| async move {
-            this.refreshed(&upstream, &document, known, now).await
+        let flight = self.flights.join(document, tasks, |waiters| async move {
+            this.refreshed(&upstream, &document, known, waiters, now)
+                .await
         });
         landed(flight.result, deadline, &document).await
     }
@@ -148,7 +164,7 @@ impl Documents {
         }
         let (this, upstream, key) = (self.clone(), upstream.clone(), *document);
         let tasks = self.shared.background.tasks();
-        let flight = self.flights.join(key, tasks, |_| async move {
+        let flight = self.flights.join(key, tasks, |waiters| async move {
             let known = match this.known(&key, now).await {
                 Ok(known) => known,
                 Err(e) => {
@@ -162,7 +178,7 @@ impl Documents {
                     return permitted;
                 }
             }
-            this.refreshed(&upstream, &key, known, now).await
+            this.refreshed(&upstream, &key, known, waiters, now).await
         });
         let patience = *self.shared.freshness.patience;
         if let Ok(landed) = timeout(patience, flight.result.clone()).await {
@@ -244,9 +260,16 @@ impl Documents {
         upstream: &Arc<Upstream>,
         document: &ToolchainDocument,
         known: Option<Arc<KeptDocument>>,
+        waiters: DocumentWaiters,
         now: SystemTime,
     ) -> Result<DocumentFound> {
-        let permit = upstream.permit().await;
+        // What nobody waits for any more stands in nobody's way, and takes nobody's memory.
+        let permit = tokio::select! {
+            permit = upstream.permit() => permit,
+            () = waiters.gone() => {
+                return Err(Error::cancelled("nobody waits for this document any more"));
+            }
+        };
         let asked = ask(&self.shared, upstream, document, known.as_deref(), now).await;
         drop(permit);
         match (asked, known) {
@@ -255,7 +278,10 @@ impl Documents {
                 outcome: Outcome::Revalidated,
             }),
             (Ok(DocumentReply::Confirmed), None) => Err(Error::internal("nothing was confirmed")),
-            (Ok(DocumentReply::New(content, validators)), _) => {
+            (Ok(DocumentReply::New(content, validators)), known) => {
+                if let Some(known) = known {
+                    self.moved_on(document, &known, &content);
+                }
                 let kept = Arc::new(KeptDocument {
                     content,
                     validators,
@@ -283,6 +309,17 @@ impl Documents {
             (Err(e), Some(known)) => self.fall_back(document, &known, e, now),
             (Err(e), None) => Err(not_here(&document.to_string(), &e)),
         }
+    }
+
+    /// Notes what a document was: somebody may have been given its checksum a moment ago.
+    fn moved_on(&self, document: &ToolchainDocument, before: &KeptDocument, now: &DocumentContent) {
+        if before.content.sha256 == now.sha256 {
+            return;
+        }
+        self.former.add(document, before.content.clone());
+        let former = self.former.clone();
+        let forget = async move { former.forget_old().await };
+        self.shared.background.run_until_stopped(forget);
     }
 
     fn confirm(
@@ -390,6 +427,9 @@ impl Documents {
                 Some(_) | None => return Err(unreadable_offline(document, &e)),
             },
         };
+        if let Some(Resident::Toolchain(before)) = memory.toolchain(document) {
+            self.moved_on(document, &before, &kept.content);
+        }
         let kept = Arc::new(kept);
         memory.keep_toolchain(document, Resident::Toolchain(kept.clone()));
         Ok(Found::here(kept))
@@ -424,15 +464,19 @@ impl Documents {
         Ok(own)
     }
 
-    /// The manifests that may name files of `day`, as they are here.
+    /// The manifests that may name a file, as they are here: those of its day, and some of those without one.
     pub(super) async fn manifests_of(
         &self,
-        day: Day,
+        file: &ComponentFile,
         is_allowed: impl Fn(&ManifestName) -> bool,
     ) -> Result<Vec<ManifestName>> {
         let store = &self.shared.store;
-        let mut names = store.toolchain_manifests(Some(day)).await?;
-        names.extend(store.toolchain_manifests(None).await?);
+        let mut names = store.toolchain_manifests(Some(file.day)).await?;
+        let likely = file.name.channels();
+        let mut undated = store.toolchain_manifests(None).await?;
+        undated.sort_by_key(|name| !likely.contains(&name.channel));
+        undated.truncate(UNDATED);
+        names.extend(undated);
         names.retain(is_allowed);
         Ok(names)
     }

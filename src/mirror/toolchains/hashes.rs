@@ -30,6 +30,15 @@ pub(super) struct Hashes {
     flights: SingleFlight<ComponentFile, Sha256>,
 }
 
+/// Whether upstream is asked.
+#[derive(Clone, Copy)]
+enum Freshly {
+    /// When what is here is due.
+    IfDue,
+    /// Also when it isn't.
+    Always,
+}
+
 impl KeptDocument {
     /// The checksum that it is, if it is one.
     pub(super) fn sum(&self) -> Option<Sha256> {
@@ -76,14 +85,7 @@ impl Hashes {
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Sha256> {
-        match *item {
-            ToolchainItem::Component(file) => self.of_component(file, now, deadline).await,
-            ToolchainItem::Init(file) => {
-                let document = ToolchainDocument::InitSum(file);
-                let found = self.documents.get(&document, now, deadline).await?;
-                found.value.sum().ok_or_else(no_sum)
-            }
-        }
+        self.told(item, Freshly::IfDue, now, deadline).await
     }
 
     /// The same, asked for anew if it may have changed.
@@ -96,14 +98,27 @@ impl Hashes {
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Sha256> {
-        match *item {
-            ToolchainItem::Component(_) => self.of(item, now, deadline).await,
-            ToolchainItem::Init(file) => {
-                let document = ToolchainDocument::InitSum(file);
-                let found = self.documents.anew(&document, now, deadline).await?;
-                found.value.sum().ok_or_else(no_sum)
-            }
-        }
+        self.told(item, Freshly::Always, now, deadline).await
+    }
+
+    async fn told(
+        &self,
+        item: &ToolchainItem,
+        freshly: Freshly,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<Sha256> {
+        let file = match *item {
+            // It never changes.
+            ToolchainItem::Component(file) => return self.of_component(file, now, deadline).await,
+            ToolchainItem::Init(file) => file,
+        };
+        let document = ToolchainDocument::InitSum(file);
+        let found = match freshly {
+            Freshly::IfDue => self.documents.get(&document, now, deadline).await?,
+            Freshly::Always => self.documents.anew(&document, now, deadline).await?,
+        };
+        found.value.sum().ok_or_else(no_sum)
     }
 
     async fn of_component(
@@ -118,8 +133,11 @@ impl Hashes {
         let asked = self.channels.of_component(&file)?;
         let (documents, channels) = (self.documents.clone(), self.channels.clone());
         let tasks = self.documents.shared.background.tasks();
-        let flight = self.flights.join(file, tasks, |_| async move {
-            looked_up(&documents, &channels, asked, file, now).await
+        let flight = self.flights.join(file, tasks, |waiters| async move {
+            tokio::select! {
+                found = looked_up(&documents, &channels, asked, file, now) => found,
+                () = waiters.gone() => Err(Error::cancelled("nobody waits for this checksum any more")),
+            }
         });
         let found = timeout_at(deadline, flight.result).await;
         let sha256 = found.unwrap_or_else(|_| {
@@ -142,13 +160,16 @@ async fn looked_up(
     now: SystemTime,
 ) -> Result<Sha256> {
     let item = ToolchainItem::Component(file);
+    // Most often it is one of these, and no folder has to be looked through.
+    for name in &asked {
+        if let Some(sha256) = known_by(documents, *name, &file, now).await {
+            return Ok(sha256);
+        }
+    }
     // A store that can't be read has none.
-    let here = documents.manifests_of(file.day, |name| channels.allow(name));
+    let here = documents.manifests_of(&file, |name| channels.allow(name));
     for name in here.await.unwrap_or_default() {
-        let document = ToolchainDocument::Manifest(name);
-        if let Ok(Some(kept)) = documents.known(&document, now).await
-            && let Some(sha256) = kept.sha256_of(&file)
-        {
+        if let Some(sha256) = known_by(documents, name, &file, now).await {
             return Ok(sha256);
         }
     }
@@ -176,6 +197,18 @@ async fn looked_up(
         (None, true) => not_in_store_of_toolchains(&item),
         (None, false) => Error::absent(format!("no manifest names {file}")),
     })
+}
+
+/// What a manifest that is here says of a file.
+async fn known_by(
+    documents: &Documents,
+    name: ManifestName,
+    file: &ComponentFile,
+    now: SystemTime,
+) -> Option<Sha256> {
+    let document = ToolchainDocument::Manifest(name);
+    let kept = documents.known(&document, now).await.ok()??;
+    kept.sha256_of(file)
 }
 
 fn no_sum() -> Error {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    allowance::Lease,
     domain::{
         Day,
         toolchain::{Channel, InitRelease, ToolchainDocument, ToolchainItem},
@@ -18,6 +19,8 @@ use crate::{
 const HOLDS: Duration = Duration::from_secs(30);
 /// So many releases and rustups are listed, the newest ones.
 const MOST: usize = 1_000;
+/// So many files are listed with their names, those of the newest releases: a release has some six hundred.
+const NAMES: usize = 5_000;
 
 /// What is here of toolchains.
 #[derive(Clone, Debug, Default)]
@@ -41,23 +44,35 @@ pub struct StoredRelease {
     pub day: Day,
     /// The channels whose manifests of that day are here.
     pub channels: Vec<Channel>,
-    /// The components' file names with their sizes in bytes.
+    /// The components' file names with their sizes in bytes; of older releases none.
     pub files: Vec<(String, u64)>,
+    /// How many more files there are.
+    pub unnamed: usize,
 }
 
 /// What the last look found.
 #[derive(Default)]
-pub(super) struct LastListing(Mutex<Option<(Instant, Arc<StoredToolchains>)>>);
+pub(super) struct LastListing(Mutex<Option<Listing>>);
+
+struct Listing {
+    at: Instant,
+    listed: Arc<StoredToolchains>,
+    _lease: Lease,
+}
 
 impl LastListing {
     pub(super) fn current(&self) -> Option<Arc<StoredToolchains>> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, listed) = last.as_ref()?;
-        (at.elapsed() < HOLDS).then(|| listed.clone())
+        let last = last.as_ref().filter(|last| last.at.elapsed() < HOLDS)?;
+        Some(last.listed.clone())
     }
 
-    pub(super) fn take(&self, listed: Arc<StoredToolchains>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), listed));
+    pub(super) fn take(&self, listed: Arc<StoredToolchains>, lease: Lease) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Listing {
+            at: Instant::now(),
+            listed,
+            _lease: lease,
+        });
     }
 }
 
@@ -71,11 +86,8 @@ pub(super) fn looked_through(store: &Store) -> Result<StoredToolchains> {
         all.add(holding);
         Ok(())
     })?;
-    all.releases
-        .sort_by_key(|release| std::cmp::Reverse(release.day));
-    all.releases.truncate(MOST);
+    all.settle();
     all.rustups.sort();
-    all.rustups.truncate(MOST);
     Ok(all)
 }
 
@@ -92,6 +104,7 @@ impl StoredToolchains {
                     day,
                     channels: Vec::new(),
                     files: Vec::new(),
+                    unnamed: 0,
                 }));
             };
         for (document, _) in &holding.documents {
@@ -114,10 +127,85 @@ impl StoredToolchains {
                         InitRelease::Version(version) => version.to_string(),
                     };
                     let target = file.target.to_string();
-                    self.rustups.push((version, target, object.size));
+                    if self.rustups.len() < MOST {
+                        self.rustups.push((version, target, object.size));
+                    }
                 }
             }
         }
         self.releases.extend(release);
+        if self.releases.len() > 2 * MOST || self.named() > 2 * NAMES {
+            self.settle();
+        }
+    }
+
+    fn named(&self) -> usize {
+        self.releases.iter().map(|of| of.files.len()).sum()
+    }
+
+    /// Keeps the newest releases, and of the newest of these the names of their files.
+    fn settle(&mut self) {
+        self.releases
+            .sort_by_key(|release| std::cmp::Reverse(release.day));
+        self.releases.truncate(MOST);
+        let mut left = NAMES;
+        for release in &mut self.releases {
+            let named = release.files.len().min(left);
+            release.unnamed += release.files.len() - named;
+            release.files.truncate(named);
+            release.files.shrink_to_fit();
+            left -= named;
+        }
+    }
+
+    /// About how many bytes of memory this takes.
+    pub(super) fn size(&self) -> u64 {
+        /// A name with its size, or the day of a release with its channels.
+        const OF_ONE: usize = 160;
+        ((self.releases.len() + self.named() + self.rustups.len()) * OF_ONE) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(day: usize, files: usize) -> StoredRelease {
+        let day = format!(
+            "20{:02}-{:02}-{:02}",
+            day / 300,
+            day / 25 % 12 + 1,
+            day % 25 + 1
+        );
+        let file = |n| (format!("component-{n}-x86_64-unknown-linux-gnu.tar.xz"), 1);
+        StoredRelease {
+            day: Day::parse(&day).expect("a day"),
+            channels: Vec::new(),
+            files: (0..files).map(file).collect(),
+            unnamed: 0,
+        }
+    }
+
+    /// The names of all files in the store were listed, as many as strangers had asked for.
+    #[test]
+    fn a_listing_takes_no_more_memory_for_a_larger_store() {
+        let mut all = StoredToolchains::default();
+        for day in 0..3_000 {
+            all.releases.push(release(day, 600));
+            if all.releases.len() > 2 * MOST || all.named() > 2 * NAMES {
+                all.settle();
+            }
+            assert!(all.named() <= 2 * NAMES + 600);
+        }
+        all.settle();
+        assert_eq!((all.releases.len(), all.named()), (MOST, NAMES));
+        let newest = &all.releases[0];
+        assert_eq!((newest.files.len(), newest.unnamed), (600, 0));
+        let oldest = all.releases.last().expect("a release");
+        assert_eq!((oldest.files.len(), oldest.unnamed), (0, 600));
+        assert!(all.size() < 1 << 20, "{}", all.size());
+        all.releases = vec![release(1, 3 * NAMES)];
+        all.settle();
+        assert_eq!(all.releases[0].unnamed, 2 * NAMES);
     }
 }

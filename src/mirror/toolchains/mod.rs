@@ -4,6 +4,7 @@
 mod asking;
 mod documents;
 mod door;
+mod former;
 mod hashes;
 mod listing;
 mod pairs;
@@ -104,6 +105,7 @@ impl ToolchainService {
         let channels = Arc::new(Channels::new(channels, shared.clone()));
         Self {
             hashes: Hashes::new(documents.clone(), channels.clone()),
+            pairs: Pairs::of(documents.former.clone()),
             shared,
             files,
             source,
@@ -111,7 +113,6 @@ impl ToolchainService {
             channels,
             last_listing: LastListing::default(),
             listing_turn: tokio::sync::Mutex::default(),
-            pairs: Pairs::default(),
         }
     }
 
@@ -348,7 +349,10 @@ impl ToolchainService {
         let looked = spawn_blocking(move || looked_through(&store)).await;
         let looked = looked.map_err(|e| Error::ended_early("looking through toolchains", e))?;
         let listed = Arc::new(looked?);
-        self.last_listing.take(listed.clone());
+        // What there is no memory for is given and not kept.
+        if let Some(lease) = self.shared.budget.try_take_needed(listed.size()) {
+            self.last_listing.take(listed.clone(), lease);
+        }
         Ok(listed)
     }
 

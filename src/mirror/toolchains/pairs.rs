@@ -4,16 +4,17 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Duration,
 };
 
 use moka::sync::Cache;
 
-use crate::{domain::toolchain::ToolchainDocument, mirror::kept::DocumentContent};
+use super::former::{FormerContents, WITHIN};
+use crate::{
+    domain::{Sha256, toolchain::ToolchainDocument},
+    mirror::kept::DocumentContent,
+};
 
-/// So long somebody who was given a checksum may take until he asks for what it is of.
-const WITHIN: Duration = Duration::from_secs(30);
-/// So many connections and addresses are remembered.
+/// So many connections and addresses are remembered, of 300 bytes each.
 const MOST: u64 = 4_096;
 
 /// Who asks: by the connection, which nobody else has, and by the address, for who makes a connection for each request.
@@ -35,14 +36,17 @@ impl ToolchainAsker {
     }
 }
 
-/// Checksums that were given out, with what they are of: the last on each connection, and the last to each address.
+/// Checksums that were given out: the last on each connection, and the last to each address. What they are of is kept elsewhere, once for all, and only when it was
+/// replaced: a stranger who asks for many checksums makes nobody hold that many manifests.
 pub(super) struct Pairs {
-    connections: Cache<(u64, ToolchainDocument), Arc<DocumentContent>>,
-    addresses: Cache<(IpAddr, ToolchainDocument), Arc<DocumentContent>>,
+    connections: Cache<(u64, ToolchainDocument), Sha256>,
+    addresses: Cache<(IpAddr, ToolchainDocument), Sha256>,
+    former: Arc<FormerContents>,
 }
 
-impl Default for Pairs {
-    fn default() -> Self {
+impl Pairs {
+    /// Nobody was given anything yet.
+    pub(super) fn of(former: Arc<FormerContents>) -> Self {
         Self {
             connections: Cache::builder()
                 .max_capacity(MOST)
@@ -52,22 +56,21 @@ impl Default for Pairs {
                 .max_capacity(MOST)
                 .time_to_live(WITHIN)
                 .build(),
+            former,
         }
     }
-}
 
-impl Pairs {
     /// Notes that somebody is given the checksum of this.
     pub(super) fn gave(
         &self,
         asker: &ToolchainAsker,
         document: &ToolchainDocument,
-        content: &Arc<DocumentContent>,
+        content: &DocumentContent,
     ) {
         let slot = (asker.connection, *document);
-        self.connections.insert(slot, content.clone());
+        self.connections.insert(slot, content.sha256);
         let slot = (asker.address, *document);
-        self.addresses.insert(slot, content.clone());
+        self.addresses.insert(slot, content.sha256);
     }
 
     /// What somebody is given who asks for a document: that of which he has the checksum, if he was given one, or else what there is now.
@@ -79,6 +82,8 @@ impl Pairs {
     ) -> Arc<DocumentContent> {
         let given = self.connections.get(&(asker.connection, *document));
         let given = given.or_else(|| self.addresses.get(&(asker.address, *document)));
-        given.unwrap_or_else(|| now.clone())
+        let former = given.filter(|sha256| *sha256 != now.sha256);
+        let former = former.and_then(|sha256| self.former.find(document, &sha256));
+        former.unwrap_or_else(|| now.clone())
     }
 }

@@ -3,6 +3,7 @@
 use std::{io::Write, ops::Deref};
 
 use flate2::{Compression, write::GzEncoder};
+use lzma_rust2::{XzOptions, XzWriter};
 
 use super::{
     Upstream,
@@ -36,8 +37,13 @@ pub struct Release {
     pub channel: String,
     pub version: String,
     pub day: String,
-    /// The paths of its components.
+    /// The paths of its components, in the form that rustup prefers.
     pub components: Vec<String>,
+}
+
+/// Another path of a component, in the form that rustup takes where there is no better one.
+pub fn as_gz(path: &str) -> String {
+    path.replace(".tar.xz", ".tar.gz")
 }
 
 impl Release {
@@ -136,18 +142,22 @@ impl Dist {
                 target => format!("{package}-{target}"),
             };
             let archive = archive(&stem, &component, &files, more);
-            let path = format!("/dist/{day}/{stem}.tar.gz");
+            let path = format!("/dist/{day}/{stem}.tar.xz");
+            let (xz, gz) = (compressed_xz(&archive), compressed_gz(&archive));
             if last != package {
                 manifest +=
                     &format!("[pkg.{package}]\nversion = \"{version} (0123abcde {day})\"\n\n");
                 last = package;
             }
             manifest += &format!(
-                "[pkg.{package}.target.{}]\navailable = true\nurl = \"https://static.rust-lang.org{path}\"\nhash = \"{}\"\n\n",
+                "[pkg.{package}.target.{}]\navailable = true\nurl = \"https://static.rust-lang.org{}\"\nhash = \"{}\"\nxz_url = \"https://static.rust-lang.org{path}\"\nxz_hash = \"{}\"\n\n",
                 quoted(target),
-                sha256(&archive)
+                as_gz(&path),
+                sha256(&gz),
+                sha256(&xz)
             );
-            self.object(&path, archive);
+            self.object(&as_gz(&path), gz);
+            self.object(&path, xz);
             paths.push(path);
         }
         manifest += &format!(
@@ -233,9 +243,9 @@ fn quoted(target: &str) -> String {
     }
 }
 
-/// A component as rustup installs it (rust-installer, version 3): what it consists of, and where that goes.
+/// A component as rustup installs it (rust-installer, version 3), not yet compressed: what it consists of, and where that goes.
 fn archive(stem: &str, component: &str, files: &[(&str, String)], more: usize) -> Vec<u8> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut archive = tar::Builder::new(Vec::new());
     let mut add = |path: &str, body: &[u8], mode: u32| {
         let mut header = tar::Header::new_gnu();
         header.set_size(body.len() as u64);
@@ -275,7 +285,18 @@ fn archive(stem: &str, component: &str, files: &[(&str, String)], more: usize) -
         listed.as_bytes(),
         0o644,
     );
-    let mut encoder = archive.into_inner().expect("memory");
-    encoder.flush().expect("memory");
+    archive.into_inner().expect("memory")
+}
+
+fn compressed_gz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn compressed_xz(bytes: &[u8]) -> Vec<u8> {
+    let encoder = XzWriter::new(Vec::new(), XzOptions::with_preset(0));
+    let mut encoder = encoder.expect("valid options");
+    encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }
