@@ -20,7 +20,7 @@ use crate::{
         toolchain::{ToolchainDocument, ToolchainKey},
     },
     error::{Error, Result},
-    store::{Batch, Incoming, Store, StoreRecord, digest},
+    store::{Batch, GivesWay, Incoming, Store, StoreRecord, digest},
 };
 
 /// What an import did.
@@ -174,19 +174,9 @@ impl Import<'_> {
         key: &IndexKey,
         content: EntryContent<'_>,
     ) -> Result<Effect> {
-        let wrong = |why: &str| {
-            let path = &entry.path;
-            Error::bad_request(format!("{path} is not a stored index file: {why}"))
-        };
-        let bytes = Bytes::from(content.into_bytes()?);
-        let record = StoreRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
-        let body = (!record.gone).then_some(record.sha256);
-        if entry.body != body {
-            return Err(wrong("the manifest says something else of it"));
-        }
-        self.check_age(entry, &record)?;
+        let (record, bytes) = self.decoded(entry, content)?;
         let file = IndexFile::parse(key.path, record.body.clone())
-            .map_err(|e| wrong(e.message()).with_source(e))?;
+            .map_err(|e| wrong(entry, e.message()).with_source(e))?;
         let effect = match self
             .store
             .has_newer_record(&key.into(), record.age(), self.now)?
@@ -198,6 +188,22 @@ impl Import<'_> {
         Ok(effect)
     }
 
+    /// The record that an entry is, with its bytes as they are stored, if the manifest says the same of it and it is of a time that can have been.
+    fn decoded(
+        &self,
+        entry: &BundleEntry,
+        content: EntryContent<'_>,
+    ) -> Result<(StoreRecord, Bytes)> {
+        let bytes = Bytes::from(content.into_bytes()?);
+        let record = StoreRecord::decode(bytes.clone()).map_err(|why| wrong(entry, &why))?;
+        let body = (!record.gone).then_some(record.sha256);
+        if entry.body != body {
+            return Err(wrong(entry, "the manifest says something else of it"));
+        }
+        self.check_age(entry, &record)?;
+        Ok((record, bytes))
+    }
+
     /// Puts a record into place, with what is remembered here of the same crate.
     fn take(&mut self, key: &IndexKey, record: StoreRecord, bytes: Bytes) -> Result<Effect> {
         let age = record.age();
@@ -206,7 +212,8 @@ impl Import<'_> {
             None => [bytes, Bytes::new()],
         };
         let incoming = self.incoming(&written)?;
-        self.batch.stage_record(key, age, incoming)?;
+        let gives_way = GivesWay::AsNew(age);
+        self.batch.stage_record(key, gives_way, incoming)?;
         Ok(Effect::Written)
     }
 
@@ -245,7 +252,8 @@ impl Import<'_> {
             ..local
         };
         let incoming = self.incoming(&amended.encode())?;
-        self.batch.stage_amended(key, age, incoming)?;
+        let gives_way = GivesWay::Newer(age);
+        self.batch.stage_record(key, gives_way, incoming)?;
         Ok(Effect::Written)
     }
 
@@ -284,13 +292,23 @@ impl Import<'_> {
                 entry.path
             )));
         }
-        if self.is_good(&key.into(), entry.size)? {
+        self.take_file(entry, &key.into(), content)
+    }
+
+    /// Puts a file into place that somebody may ask for, unless it is there.
+    fn take_file(
+        &mut self,
+        entry: &BundleEntry,
+        key: &FileKey,
+        content: EntryContent<'_>,
+    ) -> Result<Effect> {
+        if self.is_good(key, entry.size)? {
             content.check()?;
             return Ok(Effect::Skipped);
         }
         let mut incoming = self.store.incoming()?;
         content.copy_to(&mut incoming)?;
-        self.batch.stage_file(key, incoming)?;
+        self.batch.stage_file(*key, incoming)?;
         Ok(Effect::Written)
     }
 
@@ -301,18 +319,13 @@ impl Import<'_> {
         document: &ToolchainDocument,
         content: EntryContent<'_>,
     ) -> Result<Effect> {
-        let wrong = |why: &str| {
-            let path = &entry.path;
-            Error::bad_request(format!("{path} is not what its path says: {why}"))
-        };
-        let bytes = Bytes::from(content.into_bytes()?);
-        let record = StoreRecord::decode(bytes.clone()).map_err(|why| wrong(&why))?;
-        if record.gone || entry.body != Some(record.sha256) {
-            return Err(wrong("the manifest says something else of it"));
+        let (record, bytes) = self.decoded(entry, content)?;
+        if record.gone {
+            return Err(wrong(entry, "it is said to be gone"));
         }
-        self.check_age(entry, &record)?;
         let key = RecordKey::from(document);
-        record.clone().fits_to(&key).map_err(|why| wrong(&why))?;
+        let fits = record.clone().fits_to(&key);
+        fits.map_err(|why| wrong(entry, &why))?;
         self.enter_folder(&entry.path);
         self.named.add(document, &record.body);
         let age = record.age();
@@ -320,7 +333,8 @@ impl Import<'_> {
             return Ok(Effect::Skipped);
         }
         let incoming = self.incoming(&[bytes])?;
-        self.batch.stage_record(key, age, incoming)?;
+        let gives_way = GivesWay::AsNew(age);
+        self.batch.stage_record(key, gives_way, incoming)?;
         Ok(Effect::Written)
     }
 
@@ -338,14 +352,7 @@ impl Import<'_> {
                 entry.path
             )));
         }
-        if self.is_good(&(*key).into(), entry.size)? {
-            content.check()?;
-            return Ok(Effect::Skipped);
-        }
-        let mut incoming = self.store.incoming()?;
-        content.copy_to(&mut incoming)?;
-        self.batch.stage_file(key, incoming)?;
-        Ok(Effect::Written)
+        self.take_file(entry, &(*key).into(), content)
     }
 
     /// Forgets what the documents of the folder before said.
@@ -408,6 +415,16 @@ impl Import<'_> {
             Some(_) | None => Ok(false),
         }
     }
+}
+
+/// What to say of an entry that isn't what its path says.
+fn wrong(entry: &BundleEntry, why: &str) -> Error {
+    let path = &entry.path;
+    let what = match entry.key() {
+        Ok(Key::Record(RecordKey::Index(_))) => "a stored index file",
+        Ok(Key::Record(RecordKey::Toolchain(_)) | Key::File(_)) | Err(_) => "what its path says",
+    };
+    Error::bad_request(format!("{path} is not {what}: {why}"))
 }
 
 /// What a record knows, as what was known before another one takes its place.

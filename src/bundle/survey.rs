@@ -14,7 +14,7 @@ use super::{
     toolchain_scope::{CheckedToolchain, ToolchainScope},
 };
 use crate::{
-    domain::{CrateKey, IndexFile, IndexKey, RegistryName, Selected, Sha256},
+    domain::{CrateKey, FileKey, IndexFile, IndexKey, RegistryName, Selected, Sha256},
     error::{Error, Result},
     policy::{Gate, Known},
     store::{Holding, Object, Store, StoreRecord, digest},
@@ -191,23 +191,39 @@ impl Survey<'_> {
         let Some(object) = &holding.record else {
             return Ok(None);
         };
+        let parse = |record: &StoreRecord| {
+            let file = IndexFile::parse(holding.index.path, record.body.clone());
+            file.map_err(|e| e.to_string())
+        };
+        let found = self.good_record(object, parse)?;
+        Ok(found.map(|(entry, bytes, record, file)| CheckedRecord {
+            entry,
+            stored: object.stored,
+            record,
+            bytes,
+            file,
+        }))
+    }
+
+    /// A record with its entry and its bytes as they are stored, and what `look` finds in it, if it is good.
+    pub(super) fn good_record<T>(
+        &mut self,
+        object: &Object,
+        look: impl FnOnce(&StoreRecord) -> Result<T, String>,
+    ) -> Result<Option<(BundleEntry, Bytes, StoreRecord, T)>> {
         let Some((file, size)) = self.store.open_object(&object.key)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        let read = match StoreRecord::fits(size) {
-            Ok(()) => {
-                let mut file = file.take(StoreRecord::MAX_SIZE + 1);
-                let read = file.read_to_end(&mut bytes);
-                read.map_err(|e| format!("it can't be read: {e}"))
-            }
-            Err(why) => Err(why),
-        };
+        let read = StoreRecord::fits(size).and_then(|()| {
+            let mut file = file.take(StoreRecord::MAX_SIZE + 1);
+            let read = file.read_to_end(&mut bytes);
+            read.map_err(|e| format!("it can't be read: {e}"))
+        });
         let checked = read.and_then(|_| {
             let bytes = Bytes::from(bytes);
             let record = StoreRecord::decode(bytes.clone())?;
-            let file = IndexFile::parse(holding.index.path, record.body.clone());
-            let file = file.map_err(|e| e.to_string())?;
+            let found = look(&record)?;
             let entry = BundleEntry {
                 path: object.key.path(),
                 size: bytes.len() as u64,
@@ -215,22 +231,10 @@ impl Survey<'_> {
                 body: (!record.gone).then_some(record.sha256),
             };
             entry.key().map_err(|e| e.to_string())?;
-            Ok(CheckedRecord {
-                entry,
-                stored: object.stored,
-                record,
-                bytes,
-                file,
-            })
+            Ok((entry, bytes, record, found))
         });
         (self.observer.bytes)(object.size);
-        match checked {
-            Ok(found) => Ok(Some(found)),
-            Err(why) => {
-                self.bad(object, &why);
-                Ok(None)
-            }
-        }
+        Ok(checked.map_err(|why| self.bad(object, &why)).ok())
     }
 
     /// The stored files that the index lists.
@@ -288,10 +292,21 @@ impl Survey<'_> {
         let Some(&key) = object.key.crate_file() else {
             return Ok(None);
         };
+        let entry = self.good_file(&key.into(), object, known)?;
+        Ok(entry.map(|entry| (key, entry)))
+    }
+
+    /// A file's entry, if the file is good and the other side doesn't have it.
+    pub(super) fn good_file(
+        &mut self,
+        key: &FileKey,
+        object: &Object,
+        known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
+    ) -> Result<Option<BundleEntry>> {
         let entry = BundleEntry {
             path: key.path(),
             size: object.size,
-            sha256: key.sha256,
+            sha256: key.sha256(),
             body: None,
         };
         if known(&entry, object.stored)? {
@@ -306,7 +321,7 @@ impl Survey<'_> {
             // No more is read than the entry says, even if the file is growing.
             Some((_, size)) if size != object.size => Err("it is being written".to_owned()),
             Some((file, size)) => match digest(self.observer.reading(file.take(size))) {
-                Ok(actual) if actual == key.sha256 => Ok(()),
+                Ok(actual) if actual == key.sha256() => Ok(()),
                 Ok(actual) => Err(format!("its checksum is {actual}")),
                 Err(e) => Err(format!("it can't be read: {e}")),
             },
@@ -314,13 +329,8 @@ impl Survey<'_> {
         // A file that couldn't be read because the job was ended isn't bad.
         self.observer.go_on()?;
         (self.observer.bytes)(object.size);
-        match checked {
-            Ok(()) => Ok(Some((key, entry))),
-            Err(why) => {
-                self.bad(object, &why);
-                Ok(None)
-            }
-        }
+        let checked = checked.map_err(|why| self.bad(object, &why));
+        Ok(checked.ok().map(|()| entry))
     }
 
     /// Whether the rules keep a file out, which is said then.
@@ -340,7 +350,7 @@ impl Survey<'_> {
         Ok(denial.is_some())
     }
 
-    pub(super) fn bad(&mut self, object: &Object, why: &str) {
+    fn bad(&mut self, object: &Object, why: &str) {
         self.left_out.bad += 1;
         (self.observer.say)(&format!("bad      {}: {why}", object.key.path()));
     }

@@ -1,22 +1,19 @@
 //! Toolchains in a bundle: what of them is stored and good, folder by folder, and which of it goes.
 
-use std::{collections::BTreeSet, io::Read, time::SystemTime};
-
-use bytes::Bytes;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use super::{
     entry::BundleEntry,
-    format::MAX_FILE,
     survey::Survey,
     toolchain_scope::{CheckedToolchain, NamedFiles, ToolchainScope},
 };
 use crate::{
     domain::{
-        FileKey, RecordKey, Sha256,
-        toolchain::{ChannelPattern, ManifestName, ToolchainDocument, ToolchainKey, ToolchainName},
+        RecordKey,
+        toolchain::{ChannelPattern, ManifestName, ToolchainDocument, ToolchainName},
     },
     error::Result,
-    store::{Object, StoreRecord, ToolchainHolding, digest},
+    store::{Object, StoreRecord, ToolchainHolding},
 };
 
 /// Whether a document may be asked for.
@@ -87,7 +84,14 @@ impl Survey<'_> {
                 ));
                 continue;
             }
-            let Some((entry, bytes, record)) = self.document(document, object)? else {
+            let fits = |record: &StoreRecord| {
+                match record.gone {
+                    // No mirror says that of a document.
+                    true => Err("it is said to be gone".to_owned()),
+                    false => record.clone().fits_to(&RecordKey::from(document)),
+                }
+            };
+            let Some((entry, bytes, record, ())) = self.good_record(object, fits)? else {
                 continue;
             };
             named.add(document, &record.body);
@@ -104,86 +108,10 @@ impl Survey<'_> {
                 self.left_out.unlisted += 1;
                 continue;
             }
-            found.files.extend(self.component(key, object, known)?);
+            found
+                .files
+                .extend(self.good_file(&key.into(), object, known)?);
         }
         Ok(found)
-    }
-
-    /// A document, if it is good.
-    fn document(
-        &mut self,
-        document: &ToolchainDocument,
-        object: &Object,
-    ) -> Result<Option<(BundleEntry, Bytes, StoreRecord)>> {
-        let Some((file, size)) = self.store.open_object(&object.key)? else {
-            return Ok(None);
-        };
-        let mut bytes = Vec::new();
-        let read = StoreRecord::fits(size).and_then(|()| {
-            let mut file = file.take(StoreRecord::MAX_SIZE + 1);
-            let read = file.read_to_end(&mut bytes);
-            read.map_err(|e| format!("it can't be read: {e}"))
-        });
-        let checked = read.and_then(|_| {
-            let bytes = Bytes::from(bytes);
-            let record = StoreRecord::decode(bytes.clone())?;
-            record.clone().fits_to(&RecordKey::from(document))?;
-            let entry = BundleEntry {
-                path: object.key.path(),
-                size: bytes.len() as u64,
-                sha256: Sha256::of(&bytes),
-                body: Some(record.sha256),
-            };
-            Ok((entry, bytes, record))
-        });
-        (self.observer.bytes)(object.size);
-        match checked {
-            Ok(found) => Ok(Some(found)),
-            Err(why) => {
-                self.bad(object, &why);
-                Ok(None)
-            }
-        }
-    }
-
-    /// A file's entry, if the file is good and the other side doesn't have it.
-    fn component(
-        &mut self,
-        key: &ToolchainKey,
-        object: &Object,
-        known: &mut impl FnMut(&BundleEntry, SystemTime) -> Result<bool>,
-    ) -> Result<Option<BundleEntry>> {
-        let entry = BundleEntry {
-            path: FileKey::from(key).path(),
-            size: object.size,
-            sha256: key.sha256,
-            body: None,
-        };
-        if known(&entry, object.stored)? {
-            return Ok(None);
-        }
-        if object.size > MAX_FILE {
-            self.bad(object, "it is larger than 2 GiB, which no bundle carries");
-            return Ok(None);
-        }
-        let checked = match self.store.open_object(&object.key)? {
-            None => Err("it has vanished meanwhile".to_owned()),
-            Some((_, size)) if size != object.size => Err("it is being written".to_owned()),
-            Some((file, size)) => match digest(self.observer.reading(file.take(size))) {
-                Ok(actual) if actual == key.sha256 => Ok(()),
-                Ok(actual) => Err(format!("its checksum is {actual}")),
-                Err(e) => Err(format!("it can't be read: {e}")),
-            },
-        };
-        // A file that couldn't be read because the job was ended isn't bad.
-        self.observer.go_on()?;
-        (self.observer.bytes)(object.size);
-        match checked {
-            Ok(()) => Ok(Some(entry)),
-            Err(why) => {
-                self.bad(object, &why);
-                Ok(None)
-            }
-        }
     }
 }

@@ -39,11 +39,11 @@ struct Staged {
 }
 
 /// To which record a staged one gives way: a running mirror may have put it there meanwhile.
-#[derive(Clone, Copy)]
-enum GivesWay {
-    /// One that is as new as this, or newer.
+#[derive(Clone, Copy, Debug)]
+pub enum GivesWay {
+    /// To one that is as new as this, or newer: what comes from elsewhere.
     AsNew(Age),
-    /// One that is newer than this.
+    /// To one that is newer than this: the one that is there already, with more to remember.
     Newer(Age),
 }
 
@@ -88,39 +88,18 @@ impl Batch {
         self.stage(Key::File(key.into()), None, incoming)
     }
 
-    /// Makes what was written the index record under `key`, soon, unless a running mirror has put a newer one there by then. The caller has checked
-    /// that it is a record, of this age. Blocks.
+    /// Makes what was written the record under `key`, soon, unless it has to give way to one that a running mirror has put there by then. The caller has checked that it
+    /// is a record, of this age. Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read or written.
     pub fn stage_record(
         &mut self,
         key: impl Into<RecordKey>,
-        age: Age,
+        gives_way: GivesWay,
         incoming: Incoming,
     ) -> Result<()> {
-        self.stage(
-            Key::Record(key.into()),
-            Some(GivesWay::AsNew(age)),
-            incoming,
-        )
-    }
-
-    /// The same for the record of this age that is there already, with more to remember.
-    ///
-    /// # Errors
-    /// As for [`stage_record`](Self::stage_record).
-    pub fn stage_amended(
-        &mut self,
-        key: impl Into<RecordKey>,
-        age: Age,
-        incoming: Incoming,
-    ) -> Result<()> {
-        self.stage(
-            Key::Record(key.into()),
-            Some(GivesWay::Newer(age)),
-            incoming,
-        )
+        self.stage(Key::Record(key.into()), Some(gives_way), incoming)
     }
 
     fn stage(&mut self, key: Key, gives_way: Option<GivesWay>, incoming: Incoming) -> Result<()> {

@@ -54,7 +54,7 @@ mod version;
 pub(crate) use folder::{set_readable, sync_file_system};
 pub(crate) use verify::digest;
 
-pub use batch::Batch;
+pub use batch::{Batch, GivesWay};
 pub use board::{Board, Note};
 pub use bucket::{BucketSettings, SigningSettings};
 pub use disk::{Pulse, THREADS};

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::{
@@ -335,6 +336,18 @@ async fn what_is_too_much_for_the_folder_stays_in_the_bucket() {
     assert_eq!(bucket.stored_with(".crate").await.len(), names.len());
 }
 
+/// Publishes another version of `a`, and waits until it is in the bucket; gives the record that was under `key` before.
+async fn replaced(upstream: &Upstream, bucket: &Bucket, zone: &Zone, key: &str) -> Bytes {
+    let old = bucket.get(key).await;
+    upstream.publish(Package::new("a", "1.1.0"));
+    let new = zone.get_until("/index/1/a", LATEST, |reply| reply.text().contains("1.1.0"));
+    new.await;
+    while bucket.get(key).await == old {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    old
+}
+
 /// The mirror that has asked last knows the most; another one's older record, written later, doesn't take that back.
 #[tokio::test]
 async fn a_mirror_never_serves_an_index_file_older_than_it_has_served() {
@@ -345,13 +358,7 @@ async fn a_mirror_never_serves_an_index_file_older_than_it_has_served() {
     let zone = Zone::of(&upstream, &bucket).settings(asks).start().await;
     zone.get("/index/1/a").await;
     bucket.until_stored(&[key]).await;
-    let old = bucket.get(key).await;
-    upstream.publish(Package::new("a", "1.1.0"));
-    let new = zone.get_until("/index/1/a", LATEST, |reply| reply.text().contains("1.1.0"));
-    new.await;
-    while bucket.get(key).await == old {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let old = replaced(&upstream, &bucket, &zone, key).await;
     bucket.put(key, old).await;
     upstream.stop().await;
     for _ in 0..5 {
@@ -381,13 +388,7 @@ async fn without_a_folder_no_older_index_file_comes_back_when_memory_has_let_go(
     let zone = zone.start().await;
     zone.get("/index/1/a").await;
     bucket.until_stored(&[key]).await;
-    let old = bucket.get(key).await;
-    upstream.publish(Package::new("a", "1.1.0"));
-    let new = zone.get_until("/index/1/a", LATEST, |reply| reply.text().contains("1.1.0"));
-    new.await;
-    while bucket.get(key).await == old {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let old = replaced(&upstream, &bucket, &zone, key).await;
     for _ in 0..3 {
         for name in &names {
             zone.get(&index(name)).await;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate_mirror::{
     domain::{CrateName, IndexKey, RegistryName, Sha256, Validators},
     metrics::Metrics,
-    store::{Batch, FolderSettings, Store, StoreRecord},
+    store::{Batch, FolderSettings, GivesWay, Store, StoreRecord},
 };
 use serde_json::json;
 
@@ -132,7 +132,7 @@ fn a_record_that_is_put_there_meanwhile_is_not_replaced_by_an_older_one() {
         let mut incoming = store.incoming().expect("a file");
         let bytes = record.encode().concat();
         incoming.write_all(&bytes).expect("written");
-        let staged = batch.stage_record(key, record.age(), incoming);
+        let staged = batch.stage_record(key, GivesWay::AsNew(record.age()), incoming);
         staged.expect("staged");
     };
     let stored = || {

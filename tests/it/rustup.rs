@@ -84,16 +84,34 @@ impl Rustup {
 
 const INSTALL: &str = "toolchain install stable --profile minimal --no-self-update";
 
-#[tokio::test]
-async fn it_installs_updates_and_adds_components_and_targets() {
+impl Rustup {
+    /// Installs what is stable, which is that version.
+    async fn installs(&self, version: &str) {
+        self.good(INSTALL).await;
+        let installed = self.version("stable");
+        assert!(
+            installed.contains(&format!("rustc {version}")),
+            "{installed}"
+        );
+    }
+}
+
+/// A distribution host with a release, a mirror of it, and rustup that has installed the release through that; none where rustup isn't installed.
+async fn installed(settings: &str) -> Option<(Dist, Mirror, Rustup)> {
     let dist = Dist::start().await;
     dist.release("stable", "1.93.0", DAY);
-    let mirror = dist.mirror("fresh_for = \"0s\"").start().await;
-    let Some(rustup) = Rustup::of(&mirror) else {
+    let mirror = dist.mirror(settings).start().await;
+    let rustup = Rustup::of(&mirror)?;
+    rustup.installs("1.93.0").await;
+    until("stored", || mirror.stored().len() >= 5).await;
+    Some((dist, mirror, rustup))
+}
+
+#[tokio::test]
+async fn it_installs_updates_and_adds_components_and_targets() {
+    let Some((dist, _mirror, rustup)) = installed("fresh_for = \"0s\"").await else {
         return;
     };
-    rustup.good(INSTALL).await;
-    assert!(rustup.version("stable").contains("rustc 1.93.0"));
     assert_eq!((dist.count(".tar.xz"), dist.count(".tar.gz")), (3, 0));
     let checked = rustup.run("check --no-self-update").await;
     assert!(checked.text.contains("p to date"), "{}", checked.text);
@@ -145,25 +163,18 @@ async fn it_installs_nothing_that_is_corrupt_and_everything_when_upstream_is_wel
     mirror
         .get_until(&path, |reply| reply.complete && reply.status == 200)
         .await;
-    rustup.good(INSTALL).await;
-    assert!(rustup.version("stable").contains("rustc 1.93.0"));
+    rustup.installs("1.93.0").await;
 }
 
 #[tokio::test]
 async fn with_upstream_gone_it_installs_what_others_have_installed() {
-    let dist = Dist::start().await;
-    dist.release("stable", "1.93.0", DAY);
-    let mirror = dist.mirror("fresh_for = \"0s\"").start().await;
-    let Some(rustup) = Rustup::of(&mirror) else {
+    let Some((dist, mirror, _)) = installed("fresh_for = \"0s\"").await else {
         return;
     };
-    rustup.good(INSTALL).await;
-    until("stored", || mirror.stored().len() >= 5).await;
     dist.on_everything().fail(500);
     let mirror = mirror.restart().await;
     let other = Rustup::of(&mirror).expect("it was there a moment ago");
-    other.good(INSTALL).await;
-    assert!(other.version("stable").contains("rustc 1.93.0"));
+    other.installs("1.93.0").await;
 }
 
 /// A mirror that is stopped in mid-download leaves nothing half, and rustup goes on when it is back.
@@ -189,20 +200,14 @@ async fn after_a_restart_in_mid_download_it_goes_on() {
     gate.open();
     dist.heal();
     let rustup = Rustup::of(&mirror).expect("it was there a moment ago");
-    rustup.good(INSTALL).await;
-    assert!(rustup.version("stable").contains("rustc 1.93.0"));
+    rustup.installs("1.93.0").await;
 }
 
 #[tokio::test]
 async fn offline_it_installs_what_is_here_and_says_what_is_not() {
-    let dist = Dist::start().await;
-    dist.release("stable", "1.93.0", DAY);
-    let filled = dist.mirror("").start().await;
-    let Some(rustup) = Rustup::of(&filled) else {
+    let Some((dist, filled, _)) = installed("").await else {
         return;
     };
-    rustup.good(INSTALL).await;
-    until("stored", || filled.stored().len() >= 5).await;
     let store = filled.store().to_owned();
     let offline = Mirror::of_index("http://127.0.0.1:1/index/")
         .settings("[offline]\nenabled = true\n[toolchains]\nenabled = true")
@@ -211,8 +216,7 @@ async fn offline_it_installs_what_is_here_and_says_what_is_not() {
         .await;
     dist.clear_log();
     let rustup = Rustup::of(&offline).expect("it was there a moment ago");
-    rustup.good(INSTALL).await;
-    assert!(rustup.version("stable").contains("rustc 1.93.0"));
+    rustup.installs("1.93.0").await;
     // By its number it was never asked for, and that manifest isn't here; its day's is.
     rustup
         .good(&format!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::{
-    Dist, Ended, Mirror, Package, Program, Upstream,
+    Dist, Ended, Mirror, MirrorBuilder, Package, Program, Upstream,
     dist::{HOST, OTHER_TARGET},
 };
 
@@ -39,6 +39,19 @@ async fn good(words: &str, settings: &str, folder: TempDir) -> (String, TempDir)
 
 fn new_folder() -> TempDir {
     TempDir::new().expect("a folder")
+}
+
+/// A folder with what a minimal install of stable takes.
+async fn prefetched(settings: &str) -> TempDir {
+    let words = "prefetch --toolchain stable --profile minimal";
+    good(words, settings, new_folder()).await.1
+}
+
+/// A mirror without a network, with what is stored in `folder`.
+fn offline(folder: &TempDir) -> MirrorBuilder {
+    Mirror::of_index("http://127.0.0.1:1/index/")
+        .settings("[offline]\nenabled = true\n[toolchains]\nenabled = true")
+        .store(&folder.path().join("cache"))
 }
 
 /// The files in a store, without their folders.
@@ -220,11 +233,7 @@ async fn compiler_and_crates_are_carried_on_one_disk() {
     .await;
     assert!(said.contains("entries"), "{said}");
     dist.clear_log();
-    let offline = Mirror::of_index("http://127.0.0.1:1/index/")
-        .settings("[offline]\nenabled = true\n[toolchains]\nenabled = true")
-        .store(&one.path().join("cache"))
-        .start()
-        .await;
+    let offline = offline(&one).start().await;
     let manifest = offline
         .get("/toolchains/dist/channel-rust-1.94.0.toml")
         .await;
@@ -242,20 +251,11 @@ async fn offline_a_channel_is_the_newest_that_is_here() {
     let dist = Dist::start().await;
     dist.release("stable", "1.93.0", DAY);
     let set = settings(&dist);
-    let (_, folder) = good(
-        "prefetch --toolchain stable --profile minimal",
-        &set,
-        new_folder(),
-    )
-    .await;
+    let folder = prefetched(&set).await;
     let newer = dist.release("stable", "1.94.0", LATER);
     let dated = format!("prefetch --toolchain stable-{LATER} --profile minimal");
     let (_, folder) = good(&dated, &set, folder).await;
-    let offline = Mirror::of_index("http://127.0.0.1:1/index/")
-        .settings("[offline]\nenabled = true\n[toolchains]\nenabled = true")
-        .store(&folder.path().join("cache"))
-        .start()
-        .await;
+    let offline = offline(&folder).start().await;
     let manifest = offline
         .get("/toolchains/dist/channel-rust-stable.toml")
         .await;
@@ -305,12 +305,7 @@ async fn what_is_corrupt_is_found_and_dropped() {
     let dist = Dist::start().await;
     dist.large_release("stable", "1.93.0", DAY, 900_000);
     let set = settings(&dist);
-    let (_, folder) = good(
-        "prefetch --toolchain stable --profile minimal",
-        &set,
-        new_folder(),
-    )
-    .await;
+    let folder = prefetched(&set).await;
     let day = folder.path().join("cache/toolchains/dist").join(DAY);
     let files: Vec<_> = std::fs::read_dir(&day)
         .expect("a folder")
@@ -352,12 +347,7 @@ async fn a_bundle_brings_no_file_that_no_manifest_names() {
     let dist = Dist::start().await;
     dist.release("stable", "1.93.0", DAY);
     let set = settings(&dist);
-    let (_, folder) = good(
-        "prefetch --toolchain stable --profile minimal",
-        &set,
-        new_folder(),
-    )
-    .await;
+    let folder = prefetched(&set).await;
     let stray = format!("rustc-evil.{}.tar.gz", crate::support::sha256(b"evil"));
     let stray = folder
         .path()
