@@ -69,6 +69,14 @@ impl RouteLabel {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Whether upstream would be asked for it if there were no mirror.
+    const fn is_mirrored(self) -> bool {
+        match self {
+            Self::Index | Self::Download | Self::Git | Self::Toolchain => true,
+            Self::ConfigJson | Self::WebApi | Self::Page | Self::Unknown => false,
+        }
+    }
 }
 
 /// The protocol a request came in.
@@ -191,6 +199,8 @@ pub struct Metrics {
     pub policy_waiting: IntGauge,
     /// Bytes of bodies sent to clients.
     pub served_bytes: IntCounter,
+    /// Those of them that upstream would have been asked for.
+    mirrored_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
     pub fetched_bytes: IntCounter,
     /// Connections open now.
@@ -354,6 +364,10 @@ impl Metrics {
             served_bytes: counter(
                 "crate_mirror_served_bytes_total",
                 "Bytes of bodies sent to clients",
+            )?,
+            mirrored_bytes: counter(
+                "crate_mirror_mirrored_bytes_total",
+                "Bytes of bodies sent to clients that upstream would have been asked for: index files, crates, packs of the git index, toolchains",
             )?,
             fetched_bytes: counter(
                 "crate_mirror_fetched_bytes_total",

@@ -32,6 +32,33 @@ pub enum Circuit {
     Open,
 }
 
+/// A host, and how it is asked.
+#[derive(Clone, Debug)]
+pub struct HostCircuit {
+    /// Its name, with its port where that isn't the usual one.
+    pub host: String,
+    /// Whether it is being asked.
+    pub circuit: Circuit,
+    /// The last request to it that failed, if one has.
+    pub last_failure: Option<HostFailure>,
+}
+
+/// Why a request to a host failed.
+#[derive(Clone, Debug)]
+pub struct HostFailure {
+    /// What came, or didn't. It may be shown to who may see which hosts are asked.
+    pub error: Error,
+    /// How long ago that was.
+    pub ago: Duration,
+}
+
+impl HostCircuit {
+    /// Whether it isn't asked at the moment.
+    pub fn is_open(&self) -> bool {
+        self.circuit == Circuit::Open
+    }
+}
+
 /// The circuits of hosts that belong together: that of a registry's index, and those its crates are on; or that of a bucket.
 #[derive(Default)]
 pub(crate) struct Circuits(Mutex<HashMap<String, Host>>);
@@ -42,6 +69,8 @@ struct Host {
     /// The resources that are to be left alone, whatever becomes of the others.
     backoffs: Backoffs,
     used: Instant,
+    /// The last request that failed, and when. It stays when the host is back: who looks then wants to know what it was.
+    last_failure: Option<(Error, Instant)>,
 }
 
 enum HostState {
@@ -111,17 +140,31 @@ impl Circuits {
         })
     }
 
-    /// The hosts asked lately and their circuits.
-    pub(crate) fn circuits(&self) -> Vec<(String, Circuit)> {
+    /// The hosts asked lately and their circuits, as they are at `now`.
+    pub(crate) fn circuits(&self, now: Instant) -> Vec<HostCircuit> {
         let hosts = self.lock();
-        let circuits = hosts.iter().map(|(host, known)| {
-            let circuit = match known.state {
-                HostState::Closed(_) => Circuit::Closed,
-                HostState::Open(_) | HostState::Probing(_) => Circuit::Open,
-            };
-            (host.clone(), circuit)
+        let circuits = hosts.iter().map(|(host, known)| HostCircuit {
+            host: host.clone(),
+            circuit: known.circuit(),
+            last_failure: known.last_failure.as_ref().map(|(error, at)| HostFailure {
+                error: error.clone(),
+                ago: now.saturating_duration_since(*at),
+            }),
         });
         circuits.collect()
+    }
+
+    /// Whether any of the hosts isn't asked at the moment.
+    pub(crate) fn is_any_open(&self) -> bool {
+        let hosts = self.lock();
+        hosts.values().any(|known| known.circuit() == Circuit::Open)
+    }
+
+    /// Notes that what `host` has answered is of no use. Its circuit doesn't change: it answers, and something else may be well.
+    pub(crate) fn note_failure(&self, host: &str, error: &Error, now: Instant) {
+        if let Some(known) = self.lock().get_mut(host) {
+            known.last_failure = Some((error.clone(), now));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Host>> {
@@ -148,6 +191,14 @@ impl Host {
             state: HostState::Closed(Failures::default()),
             backoffs: Backoffs::default(),
             used: now,
+            last_failure: None,
+        }
+    }
+
+    fn circuit(&self) -> Circuit {
+        match self.state {
+            HostState::Closed(_) => Circuit::Closed,
+            HostState::Open(_) | HostState::Probing(_) => Circuit::Open,
         }
     }
 }
@@ -176,6 +227,14 @@ impl Opening {
 }
 
 impl CircuitPass {
+    /// What this request's host is called by its circuit.
+    pub(crate) fn host(&self) -> HostNote {
+        HostNote {
+            circuits: self.circuits.clone(),
+            host: self.host.clone(),
+        }
+    }
+
     /// Whether the others wait for what becomes of this request.
     pub(crate) fn is_probe(&self) -> bool {
         self.probe
@@ -198,6 +257,7 @@ impl CircuitPass {
         }
         let refused = (error.kind() == Kind::UpstreamRefused).then(|| error.clone());
         self.change(|known| {
+            known.last_failure = Some((error.clone(), now));
             if let Some(wait) = asked_for {
                 known.backoffs.leave_alone(resource, now, now + wait);
             }
@@ -248,6 +308,19 @@ impl CircuitPass {
             (true | false, HostState::Open(_) | HostState::Probing(_))
             | (true, HostState::Closed(_)) => {}
         }
+    }
+}
+
+/// A host of which something can be noted when its circuit has been told long ago.
+pub(crate) struct HostNote {
+    circuits: Arc<Circuits>,
+    host: String,
+}
+
+impl HostNote {
+    /// See [`Circuits::note_failure`].
+    pub(crate) fn failure(&self, error: &Error, now: Instant) {
+        self.circuits.note_failure(&self.host, error, now);
     }
 }
 
@@ -416,6 +489,29 @@ mod tests {
         }
     }
 
+    /// Whoever runs the mirror had to look for it in the log.
+    #[test]
+    fn why_a_host_failed_last_is_known_also_when_it_is_back() {
+        let now = Instant::now();
+        let circuits = broken(now);
+        let known = |at| circuits.circuits(at).pop().expect("the host");
+        let said = |at| {
+            let failure = known(at).last_failure.expect("a failure");
+            (failure.error.message().to_owned(), failure.ago)
+        };
+        let later = now + FIRST_PAUSE;
+        assert!(known(later).is_open() && circuits.is_any_open());
+        assert_eq!(said(later), ("503".to_owned(), FIRST_PAUSE));
+        let probe = circuits.pass(HOST, resource(1), later).expect("the probe");
+        let note = probe.host();
+        probe.succeeded();
+        assert!(!known(later).is_open() && !circuits.is_any_open());
+        assert_eq!(said(later).0, "503");
+        note.failure(&Error::upstream_refused("401"), later);
+        assert_eq!(said(later), ("401".to_owned(), Duration::ZERO));
+        assert!(!known(later).is_open(), "it answers");
+    }
+
     /// A registry whose redirects lead to a new host each time could have filled memory with them.
     #[test]
     fn only_so_many_hosts_are_remembered_and_those_that_fail_longest() {
@@ -425,7 +521,7 @@ mod tests {
             let pass = circuits.pass(&format!("host{n}.test"), resource(1), now);
             pass.expect("closed").succeeded();
         }
-        assert_eq!(circuits.circuits().len(), HOSTS);
+        assert_eq!(circuits.circuits(now).len(), HOSTS);
         assert!(circuits.pass(HOST, resource(1), now).is_err());
     }
 }

@@ -3,7 +3,7 @@
 mod circuits;
 mod failures;
 
-pub use circuits::Circuit;
+pub use circuits::{Circuit, HostCircuit, HostFailure};
 
-pub(crate) use circuits::{CircuitPass, Circuits};
+pub(crate) use circuits::{CircuitPass, Circuits, HostNote};
 pub(crate) use failures::{Failure, Resource};

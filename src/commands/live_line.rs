@@ -63,8 +63,8 @@ impl Write for AboveLine {
 pub(super) fn summary(mirror: &Mirror, counts: &Counts, before: &Counts, ago: Duration) -> String {
     let failing: Vec<_> = mirror
         .circuits()
-        .filter(|(_, _, open)| *open)
-        .map(|(_, host, _)| host)
+        .filter(|(_, of)| of.is_open())
+        .map(|(_, of)| of.host)
         .collect();
     let rate = counts.since(before).answered as f64 / ago.as_secs_f64();
     let connections = mirror.metrics().connections.get();

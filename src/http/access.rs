@@ -118,7 +118,7 @@ impl Drop for Access {
         let metrics = self.in_flight.metrics();
         let protocol = self.in_flight.protocol();
         metrics.request(self.route, self.outcome, protocol, took);
-        metrics.served_bytes.inc_by(self.bytes);
+        metrics.served(self.route, self.status, self.bytes);
         self.span.end(RequestEnd {
             route: self.route.as_str(),
             status: self.status,

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use http::StatusCode;
 use prometheus::core::Collector;
 
 use super::{Metrics, RouteLabel, seconds};
@@ -20,6 +21,8 @@ pub struct Counts {
     pub denied: u64,
     /// Bytes of bodies sent to clients.
     pub served_bytes: u64,
+    /// Those of them that upstream would have been asked for: index files, crates, packs of the git index, files of toolchains.
+    pub mirrored_bytes: u64,
     /// Bytes of bodies received from upstreams.
     pub fetched_bytes: u64,
 }
@@ -34,6 +37,7 @@ impl Counts {
             stale: self.stale.saturating_sub(before.stale),
             denied: self.denied.saturating_sub(before.denied),
             served_bytes: self.served_bytes.saturating_sub(before.served_bytes),
+            mirrored_bytes: self.mirrored_bytes.saturating_sub(before.mirrored_bytes),
             fetched_bytes: self.fetched_bytes.saturating_sub(before.fetched_bytes),
         }
     }
@@ -43,13 +47,21 @@ impl Counts {
         (self.answered > 0).then(|| self.hits as f64 / self.answered as f64)
     }
 
-    /// How many bytes more were sent to clients than were fetched for them.
+    /// How many bytes fewer were asked of upstreams than without this mirror. Its own pages are no part of it: nobody would have asked upstream for them.
     pub fn saved_bytes(&self) -> u64 {
-        self.served_bytes.saturating_sub(self.fetched_bytes)
+        self.mirrored_bytes.saturating_sub(self.fetched_bytes)
     }
 }
 
 impl Metrics {
+    /// Counts so many bytes of a body that went to a client.
+    pub fn served(&self, route: RouteLabel, status: StatusCode, bytes: u64) {
+        self.served_bytes.inc_by(bytes);
+        if route.is_mirrored() && status.is_success() {
+            self.mirrored_bytes.inc_by(bytes);
+        }
+    }
+
     /// What was counted until now.
     pub fn counts(&self) -> Counts {
         let requests = |outcome: Outcome| -> u64 {
@@ -66,6 +78,7 @@ impl Metrics {
             stale,
             denied: requests(Outcome::Denied),
             served_bytes: self.served_bytes.get(),
+            mirrored_bytes: self.mirrored_bytes.get(),
             fetched_bytes: self.fetched_bytes.get(),
         }
     }
@@ -130,7 +143,16 @@ mod tests {
                 count(route, outcome);
             }
         }
-        metrics.served_bytes.inc_by(10);
+        // Pages are no saving, nor is what says that there is nothing.
+        for (route, status) in [
+            (RouteLabel::Page, StatusCode::OK),
+            (RouteLabel::ConfigJson, StatusCode::OK),
+            (RouteLabel::Download, StatusCode::FORBIDDEN),
+        ] {
+            metrics.served(route, status, 1_000);
+        }
+        metrics.served(RouteLabel::Index, StatusCode::OK, 3);
+        metrics.served(RouteLabel::Download, StatusCode::PARTIAL_CONTENT, 7);
         metrics.fetched_bytes.inc_by(4);
         metrics.policy_denied("rule");
         metrics.policy_denied("rule");
@@ -144,7 +166,7 @@ mod tests {
             (counts.answered, counts.hits, counts.stale, counts.denied),
             (15, 9, 3, 3)
         );
-        assert_eq!(counts.saved_bytes(), 6);
+        assert_eq!((counts.served_bytes, counts.saved_bytes()), (3_010, 6));
         assert_eq!(counts.hit_rate(), Some(0.6));
         assert_eq!(counts.since(&counts), Counts::default());
         assert_eq!(Counts::default().hit_rate(), None);

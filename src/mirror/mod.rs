@@ -23,7 +23,7 @@ mod web_search;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use catalog::{KnownCrate, NearCensus, RegistryCensus, StoreCensus};
+pub use catalog::{KnownCrate, NearCensus, RegistryCensus, StoreCensus, ToolchainCensus};
 pub use crates::{
     CrateJudgement, CrateOverview, Denied, Judgement, LicenseKnown, LinkMethod, VersionOverview,
 };

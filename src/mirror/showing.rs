@@ -10,9 +10,9 @@ use super::{
     toolchains::ToolchainService,
 };
 use crate::{
+    circuit::HostCircuit,
     domain::{CrateId, CrateName, MissedRequest, RegistryName, View},
     error::Result,
-    upstream::Circuit,
 };
 
 impl Mirror {
@@ -134,16 +134,21 @@ impl Mirror {
         self.toolchains()?.stored().await
     }
 
-    /// Every upstream host asked so far, by registry, and whether it is left alone at the moment because it keeps failing.
-    pub fn circuits(&self) -> impl Iterator<Item = (RegistryName, String, bool)> {
+    /// Whether there is a distribution host to ask for toolchains; nothing where they aren't served.
+    pub fn asks_for_toolchains(&self) -> Option<bool> {
+        let service = self.0.toolchains.as_ref()?;
+        Some(service.source().upstream().is_some())
+    }
+
+    /// Every upstream host asked so far, by registry: whether it is left alone at the moment because it keeps failing, and why it failed last.
+    pub fn circuits(&self) -> impl Iterator<Item = (RegistryName, HostCircuit)> {
         let toolchains = self.0.toolchains.iter().map(ToolchainService::source);
         let sources = self.0.registries.values().chain(toolchains);
         let upstreams = sources.filter_map(Registry::upstream);
         upstreams.flat_map(|upstream| {
             let circuits = upstream.circuits().into_iter();
             let registry = upstream.registry();
-            circuits
-                .map(move |(host, circuit)| (registry, host, !matches!(circuit, Circuit::Closed)))
+            circuits.map(move |circuit| (registry, circuit))
         })
     }
 

@@ -8,7 +8,11 @@ use super::{
     eviction,
     shared::Shared,
 };
-use crate::{allowance::Lease, domain::CrateKey, metrics::Metrics};
+use crate::{
+    allowance::Lease,
+    domain::{CrateKey, RegistryName},
+    metrics::Metrics,
+};
 
 impl Mirror {
     /// Where this mirror counts, with what is in memory brought up to date.
@@ -24,6 +28,11 @@ impl Mirror {
                 let (registry, kept) = (registry.as_str(), of_it);
                 metrics.stored(registry, "crate", kept.crates, kept.crate_bytes);
                 metrics.stored(registry, "index", kept.records, kept.record_bytes);
+            }
+            let (name, of) = (RegistryName::toolchains(), census.toolchains);
+            if self.has_toolchains() {
+                metrics.stored(name.as_str(), "component", of.files, of.file_bytes);
+                metrics.stored(name.as_str(), "manifest", of.documents, of.document_bytes);
             }
         }
         let unasked = metrics.read_ahead_fetched.get()
@@ -42,7 +51,8 @@ impl Mirror {
         metrics.policy_waiting.set(waiting);
         let circuits: Vec<_> = self.circuits().collect();
         let circuits = circuits.iter();
-        metrics.circuits(circuits.map(|(name, host, open)| (name.as_str(), host.as_str(), *open)));
+        metrics
+            .circuits(circuits.map(|(name, of)| (name.as_str(), of.host.as_str(), of.is_open())));
         metrics
     }
 
@@ -86,7 +96,10 @@ impl Mirror {
     pub async fn keep_within(&self, max_size: u64, max_age: Option<Duration>) {
         let Shared { store, memory, .. } = &*self.0.shared;
         if let Some(near) = store.near() {
-            let removed = || self.0.shared.stored_changes.note_any();
+            let removed = || {
+                self.0.shared.stored_changes.note_any();
+                self.0.shared.catalog.outdate();
+            };
             eviction::keep_within(&near, memory, max_size, max_age, removed).await;
         }
     }

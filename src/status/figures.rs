@@ -5,11 +5,15 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::{
-    domain::RegistryName,
+    circuit::HostCircuit,
+    domain::{RegistryName, one_line},
     last_hour::LastHour,
     metrics::{Counts, Metrics},
     mirror::{Mirror, Registry, StoreCensus},
 };
+
+/// So many bytes of what a host's last failure was are shown. A certificate may be for a hundred names, all of which are said of it.
+const SAID: usize = 400;
 
 /// What a mirror does at one moment. Field by field what `/status.json` has; times are RFC 3339 in UTC, sizes bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +32,7 @@ pub struct Figures {
     pub served_bytes: u64,
     /// Bytes of bodies received from upstreams since the start.
     pub fetched_bytes: u64,
-    /// How many more were sent than fetched.
+    /// How many fewer were fetched than clients were sent of what upstream would have been asked for: index files, crates, packs, toolchains.
     pub saved_bytes: u64,
     /// Connections of clients that are open.
     pub connections: i64,
@@ -38,6 +42,8 @@ pub struct Figures {
     pub store: StoreFigures,
     /// The registries and the hosts behind them.
     pub registries: Vec<RegistryFigures>,
+    /// The distribution host of toolchains, where these are served.
+    pub toolchains: Option<DistributionFigures>,
     /// The oldest copy that was served within the last five minutes although it was due.
     pub oldest_stale: Option<StaleFigures>,
     /// What the rules refused since the start.
@@ -115,6 +121,8 @@ pub struct CensusFigures {
     pub bytes: u64,
     /// By registry.
     pub registries: Vec<StoredFigures>,
+    /// Of toolchains, if anything is.
+    pub toolchains: Option<StoredToolchainFigures>,
     /// Why there may be more, if something couldn't be looked at.
     pub unread: Option<String>,
     /// What of it is in the folder in front of the bucket as well, where there is one.
@@ -145,6 +153,19 @@ pub struct StoredFigures {
     pub index_bytes: u64,
 }
 
+/// What is stored of toolchains.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredToolchainFigures {
+    /// How many components and rustup-inits.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// How many manifests and checksums.
+    pub documents: u64,
+    /// Their bytes.
+    pub document_bytes: u64,
+}
+
 /// A registry.
 #[derive(Clone, Debug, Serialize)]
 pub struct RegistryFigures {
@@ -165,6 +186,28 @@ pub struct HostFigures {
     pub host: String,
     /// Whether it is left alone at the moment, because it keeps failing.
     pub circuit_open: bool,
+    /// The last request to it that failed since the start, if one has; it stays when the host is well again.
+    pub last_failure: Option<FailureFigures>,
+}
+
+/// Where toolchains come from.
+#[derive(Clone, Debug, Serialize)]
+pub struct DistributionFigures {
+    /// Whether there is a host to ask.
+    pub online: bool,
+    /// The hosts asked so far.
+    pub hosts: Vec<HostFigures>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureFigures {
+    /// What came, or didn't: a sentence without its full stop.
+    pub said: String,
+    /// When.
+    pub at: String,
+    /// How long ago that is, in seconds.
+    pub age_seconds: u64,
 }
 
 /// A copy that was served although it was due.
@@ -271,7 +314,8 @@ impl Figures {
                 bytes: metrics.memory_bytes.get(),
             },
             store: StoreFigures::of(mirror, metrics, now),
-            registries: registries(mirror),
+            registries: registries(mirror, now),
+            toolchains: toolchains(mirror, now),
             oldest_stale: StaleFigures::of(mirror, |_| true, now),
             refusals: RefusalFigures {
                 denied: kinds(metrics.denied_by_kind()),
@@ -302,14 +346,17 @@ impl Figures {
         registries.retain(|registry| is_known(&registry.name));
         if let Some(census) = &mut store.census {
             census.registries.retain(|of| is_known(&of.registry));
-            let registries = census.registries.iter();
-            census.bytes = registries.map(|of| of.crate_bytes + of.index_bytes).sum();
+            let toolchains = census.toolchains.take();
+            census.toolchains = toolchains.filter(|_| may_know(RegistryName::toolchains()));
+            census.bytes = census.stored_bytes();
             // These are of all registries together.
             (census.near, census.unread) = (None, None);
         }
+        let toolchains = self.toolchains;
         Self {
             registries,
             store,
+            toolchains: toolchains.filter(|_| may_know(RegistryName::toolchains())),
             oldest_stale: StaleFigures::of(mirror, may_know, now),
             ..self
         }
@@ -378,19 +425,34 @@ impl CensusFigures {
             index_files: of_it.records,
             index_bytes: of_it.record_bytes,
         });
-        let all = census.registries.values();
+        let toolchains = Some(census.toolchains).filter(|of| of.files + of.documents > 0);
         Self {
             age_seconds: seconds(census.at, now),
-            bytes: all
-                .map(|of_it| of_it.crate_bytes + of_it.record_bytes)
-                .sum(),
+            bytes: census.bytes(),
             registries: registries.collect(),
+            toolchains: toolchains.map(|of| StoredToolchainFigures {
+                files: of.files,
+                file_bytes: of.file_bytes,
+                documents: of.documents,
+                document_bytes: of.document_bytes,
+            }),
             unread: census.unread.as_deref().map(str::to_owned),
             near: census.near.map(|near| NearFigures {
                 objects: near.objects,
                 bytes: near.bytes,
             }),
         }
+    }
+}
+
+impl CensusFigures {
+    /// The bytes of all that it names.
+    fn stored_bytes(&self) -> u64 {
+        let registries = self.registries.iter();
+        let registries = registries.map(|of| of.crate_bytes + of.index_bytes);
+        let toolchains = self.toolchains.iter();
+        let toolchains = toolchains.map(|of| of.file_bytes + of.document_bytes);
+        registries.chain(toolchains).sum()
     }
 }
 
@@ -406,19 +468,36 @@ impl MinuteFigures {
     }
 }
 
-fn registries(mirror: &Mirror) -> Vec<RegistryFigures> {
-    let circuits: Vec<_> = mirror.circuits().collect();
-    let hosts = |name: RegistryName| {
-        let of_it = circuits.iter().filter(move |(of, _, _)| *of == name);
-        let mut hosts: Vec<_> = of_it
-            .map(|(_, host, open)| HostFigures {
-                host: host.clone(),
-                circuit_open: *open,
-            })
-            .collect();
-        hosts.sort_by(|a, b| a.host.cmp(&b.host));
-        hosts
-    };
+impl HostFigures {
+    fn of(host: HostCircuit, now: SystemTime) -> Self {
+        let failure = host.last_failure.as_ref().map(|failure| FailureFigures {
+            said: one_line(&failure.error.to_string(), SAID),
+            at: humantime::format_rfc3339_seconds(now - failure.ago).to_string(),
+            age_seconds: failure.ago.as_secs(),
+        });
+        Self {
+            circuit_open: host.is_open(),
+            last_failure: failure,
+            host: host.host,
+        }
+    }
+}
+
+/// The hosts asked for a registry, or for toolchains, in the order of their names.
+fn hosts_of(mirror: &Mirror, name: RegistryName, now: SystemTime) -> Vec<HostFigures> {
+    let of_it = mirror.circuits().filter(|(of, _)| *of == name);
+    let mut hosts: Vec<_> = of_it.map(|(_, host)| HostFigures::of(host, now)).collect();
+    hosts.sort_by(|a, b| a.host.cmp(&b.host));
+    hosts
+}
+
+fn toolchains(mirror: &Mirror, now: SystemTime) -> Option<DistributionFigures> {
+    let online = mirror.asks_for_toolchains()?;
+    let hosts = hosts_of(mirror, RegistryName::toolchains(), now);
+    Some(DistributionFigures { online, hosts })
+}
+
+fn registries(mirror: &Mirror, now: SystemTime) -> Vec<RegistryFigures> {
     let is_online = |name| match mirror.registry(Some(name)) {
         Ok(Registry::Online(_)) => true,
         Ok(Registry::Offline(_)) | Err(_) => false,
@@ -427,7 +506,7 @@ fn registries(mirror: &Mirror) -> Vec<RegistryFigures> {
         name: name.to_string(),
         default: name == mirror.default_registry(),
         online: is_online(name),
-        hosts: hosts(name),
+        hosts: hosts_of(mirror, name, now),
     };
     mirror.registries().map(registry).collect()
 }

@@ -9,9 +9,10 @@ use std::{
 };
 
 pub use figures::{
-    AdvisoryFigures, AuditFigures, BucketFigures, CensusFigures, CertificateFigures, Figures,
-    HostFigures, KindFigures, MemoryFigures, MinuteFigures, NearFigures, RefusalFigures,
-    RegistryFigures, RequestFigures, StaleFigures, StoreFigures, StoredFigures,
+    AdvisoryFigures, AuditFigures, BucketFigures, CensusFigures, CertificateFigures,
+    DistributionFigures, FailureFigures, Figures, HostFigures, KindFigures, MemoryFigures,
+    MinuteFigures, NearFigures, RefusalFigures, RegistryFigures, RequestFigures, StaleFigures,
+    StoreFigures, StoredFigures, StoredToolchainFigures,
 };
 
 use self::troubles::troubles;

@@ -1,12 +1,25 @@
 //! What is wrong, in words: what somebody who looks at the page has to do something about.
 
-use super::figures::Figures;
+use super::figures::{Figures, HostFigures};
 use crate::metrics::Metrics;
 
 /// From so many days on an expiring certificate is said, as in the log.
 const EXPIRES_SOON: i64 = 14;
 /// A database of advisories that wasn't written to for so many seconds isn't kept up to date by anybody: three weeks.
 const OLD_ADVISORIES: i64 = 21 * 24 * 3_600;
+
+/// Which of the hosts of `whose` are left alone, and why.
+fn failing(whose: &str, hosts: &[HostFigures]) -> impl Iterator<Item = String> {
+    let failing = hosts.iter().filter(|host| host.circuit_open);
+    failing.map(move |host| {
+        let why = host.last_failure.as_ref();
+        let why = why.map_or_else(String::new, |failure| format!(" The last time: {}.", failure.said));
+        format!(
+            "{} of {whose} keeps failing and is left alone for a while; what was kept of it is served as long as it may be.{why}",
+            host.host
+        )
+    })
+}
 
 /// What is wrong, a sentence each, the worst first.
 pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
@@ -47,12 +60,10 @@ pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
         }
     }
     for registry in &figures.registries {
-        for host in registry.hosts.iter().filter(|host| host.circuit_open) {
-            said.push(format!(
-                "{} of {} keeps failing and is left alone for a while; what was kept of it is served as long as it may be.",
-                host.host, registry.name
-            ));
-        }
+        said.extend(failing(&registry.name, &registry.hosts));
+    }
+    if let Some(distribution) = &figures.toolchains {
+        said.extend(failing("the toolchains", &distribution.hosts));
     }
     if let Some(stale) = &figures.oldest_stale {
         said.push(format!(

@@ -8,7 +8,7 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use crate::{
-    circuit::{CircuitPass, Failure},
+    circuit::{CircuitPass, Failure, HostNote},
     error::Error,
 };
 
@@ -20,6 +20,7 @@ pub(super) struct UpstreamAnswer {
     response: Response,
     /// Until the host's circuit has been told how this ended.
     pass: Option<CircuitPass>,
+    host: HostNote,
     /// Whether it is the answer to a request that carried this mirror's credential.
     knows_us: bool,
     /// How many bytes have come that hadn't come with an earlier answer.
@@ -42,6 +43,7 @@ impl UpstreamAnswer {
             response.status(),
             StatusCode::OK | StatusCode::PARTIAL_CONTENT
         );
+        let host = pass.host();
         let pass = match has_body {
             true => Some(pass),
             false => {
@@ -52,6 +54,7 @@ impl UpstreamAnswer {
         Self {
             response,
             pass,
+            host,
             knows_us: false,
             new: 0,
             broken_off: false,
@@ -67,6 +70,11 @@ impl UpstreamAnswer {
     /// Whether the request carried this mirror's credential.
     pub(super) fn knows_us(&self) -> bool {
         self.knows_us
+    }
+
+    /// Notes that it is of no use, for whoever looks why that host fails.
+    pub(super) fn note_failure(&self, error: &Error) {
+        self.host.failure(error, Instant::now());
     }
 
     /// So many of the first bytes have come before, with an earlier answer: they don't count as progress.
@@ -116,7 +124,9 @@ impl UpstreamAnswer {
         if let Some(pass) = self.pass.take()
             && !progress
         {
-            let broken = Error::upstream_unavailable("it keeps breaking off its answers");
+            let broken = Error::upstream_unavailable(
+                "it breaks off its answers, or falls silent in the middle of them",
+            );
             pass.failed(Failure::Resource, &broken, Instant::now());
         }
     }

@@ -23,7 +23,7 @@ mod trial;
 mod trouble;
 mod wording;
 
-pub use crate::circuit::Circuit;
+pub use crate::circuit::{Circuit, HostCircuit, HostFailure};
 pub use body::{Encoding, gunzip, inflate};
 pub use document::Document;
 pub use files::{FileStream, Resume};

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     certificate::Validity,
-    circuit::{Circuit, Circuits},
+    circuit::{Circuits, HostCircuit},
     config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, FileKey, RegistryName, loggable_url},
     error::{Error, Result},
@@ -164,13 +164,23 @@ impl Upstream {
         }
     }
 
-    /// The hosts asked lately, and whether they are asked at the moment. What is asked of a web API is a host of its own here.
-    pub fn circuits(&self) -> Vec<(String, Circuit)> {
-        let web_apis = self.web_api_circuits.circuits().into_iter();
-        let web_apis = web_apis.map(|(host, circuit)| (format!("{host} (web API)"), circuit));
-        let mut all = self.circuits.circuits();
+    /// The hosts asked lately, whether they are asked at the moment, and why they failed last. What is asked of a web API is a host of its own here.
+    pub fn circuits(&self) -> Vec<HostCircuit> {
+        let now = Instant::now();
+        let web_apis = self.web_api_circuits.circuits(now).into_iter();
+        let web_apis = web_apis.map(|of| HostCircuit {
+            host: format!("{} (web API)", of.host),
+            ..of
+        });
+        let mut all = self.circuits.circuits(now);
         all.extend(web_apis);
         all
+    }
+
+    /// Notes that what came from where the index is, and was passed on, turned out to be of no use.
+    pub fn note_failure(&self, error: &Error) {
+        let host = self.circuit(&self.index);
+        self.circuits.note_failure(&host, error, Instant::now());
     }
 
     /// The largest file of this kind that is taken from it, in bytes, and what says so.

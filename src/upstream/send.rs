@@ -188,16 +188,19 @@ impl Upstream {
         span.end(&result);
         self.metrics
             .upstream(self.registry.as_str(), kind, &result, took);
-        let (duration_ms, url) = (took.as_millis() as u64, loggable_url(&url));
+        let (duration_ms, shown) = (took.as_millis() as u64, loggable_url(&url));
         match &answer {
-            Ok(_) => tracing::info!(url, result, duration_ms, "asked upstream"),
-            Err((e, _)) => tracing::warn!(url, result, duration_ms, "upstream failed: {e}"),
+            Ok(_) => tracing::info!(url = shown, result, duration_ms, "asked upstream"),
+            Err((e, _)) => {
+                tracing::warn!(url = shown, result, duration_ms, "upstream failed: {e}");
+            }
         }
         match answer {
             Ok(response) => Ok(UpstreamAnswer::new(response, pass)),
             Err((e, failure)) => {
+                let told = self.told(&url, &e);
                 match failure {
-                    Some(failure) => pass.failed(failure, &e, Instant::now()),
+                    Some(failure) => pass.failed(failure, &told, Instant::now()),
                     None => pass.succeeded(),
                 }
                 Err(e)

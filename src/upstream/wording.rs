@@ -9,9 +9,15 @@ use super::{answer::UpstreamAnswer, registry::Upstream};
 use crate::error::Error;
 
 impl Upstream {
-    /// An answer that isn't what was asked for, and doesn't say that there is no such thing. A 4xx says that the request is at fault, and the next one will
-    /// be the same.
+    /// An answer that isn't what was asked for, and doesn't say that there is no such thing; it is noted as a failure of its host. A 4xx says that the request is at fault,
+    /// and the next one will be the same.
     pub(super) fn unexpected(&self, response: &UpstreamAnswer, what: &str) -> Error {
+        let error = self.not_what_was_asked_for(response, what);
+        response.note_failure(&error);
+        error
+    }
+
+    fn not_what_was_asked_for(&self, response: &UpstreamAnswer, what: &str) -> Error {
         let (host, status) = (self.host(response.url()), response.status());
         let said = format!("{host} answered {status} when asked for {what}");
         match status {
@@ -68,6 +74,14 @@ impl Upstream {
         match self.surroundings.is_told(url) {
             true => url.host_str().unwrap_or("no host"),
             false => "another host",
+        }
+    }
+
+    /// A failure as it may be shown to who sees which hosts are asked: what libraries say of it may name a host that messages don't.
+    pub(super) fn told(&self, url: &Url, error: &Error) -> Error {
+        match self.surroundings.is_told(url) {
+            true => error.clone(),
+            false => Error::new(error.kind(), error.message()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Mirror, Package, TokenFile, Upstream, client};
+use crate::support::{Dist, Mirror, Package, Reply, TokenFile, Upstream, client};
 
 const BROWSER: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 const CRATE: &str = "/api/v1/crates/a/1.0.0/download";
@@ -437,5 +437,191 @@ async fn where_tokens_are_wanted_what_is_answered_is_for_who_asked_and_everywher
                 reply.status
             );
         }
+    }
+}
+
+fn figures(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).expect("JSON")
+}
+
+/// Whoever runs the mirror had to look into its log for why a host fails; and of the distribution host he wasn't even told that it does.
+#[tokio::test]
+async fn why_a_host_fails_is_said_beside_it_with_its_time() {
+    let dist = Dist::start().await;
+    let dead = Upstream::new().start().await;
+    let settings = format!(
+        "[upstream]\nretries = 0\n[registries.dead]\nindex = \"sparse+{}\"\n",
+        dead.index_url()
+    );
+    let mirror = dist.mirror("").settings(&settings).start().await;
+    let unasked = figures(&mirror.get("/status.json").await);
+    assert_eq!(unasked["toolchains"]["online"], true, "{unasked}");
+    dead.stop().await;
+    dist.on_everything().fail(503);
+    for n in 0..6 {
+        mirror
+            .get(&format!("/registries/dead/index/3/a/aa{n}"))
+            .await;
+        mirror
+            .get(&format!(
+                "/toolchains/dist/2026-01-1{n}/channel-rust-nightly.toml"
+            ))
+            .await;
+    }
+    let open = |reply: &Reply| {
+        let of = figures(reply);
+        let dead = of["registries"].as_array().expect("a list").iter();
+        let mut dead = dead.filter(|of| of["name"] == "dead");
+        let dead = dead.next().expect("it")["hosts"][0]["circuit_open"] == true;
+        dead && of["toolchains"]["hosts"][0]["circuit_open"] == true
+    };
+    let of = figures(&mirror.get_until("/status.json", open).await);
+    let failure = &of["toolchains"]["hosts"][0]["last_failure"];
+    let said = failure["said"].as_str().expect("a sentence");
+    assert!(said.contains("answered 503"), "{said}");
+    assert!(failure["at"].as_str().is_some_and(|at| at.ends_with('Z')));
+    assert!(failure["age_seconds"].as_u64().is_some_and(|age| age < 60));
+    let troubles = of["troubles"].to_string();
+    for words in ["of the toolchains keeps failing", "answered 503", "refused"] {
+        assert!(troubles.contains(words), "{words}: {troubles}");
+    }
+    for headers in [&BROWSER[..], &[]] {
+        let page = mirror.get_with("/", headers).await.text();
+        for words in ["answered 503", "refused (os error", "s ago: "] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+    }
+    // This is told to everybody, and they need not know.
+    let ready = mirror.get("/readyz").await.text();
+    assert!(
+        !ready.contains("503") && !ready.contains("refused"),
+        "{ready}"
+    );
+}
+
+/// What doesn't open a circuit is known as well: a registry that wants a token keeps answering.
+#[tokio::test]
+async fn a_registry_that_refuses_this_mirror_is_told_by_its_page() {
+    let upstream = Upstream::with_one_crate().await;
+    upstream.on_everything().fail(401);
+    let mirror = Mirror::of(&upstream).start().await;
+    assert_eq!(mirror.get("/index/1/a").await.status, 403);
+    let page = mirror.get("/").await.text();
+    assert!(page.contains("closed: it is asked\n    failed"), "{page}");
+    assert!(page.contains("it wants credentials"), "{page}");
+}
+
+/// What was stored after the first look through the store wasn't counted for six hours.
+#[tokio::test]
+async fn what_is_in_the_store_is_followed() {
+    let dist = Dist::start().await;
+    dist.publish(Package::new("a", "1.0.0"));
+    let release = dist.release("stable", "1.93.0", "2026-01-22");
+    let mirror = dist.mirror("").start().await;
+    let counted = |reply: &Reply| !figures(reply)["store"]["census"].is_null();
+    let empty = figures(&mirror.get_until("/status.json", counted).await);
+    assert_eq!(empty["store"]["census"]["bytes"], 0, "{empty}");
+    mirror.get(CRATE).await;
+    let path = release.component("rustc");
+    mirror.get(&format!("/toolchains{path}")).await;
+    let (crates, file) = (
+        dist.crate_file("a", "1.0.0").len(),
+        dist.object_at(&path).len(),
+    );
+    let is_counted = |reply: &Reply| {
+        let census = &figures(reply)["store"]["census"];
+        let of_toolchains = &census["toolchains"];
+        census["registries"][0]["crate_bytes"] == crates
+            && (&of_toolchains["files"], &of_toolchains["file_bytes"]) == (&1.into(), &file.into())
+            && of_toolchains["documents"] == 1
+    };
+    mirror.get_until("/status.json", is_counted).await;
+    let page = mirror.get("/").await.text();
+    assert!(page.contains("toolchains: 1 file, "), "{page}");
+    let metric = "crate_mirror_stored_objects{kind=\"component\",registry=\"toolchains\"} 1";
+    let metrics = mirror.get("/metrics").await.text();
+    assert!(metrics.contains(metric), "{metrics}");
+}
+
+/// The words with digits in them that a browser shows of a page: all but how to use the mirror, and what is drawn.
+fn figures_shown(html: &str) -> Vec<String> {
+    let main = html.split("<main").nth(1).expect("a main part");
+    let main = main.split("</main>").next().unwrap_or_default();
+    let without = |text: &str, start: &str, end: &str| {
+        let mut parts = text.split(start);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| {
+            text + part.split_once(end).map_or("", |(_, rest)| rest)
+        })
+    };
+    let main = without(main, "<section aria-labelledby=\"use\"", "</section>");
+    let main = without(&main, "<svg", "</svg>");
+    let mut shown = String::new();
+    for part in main.split('<') {
+        shown.push(' ');
+        shown.push_str(part.split_once('>').map_or("", |(_, text)| text));
+    }
+    let shown = shown.replace("&quot;", "\"").replace("&amp;", "&");
+    let words = shown.split([' ', '\n']);
+    let words = words.map(|word| word.trim_matches(['.', ',', ';', ':', '(', ')', '"', '“', '”']));
+    let figures = words.filter(|word| word.contains(|c: char| c.is_ascii_digit()));
+    figures.map(str::to_owned).collect()
+}
+
+/// The text for terminals had a few figures of the page, and none of many.
+#[tokio::test]
+async fn each_figure_of_a_page_is_in_its_text_as_well() {
+    let dist = Dist::start().await;
+    for version in ["1.0.0", "1.2.0", "2.0.0"] {
+        let package = Package::new("tool", version).dep("a", "^1.7");
+        let package = package.rust_version("1.60").feature("extra", &[]);
+        dist.publish(package);
+    }
+    dist.publish(Package::new("tool-box", "0.3.1"));
+    let release = dist.release("stable", "1.93.0", "2026-01-22");
+    dist.rustup("1.28.2");
+    let settings = "[upstream]\nretries = 0\n[[policy.rules]]\ncrates = [\"tool\"]\nversions = \"=1.0.0\"\naction = \"deny\"\nreason = \"since 2025\"";
+    let mirror = dist.mirror("").settings(settings).start().await;
+    for path in [
+        "/api/v1/crates/tool/1.2.0/download",
+        "/api/v1/crates/tool/1.0.0/download",
+        "/index/to/ol/tool-box",
+        &format!("/toolchains{}", release.component("rustc")),
+        &format!("/toolchains{}", release.component("cargo")),
+        &format!(
+            "/toolchains/rustup/dist/{}/rustup-init",
+            crate::support::dist::HOST
+        ),
+    ] {
+        mirror.get(path).await;
+    }
+    dist.on_everything().fail(502);
+    mirror.get("/index/1/z").await;
+    let is_here = |reply: &Reply| reply.text().contains("1.2.0 no date, here\n");
+    mirror.get_until("/crates/tool", is_here).await;
+    for path in [
+        "/",
+        "/crates/tool",
+        "/crates/tool-box",
+        "/search?q=tool",
+        "/search?q=tool&per_page=1&page=2",
+        "/policy",
+        "/toolchains",
+        "/wanted",
+    ] {
+        let mut missing = Vec::new();
+        // Both are of one second, unless the first was asked for at its end.
+        for _ in 0..20 {
+            let html = mirror.get_with(path, &BROWSER).await.text();
+            let text = mirror.get(path).await.text();
+            missing = figures_shown(&html);
+            let count = missing.len();
+            missing.retain(|figure| !text.contains(figure.as_str()));
+            if missing.is_empty() {
+                assert!(count > 0 || path == "/wanted", "{path}: {html}");
+                break;
+            }
+        }
+        assert!(missing.is_empty(), "{path}: {missing:?}");
     }
 }

@@ -11,7 +11,7 @@ use super::{
     words::{age, bytes, counted, day, minute},
 };
 use crate::{
-    domain::{Manifest, Outcome, VersionLine},
+    domain::{LineDependency, Manifest, Outcome, VersionLine, one_line},
     mirror::{CrateOverview, Denied, VersionOverview},
 };
 
@@ -21,6 +21,11 @@ const IN_FULL: usize = 10;
 const SHOWN: usize = 400;
 /// So many features of a version are named.
 const FEATURES: usize = 60;
+/// So many bytes a line below that of a version has at most.
+const LINE: usize = 4 << 10;
+/// What is said of a version's licence where it would matter and isn't known.
+const LICENSE_UNKNOWN: &str =
+    "licence not known here: it is judged when somebody asks for the file";
 
 /// A crate, for who looks at it.
 pub(super) struct CratePage<'a> {
@@ -123,7 +128,7 @@ impl CratePage<'_> {
                     @if let Some(size) = version.stored { " · " (bytes(size)) }
                     @if let Some(rust) = &line.rust_version { " · Rust " (rust) " or newer" }
                     @if let Some(license) = &version.license { " · licence " (license) }
-                    @else if self.found.needs_licenses { " · licence not known here: it is judged when somebody asks for the file" }
+                    @else if self.found.needs_licenses { " · " (LICENSE_UNKNOWN) }
                     @if let Some(links) = &line.links { " · links to " (links) }
                 }
                 @if !line.features.is_empty() {
@@ -183,34 +188,161 @@ impl CratePage<'_> {
     pub(super) fn text(&self) -> String {
         let found = self.found;
         let mut text = format!("{} of {}\n", found.name, found.registry);
-        let description = found.manifest.as_ref().and_then(|m| m.description.as_ref());
-        if let Some(description) = description {
-            let _ = writeln!(text, "{description}");
-        }
+        self.say_about(&mut text);
         if let Some(denied) = &found.denied {
             let _ = writeln!(text, "not offered: {}.", denied.sentence);
+            return text;
         }
-        text.push('\n');
-        for version in &found.versions {
-            let _ = write!(text, "{} {}", version.version, dated(version).into_string());
-            for (is_so, word) in [
-                (version.stored.is_some(), "here"),
-                (version.is_missing, "not here"),
-                (version.yanked, "yanked"),
+        match &found.newest {
+            Some(newest) => {
+                let _ = writeln!(text, "\ncargo add {}@{newest}", found.name);
+            }
+            None => text.push_str("\nNo version of it can be picked.\n"),
+        }
+        let count = counted(found.versions.len() as u64, "version", "versions");
+        let _ = writeln!(text, "\n{count}:");
+        for (place, version) in found.versions.iter().enumerate() {
+            say_version(&mut text, version);
+            if place < IN_FULL {
+                self.say_details(&mut text, version);
+            }
+        }
+        self.say_dependents(&mut text);
+        text
+    }
+
+    /// What the crate says of itself, and how current that is.
+    fn say_about(&self, text: &mut String) {
+        let found = self.found;
+        if let Some(manifest) = &found.manifest {
+            if let Some(description) = &manifest.description {
+                let _ = writeln!(text, "{description}");
+            }
+            for (name, url) in [
+                ("repository", &manifest.repository),
+                ("documentation", &manifest.documentation),
+                ("homepage", &manifest.homepage),
             ] {
-                if is_so {
-                    let _ = write!(text, ", {word}");
+                if let Some(url) = url {
+                    let _ = writeln!(text, "{name}: {url}");
                 }
             }
-            for advisory in &version.advisories {
-                let _ = write!(text, ", {}", advisory.id);
+            if !manifest.keywords.is_empty() {
+                let _ = writeln!(text, "keywords: {}", manifest.keywords.join(", "));
             }
-            if let Some(denied) = &version.denied {
-                let _ = write!(text, ": {}", denied.sentence);
-            }
-            text.push('\n');
+        } else if found.denied.is_none() {
+            text.push_str(
+                "no version of it is stored here yet, so that its description isn't known\n",
+            );
         }
-        text
+        if let Some(checked) = found.checked_at {
+            let ago = age(checked, self.now);
+            let stale = match found.outcome == Outcome::Stale {
+                true => "; stale: upstream fails or is slow, and this copy is served meanwhile",
+                false => "",
+            };
+            let _ = writeln!(text, "as upstream had it {ago} ago{stale}");
+        }
+    }
+
+    /// What else is known of a version, below its line.
+    fn say_details(&self, text: &mut String, version: &VersionOverview) {
+        let line = VersionLine::parse(&version.line);
+        let mut said = Vec::new();
+        said.extend(
+            version
+                .denied
+                .as_ref()
+                .map(|denied| denial(version, denied)),
+        );
+        said.extend(version.stored.map(bytes));
+        said.extend(
+            line.rust_version
+                .map(|rust| format!("Rust {rust} or newer")),
+        );
+        match &version.license {
+            Some(license) => said.push(format!("licence {license}")),
+            None if self.found.needs_licenses => said.push(LICENSE_UNKNOWN.to_owned()),
+            None => {}
+        }
+        said.extend(line.links.map(|links| format!("links to {links}")));
+        if !said.is_empty() {
+            say(text, &said.join(", "));
+        }
+        if version.is_offered() {
+            let (name, version) = (self.found.name, &version.version);
+            say(text, &format!("cargo add {name}@{version}"));
+        }
+        if !line.features.is_empty() {
+            let count = counted(line.features.len() as u64, "feature", "features");
+            let names: Vec<_> = line.features.keys().take(FEATURES).collect();
+            let more = match line.features.len() > FEATURES {
+                true => " and more",
+                false => "",
+            };
+            let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+            say(text, &format!("{count}: {}{more}", names.join(", ")));
+        }
+        let needs: Vec<_> = line.deps.iter().filter(|dep| dep.kind() != "dev").collect();
+        if !needs.is_empty() {
+            let count = counted(needs.len() as u64, "dependency", "dependencies");
+            let needs: Vec<_> = needs.into_iter().map(needed).collect();
+            say(text, &format!("{count}: {}", needs.join(", ")));
+        }
+    }
+
+    fn say_dependents(&self, text: &mut String) {
+        let found = self.found;
+        text.push_str("\nWho depends on it, of those that are stored here: ");
+        match found.dependents.is_empty() {
+            true => text.push_str("nobody"),
+            false => text.push_str(&found.dependents.join(", ")),
+        }
+        if found.dependents_count > found.dependents.len() {
+            let more = found.dependents_count - found.dependents.len();
+            let _ = write!(text, " and {more} more");
+        }
+        text.push('\n');
+    }
+}
+
+/// A line below that of a version. What stands in an index file may be anything, and a terminal obeys what isn't seen.
+fn say(text: &mut String, line: &str) {
+    let _ = writeln!(text, "  {}", one_line(line, LINE));
+}
+
+/// A version in a line, for terminals.
+fn say_version(text: &mut String, version: &VersionOverview) {
+    let _ = write!(text, "{} {}", version.version, dated(version).into_string());
+    for (is_so, word) in [
+        (version.stored.is_some(), "here"),
+        (version.is_missing, "not here"),
+        (version.yanked, "yanked"),
+    ] {
+        if is_so {
+            let _ = write!(text, ", {word}");
+        }
+    }
+    for advisory in &version.advisories {
+        let _ = write!(text, ", {}", advisory.id);
+    }
+    if let Some(denied) = &version.denied {
+        let _ = write!(text, ": {}", denied.sentence);
+    }
+    text.push('\n');
+}
+
+/// A dependency in a few words: `serde ^1 (optional)`.
+fn needed(dep: &LineDependency) -> String {
+    let kind = Some(dep.kind()).filter(|kind| *kind != "normal");
+    let optional = dep.optional.then_some("optional");
+    let marks: Vec<_> = [kind, optional, dep.target.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    match marks.is_empty() {
+        true => format!("{} {}", dep.name(), dep.req),
+        false => format!("{} {} ({})", dep.name(), dep.req, marks.join(", ")),
     }
 }
 

@@ -13,8 +13,10 @@ mod links;
 mod plain;
 mod policy;
 mod request;
+mod rows;
 mod search;
 mod shell;
+mod state;
 mod toolchains;
 mod wanted;
 mod words;
@@ -150,7 +152,11 @@ impl PageService {
             PageForm::Html => home::home(request, &ways, &figures),
             PageForm::Text | PageForm::Json => {
                 let text = how_to::text(&ways);
-                format!("{text}\n{}\nPages: {}\n", home::text(&figures), self.others)
+                format!(
+                    "{text}\n{}\nPages: {}\n",
+                    state::text(&figures),
+                    self.others
+                )
             }
         }
     }

@@ -59,11 +59,11 @@ pub(in crate::http) fn ready(mirror: &Mirror, memory: &ClientMemory) -> Result<A
     if metrics.store_unwritable.get() != 0 {
         text.push_str("store: can't be written to; what is fetched is passed on and not kept\n");
     }
-    for (registry, host, open) in mirror.circuits() {
-        let state = if open {
-            "failing, left alone for a while"
-        } else {
-            "in use"
+    // Not why: this is told to who shows no token, too.
+    for (registry, of) in mirror.circuits() {
+        let (host, state) = match of.is_open() {
+            true => (of.host, "failing, left alone for a while"),
+            false => (of.host, "in use"),
         };
         text.push_str(&format!("{registry}: {host} {state}\n"));
     }

@@ -80,12 +80,20 @@ pub(super) fn text(rules: &RulesPage<'_>) -> String {
     }
     text.push_str("\nRefused lately:\n\n");
     for refusal in &rules.refused {
+        let (what, registry) = (&refusal.what, refusal.registry);
         let ago = age(refusal.at, rules.now);
-        let said = refusal
-            .sentence
-            .as_deref()
-            .unwrap_or("let in, as the policy is only tried");
-        let _ = writeln!(text, "- {ago} ago, {} times: {said}", refusal.count);
+        let said = match &refusal.sentence {
+            Some(sentence) => sentence.to_string(),
+            None => format!(
+                "let in, as the policy is only tried; rule {} would have refused it",
+                refusal.rule
+            ),
+        };
+        let times = refusal.count;
+        let _ = writeln!(
+            text,
+            "- {what} of {registry}, {ago} ago, {times} times: {said}"
+        );
     }
     if rules.refused.is_empty() {
         text.push_str("nothing since the start\n");

@@ -89,8 +89,8 @@ fn shown(links: &PageLinks, hit: &FoundCrate) -> Markup {
     }
 }
 
-/// The way to the pages before and after.
-fn pages(results: &Results<'_>) -> Markup {
+/// Where the pages before and after are, if there are any.
+fn beside(results: &Results<'_>) -> [Option<String>; 2] {
     let query = results.query;
     let to = |page: u32| {
         let text = form_urlencoded::Serializer::new(String::new())
@@ -101,10 +101,18 @@ fn pages(results: &Results<'_>) -> Markup {
         format!("{}?{text}", results.links.search())
     };
     let has_more = query.skipped() + results.found.crates.len() < results.found.total;
+    let before = (query.page > 1).then(|| to(query.page - 1));
+    let next = query.next_page().filter(|_| has_more);
+    [before, next.map(to)]
+}
+
+/// The way to the pages before and after.
+fn pages(results: &Results<'_>) -> Markup {
+    let [before, after] = beside(results);
     html! {
         p {
-            @if query.page > 1 { a href=(to(query.page - 1)) { "← Better" } " " }
-            @if has_more { @if let Some(next) = query.next_page() { a href=(to(next)) { "More →" } } }
+            @if let Some(before) = before { a href=(before) { "← Better" } " " }
+            @if let Some(after) = after { a href=(after) { "More →" } }
         }
     }
 }
@@ -112,18 +120,35 @@ fn pages(results: &Results<'_>) -> Markup {
 pub(super) fn text(results: &Results<'_>) -> String {
     let mut text = String::new();
     for hit in &results.found.crates {
-        let version = hit.version.as_deref().unwrap_or("?");
-        let _ = write!(text, "{} {version}", hit.name);
+        let _ = write!(text, "{}", hit.name);
+        let here = hit.is_stored.then_some("here");
+        let denied = hit.refused.is_some().then_some("denied");
+        for word in [hit.version.as_deref().or(Some("?")), here, denied]
+            .into_iter()
+            .flatten()
+        {
+            let _ = write!(text, " {word}");
+        }
         for said in [&hit.description, &hit.refused].into_iter().flatten() {
             let _ = write!(text, "    # {said}");
         }
         text.push('\n');
     }
+    let registry = results.found.registry;
+    if !results.query.words.is_empty() {
+        let _ = writeln!(text, "{} in {registry}", count(results.found.total));
+    }
+    let (names, stored) = results.known;
     let _ = writeln!(
         text,
-        "{} in {}",
-        count(results.found.total),
-        results.found.registry
+        "{} names of {registry} are known here, and {} of these crates are stored, whose descriptions are searched too.",
+        number(names as u64),
+        number(stored as u64)
     );
+    for (word, to) in ["Better", "More"].into_iter().zip(beside(results)) {
+        if let Some(to) = to {
+            let _ = writeln!(text, "{word}: {to}");
+        }
+    }
     text
 }

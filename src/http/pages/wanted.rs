@@ -22,7 +22,6 @@ pub(super) fn page(request: &PageRequest, missed: &[MissedRequest]) -> String {
                 p class="soft" { "Nothing: all that was asked for was here, or could be fetched." }
             } @else {
                 (block("wanted", "a file wanted.txt", &listed))
-                @if missed.len() > MOST { p { "And " (missed.len() - MOST) " more, which `crate-mirror wanted` prints." } }
                 (block("commands", "a shell, where there is a network", "crate-mirror prefetch - < wanted.txt\ncrate-mirror export -o bundle.tar.zst\n"))
                 (block("import", "a shell, here", "crate-mirror import bundle.tar.zst\n"))
             }
@@ -40,5 +39,10 @@ pub(super) fn page(request: &PageRequest, missed: &[MissedRequest]) -> String {
 /// One a line, as `crate-mirror prefetch` takes it.
 pub(super) fn listed(missed: &[MissedRequest]) -> String {
     let shown = missed.iter().take(MOST);
-    shown.map(|request| format!("{request}\n")).collect()
+    let mut listed: String = shown.map(|request| format!("{request}\n")).collect();
+    if let more @ 1.. = missed.len().saturating_sub(MOST) {
+        // A comment, for who takes this as a list.
+        listed += &format!("# And {more} more, which `crate-mirror wanted` prints.\n");
+    }
+    listed
 }

@@ -16,7 +16,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::SystemTime,
 };
@@ -55,6 +55,8 @@ pub(super) struct Catalog {
     /// How many walks have begun.
     walks: AtomicU32,
     census: ArcSwapOption<StoreCensus>,
+    /// Whether something has been removed since that was made.
+    is_outdated: AtomicBool,
     tell: mpsc::Sender<News>,
     told: Mutex<Option<mpsc::Receiver<News>>>,
 }
@@ -86,6 +88,8 @@ pub struct StoreCensus {
     pub at: SystemTime,
     /// By registry.
     pub registries: BTreeMap<RegistryName, RegistryCensus>,
+    /// Of toolchains.
+    pub toolchains: ToolchainCensus,
     /// Why there may be more, if something couldn't be looked at.
     pub unread: Option<Box<str>>,
     /// What of it is in a folder in front of a bucket as well, where there is one.
@@ -114,6 +118,29 @@ pub struct RegistryCensus {
     pub crate_bytes: u64,
 }
 
+/// What is stored of toolchains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolchainCensus {
+    /// How many manifests and checksums.
+    pub documents: u64,
+    /// Their bytes.
+    pub document_bytes: u64,
+    /// How many components and rustup-inits.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+}
+
+impl StoreCensus {
+    /// The bytes of all that was seen.
+    pub fn bytes(&self) -> u64 {
+        let registries = self.registries.values();
+        let registries = registries.map(|of| of.record_bytes + of.crate_bytes);
+        let toolchains = self.toolchains.document_bytes + self.toolchains.file_bytes;
+        registries.sum::<u64>() + toolchains
+    }
+}
+
 impl Catalog {
     /// An empty one, which takes no more than a quarter of `memory_budget`, nor more than 48 MiB.
     pub(super) fn new(memory_budget: u64, budget: &Allowance) -> Self {
@@ -127,6 +154,7 @@ impl Catalog {
             }),
             walks: AtomicU32::new(0),
             census: ArcSwapOption::empty(),
+            is_outdated: AtomicBool::new(false),
             tell,
             told: Mutex::new(Some(told)),
         }
@@ -135,6 +163,11 @@ impl Catalog {
     /// Tells it what has come in. Nobody waits for it.
     pub(super) fn tell(&self, news: News) {
         let _ = self.tell.try_send(news);
+    }
+
+    /// Tells it that something has been removed from the store, so that it is to be looked through again when there is time.
+    pub(super) fn outdate(&self) {
+        self.is_outdated.store(true, Ordering::Relaxed);
     }
 
     /// What it is told, for who keeps it; once.

@@ -11,20 +11,28 @@ use semver::Version;
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::task::TaskTracker;
 
-use super::{Catalog, NearCensus, RegistryCensus, StoreCensus, lock};
+use super::{Catalog, NearCensus, RegistryCensus, StoreCensus, ToolchainCensus, lock};
 use crate::{
     domain::{CrateKey, FileKey, Hasher, Key, Manifest, RecordKey, RegistryName},
     error::{Error, Result},
     policy::ManifestReader,
-    store::{Links, Next, Sight, Store, StorePlace, Stored},
+    store::{Links, Mark, Next, Sight, Store, StorePlace, Stored},
 };
 
 /// Not at the start itself, when there is other work.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// What isn't told is found as late as this.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
-/// How often to see whether somebody else has put something into the store.
+/// How often to see whether somebody else has put something into the store, which may cost a request to a bucket.
 const GLANCE_EVERY: Duration = Duration::from_secs(30);
+/// How often to see whether the store has changed much by what this process does, which costs nothing.
+const TICK: Duration = Duration::from_secs(1);
+/// It has when so much more was written than this share of what was there.
+const GROWTH: u64 = 8;
+/// How many times as long as a look took it rests before the next one, at least.
+const RESTS: u32 = 20;
+/// And so long where a look costs requests to a bucket.
+const BUCKET_RESTS: Duration = Duration::from_secs(60);
 /// So many crates whose manifests are to be read may have been found ahead.
 const AHEAD: usize = 64;
 /// What it rests after each of them, so that others get the disk: as long as it took, within these limits.
@@ -46,6 +54,7 @@ struct Seen {
     /// The number of this walk.
     walk: u32,
     census: BTreeMap<RegistryName, RegistryCensus>,
+    toolchains: ToolchainCensus,
     newest: NewestOfEach,
     /// Of how many crates it isn't known what their newest stored version says.
     unknown: u64,
@@ -65,23 +74,52 @@ struct Newest {
 }
 
 impl Walk {
-    /// Looks through the store shortly after the start, when somebody else has put something into it, and a few times a day.
+    /// Looks through the store shortly after the start, when it has changed much since, by this process or by another, and a few times a day.
     pub(in crate::mirror) async fn keep(&self, now: fn() -> SystemTime) {
         tokio::time::sleep(FIRST_LOOK).await;
         loop {
             let mark = self.store.change_mark().await;
+            let (written, started) = (self.store.written(), Instant::now());
+            self.catalog.is_outdated.store(false, Ordering::Relaxed);
             if let Err(e) = self.run(now()).await {
                 tracing::warn!("the store couldn't be looked through for what is in it: {e}");
             }
             // What came with an import is no longer wanted. A list that can't be read is shown to be so where it is asked for.
             let _ = self.store.tidy_missed(now()).await;
-            for _ in 0..LOOK_EVERY.as_secs() / GLANCE_EVERY.as_secs() {
-                tokio::time::sleep(GLANCE_EVERY).await;
+            self.until_due(mark, written, started.elapsed()).await;
+        }
+    }
+
+    /// Waits until it is time for the next look, when the last one took so long and began when so much had been `written`.
+    async fn until_due(&self, mark: Mark, written: u64, took: Duration) {
+        let (looked, mut glanced) = (Instant::now(), Instant::now());
+        let least = match self.store.place() {
+            StorePlace::One => Duration::ZERO,
+            StorePlace::Bucket | StorePlace::BucketBehindFolder => BUCKET_RESTS,
+        };
+        let rest = least.max(took * RESTS);
+        while looked.elapsed() < LOOK_EVERY {
+            tokio::time::sleep(TICK).await;
+            if looked.elapsed() < rest {
+                continue;
+            }
+            if self.has_changed_much(written) {
+                return;
+            }
+            if glanced.elapsed() >= GLANCE_EVERY {
+                glanced = Instant::now();
                 if self.store.change_mark().await != mark {
-                    break;
+                    return;
                 }
             }
         }
+    }
+
+    /// Whether what was counted is far from what is there by now: what the pages say of a store that is being filled would be wrong for hours.
+    fn has_changed_much(&self, written: u64) -> bool {
+        let there = self.catalog.census().map_or(0, |census| census.bytes());
+        let more = self.store.written().saturating_sub(written);
+        more > there / GROWTH || self.catalog.is_outdated.load(Ordering::Relaxed)
     }
 
     /// Looks through the store. What is found is in the catalog then.
@@ -93,6 +131,7 @@ impl Walk {
             catalog: self.catalog.clone(),
             walk: self.catalog.begin(),
             census: BTreeMap::new(),
+            toolchains: ToolchainCensus::default(),
             newest: NewestOfEach::default(),
             unknown: 0,
             unread: None,
@@ -111,6 +150,7 @@ impl Walk {
         let Seen {
             walk,
             census,
+            toolchains,
             unknown,
             unread,
             ..
@@ -118,6 +158,7 @@ impl Walk {
         let census = StoreCensus {
             at: now,
             registries: census,
+            toolchains,
             unread,
             near: self.near().await?,
         };
@@ -247,7 +288,16 @@ impl Seen {
                 self.crate_ended(ended);
                 (key.registry, key.id.name)
             }
-            Key::Record(RecordKey::Toolchain(_)) | Key::File(FileKey::Toolchain(_)) => return,
+            Key::Record(RecordKey::Toolchain(_)) => {
+                self.toolchains.documents += 1;
+                self.toolchains.document_bytes += stored.size;
+                return;
+            }
+            Key::File(FileKey::Toolchain(_)) => {
+                self.toolchains.files += 1;
+                self.toolchains.file_bytes += stored.size;
+                return;
+            }
         };
         self.catalog.add_names(registry, [name].into_iter());
     }

@@ -289,7 +289,12 @@ impl Refresher {
                 let said = upstream.empty_body(key.path);
                 copies.take_empty(key, known, said, now)
             }
-            (Err(e), known) => self.fall_back(key, known, e, now).await,
+            (Err(e), known) => {
+                if e.kind() == Kind::UpstreamFault {
+                    upstream.note_failure(&e);
+                }
+                self.fall_back(key, known, e, now).await
+            }
         }
     }
 

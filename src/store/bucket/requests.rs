@@ -29,7 +29,7 @@ use super::{
     trouble::{BucketTrouble, said},
 };
 use crate::{
-    circuit::{Circuit, CircuitPass, Circuits, Resource},
+    circuit::{CircuitPass, Circuits, Resource},
     error::{Error, Kind, Result},
     metrics::Metrics,
 };
@@ -369,10 +369,7 @@ impl Requests {
     }
 
     fn note_circuit(&self) {
-        let circuits = self.0.circuits.circuits();
-        let open = circuits
-            .iter()
-            .any(|(_, circuit)| *circuit == Circuit::Open);
+        let open = self.0.circuits.is_any_open();
         self.0.metrics.bucket_circuit_open.set(i64::from(open));
     }
 

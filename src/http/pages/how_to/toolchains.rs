@@ -10,6 +10,12 @@ pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
         authentication,
     } = offering;
     mirror.has_toolchains().then(|| {
+        let powershell = format!(
+            "$env:RUSTUP_DIST_SERVER=\"{base}/toolchains\"\n$env:RUSTUP_UPDATE_ROOT=\"{base}/toolchains/rustup\"\n"
+        );
+        let start = format!(
+            "curl -fsSO {base}/toolchains/rustup/dist/x86_64-unknown-linux-gnu/rustup-init\nchmod +x rustup-init\n./rustup-init\n"
+        );
         let sh = format!(
             "export RUSTUP_DIST_SERVER={base}/toolchains\nexport RUSTUP_UPDATE_ROOT={base}/toolchains/rustup\n"
         );
@@ -17,7 +23,9 @@ pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
             "With these two variables rustup takes compilers, targets and itself from this mirror.".to_owned(),
             "A machine without rustup starts with the program that the last lines fetch; the name in the middle of its URL is the machine's target.".to_owned(),
         ];
-        let mut text = format!("For rustup, in a shell:\n\n{sh}");
+        let mut text = format!(
+            "For rustup, in a shell:\n\n{sh}\nin PowerShell:\n\n{powershell}\nand on a machine without rustup, whose target stands in the middle:\n\n{start}"
+        );
         // rustup sends what stands in the URL, and nothing else.
         if let (true, Some((scheme, rest))) = (authentication.is_restricted(), base.split_once("://")) {
             let token = format!("Where a token is wanted for toolchains, it stands in each of these URLs: {scheme}://ci:TOKEN@{rest}/toolchains.");
@@ -34,15 +42,11 @@ pub(super) fn toolchains(offering: Offering<'_>) -> Option<HowTo> {
                 },
                 Block {
                     place: "in PowerShell",
-                    text: format!(
-                        "$env:RUSTUP_DIST_SERVER = \"{base}/toolchains\"\n$env:RUSTUP_UPDATE_ROOT = \"{base}/toolchains/rustup\"\n"
-                    ),
+                    text: powershell,
                 },
                 Block {
                     place: "in a shell, on a machine without rustup",
-                    text: format!(
-                        "curl -fsSO {base}/toolchains/rustup/dist/x86_64-unknown-linux-gnu/rustup-init\nchmod +x rustup-init\n./rustup-init\n"
-                    ),
+                    text: start,
                 },
             ],
             text,
