@@ -20,7 +20,7 @@ use crate::{
     git::FetchRequest,
     http,
     metrics::Metrics,
-    mirror::{GzipVariants, PackPlan, PackSource},
+    mirror::{GitPatience, GzipVariants, PackPlan, PackSource},
 };
 
 /// What is to be made.
@@ -58,7 +58,13 @@ pub(super) async fn run(config: Config, export: GitExport) -> Result<ExitCode> {
     let place = mirror.registry(registry)?.clone();
     let text = http::config_json(&url, registry);
     let repository = mirror
-        .git_index(&place, View::Usual, &text, SystemTime::now())
+        .git_index(
+            &place,
+            View::Usual,
+            &text,
+            GitPatience::Endless,
+            SystemTime::now(),
+        )
         .await?;
     let request = FetchRequest {
         wants: [repository.tip()].into(),

@@ -56,8 +56,14 @@ fn yes() -> bool {
 }
 
 impl VersionLine {
-    /// Reads a line. One that can't be read says nothing.
+    /// The longest line that is read, in bytes: ten times the longest on crates.io. What is read of a line takes some fifteen times as much memory.
+    pub const LONGEST: usize = 256 << 10;
+
+    /// Reads a line. One that can't be read, or is longer than [`LONGEST`](Self::LONGEST), says nothing.
     pub fn parse(line: &[u8]) -> Self {
+        if line.len() > Self::LONGEST {
+            return Self::default();
+        }
         let mut parsed: Self = serde_json::from_slice(line).unwrap_or_default();
         parsed
             .features
@@ -100,5 +106,14 @@ mod tests {
         assert_eq!(line.features.keys().collect::<Vec<_>>(), ["x", "z"]);
         assert_eq!(line.rust_version.as_deref(), Some("1.70"));
         assert_eq!(VersionLine::parse(b"no line"), VersionLine::default());
+        let long = format!(
+            "{{\"deps\":[{}]}}",
+            [r#"{"name":"a","req":"*"}"#; 12_000].join(",")
+        );
+        assert_eq!(VersionLine::parse(long.as_bytes()), VersionLine::default());
+        assert_eq!(
+            VersionLine::parse(&long.as_bytes()[..20]),
+            VersionLine::default()
+        );
     }
 }

@@ -15,7 +15,6 @@ use url::form_urlencoded;
 
 use super::{
     body::BodySource,
-    config_json::Root,
     respond::{Answer, NO_CACHE, no_memory},
     route::{GIT_INDEX, GitCall, Place, Verb},
 };
@@ -24,7 +23,7 @@ use crate::{
     domain::{Outcome, View},
     error::{Error, Kind, Result},
     git::{self, Band, FetchRequest, RequestReader, SideBand},
-    mirror::{Mirror, PACK_CHUNK, PackPlan, PackSource, Registry, Repository},
+    mirror::{GitPatience, Mirror, PACK_CHUNK, PackPlan, PackSource, Registry, Repository},
     transport::{ClientMemory, RequestBody},
 };
 
@@ -43,8 +42,10 @@ const MEMORY_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// What a pack on its way takes beside what has changed: two chunks, one of them with its frames.
 const OF_A_PACK: usize = 2 * (PACK_CHUNK + (2 << 10));
-/// And what each object that has changed since its first state does.
-const OF_A_CHANGE: usize = 20;
+/// And what each object that has changed since its first state does: its name, in a list that has grown.
+const OF_A_CHANGE: usize = 40;
+/// The same while it is found out which these are, each of them once.
+const OF_A_PLANNED_CHANGE: usize = 96;
 
 /// With which method each call is made.
 ///
@@ -88,7 +89,6 @@ impl GitAsked {
     pub(super) fn of(
         call: GitCall,
         place: Place,
-        root: &Root<'_>,
         head: &Head,
         body: Option<RequestBody>,
     ) -> Result<Self> {
@@ -123,7 +123,7 @@ impl GitAsked {
             }
             GitCall::ReceivePack => Err(read_only()),
             GitCall::Other => Err(Error::not_found(format!(
-                "this is a git repository for cargo: put registry = \"{root}/{GIT_INDEX}\" into its configuration, or clone it; its files can't be asked for one by one"
+                "this is a git repository for cargo: put its URL, which ends in /{GIT_INDEX}, into cargo's configuration as `registry`, or clone it; its files can't be asked for one by one"
             ))),
         }
     }
@@ -156,7 +156,11 @@ impl GitRequest {
             asked,
             memory,
         } = self;
-        let repository = async || mirror.git_index(&registry, view, &config, now).await;
+        let patience = GitPatience::Clients;
+        let repository = async || {
+            let repository = mirror.git_index(&registry, view, &config, patience, now);
+            repository.await
+        };
         match asked {
             GitAsked::Refs => {
                 let refs = git::advertisement(&repository().await?.tip(), AGENT);
@@ -170,6 +174,9 @@ impl GitRequest {
                     ))
                 })?;
                 let repository = repository().await?;
+                // Before it is known what is sent: what was found out would have to be held while this waits.
+                let most = PackPlan::most_changes(&repository);
+                let lease = waited_for(&memory, OF_A_PACK + most * OF_A_PLANNED_CHANGE).await?;
                 let turn = mirror.git_turn().await?;
                 let planned = turn.run(move || planned(&repository, body, is_gzipped));
                 let (request, plan) = planned.await??;
@@ -178,7 +185,7 @@ impl GitRequest {
                 match goes_on {
                     false => Ok(answer(RESULT, Bytes::from(said).into())),
                     true => {
-                        let sent = Sent::new(&request, plan, said, mirror, &memory).await?;
+                        let sent = Sent::new(&request, plan, said, mirror, lease);
                         Ok(answer(RESULT, sent.into_body()))
                     }
                 }
@@ -332,14 +339,16 @@ struct Sent {
 }
 
 impl Sent {
-    async fn new(
+    /// The lease is for the most that it can take.
+    fn new(
         request: &FetchRequest,
         plan: PackPlan,
         said: Vec<u8>,
         mirror: &Mirror,
-        memory: &ClientMemory,
-    ) -> Result<Self> {
-        let needs = OF_A_PACK + plan.changes() * OF_A_CHANGE + said.len();
+        mut lease: Lease,
+    ) -> Self {
+        let needs = OF_A_PACK + plan.changes() * OF_A_CHANGE;
+        lease.shrink_to(needs as u64);
         let mut ahead = said;
         if !request.no_progress {
             let objects = plan.objects();
@@ -356,13 +365,13 @@ impl Sent {
                 words.as_bytes(),
             );
         }
-        Ok(Self {
+        Self {
             mirror: mirror.clone(),
             source: Some(PackSource::new(plan)),
             side_band: request.side_band,
             ahead,
-            lease: waited_for(memory, needs).await?,
-        })
+            lease,
+        }
     }
 
     fn into_body(self) -> BodySource {

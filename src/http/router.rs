@@ -322,7 +322,7 @@ impl Inner {
         let registry = self.mirror.place(place.registry, place.view)?;
         let base = config_json::base_url(self.entrance.public_url.as_ref(), asked)?;
         let root = config_json::Root::of(&base, asked.token, place);
-        let asked_for = GitAsked::of(call, place, &root, asked.head, body)?;
+        let asked_for = GitAsked::of(call, place, asked.head, body)?;
         let auth_required = self.entrance.needs_token(place);
         let config = config_json::text(&root, auth_required && asked.token.is_none());
         let request = GitRequest {

@@ -29,7 +29,7 @@ pub use crates::{
 };
 pub use eviction::{Evicted, Target, Troubles, evict};
 pub use files::{Clearance, FileBody, FileLink};
-pub use git_index::{CHUNK as PACK_CHUNK, PackPlan, PackSource, Repository};
+pub use git_index::{CHUNK as PACK_CHUNK, GitPatience, PackPlan, PackSource, Repository};
 pub use index::GzipVariants;
 pub use kept::{IndexEntry, Modified, Rendition};
 pub use registry::Registry;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    FileBody, FileLink, Found, IndexEntry, LinkMethod, Mirror, Registry, Repository,
+    FileBody, FileLink, Found, GitPatience, IndexEntry, LinkMethod, Mirror, Registry, Repository,
     ToolchainAnswer, ToolchainAsker, WorkTurn, index::Trigger, toolchains::ToolchainService,
 };
 use crate::{
@@ -204,9 +204,11 @@ impl Mirror {
         registry: &Registry,
         view: View,
         config: &Bytes,
+        patience: GitPatience,
         now: SystemTime,
     ) -> impl Future<Output = Result<Arc<Repository>>> {
-        self.0.git_index.repository(registry, view, config, now)
+        let git_index = &self.0.git_index;
+        git_index.repository(registry, view, config, patience, now)
     }
 
     /// Leave to make a part of a pack of such a repository; a few are made at once.

@@ -111,7 +111,8 @@ impl opentelemetry_sdk::trace::SpanExporter for Told {
         if let Err(e) = &sent {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let now = now.unwrap_or_default().as_secs();
-            if now.saturating_sub(self.said.swap(now, Ordering::Relaxed)) >= 60 {
+            if now.saturating_sub(self.said.load(Ordering::Relaxed)) >= 60 {
+                self.said.store(now, Ordering::Relaxed);
                 tracing::warn!("{spans} spans couldn't be sent to `traces.endpoint`: {e}");
             }
         }

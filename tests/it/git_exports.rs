@@ -69,8 +69,11 @@ async fn an_export_is_a_repository_that_any_web_server_can_serve() {
         .success()
         .stdout_contains("3 index files");
     git.check(&folder).await;
-    let packs = std::fs::read_dir(folder.join("objects/pack")).expect("a folder");
-    assert_eq!(packs.count(), 2);
+    // Its pack stays for who has begun to read it, and no other does.
+    let packs = || std::fs::read_dir(folder.join("objects/pack")).expect("a folder");
+    assert_eq!(packs().count(), 4);
+    exported(&url).await.success();
+    assert_eq!(packs().count(), 2);
     cargo
         .project(&[("more", "1")])
         .run(&["build"])

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::support::{Git, Mirror, MirrorBuilder, Package, TokenFile, Upstream, index_path, until};
+use crate::support::{
+    Git, Mirror, MirrorBuilder, Package, TokenFile, Upstream, client, index_path, until,
+};
 
 const NAMES: [&str; 8] = ["a", "ab", "abc", "abcd", "abce", "a_b-c", "Serde", "zebra"];
 
@@ -80,6 +82,38 @@ async fn a_clone_has_what_is_stored_where_cargo_looks_for_it() {
         remote.starts_with("ref: refs/heads/master\tHEAD"),
         "{remote}"
     );
+}
+
+/// What depends on how a client came here is remembered for some of these ways; then the commits that others had fetched were no longer known.
+#[tokio::test]
+async fn the_commits_that_were_fetched_come_back_however_many_ask_under_other_names() {
+    let upstream = upstream().await;
+    let mirror = mirror(&upstream).await;
+    let git = Git::new();
+    let clone = git.cloned(&git_url(&mirror), "clone", &[]).await;
+    let first = git.says(&clone, &["rev-parse", "HEAD"]).await;
+    upstream.publish(Package::new("abcd", "1.1.0"));
+    seen(&mirror, "abcd").await;
+    let second = fetched_after(&git, &clone, &first).await;
+    for n in 0..70 {
+        let mut stream = tokio::net::TcpStream::connect(mirror.addr())
+            .await
+            .expect("connected");
+        let (host, path) = (
+            format!("h{n}.example"),
+            "/git/index/info/refs?service=git-upload-pack",
+        );
+        let headers = [("connection", "close")];
+        let reply = client::get_over(&mut stream, &host, path, &headers).await;
+        assert_eq!(reply.expect("an answer").status, 200);
+    }
+    let listed = git.says(&clone, &["ls-remote", "origin", "HEAD"]).await;
+    assert!(listed.starts_with(&second), "{listed} isn't {second}");
+    upstream.publish(Package::new("abcd", "1.2.0"));
+    seen(&mirror, "abcd").await;
+    let third = fetched_after(&git, &clone, &second).await;
+    let parent = git.says(&clone, &["rev-parse", &format!("{third}^")]).await;
+    assert_eq!(parent, second);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Beyond so many bytes of index lines, what versions say of their features is left out: there are crates with megabytes of it.
-const MOST_LINES: usize = 1 << 20;
+const MOST_LINES: usize = VersionLine::LONGEST;
 /// So many versions are told, the newest ones; `meta.total` and `num_versions` count all. The largest crates of crates.io have some thousands.
 const MOST_VERSIONS: usize = 10_000;
 
@@ -80,15 +80,19 @@ pub(super) fn version(found: &CrateOverview, wanted: &CrateVersion) -> Result<Va
     Ok(json!({ "version": of_version(found, version, in_full) }))
 }
 
-/// `crates/NAME/VERSION/dependencies`.
+/// `crates/NAME/VERSION/dependencies`. They are written one after the other, as versions are.
 ///
 /// # Errors
 /// Those of [`version`].
-pub(super) fn dependencies(found: &CrateOverview, wanted: &CrateVersion) -> Result<Value> {
+pub(super) fn dependencies(found: &CrateOverview, wanted: &CrateVersion) -> Result<String> {
     let version = one(found, wanted)?;
     let line = VersionLine::parse(&version.line);
-    let dependency = |dep: &crate::domain::LineDependency| {
-        json!({
+    let mut text = "{\"dependencies\":[".to_owned();
+    for (place, dep) in line.deps.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        let dependency = json!({
             "id": null,
             "version_id": null,
             "crate_id": dep.name(),
@@ -99,10 +103,11 @@ pub(super) fn dependencies(found: &CrateOverview, wanted: &CrateVersion) -> Resu
             "target": dep.target,
             "kind": dep.kind(),
             "downloads": null,
-        })
-    };
-    let dependencies: Vec<_> = line.deps.iter().map(dependency).collect();
-    Ok(json!({ "dependencies": dependencies }))
+        });
+        let _ = write!(text, "{dependency}");
+    }
+    text.push_str("]}");
+    Ok(text)
 }
 
 fn one<'a>(found: &'a CrateOverview, wanted: &CrateVersion) -> Result<&'a VersionOverview> {

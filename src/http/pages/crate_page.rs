@@ -11,7 +11,7 @@ use super::{
     words::{age, bytes, counted, day, minute},
 };
 use crate::{
-    domain::{LineDependency, Manifest, Outcome, VersionLine, one_line},
+    domain::{CrateName, LineDependency, Manifest, Outcome, VersionLine, one_line},
     mirror::{CrateOverview, Denied, VersionOverview},
 };
 
@@ -19,6 +19,8 @@ use crate::{
 const IN_FULL: usize = 10;
 /// So many versions are shown.
 const SHOWN: usize = 400;
+/// So many dependencies of a version are listed.
+const DEPENDENCIES: usize = 200;
 /// So many features of a version are named.
 const FEATURES: usize = 60;
 /// So many bytes a line below that of a version has at most.
@@ -144,12 +146,12 @@ impl CratePage<'_> {
                     details {
                         summary { (counted(needs.len() as u64, "dependency", "dependencies")) }
                         ul class="plain" {
-                            @for dep in needs {
+                            @for dep in needs.iter().take(DEPENDENCIES) {
                                 li {
-                                    @match &dep.registry {
-                                        // Another registry's, of which this server may have nothing.
-                                        Some(_) => { (dep.name()) }
-                                        None => { a href=(self.links.crate_of(dep.name())) { (dep.name()) } }
+                                    @match (&dep.registry, CrateName::parse(dep.name())) {
+                                        (None, Ok(_)) => { a href=(self.links.crate_of(dep.name())) { (dep.name()) } }
+                                        // Another registry's, of which this server may have nothing; or nobody's.
+                                        (Some(_), _) | (_, Err(_)) => { (dep.name()) }
                                     }
                                     " " code { (dep.req) }
                                     @if dep.kind() != "normal" { " " span class="tag" { (dep.kind()) } }
@@ -157,6 +159,7 @@ impl CratePage<'_> {
                                     @if let Some(target) = &dep.target { " " span class="soft" { (target) } }
                                 }
                             }
+                            @if needs.len() > DEPENDENCIES { li class="soft" { "And " (needs.len() - DEPENDENCIES) " more." } }
                         }
                     }
                 }

@@ -265,7 +265,7 @@ impl PageService {
             }
             ApiCall::Dependencies(id) => {
                 let (found, version) = (of(id.name).await?, id.version);
-                written(move || json(&api::dependencies(&found, &version)?)).await
+                written(move || api::dependencies(&found, &version)).await
             }
             ApiCall::Owners | ApiCall::Other => {
                 Err(Error::internal("a call was to be answered that isn't"))

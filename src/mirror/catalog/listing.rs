@@ -50,6 +50,9 @@ pub struct KnownCrate {
     pub description: Option<Box<str>>,
 }
 
+/// So many words are searched for: each is looked for in all names that have the longest of them.
+const MOST_WORDS: usize = 8;
+
 /// What is searched for, taken apart once for all listings.
 #[derive(Debug)]
 pub(super) struct Words {
@@ -64,9 +67,14 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The words in a text; `None` when there are none.
+    /// The first words in a text, each of them once; `None` when there are none.
     pub(super) fn of(text: &str) -> Option<Self> {
-        let plain: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let mut plain: Vec<String> = Vec::new();
+        for word in text.split_whitespace().map(str::to_lowercase) {
+            if plain.len() < MOST_WORDS && !plain.contains(&word) {
+                plain.push(word);
+            }
+        }
         let folded: Vec<String> = plain.iter().map(|word| word.replace('_', "-")).collect();
         let longest = (0..plain.len()).max_by_key(|place| plain[*place].len())?;
         Some(Self {
@@ -168,7 +176,7 @@ impl Listing {
         self.names.find(&folded[words.longest], |_, name| {
             let fits = || folded.iter().filter_map(|word| fit(name, word));
             if fits().count() == folded.len()
-                && let Some(best) = fit(name, &words.joined).or(fits().max())
+                && let Some(best) = fit(name, &words.joined).or_else(|| fits().max())
             {
                 ranking.take(self.rank(name, FoundIn::Name(best)), name);
             }
@@ -311,5 +319,16 @@ mod tests {
         assert_eq!(listing.stored(), 1, "it has seen one of them");
         listing.keep_stored(3);
         assert_eq!((listing.stored(), listing.memory), (0, 0));
+    }
+
+    /// Each word is looked for in every name, and a search of fifty times `a` took as long as fifty.
+    #[test]
+    fn a_word_is_looked_for_once_and_only_so_many_are() {
+        let words = Words::of("a A a b a").expect("words");
+        assert_eq!(words.plain, ["a", "b"]);
+        let many: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+        let words = Words::of(&many.join(" ")).expect("words");
+        assert_eq!(words.plain.len(), MOST_WORDS);
+        assert_eq!(words.folded.len(), MOST_WORDS);
     }
 }

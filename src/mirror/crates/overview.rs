@@ -30,8 +30,8 @@ use crate::{
 /// What a version takes at most while it is shown, in bytes: what is known of it, a sentence, and the text that is made of these.
 const OF_VERSION: u64 = 4 << 10;
 /// What is read of the lines takes so many times their size, and no more than this many bytes of them are read.
-const OF_LINES: u64 = 4;
-const MOST_LINES: u64 = 1 << 20;
+const OF_LINES: u64 = 8;
+const MOST_LINES: u64 = 512 << 10;
 
 /// Of so many versions, the newest ones, it is looked up what their manifests say; of all that are stored where the rules ask for licences.
 const WITH_MANIFEST: usize = 50;

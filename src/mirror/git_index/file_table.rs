@@ -22,7 +22,7 @@ pub(super) struct KnownFile {
     pub(super) blob: Option<ObjectId>,
     /// When the file last changed upstream.
     pub(super) modified: SystemTime,
-    /// When the rules make something else of it, if ever.
+    /// When it is looked at again whatever its record, if ever: the rules make something else of it then, or it couldn't be read.
     pub(super) until: Option<SystemTime>,
 }
 
@@ -33,6 +33,15 @@ pub(super) struct RecordStamp {
     pub(super) stored: SystemTime,
     /// A hash of the names of its stored crates, where these matter.
     pub(super) crates: u64,
+}
+
+impl RecordStamp {
+    /// That of a record which couldn't be read. No stored record has it.
+    pub(super) const UNREAD: Self = Self {
+        size: u64::MAX,
+        stored: SystemTime::UNIX_EPOCH,
+        crates: 0,
+    };
 }
 
 impl FileTable {
@@ -52,7 +61,7 @@ impl FileTable {
         self.0.keys().filter_map(|name| CrateName::parse(name).ok())
     }
 
-    /// Those of which the rules make something else by `now`.
+    /// Those that are looked at again by `now`.
     pub(super) fn due(&self, now: SystemTime) -> impl Iterator<Item = CrateName> {
         let due = self.0.iter();
         let due = due.filter(move |(_, file)| file.until.is_some_and(|until| until <= now));

@@ -44,14 +44,27 @@ use crate::{
     config::sections::OfflineIndex,
     domain::{RegistryName, View},
     error::{Error, Kind, Result},
+    policy::RulesVersion,
 };
 
 /// Who can have the state before gets that when the one of now takes longer.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Who can't waits as long as clients do.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+
+/// How long somebody waits for a state of the git index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitPatience {
+    /// As clients do, some seconds.
+    Clients,
+    /// Until it is there, however many records have to be read.
+    Endless,
+}
 /// So many packs are being made at a time; how many are being sent is another matter.
 const PACKS_AT_ONCE: usize = 4;
+
+/// Longer than any store takes to be read.
+const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 type PlaceKey = (RegistryName, View);
 
@@ -59,9 +72,16 @@ type PlaceKey = (RegistryName, View);
 pub(super) struct GitIndex {
     shared: Arc<Shared>,
     offline: OfflineIndex,
-    places: Mutex<HashMap<PlaceKey, Arc<IndexPlace>>>,
+    places: Mutex<Places>,
     updates: SingleFlight<PlaceKey, Arc<StateContent>>,
     work: BlockingWork,
+}
+
+/// The places, and under which rules they were asked for.
+#[derive(Default)]
+struct Places {
+    by_key: HashMap<PlaceKey, Arc<IndexPlace>>,
+    rules: Option<RulesVersion>,
 }
 
 impl GitIndex {
@@ -84,10 +104,12 @@ impl GitIndex {
         registry: &Registry,
         view: View,
         config: &Bytes,
+        patience: GitPatience,
         now: SystemTime,
     ) -> Result<Arc<Repository>> {
         let place = self.place(registry, view);
-        let content = self.content(&place, (registry.name(), view), now).await?;
+        let key = (registry.name(), view);
+        let content = self.content(&place, key, patience, now).await?;
         // A folder at the top has a thousand entries, and is hashed when there is a new one.
         place.repository(config, &content)
     }
@@ -111,7 +133,16 @@ impl GitIndex {
             }
         };
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.entry((name, view)).or_insert_with(|| {
+        let rules = self.shared.rules.version();
+        if places.rules.replace(rules) != Some(rules) {
+            // Views may be gone with the rules that had them.
+            let policy = self.shared.rules.policy();
+            places.by_key.retain(|(_, view), _| match view {
+                View::Usual | View::AsOf(_) => true,
+                View::Named(view) => policy.registry_of(*view).is_some(),
+            });
+        }
+        let place = places.by_key.entry((name, view)).or_insert_with(|| {
             let place = IndexPlace::new(self.shared.clone(), name, view, crates);
             Arc::new(place)
         });
@@ -123,9 +154,12 @@ impl GitIndex {
         &self,
         place: &Arc<IndexPlace>,
         key: PlaceKey,
+        patience: GitPatience,
         now: SystemTime,
     ) -> Result<Arc<StateContent>> {
         let came = Instant::now();
+        // Who was told why it failed and asks again in that moment would only have the whole store read again.
+        let failed = place.failed_lately();
         loop {
             let things = place.state_of_things().await;
             let before = match place.currency(things, now) {
@@ -135,13 +169,19 @@ impl GitIndex {
                     return Ok(content);
                 }
                 Currency::Outdated(content) => Some(content),
-                Currency::Missing => None,
+                Currency::OtherRules | Currency::Missing => None,
             };
+            match (&failed, before.clone()) {
+                (Some(_), Some(before)) => return Ok(before),
+                (Some(why), None) => return Err(why.clone()),
+                (None, _) => {}
+            }
             let flight = self.update(place, key, now);
             let is_mine = flight.started >= came;
-            let patience = match before {
-                Some(_) => PATIENCE,
-                None => ANSWER_WITHIN,
+            let patience = match (patience, &before) {
+                (GitPatience::Clients, Some(_)) => PATIENCE,
+                (GitPatience::Clients, None) => ANSWER_WITHIN,
+                (GitPatience::Endless, _) => ENDLESS,
             };
             let landed = timeout_at(came + patience, flight.result).await;
             match (landed, before) {

@@ -15,14 +15,14 @@ use super::{
     file_table::{self, FileTable},
     folder::GitFolder,
     object_log::{self, ObjectLog},
-    reading::{CratesMatter, FileReader, compressed, grow},
+    reading::{CratesMatter, FileReader, PATIENCE, compressed, grow},
     repository::{Histories, Repository},
     update::{Update, UpdateExtent, changes},
 };
 use crate::{
     allowance::Lease,
     domain::{RegistryName, View},
-    error::Result,
+    error::{Error, Result},
     git::ObjectKind,
     mirror::{
         index::Viewpoint,
@@ -36,6 +36,10 @@ use crate::{
 const REMEMBERED: u64 = 2 * IN_A_CHAIN;
 /// Whoever changes the store without a word is noticed as late as this.
 const WALK_EVERY: Duration = Duration::from_secs(600);
+/// After an update that failed the next one isn't begun before.
+const PAUSE: Duration = Duration::from_secs(5);
+/// What a folder takes beside its entry until it is in the log.
+const OF_A_FOLDER: usize = object_log::IN_MEMORY + 64;
 /// About what an entry of the folder at the top takes in memory, of which each state has its own.
 const TOP_ENTRY: usize = 56;
 
@@ -49,6 +53,8 @@ pub(super) struct IndexPlace {
     /// What only an update needs.
     files: Mutex<Files>,
     histories: Mutex<Histories>,
+    /// When the last update failed, and why; nothing when it didn't.
+    failure: ArcSwapOption<(Instant, Error)>,
 }
 
 /// The last state, and up to what it is one.
@@ -73,14 +79,43 @@ struct Files {
     lease: Lease,
 }
 
+impl Files {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            table: FileTable::default(),
+            states: VecDeque::new(),
+            lease: shared.budget.nothing(),
+        }
+    }
+
+    /// About what it takes in memory, in bytes.
+    fn needs(&self) -> usize {
+        let mut logs: Vec<_> = self.states.iter().map(|state| &state.log).collect();
+        logs.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let objects: usize = logs.iter().map(|log| log.objects()).sum();
+        let entries: usize = self.states.iter().map(|state| state.top.len()).sum();
+        self.table.len() * file_table::IN_MEMORY
+            + objects * object_log::IN_MEMORY
+            + entries * TOP_ENTRY
+    }
+
+    /// Has the lease be for what there is.
+    fn pay(&mut self) -> Result<()> {
+        let needs = self.needs();
+        resize(&mut self.lease, needs)
+    }
+}
+
 /// Whether the last state will do.
 pub(super) enum Currency {
     /// It is of now.
     Current(Arc<StateContent>),
     /// It is, as far as is known; it is time to look.
     Unwatched(Arc<StateContent>),
-    /// Something has changed since.
+    /// Something has changed since; it will do for who can't wait.
     Outdated(Arc<StateContent>),
+    /// The rules have changed since. Nobody gets what was shown by the old ones.
+    OtherRules,
     /// There is none.
     Missing,
 }
@@ -92,19 +127,15 @@ impl IndexPlace {
         view: View,
         crates: CratesMatter,
     ) -> Self {
-        let files = Files {
-            table: FileTable::default(),
-            states: VecDeque::new(),
-            lease: shared.budget.nothing(),
-        };
         Self {
             histories: Mutex::new(Histories::new(registry, shared.budget.clone())),
+            files: Mutex::new(Files::new(&shared)),
             shared,
             registry,
             view,
             crates,
             present: ArcSwapOption::empty(),
-            files: Mutex::new(files),
+            failure: ArcSwapOption::empty(),
         }
     }
 
@@ -129,6 +160,9 @@ impl IndexPlace {
             return Currency::Missing;
         };
         let content = present.content.clone();
+        if present.seen.rules != things.rules {
+            return Currency::OtherRules;
+        }
         let is_due = present.next_due.is_some_and(|due| due <= now);
         let has_changed = present.seen != things && !self.concerns_others(&present.seen, things);
         match has_changed || is_due {
@@ -165,14 +199,35 @@ impl IndexPlace {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read or there is no room for what is made,
-    /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it.
+    /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it. Then the state stays as it was, and this isn't tried again for some seconds.
     pub(super) fn update(&self, things: SeenState, now: SystemTime) -> Result<Arc<StateContent>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Files {
-            table,
-            states,
-            lease,
-        } = &mut *files;
+        let updated = self.updated(&mut files, things, now);
+        let failure = updated.as_ref().err();
+        let failure = failure.map(|why| Arc::new((Instant::now(), why.clone())));
+        self.failure.store(failure);
+        // What was put into the log has to be paid for all the same.
+        if updated.is_err() && files.pay().is_err() {
+            *files = Files::new(&self.shared);
+            self.present.store(None);
+            self.histories().forget_before(u64::MAX);
+        }
+        updated
+    }
+
+    /// Why the last update failed, if that is only some seconds ago.
+    pub(super) fn failed_lately(&self) -> Option<Error> {
+        let failure = self.failure.load();
+        let (at, why) = &**failure.as_ref()?;
+        (at.elapsed() < PAUSE).then(|| why.clone())
+    }
+
+    fn updated(
+        &self,
+        files: &mut Files,
+        things: SeenState,
+        now: SystemTime,
+    ) -> Result<Arc<StateContent>> {
         let present = self.present.load_full();
         let extent = self.extent(present.as_deref(), things);
         let walked = match (&extent, &present) {
@@ -181,7 +236,7 @@ impl IndexPlace {
                 Instant::now()
             }
         };
-        let before = states.back().cloned();
+        let before = files.states.back().cloned();
         let log = match &before {
             Some(before) => before.log.clone(),
             None => Arc::new(ObjectLog::new(self.shared.store.scratch()?)),
@@ -194,47 +249,66 @@ impl IndexPlace {
             },
             registry: self.registry,
             log: &log,
-            table,
+            table: &files.table,
             extent,
             now,
         };
-        let outcomes = update.run()?;
-        let changes = changes(&outcomes, table);
+        // What it takes until it is over.
+        let mut lease = self.shared.budget.nothing();
+        let outcomes = update.run(&mut lease)?;
+        let changes = changes(&outcomes, &files.table);
         let top = before
             .as_ref()
             .map_or_else(GitFolder::empty, |b| b.top.clone());
         let mut folders = Vec::new();
         let top = top.changed(&changes, &mut |id, content| {
-            folders.push((id, compressed(ObjectKind::Tree, content)?));
+            let entry = compressed(ObjectKind::Tree, content)?;
+            grow(&mut lease, entry.len() + OF_A_FOLDER, PATIENCE)?;
+            folders.push((id, entry));
             Ok(())
         })?;
         log.append(folders.iter().map(|(id, entry)| (*id, &entry[..])))?;
+        let needs = files.needs() + outcomes.len() * file_table::IN_MEMORY;
+        resize(&mut files.lease, needs + top.len() * TOP_ENTRY)?;
         // Nothing fails from here on, so that the table and the last state always fit.
         for (name, file) in outcomes {
-            table.set(&name, file);
+            files.table.set(&name, file);
         }
         let content = match before.filter(|before| before.top.id == top.id) {
             Some(before) => before,
-            None => {
-                let state = (top, table.shown(), table.modified());
-                let scratch = || self.shared.store.scratch();
-                let content = Arc::new(StateContent::after(states.back(), state, log, scratch));
-                states.push_back(content.clone());
-                self.forget(states, content.serial);
-                content
-            }
+            None => self.publish(files, top, log),
         };
-        let needs = table.len() * file_table::IN_MEMORY
-            + content.log.objects() * object_log::IN_MEMORY
-            + states.len() * content.top.len() * TOP_ENTRY;
-        resize(lease, needs)?;
+        // It is less than that by now, or a new log's objects, which were in the old one.
+        let _ = files.pay();
         self.present.store(Some(Arc::new(Present {
             content: content.clone(),
             seen: things,
-            next_due: table.next_due(),
+            next_due: files.table.next_due(),
             walked,
         })));
         Ok(content)
+    }
+
+    /// Makes a new state of the table as it is now.
+    fn publish(
+        &self,
+        files: &mut Files,
+        top: Arc<GitFolder>,
+        log: Arc<ObjectLog>,
+    ) -> Arc<StateContent> {
+        let Files { table, states, .. } = files;
+        let state = (top, table.shown(), table.modified());
+        let scratch = || self.shared.store.scratch();
+        let content = Arc::new(StateContent::after(states.back(), state, log, scratch));
+        states.push_back(content.clone());
+        let oldest = (content.serial + 1).saturating_sub(REMEMBERED);
+        while states.front().is_some_and(|state| state.serial < oldest) {
+            states.pop_front();
+        }
+        let mut histories = self.histories();
+        histories.forget_before(oldest);
+        histories.remember(content.clone());
+        content
     }
 
     fn extent(&self, present: Option<&Present>, things: SeenState) -> UpdateExtent {
@@ -255,15 +329,6 @@ impl IndexPlace {
         }
     }
 
-    /// Lets go of states that are too old.
-    fn forget(&self, states: &mut VecDeque<Arc<StateContent>>, newest: u64) {
-        let oldest = (newest + 1).saturating_sub(REMEMBERED);
-        while states.front().is_some_and(|state| state.serial < oldest) {
-            states.pop_front();
-        }
-        self.histories().forget_before(oldest);
-    }
-
     fn histories(&self) -> MutexGuard<'_, Histories> {
         self.histories
             .lock()
@@ -276,7 +341,7 @@ fn resize(lease: &mut Lease, bytes: usize) -> Result<()> {
     let more = (bytes as u64).saturating_sub(lease.bytes());
     match usize::try_from(more) {
         Ok(0) | Err(_) => lease.shrink_to(bytes as u64),
-        Ok(more) => grow(lease, more)?,
+        Ok(more) => grow(lease, more, PATIENCE)?,
     }
     Ok(())
 }

@@ -46,6 +46,13 @@ impl PackPlan {
         self.later.len()
     }
 
+    /// The most that can have changed in states after the first, whatever is asked for.
+    pub fn most_changes(repository: &Repository) -> usize {
+        let changed = repository.commits.values();
+        let changed = changed.map(|commit| commit.content.changed()).max();
+        usize::try_from(changed.unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
     /// What is sent for this request. Takes a few milliseconds where there are many files.
     pub fn new(repository: &Arc<Repository>, request: &FetchRequest) -> Self {
         let wanted = Wanted::of(repository, &request.wants);

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Nobody waits longer for memory.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Reads index files as they are seen from somewhere.
@@ -77,7 +77,8 @@ impl FileReader {
         }))
     }
 
-    /// What is shown of the stored record under `key`, which has this stamp; `None` when it isn't there any more, or isn't whole. What it takes is leased meanwhile. Blocks.
+    /// What is shown of the stored record under `key`, which has this stamp; `None` when it isn't there any more, or isn't whole. What it takes is leased meanwhile, after
+    /// waiting for memory at most so long. Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`] when the store can't be read, [`Kind::Overloaded`] when there is no memory for it.
@@ -87,9 +88,10 @@ impl FileReader {
         stamp: RecordStamp,
         log: &ObjectLog,
         lease: &mut Lease,
+        patience: Duration,
     ) -> Result<Option<FileRead>> {
         let held = lease.bytes();
-        let read = self.read_within(key, stamp, log, lease);
+        let read = self.read_within(key, stamp, log, lease, patience);
         let entry = |read: &FileRead| read.entry.as_ref().map_or(0, |(_, entry)| entry.len());
         let kept = read.as_ref().ok().and_then(Option::as_ref).map_or(0, entry);
         lease.shrink_to(held + kept as u64);
@@ -102,8 +104,9 @@ impl FileReader {
         stamp: RecordStamp,
         log: &ObjectLog,
         lease: &mut Lease,
+        patience: Duration,
     ) -> Result<Option<FileRead>> {
-        let Some(record) = self.record(key, lease)? else {
+        let Some(record) = self.record(key, lease, patience)? else {
             return Ok(None);
         };
         let modified = record.modified_at;
@@ -120,7 +123,7 @@ impl FileReader {
         let body = record.body.len();
         let mut measure = Measure::default();
         measure.add(&record.body);
-        grow(lease, measure.needs() + body)?;
+        grow(lease, measure.needs() + body, patience)?;
         let Ok(parsed) = IndexFile::parse(key.path, record.body) else {
             return Ok(None);
         };
@@ -152,7 +155,12 @@ impl FileReader {
         Ok(Some(FileRead { file, entry }))
     }
 
-    fn record(&self, key: &IndexKey, lease: &mut Lease) -> Result<Option<StoreRecord>> {
+    fn record(
+        &self,
+        key: &IndexKey,
+        lease: &mut Lease,
+        patience: Duration,
+    ) -> Result<Option<StoreRecord>> {
         let Some((reader, size)) = self.shared.store.open_object(&Key::from(*key))? else {
             return Ok(None);
         };
@@ -160,7 +168,7 @@ impl FileReader {
             return Ok(None);
         }
         let length = usize::try_from(size).unwrap_or(usize::MAX);
-        grow(lease, length)?;
+        grow(lease, length, patience)?;
         let mut bytes = Vec::with_capacity(length);
         let read = reader.take(size).read_to_end(&mut bytes);
         read.map_err(|e| Error::store(format!("reading {} failed: {e}", key.path())))?;
@@ -185,18 +193,23 @@ pub(super) fn compressed(kind: ObjectKind, content: &[u8]) -> Result<Vec<u8>> {
     })
 }
 
-/// Has a lease grow, after waiting for it if need be. Blocks.
+/// What to say when there is no memory for it.
+pub(super) fn no_memory() -> Error {
+    Error::new(
+        Kind::Overloaded,
+        "this mirror has no memory for a git index at the moment; try again in a moment, or raise `memory.budget`",
+    )
+}
+
+/// Has a lease grow, after waiting for it if need be, at most so long. Blocks.
 ///
 /// # Errors
 /// [`Kind::Overloaded`] when that takes too long.
-pub(super) fn grow(lease: &mut Lease, bytes: usize) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
+pub(super) fn grow(lease: &mut Lease, bytes: usize, patience: Duration) -> Result<()> {
+    let end = Instant::now() + patience;
     while !lease.try_grow_making_way(bytes as u64) {
         if Instant::now() >= end {
-            return Err(Error::new(
-                Kind::Overloaded,
-                "this mirror has no memory for a git index at the moment; try again in a moment, or raise `memory.budget`",
-            ));
+            return Err(no_memory());
         }
         std::thread::sleep(LOOK_EVERY);
     }

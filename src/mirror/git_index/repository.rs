@@ -50,6 +50,8 @@ pub struct Repository {
 pub(super) struct Histories {
     registry: RegistryName,
     budget: Allowance,
+    /// The states of the chain of now, the oldest first. From them the same commits are made for whoever comes back.
+    chain: VecDeque<Arc<StateContent>>,
     /// The one that was asked for last is the last one.
     all: Vec<History>,
 }
@@ -117,8 +119,15 @@ impl Histories {
         Self {
             registry,
             budget,
+            chain: VecDeque::new(),
             all,
         }
+    }
+
+    /// There is a new state.
+    pub(super) fn remember(&mut self, content: Arc<StateContent>) {
+        self.chain.retain(|state| state.chain == content.chain);
+        self.chain.push_back(content);
     }
 
     /// The repository with this config.json at that state, which is the newest.
@@ -133,7 +142,15 @@ impl Histories {
         let place = self.all.iter().position(|known| known.config == *config);
         let mut history = match place {
             Some(place) => self.all.remove(place),
-            None => History::new(config),
+            None => {
+                let mut history = History::new(config);
+                for before in &self.chain {
+                    if before.serial < content.serial && before.chain == content.chain {
+                        history.add(before, self.registry, &self.budget)?;
+                    }
+                }
+                history
+            }
         };
         let repository = history.at(content, self.registry, &self.budget);
         if self.all.len() >= HISTORIES {
@@ -145,6 +162,7 @@ impl Histories {
 
     /// Forgets the commits of states before this one.
     pub(super) fn forget_before(&mut self, serial: u64) {
+        self.chain.retain(|state| state.serial >= serial);
         for history in &mut self.all {
             let is_old = |commit: &Arc<StateCommit>| commit.content.serial < serial;
             while history.commits.front().is_some_and(is_old) {
@@ -172,17 +190,10 @@ impl History {
         registry: RegistryName,
         budget: &Allowance,
     ) -> Result<Arc<Repository>> {
-        let last = self.commits.back().cloned();
-        let tip = match last {
+        let tip = match self.commits.back() {
             // One that was looked up a moment ago may be older than another's.
-            Some(last) if last.content.serial >= content.serial => last,
-            last => {
-                let commit = self.commit(last.as_deref(), content, registry, budget)?;
-                let commit = Arc::new(commit);
-                self.commits.push_back(commit.clone());
-                self.last = None;
-                commit
-            }
+            Some(last) if last.content.serial >= content.serial => last.clone(),
+            Some(_) | None => self.add(content, registry, budget)?,
         };
         if let Some(last) = &self.last {
             return Ok(last.clone());
@@ -196,6 +207,21 @@ impl History {
         });
         self.last = Some(repository.clone());
         Ok(repository)
+    }
+
+    /// Adds the commit of the state after the last one.
+    fn add(
+        &mut self,
+        content: &Arc<StateContent>,
+        registry: RegistryName,
+        budget: &Allowance,
+    ) -> Result<Arc<StateCommit>> {
+        let last = self.commits.back().cloned();
+        let commit = self.commit(last.as_deref(), content, registry, budget)?;
+        let commit = Arc::new(commit);
+        self.commits.push_back(commit.clone());
+        self.last = None;
+        Ok(commit)
     }
 
     /// The commit of a state. Nothing of it depends on the clock, so that mirrors that have seen the same states make the same commits.

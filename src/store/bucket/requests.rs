@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     circuit::{CircuitPass, Circuits, Resource},
+    domain::Key,
     error::{Error, Kind, Result},
     metrics::Metrics,
 };
@@ -285,9 +286,9 @@ impl Requests {
     /// other requests don't close.
     pub(super) fn body_pass(&self, path: &str) -> Result<CircuitPass> {
         let name = self.0.places.name();
-        match path.ends_with(".crate") {
-            true => self.pass_of(&format!("{name} (crate files)"), path),
-            false => self.pass_of(&format!("{name} (index files)"), path),
+        match Key::from_path(path) {
+            Some(Key::File(_)) => self.pass_of(&format!("{name} (files)"), path),
+            Some(Key::Record(_)) | None => self.pass_of(&format!("{name} (records)"), path),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
     error::Kind,
     metrics::Metrics,
     store::{
-        BucketSettings, FolderSettings, Signed, SigningSettings, Store, StoreRecord,
+        BucketSettings, Doubt, FolderSettings, Signed, SigningSettings, Store, StoreRecord,
         bucket::Connected,
     },
 };
@@ -356,6 +356,19 @@ async fn nobody_is_sent_to_what_was_never_found_good() {
     store.save_file(key, bytes).await.expect("saved");
     store.settle().await;
     assert!(!is_signed(&store, &key).await, "it was there already");
+}
+
+/// The bucket gave the rest of a good file to who had the beginning of a wrong one.
+#[tokio::test]
+async fn nobody_is_sent_to_the_bucket_for_the_rest_of_what_may_have_begun_wrong() {
+    let bucket = Unwell::new();
+    let store = signing(&bucket).await;
+    let (key, bytes) = content();
+    store.save_file(key, bytes).await.expect("saved");
+    store.settle().await;
+    assert!(is_signed(&store, &key).await);
+    store.doubt(key.into(), Doubt::Wrong);
+    assert!(!is_signed(&store, &key).await);
 }
 
 /// A rule of the bucket's own removes what is old, and a bucket may be gone.

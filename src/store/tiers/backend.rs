@@ -394,10 +394,15 @@ impl Backend for Tiers {
         Box::pin(async move {
             let near = match &self.folder {
                 Some(folder) => folder.size(path, used).await,
-                None => Ok(self.uploads.held(path).map(|held| held.length())),
+                None => Ok(None),
             };
             if let Ok(Some(size)) = near {
                 return Ok(Some(size));
+            }
+            match self.uploads.held(path) {
+                // It isn't there any more.
+                Some(QueuedBytes::Folder) | None => {}
+                Some(held) => return Ok(Some(held.length())),
             }
             match self.bucket.size(path, used).await? {
                 Some(size) => Ok(Some(size)),

@@ -4,12 +4,13 @@
 //! was written into the bucket in the meantime is there, which is found out with a look.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -35,6 +36,8 @@ pub(in crate::store) struct Journal {
     disk: Disk,
     unwritten: Mutex<Vec<String>>,
     length: AtomicU64,
+    /// What is in it has been noted again, so that the next time it is written anew.
+    is_noted: AtomicBool,
 }
 
 impl Journal {
@@ -45,6 +48,7 @@ impl Journal {
             disk,
             unwritten: Mutex::default(),
             length: AtomicU64::new(0),
+            is_noted: AtomicBool::new(false),
         }
     }
 
@@ -62,7 +66,8 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The paths that an earlier process has written down, in their order.
+    /// The paths that an earlier process has written down, in their order, each once. They are the caller's to note again: what isn't is no longer in it after the next
+    /// [`keep`](Self::keep).
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when it can't be read, or not in time.
@@ -71,6 +76,7 @@ impl Journal {
         let read = move |_: &_| read(&file).map_err(|e| failed("reading", &file, e));
         let (paths, length) = self.disk.run(Touch::Load, FILE, read).await?;
         self.length.fetch_add(length, Ordering::Relaxed);
+        self.is_noted.store(length > 0, Ordering::Relaxed);
         Ok(paths)
     }
 
@@ -86,18 +92,31 @@ impl Journal {
     ) -> Result<()> {
         let noted = std::mem::take(&mut *self.lock());
         let length = self.length.load(Ordering::Relaxed);
+        let is_noted = self.is_noted.load(Ordering::Relaxed);
         let (lines, begins) = match (noted.is_empty(), nothing_waits) {
             (true, true) if length > 0 => (String::new(), Begins::Anew),
-            (true, _) => return Ok(()),
-            (false, _) if length > LARGEST => (lines(&waits()), Begins::Anew),
-            (false, _) => (lines(&noted), Begins::AtItsEnd),
+            (true, _) if !is_noted => return Ok(()),
+            (_, _) if is_noted || length > LARGEST => (lines(&waits()), Begins::Anew),
+            (_, _) => (lines(&noted), Begins::AtItsEnd),
         };
         let file = self.file.clone();
         let write =
             move |_: &_| write(&file, &lines, begins).map_err(|e| failed("writing", &file, e));
-        let length = self.disk.run(Touch::Save, FILE, write).await?;
-        self.length.store(length, Ordering::Relaxed);
-        Ok(())
+        match self.disk.run(Touch::Save, FILE, write).await {
+            Ok(length) => {
+                self.length.store(length, Ordering::Relaxed);
+                self.is_noted.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(e) => {
+                // They are still to be written down.
+                let mut unwritten = self.lock();
+                let later = std::mem::replace(&mut *unwritten, noted);
+                unwritten.extend(later);
+                unwritten.truncate(MOST);
+                Err(e)
+            }
+        }
     }
 }
 
@@ -122,7 +141,9 @@ fn read(file: &Path) -> io::Result<(Vec<String>, u64)> {
     let mut bytes = Vec::new();
     let length = open.take(2 * LARGEST).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().filter(|line| is_path(line)).take(MOST);
+    let mut seen = HashSet::new();
+    let lines = text.lines().filter(|line| is_path(line));
+    let lines = lines.filter(|line| seen.insert(*line)).take(MOST);
     Ok((lines.map(str::to_owned).collect(), length as u64))
 }
 
@@ -201,8 +222,44 @@ mod tests {
         fs::write(folder.path().join(FILE), odd).expect("written");
         let next = journal(folder.path());
         assert!(next.read().await.expect("read").is_empty());
-        noted(&next, "crates-io/index/1/b").await;
-        assert_eq!(paths(folder.path()).await, ["crates-io/index/1/b"]);
+        let waits = || vec!["crates-io/index/1/b".to_owned()];
+        next.note("crates-io/index/1/b");
+        next.keep(false, waits).await.expect("written");
+        assert_eq!(paths(folder.path()).await, waits());
+    }
+
+    /// Each restart in an outage used to make it twice as long, until what came last was beyond its end.
+    #[tokio::test]
+    async fn what_is_noted_again_after_a_restart_is_in_it_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let all: Vec<String> = ["a", "b"].map(|n| format!("crates-io/index/1/{n}")).into();
+        let first = journal(folder.path());
+        for path in all.iter().chain(&all) {
+            noted(&first, path).await;
+        }
+        for _ in 0..3 {
+            let next = journal(folder.path());
+            let paths = next.read().await.expect("read");
+            assert_eq!(paths, all);
+            paths.iter().for_each(|path| next.note(path));
+            next.keep(false, || all.clone()).await.expect("written");
+        }
+        let text = fs::read_to_string(folder.path().join(FILE)).expect("a file");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    /// What couldn't be written down at once never was.
+    #[tokio::test]
+    async fn what_cannot_be_written_down_is_written_down_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("own");
+        let journal = Journal::new(&own, Disk::default());
+        journal.note("crates-io/index/1/a");
+        journal.keep(false, Vec::new).await.expect_err("no folder");
+        fs::create_dir(&own).expect("a folder");
+        noted(&journal, "crates-io/index/1/b").await;
+        let both = ["crates-io/index/1/a", "crates-io/index/1/b"];
+        assert_eq!(paths(&own).await, both);
     }
 
     #[tokio::test]

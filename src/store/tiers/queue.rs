@@ -146,7 +146,9 @@ impl Queue {
             && self.memory + waiting.held.memory() <= MEMORY
             && self.files + waiting.held.files() <= FILES;
         if !fits {
-            self.order.retain(|other| *other != path);
+            if before {
+                self.order.retain(|other| *other != path);
+            }
             return Fate::Lost;
         }
         self.memory += waiting.held.memory();
