@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         Before, CrateKey, FileKey, History, IndexFile, IndexKey, Key, RecordKey,
-        toolchain::{ToolchainDocument, ToolchainKey},
+        toolchain::{ToolchainDocument, ToolchainItem, ToolchainKey},
     },
     error::{Error, Result},
     store::{Batch, GivesWay, Incoming, Store, StoreRecord, digest},
@@ -90,7 +90,7 @@ fn with(
         index: None,
         folder: String::new(),
         named: NamedFiles::default(),
-        has_looked: false,
+        has_looked: LookedAt::default(),
         done,
     };
     let read = read(&mut import);
@@ -110,9 +110,18 @@ struct Import<'a> {
     folder: String,
     /// What documents say of their files, those of the bundle and, where these say nothing, those of the store.
     named: NamedFiles,
-    /// Whether the store's are among them.
-    has_looked: bool,
+    /// Which of the store's are among them.
+    has_looked: LookedAt,
     done: &'a mut Imported,
+}
+
+/// Which documents of the store have been looked at for what they name.
+#[derive(Default)]
+struct LookedAt {
+    /// Those of the folder whose entries come at the moment.
+    folder: bool,
+    /// Those of no day.
+    undated: bool,
 }
 
 impl Sink for Import<'_> {
@@ -327,7 +336,9 @@ impl Import<'_> {
         let fits = record.clone().fits_to(&key);
         fits.map_err(|why| wrong(entry, &why))?;
         self.enter_folder(&entry.path);
-        self.named.add(document, &record.body);
+        self.named
+            .add(document, &record.body)
+            .map_err(|why| Error::bad_request(format!("{}: {why}", entry.path)))?;
         let age = record.age();
         if self.store.has_newer_record(&key, age, self.now)? {
             return Ok(Effect::Skipped);
@@ -361,21 +372,35 @@ impl Import<'_> {
         if self.folder != folder {
             folder.clone_into(&mut self.folder);
             self.named.next_folder();
-            self.has_looked = false;
+            self.has_looked.folder = false;
         }
     }
 
     /// Whether a document in the store names a file.
     fn is_named_here(&mut self, key: &ToolchainKey) -> Result<bool> {
-        if std::mem::replace(&mut self.has_looked, true) {
-            return Ok(self.named.name(key));
+        if !std::mem::replace(&mut self.has_looked.folder, true) {
+            self.look_at(self.store.documents_beside(&key.item)?)?;
         }
-        for document in self.store.documents_beside(&key.item)? {
-            if let Some(record) = self.store.open_record(document)? {
-                self.named.add(&document, &record.body);
-            }
+        let is_component = matches!(key.item, ToolchainItem::Component(_));
+        if is_component
+            && !self.named.name(key)
+            && !std::mem::replace(&mut self.has_looked.undated, true)
+        {
+            self.look_at(self.store.undated_manifests()?)?;
         }
         Ok(self.named.name(key))
+    }
+
+    /// Adds what these documents of the store say.
+    fn look_at(&mut self, documents: Vec<ToolchainDocument>) -> Result<()> {
+        for document in documents {
+            if let Some(record) = self.store.open_record(document)? {
+                self.named
+                    .add(&document, &record.body)
+                    .map_err(|why| Error::store(format!("{document} in the store: {why}")))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that a record is of no time that can't have been yet.

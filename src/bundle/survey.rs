@@ -350,7 +350,7 @@ impl Survey<'_> {
         Ok(denial.is_some())
     }
 
-    fn bad(&mut self, object: &Object, why: &str) {
+    pub(super) fn bad(&mut self, object: &Object, why: &str) {
         self.left_out.bad += 1;
         (self.observer.say)(&format!("bad      {}: {why}", object.key.path()));
     }

@@ -27,6 +27,18 @@ fn is_allowed(channels: &[ChannelPattern], document: &ToolchainDocument) -> bool
     }
 }
 
+/// A folder's objects, or, where no files are beside the documents, each document by itself: there may be hundreds, of megabytes each.
+fn apart(holding: ToolchainHolding) -> Vec<ToolchainHolding> {
+    if !holding.files.is_empty() {
+        return vec![holding];
+    }
+    let alone = |document| ToolchainHolding {
+        documents: vec![document],
+        files: Vec::new(),
+    };
+    holding.documents.into_iter().map(alone).collect()
+}
+
 impl Survey<'_> {
     /// Shows each folder of toolchains to `visit`; `known` says of an entry, and when it was stored, whether the other side has it.
     pub(super) fn toolchains(
@@ -47,8 +59,11 @@ impl Survey<'_> {
                 ToolchainScope::Everything(_) => true,
                 ToolchainScope::Nothing => false,
             };
-            let found = self.folder(holding, scope, &mut named, &mut is_meant, known)?;
-            visit(found)
+            for holding in apart(holding) {
+                let found = self.folder(holding, scope, &mut named, &mut is_meant, known)?;
+                visit(found)?;
+            }
+            Ok(())
         })?;
         for path in left {
             self.left_out.missing += 1;
@@ -94,7 +109,10 @@ impl Survey<'_> {
             let Some((entry, bytes, record, ())) = self.good_record(object, fits)? else {
                 continue;
             };
-            named.add(document, &record.body);
+            if let Err(why) = named.add(document, &record.body) {
+                self.bad(object, &why);
+                continue;
+            }
             if is_meant(object) && !known(&entry, object.stored)? {
                 found.records.push((entry, bytes, record.checked_at));
             }

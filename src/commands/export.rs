@@ -26,17 +26,19 @@ use crate::{
     },
     config::{self, BaseUrl, Config, Flags},
     domain::{
-        RegistryName, loggable_url,
+        Key, RegistryName, loggable_url,
         request::parse_date,
         toolchain::{
-            InitFile, InitRelease, ManifestName, RustupRelease, SumFile, TargetTriple,
-            ToolchainDocument, ToolchainItem, ToolchainName,
+            InitFile, InitRelease, ManifestName, RustupRelease, TargetTriple, ToolchainDocument,
+            ToolchainItem, ToolchainName,
         },
     },
     error::{Error, Kind, Result},
     metrics::Metrics,
     policy::Gate,
-    prefetch::{List, Missing, ToolchainWish, ToolchainWishes, stored_files, this_machine},
+    prefetch::{
+        List, Missing, ToolchainWish, ToolchainWishes, stored_files, stored_init, this_machine,
+    },
     store::Store,
 };
 
@@ -328,7 +330,8 @@ async fn chosen(
                 if let ToolchainItem::Component(file) = key.item {
                     let day = Some(file.day);
                     let dated = ManifestName { day, channel };
-                    if store.toolchain_manifests(day).await?.contains(&dated) {
+                    let manifests = store.toolchain_manifests(day).await?;
+                    if manifests.iter().any(|manifest| manifest.name == dated) {
                         selected.add_document(&ToolchainDocument::Manifest(dated));
                     }
                 }
@@ -343,13 +346,21 @@ async fn chosen(
             for key in store.toolchain_files(&item).await? {
                 selected.add_file(&key);
             }
-            for name in store.toolchain_manifests(Some(file.day)).await? {
-                selected.add_document(&ToolchainDocument::Manifest(name));
+            for manifest in store.toolchain_manifests(Some(file.day)).await? {
+                selected.add_document(&ToolchainDocument::Manifest(manifest.name));
             }
             return Ok(());
         }
         ToolchainWish::Rustup(None) => *host,
-        ToolchainWish::Rustup(Some(file)) => file.target,
+        ToolchainWish::Rustup(Some(file)) => match file.release {
+            InitRelease::Newest => file.target,
+            InitRelease::Version(_) => {
+                return match choose_init(store, *file, selected).await? {
+                    true => Ok(()),
+                    false => Err(Error::absent(format!("{file} isn't here"))),
+                };
+            }
+        },
     };
     let release = ToolchainDocument::RustupRelease;
     let Some(record) = store.peek_record(release).await? else {
@@ -359,19 +370,26 @@ async fn chosen(
     let version = RustupRelease::parse(&record.body).ok();
     let version = version.map(|newest| InitRelease::Version(newest.version));
     for release in version.into_iter().chain([InitRelease::Newest]) {
-        let file = InitFile { release, target };
-        let stored = store.toolchain_files(&ToolchainItem::Init(file)).await?;
-        let sum = ToolchainDocument::InitSum(file);
-        let said = store.peek_record(sum).await?;
-        let said = said.and_then(|record| SumFile::parse(&record.body).ok());
-        for key in stored {
-            if said.as_ref().is_some_and(|said| said.sha256 == key.sha256) {
-                selected.add_document(&sum);
-                selected.add_file(&key);
-            }
-        }
+        choose_init(store, InitFile { release, target }, selected).await?;
     }
     Ok(())
+}
+
+/// Adds a rustup-init with its checksum, if both are here; whether they are.
+async fn choose_init(
+    store: &Store,
+    file: InitFile,
+    selected: &mut SelectedToolchains,
+) -> Result<bool> {
+    let Some(key) = stored_init(store, file).await? else {
+        return Ok(false);
+    };
+    let is_here = store.size_of(&Key::from(key)).await?.is_some();
+    if is_here {
+        selected.add_document(&ToolchainDocument::InitSum(file));
+        selected.add_file(&key);
+    }
+    Ok(is_here)
 }
 
 impl ExportOptions {

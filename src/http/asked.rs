@@ -27,8 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) scheme: Scheme,
     /// What the client calls this server, if such a proxy says so.
     pub(super) host: Option<&'a Authority>,
-    /// On which connection it came.
-    pub(super) connection: ConnectionNumber,
+    /// On which connection it came; none if that is a trusted proxy's, which many share.
+    pub(super) connection: Option<ConnectionNumber>,
 }
 
 /// A number that no other connection of this process has.

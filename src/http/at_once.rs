@@ -112,7 +112,7 @@ pub(super) fn toolchain(
         now,
     } = *admitted;
     let asker = ToolchainAsker {
-        connection: asked.connection.0,
+        connection: asked.connection.map(|number| number.0),
         address: asked.client,
     };
     let ledger = ledger.filter(|_| toolchains::item(&path).is_some());

@@ -91,7 +91,7 @@ struct Incoming {
     scheme: Scheme,
     forwarded: Forwarded,
     access: Access,
-    connection: ConnectionNumber,
+    connection: Option<ConnectionNumber>,
 }
 
 impl Router {
@@ -352,7 +352,8 @@ impl transport::Service for Router {
         } = request;
         let forwarded = self.0.proxies.see(client, &head.headers);
         // A proxy's certificate says nothing of who stands behind it.
-        let peer = peer.filter(|_| !self.0.proxies.include(client));
+        let is_proxy = self.0.proxies.include(client);
+        let peer = peer.filter(|_| !is_proxy);
         let access = Access::new(&head, forwarded.address, in_flight);
         let incoming = Incoming {
             head,
@@ -361,7 +362,7 @@ impl transport::Service for Router {
             scheme,
             forwarded,
             access,
-            connection: remembered.number,
+            connection: (!is_proxy).then_some(remembered.number),
         };
         self.respond(incoming, &remembered.admitted)
     }

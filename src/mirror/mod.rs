@@ -46,7 +46,10 @@ use self::{
     git_index::GitIndex,
     index::{IndexService, IndexSettings},
     search::Searches,
-    shared::{Background, MemoryCache, Refusals, RulesInForce, Shared, StaleServed, StoredChanges},
+    shared::{
+        Background, MemoryCache, Mistold, Refusals, RulesInForce, Shared, StaleServed,
+        StoredChanges,
+    },
     toolchains::ToolchainService,
     wanted::WantedList,
     web_search::WebSearch,
@@ -120,6 +123,7 @@ impl Mirror {
             background: Background::default(),
             stale: StaleServed::default(),
             refusals: Refusals::default(),
+            mistold: Mistold::default(),
             stored_changes: StoredChanges::default(),
             catalog: Arc::new(catalog),
         });

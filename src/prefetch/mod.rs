@@ -26,5 +26,5 @@ pub use service::{Warm, keep_warm};
 pub use stored::{not_stored, stored_index_files};
 pub use toolchains::{
     ToolchainReport, ToolchainWish, ToolchainWishes, files_of, lacking_toolchains, stored_files,
-    this_machine,
+    stored_init, this_machine,
 };

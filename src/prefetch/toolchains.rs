@@ -10,8 +10,8 @@ use crate::{
         FileKey, Key, MissedRequest, MissedToolchain, Outcome, Sha256,
         toolchain::{
             ComponentFile, InitFile, InitRelease, ManifestName, PinnedToolchain, RustupRelease,
-            TargetTriple, ToolchainDocument, ToolchainItem, ToolchainKey, ToolchainManifest,
-            ToolchainName, ToolchainPath, ToolchainTarget,
+            SumFile, TargetTriple, ToolchainDocument, ToolchainItem, ToolchainKey,
+            ToolchainManifest, ToolchainName, ToolchainPath, ToolchainTarget,
         },
     },
     error::{Error, Kind, Result},
@@ -129,7 +129,7 @@ impl Prefetcher {
         host: &TargetTriple,
     ) -> Result<ToolchainReport> {
         let mut report = ToolchainReport::default();
-        let (mut files, mut inits) = (Vec::new(), Vec::new());
+        let (mut files, mut hosts, mut inits) = (Vec::new(), Vec::new(), Vec::new());
         for (by, wish) in wishes {
             match wish {
                 ToolchainWish::Toolchain(pinned) => {
@@ -137,43 +137,60 @@ impl Prefetcher {
                     match self.manifest(&pinned, &mut report).await {
                         Ok(manifest) => match self.chosen(manifest, &pinned, host).await {
                             Ok(of) => {
-                                let of = of.into_iter().map(|(file, _)| file);
-                                files.extend(of.map(|file| (file, by.clone())));
-                                inits.push(*pinned.host.as_ref().unwrap_or(host));
+                                let of = of.into_iter();
+                                files.extend(of.map(|(file, sha256)| WantedFile {
+                                    item: ToolchainItem::Component(file),
+                                    sha256: Some(sha256),
+                                    by: by.clone(),
+                                }));
+                                hosts.push(*pinned.host.as_ref().unwrap_or(host));
                             }
                             Err(e) => report.lacks(what, &e, &by),
                         },
                         Err(e) => report.lacks(what, &e, &by),
                     }
                 }
-                ToolchainWish::File(file) => files.push((file, by)),
-                ToolchainWish::Rustup(None) => inits.push(*host),
-                ToolchainWish::Rustup(Some(file)) => inits.push(file.target),
+                ToolchainWish::File(file) => files.push(WantedFile {
+                    item: ToolchainItem::Component(file),
+                    sha256: None,
+                    by,
+                }),
+                ToolchainWish::Rustup(None) => hosts.push(*host),
+                ToolchainWish::Rustup(Some(file)) => match file.release {
+                    InitRelease::Newest => hosts.push(file.target),
+                    InitRelease::Version(_) => inits.push((file, by)),
+                },
             }
         }
-        files.sort_by_key(|(file, _)| (file.day, file.name));
-        files.dedup_by_key(|(file, _)| *file);
-        inits.sort_unstable();
-        inits.dedup();
-        let mut items: Vec<_> = files
-            .into_iter()
-            .map(|(file, by)| (ToolchainItem::Component(file), by))
-            .collect();
-        items.extend(self.rustups(inits, &mut report).await);
+        hosts.sort_unstable();
+        hosts.dedup();
+        files.extend(self.rustups(hosts, &mut report).await);
+        for (file, by) in inits {
+            match self.init(file, by.clone(), &mut report).await {
+                Ok(wanted) => files.push(wanted),
+                Err(e) => {
+                    let what = MissedRequest::of_toolchain(&ToolchainPath::Init(file));
+                    report.lacks(what.to_string(), &e, &by);
+                }
+            }
+        }
+        // Of two that want the same file, one with its checksum stays.
+        files.sort_by_key(|wanted| (wanted.item.path_of().path(), wanted.sha256.is_none()));
+        files.dedup_by_key(|wanted| wanted.item);
         let progress = self.progress().clone();
         progress
             .total
-            .fetch_add(items.len() as u64, Ordering::Relaxed);
-        let work = |(item, by): (ToolchainItem, Arc<str>)| {
+            .fetch_add(files.len() as u64, Ordering::Relaxed);
+        let work = |wanted: WantedFile| {
             let this = self.clone();
             async move {
-                let got = this.item(item).await;
+                let got = this.item(&wanted).await;
                 this.progress().done.fetch_add(1, Ordering::Relaxed);
-                (item, by, got)
+                (wanted, got)
             }
         };
         let at_once = self.at_once.min(AT_ONCE);
-        for (item, by, got) in parallel::each(items, at_once, work).await? {
+        for (WantedFile { item, by, .. }, got) in parallel::each(files, at_once, work).await? {
             match got {
                 Ok((key, Outcome::Miss)) => {
                     report.fetched += 1;
@@ -247,7 +264,7 @@ impl Prefetcher {
         &self,
         hosts: Vec<TargetTriple>,
         report: &mut ToolchainReport,
-    ) -> Vec<(ToolchainItem, Arc<str>)> {
+    ) -> Vec<WantedFile> {
         if hosts.is_empty() {
             return Vec::new();
         }
@@ -267,16 +284,29 @@ impl Prefetcher {
             let versions = release.map(|release| InitRelease::Version(release.version));
             for release in versions.into_iter().chain([InitRelease::Newest]) {
                 let file = InitFile { release, target };
-                match self.text(&ToolchainPath::InitSum(file)).await {
-                    Ok(_) => {
-                        report.kept.push(ToolchainDocument::InitSum(file).into());
-                        items.push((ToolchainItem::Init(file), by.clone()));
-                    }
+                match self.init(file, by.clone(), report).await {
+                    Ok(wanted) => items.push(wanted),
                     Err(e) => report.notes.push(format!("{file} isn't fetched: {e}")),
                 }
             }
         }
         items
+    }
+
+    /// A rustup-init, by its checksum, which is fetched here.
+    async fn init(
+        &self,
+        file: InitFile,
+        by: Arc<str>,
+        report: &mut ToolchainReport,
+    ) -> Result<WantedFile> {
+        let text = self.text(&ToolchainPath::InitSum(file)).await?;
+        report.kept.push(ToolchainDocument::InitSum(file).into());
+        Ok(WantedFile {
+            item: ToolchainItem::Init(file),
+            sha256: SumFile::parse(&text).ok().map(|sum| sum.sha256),
+            by,
+        })
     }
 
     /// A text of rustup's.
@@ -297,22 +327,21 @@ impl Prefetcher {
     }
 
     /// One file, fetched if it isn't here.
-    async fn item(&self, item: ToolchainItem) -> Result<(ToolchainKey, Outcome)> {
+    async fn item(&self, wanted: &WantedFile) -> Result<(ToolchainKey, Outcome)> {
         let mut tries = Tries::default();
         loop {
-            match self.try_item(item).await {
+            match self.try_item(wanted).await {
                 Err(e) if self.patience.again(&mut tries, &e).await => {}
                 done => return self.patience.settle(tries, done),
             }
         }
     }
 
-    async fn try_item(&self, item: ToolchainItem) -> Result<(ToolchainKey, Outcome)> {
-        let now = (self.clock)();
+    async fn try_item(&self, wanted: &WantedFile) -> Result<(ToolchainKey, Outcome)> {
+        let (item, now) = (wanted.item, (self.clock)());
         if self.depth == CheckDepth::Glance {
             let store = self.mirror.store();
-            if let Ok(stored) = store.toolchain_files(&item).await
-                && let [key] = stored[..]
+            if let Some(key) = wanted.stored(store).await
                 && let Ok(Some(1..)) = store.mark_used(&Key::from(key), now).await
             {
                 return Ok((key, Outcome::Hit));
@@ -342,6 +371,29 @@ impl Prefetcher {
             }
         }
         Ok((key, outcome))
+    }
+}
+
+/// A file that is wanted.
+struct WantedFile {
+    item: ToolchainItem,
+    /// What it must hash to, where that is known: what rustup-init is the newest is another file tomorrow.
+    sha256: Option<Sha256>,
+    /// Who asks for it.
+    by: Arc<str>,
+}
+
+impl WantedFile {
+    /// Under which key the store has it, or would; none where the checksum isn't known and there isn't exactly one.
+    async fn stored(&self, store: &Store) -> Option<ToolchainKey> {
+        let item = self.item;
+        if let Some(sha256) = self.sha256 {
+            return Some(ToolchainKey { item, sha256 });
+        }
+        match store.toolchain_files(&item).await.ok()?[..] {
+            [key] => Some(key),
+            _ => None,
+        }
     }
 }
 
@@ -411,7 +463,21 @@ pub async fn lacking_toolchains(
                 }
                 continue;
             }
-            ToolchainWish::Rustup(_) => continue,
+            ToolchainWish::Rustup(wanted) => {
+                looked += 1;
+                let file = wanted.unwrap_or(InitFile {
+                    release: InitRelease::Newest,
+                    target: *host,
+                });
+                match stored_init(store, file).await? {
+                    Some(key) => vec![key],
+                    None => {
+                        let what = MissedRequest::of_toolchain(&ToolchainPath::Init(file));
+                        lacks(what.to_string(), "its checksum isn't here".to_owned());
+                        continue;
+                    }
+                }
+            }
         };
         for key in files {
             looked += 1;
@@ -433,6 +499,22 @@ pub async fn lacking_toolchains(
         }
     }
     Ok((looked, missing))
+}
+
+/// A rustup-init by its stored checksum, whether the file is stored or not; none when the checksum isn't here.
+///
+/// # Errors
+/// [`Kind::Store`] when the store can't be read.
+pub async fn stored_init(store: &Store, file: InitFile) -> Result<Option<ToolchainKey>> {
+    let sum = match store.peek_record(ToolchainDocument::InitSum(file)).await {
+        Err(e) if e.kind() == Kind::Corrupt => None,
+        found => found?,
+    };
+    let sum = sum.and_then(|record| SumFile::parse(&record.body).ok());
+    Ok(sum.map(|sum| ToolchainKey {
+        item: ToolchainItem::Init(file),
+        sha256: sum.sha256,
+    }))
 }
 
 /// The files that a toolchain has by its stored manifest, whether they are stored or not.

@@ -96,6 +96,9 @@ pub(super) trait Backend: Send + Sync {
     /// The objects right in `folder`, in no particular order; none when there is no such folder.
     fn list<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Vec<Stored>>>;
 
+    /// The names right in `folder`, those of folders and of objects; none when there is no such folder.
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>>;
+
     /// The size of the object under `path`, which counts as used from `used` on if that is given; `None` when there is none.
     fn size<'a>(
         &'a self,

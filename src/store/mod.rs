@@ -74,5 +74,5 @@ pub use signed::Signed;
 pub use spool::{Spool, SpoolReader};
 #[cfg(feature = "testing")]
 pub use testing::{DiskStall, Fault, Touch};
-pub use toolchains::ToolchainHolding;
+pub use toolchains::{ListedManifest, ToolchainHolding};
 pub use verify::{Flaw, Verification};

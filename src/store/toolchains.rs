@@ -1,6 +1,8 @@
 //! Toolchains, as the store has them: which days, which manifests, which files.
 
-use super::{blocking::blocking, handle::Store, holdings::Object, record::StoreRecord};
+use std::{collections::BTreeSet, time::SystemTime};
+
+use super::{handle::Store, holdings::Object, record::StoreRecord, sight::Stored};
 use crate::{
     domain::{
         Day, FileKey, Key, RecordKey,
@@ -22,15 +24,24 @@ pub struct ToolchainHolding {
     pub files: Vec<(ToolchainKey, Object)>,
 }
 
+/// A channel manifest as it is listed: its name, how many bytes it has, and when it was used last, as far as that is known. Another one in its place differs in these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedManifest {
+    /// Which one.
+    pub name: ManifestName,
+    /// See above.
+    pub size: u64,
+    /// See above.
+    pub used: SystemTime,
+}
+
 impl Store {
     /// The days of which there is something, in their order.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub async fn toolchain_days(&self) -> Result<Vec<Day>> {
-        let backend = self.backend.clone();
-        let names = blocking(move || backend.bulk().names(DIST)).await.flatten();
-        let names = self.note(names)?;
+        let names = self.names_in(DIST).await?;
         Ok(names.iter().filter_map(|name| Day::parse(name)).collect())
     }
 
@@ -38,22 +49,28 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
-    pub async fn toolchain_manifests(&self, day: Option<Day>) -> Result<Vec<ManifestName>> {
+    pub async fn toolchain_manifests(&self, day: Option<Day>) -> Result<Vec<ListedManifest>> {
         let folder = match day {
             Some(day) => format!("{DIST}/{day}"),
             None => DIST.to_owned(),
         };
         let listed = self.backend.list(&folder).await;
         let stored = self.note(listed)?.into_iter();
-        let mut names: Vec<_> = stored
+        let mut manifests: Vec<_> = stored
             .filter_map(|stored| match stored.key {
-                Key::Record(RecordKey::Toolchain(ToolchainDocument::Manifest(name))) => Some(name),
+                Key::Record(RecordKey::Toolchain(ToolchainDocument::Manifest(name))) => {
+                    Some(ListedManifest {
+                        name,
+                        size: stored.size,
+                        used: stored.used,
+                    })
+                }
                 Key::Record(RecordKey::Toolchain(_) | RecordKey::Index(_)) | Key::File(_) => None,
             })
-            .filter(|name| name.day == day)
+            .filter(|manifest| manifest.name.day == day)
             .collect();
-        names.sort_unstable();
-        Ok(names)
+        manifests.sort_unstable_by_key(|manifest| manifest.name);
+        Ok(manifests)
     }
 
     /// The manifest of that name, and its own name; without a day it is the newest of its channel that is here, whichever day's it is.
@@ -108,6 +125,36 @@ impl Store {
         Ok(files.collect())
     }
 
+    /// Shows all that is stored of toolchains to `visit`, folder by folder, as it is listed: a request for each folder, and none for an object.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub async fn toolchain_listings(&self, mut visit: impl FnMut(Vec<Stored>)) -> Result<()> {
+        let days = self.toolchain_days().await?.into_iter();
+        let days = days.map(|day| format!("{DIST}/{day}"));
+        let mut folders: Vec<_> = [DIST.to_owned(), RUSTUP.to_owned()]
+            .into_iter()
+            .chain(days)
+            .collect();
+        let (archive, newest) = (format!("{RUSTUP}/archive"), format!("{RUSTUP}/dist"));
+        let versions = self.names_in(&archive).await?.into_iter();
+        let versions = versions.map(|version| format!("{archive}/{version}"));
+        for of_targets in versions.chain([newest]) {
+            let targets = self.names_in(&of_targets).await?.into_iter();
+            folders.extend(targets.map(|target| format!("{of_targets}/{target}")));
+        }
+        for folder in folders {
+            let mut listed = self.note(self.backend.list(&folder).await)?;
+            listed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            visit(listed);
+        }
+        Ok(())
+    }
+
+    async fn names_in(&self, folder: &str) -> Result<BTreeSet<String>> {
+        self.note(self.backend.names_in(folder).await)
+    }
+
     /// Shows all that is stored of toolchains, folder by folder, in the order of a bundle. Blocks.
     ///
     /// # Errors
@@ -157,15 +204,29 @@ impl Store {
         Ok(holding)
     }
 
-    /// The documents that may name that file: manifests of its day and of none, or the checksum beside it. Blocks.
+    /// The documents in the folder of that file, which may name it: manifests of its day, or its checksum. Blocks.
     ///
     /// # Errors
     /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
     pub fn documents_beside(&self, item: &ToolchainItem) -> Result<Vec<ToolchainDocument>> {
-        let mut found = self.toolchain_holding(&item.folder())?.documents;
-        if let ToolchainItem::Component(_) = item {
-            found.extend(self.toolchain_holding(DIST)?.documents);
-        }
-        Ok(found.into_iter().map(|(document, _)| document).collect())
+        self.documents_in(&item.folder())
+    }
+
+    /// The manifests that are of no day in particular, which may name components of any. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the storage can't be read.
+    pub fn undated_manifests(&self) -> Result<Vec<ToolchainDocument>> {
+        self.documents_in(DIST)
+    }
+
+    fn documents_in(&self, folder: &str) -> Result<Vec<ToolchainDocument>> {
+        let names = self.backend.bulk().names(folder)?.into_iter();
+        let documents =
+            names.filter_map(|name| match Key::from_path(&format!("{folder}/{name}")) {
+                Some(Key::Record(RecordKey::Toolchain(document))) => Some(document),
+                Some(Key::Record(RecordKey::Index(_)) | Key::File(_)) | None => None,
+            });
+        Ok(documents.collect())
     }
 }

@@ -129,6 +129,7 @@ mod tls;
 mod tls_files;
 mod token_commands;
 mod tokens;
+mod toolchain_bounds;
 mod toolchain_commands;
 mod toolchains;
 #[cfg(feature = "opentelemetry")]

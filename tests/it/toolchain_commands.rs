@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use crate::support::{
     Dist, Ended, Mirror, MirrorBuilder, Package, Program, Upstream,
     dist::{HOST, OTHER_TARGET},
+    until,
 };
 
 const DAY: &str = "2026-01-22";
@@ -114,6 +115,49 @@ async fn prefetch_brings_what_rustup_would_install() {
     )
     .await;
     assert!(said.contains("1 fetched, 5 already here"), "{said}");
+}
+
+/// What somebody wanted of a certain version is that, and not the newest.
+#[tokio::test]
+async fn a_rustup_by_its_version_is_fetched_checked_and_carried() {
+    let dist = Dist::start().await;
+    dist.rustup("1.28.1");
+    dist.rustup("1.28.2");
+    let set = settings(&dist);
+    let line = format!("toolchains:rustup:1.28.1:{HOST}\n");
+    let run = async |words: &str, folder: TempDir| {
+        let program = Program::new(&[]).words(words).in_folder(folder);
+        program.settings(&set).input(&line).run().await
+    };
+    let folder = new_folder();
+    std::fs::create_dir(folder.path().join("cache")).expect("a folder");
+    let ended = run("check -", folder).await;
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("rustup:1.28.1"), "{}", ended.stdout);
+    let ended = run("prefetch -", ended.folder).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let at = format!("cache/toolchains/rustup/archive/1.28.1/{HOST}");
+    assert!(ended.folder.path().join(&at).is_dir());
+    let ended = run("check --verify -", ended.folder).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let ended = run("export - -o one.tar.zst", ended.folder).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let import = format!(
+        "import {}",
+        ended.folder.path().join("one.tar.zst").display()
+    );
+    let (_, other) = good(&import, &set, new_folder()).await;
+    assert!(
+        other.path().join(&at).is_dir(),
+        "{:?}",
+        stored(other.path())
+    );
+    let ended = run("prefetch -", {
+        dist.remove_object(&format!("/rustup/archive/1.28.1/{HOST}/rustup-init.sha256"));
+        new_folder()
+    })
+    .await;
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
 }
 
 #[tokio::test]
@@ -380,6 +424,28 @@ async fn a_running_mirror_keeps_toolchains_warm() {
     let reply = mirror.get(&path).await;
     assert_eq!(reply.body, dist.object_at(&release.component("rustc")));
     assert_eq!(dist.count(&release.component("rustc")), 1);
+}
+
+/// That of yesterday used to do for the newest, although today's checksum was here.
+#[tokio::test]
+async fn a_running_mirror_keeps_the_newest_rustup() {
+    let dist = Dist::start().await;
+    dist.release("stable", "1.93.0", DAY);
+    let path = format!("rustup/dist/{HOST}/rustup-init");
+    let name = || {
+        let newest = dist.object_at(&format!("/{path}"));
+        format!("toolchains/{path}.{}", crate::support::sha256(&newest))
+    };
+    dist.rustup("1.28.1");
+    let mirror = dist
+        .mirror("fresh_for = \"0s\"")
+        .settings("[prefetch]\ntoolchains = [\"stable\"]")
+        .start()
+        .await;
+    until("kept", || mirror.stored().contains(&name())).await;
+    dist.rustup("1.28.2");
+    let mirror = mirror.restart().await;
+    until("kept, too", || mirror.stored().contains(&name())).await;
 }
 
 #[tokio::test]

@@ -230,6 +230,12 @@ impl ManifestHashes {
         })
     }
 
+    /// The days of the files that it names, in their order: hardly ever more than one.
+    pub fn days(&self) -> Vec<Day> {
+        let days: BTreeSet<Day> = self.files.iter().map(|file| file.day).collect();
+        days.into_iter().collect()
+    }
+
     /// About how many bytes of memory this takes beside the manifest itself.
     pub fn size(&self) -> usize {
         size_of_val(&*self.files) + size_of::<Self>()

@@ -148,6 +148,9 @@ impl Fetch {
         }
         let actual = arrived.hasher.clone().finish();
         if actual != self.key.sha256() {
+            if let FileKey::Toolchain(_) = self.key {
+                self.shared.mistold.note(&self.key);
+            }
             return Err(Error::upstream_fault(format!(
                 "{} sent a file for {} whose checksum is {actual}, not {} as its {} says; it is not passed on",
                 self.key.registry(),

@@ -443,7 +443,10 @@ mod tests {
         mirror::{
             catalog::Catalog,
             kept::{ReadAheadMark, Shown, keep},
-            shared::{Background, MemoryCache, Refusals, RulesInForce, StaleServed, StoredChanges},
+            shared::{
+                Background, MemoryCache, Mistold, Refusals, RulesInForce, StaleServed,
+                StoredChanges,
+            },
         },
         policy::{Ruling, RulingValidity},
         store::Store,
@@ -465,6 +468,7 @@ mod tests {
             rules: RulesInForce::default(),
             stale: StaleServed::default(),
             refusals: Refusals::default(),
+            mistold: Mistold::default(),
             stored_changes: StoredChanges::default(),
         });
         let settings = IndexSettings {

@@ -102,7 +102,22 @@ impl MemoryCache {
         document: &ToolchainDocument,
         resident: Resident,
     ) {
+        let _one_at_a_time = self.lock();
         self.keep(Key::from(*document), resident);
+    }
+
+    /// Puts it in only if nothing is there; gives what is there then.
+    pub(in crate::mirror) fn keep_toolchain_unless_known(
+        &self,
+        document: &ToolchainDocument,
+        resident: Resident,
+    ) -> Resident {
+        let _one_at_a_time = self.lock();
+        if let Some(known) = self.toolchain(document) {
+            return known;
+        }
+        self.keep(Key::from(*document), resident.clone());
+        resident
     }
 
     fn get(&self, key: Key) -> Option<Resident> {
@@ -229,4 +244,22 @@ fn weigh(resident: &Resident) -> u32 {
         Resident::Absent(_) => 0,
     };
     u32::try_from(bodies + OVERHEAD).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was read from the store a moment ago used to take the place of what had come from upstream meanwhile.
+    #[test]
+    fn a_document_that_came_meanwhile_stays() {
+        let memory = MemoryCache::new(1 << 20);
+        let document = ToolchainDocument::RustupRelease;
+        let (older, newer) = (SystemTime::UNIX_EPOCH, SystemTime::now());
+        memory.keep_toolchain(&document, Resident::Absent(newer));
+        let kept = memory.keep_toolchain_unless_known(&document, Resident::Absent(older));
+        assert!(matches!(kept, Resident::Absent(at) if at == newer));
+        let there = memory.toolchain(&document);
+        assert!(matches!(there, Some(Resident::Absent(at)) if at == newer));
+    }
 }

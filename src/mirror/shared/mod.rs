@@ -5,6 +5,7 @@ mod blocking_work;
 mod found;
 mod memory;
 mod missed;
+mod mistold;
 mod refusals;
 mod rules;
 mod single_flight;
@@ -28,6 +29,7 @@ pub(in crate::mirror) use memory::{MemoryCache, Resident};
 pub(in crate::mirror) use missed::{
     not_in_store, not_in_store_of_toolchains, note_missed, unreadable_offline,
 };
+pub(in crate::mirror) use mistold::Mistold;
 pub(in crate::mirror) use refusals::Refusals;
 pub(in crate::mirror) use rules::RulesInForce;
 pub(in crate::mirror) use single_flight::{Flight, SingleFlight, Waiters};
@@ -60,6 +62,8 @@ pub(in crate::mirror) struct Shared {
     pub(in crate::mirror) stale: StaleServed,
     /// What the rules refused lately.
     pub(in crate::mirror) refusals: Refusals,
+    /// Files that weren't what a document says, when they came.
+    pub(in crate::mirror) mistold: Mistold,
     /// Which index records have been written lately.
     pub(in crate::mirror) stored_changes: StoredChanges,
     /// Which crates there are.

@@ -1,10 +1,14 @@
 //! [`Documents`]: what says which files toolchains have, as fresh as it has to be: from memory, the store, or upstream, once for all who ask.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
@@ -13,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Outcome, RegistryName,
+        Outcome, RegistryName, Sha256,
         freshness::Lifetimes,
         toolchain::{ComponentFile, ManifestName, ToolchainDocument, ToolchainItem, ToolchainKey},
     },
@@ -25,7 +29,7 @@ use crate::{
             Found, Resident, Shared, SingleFlight, Waiters, not_here, too_old, unreadable_offline,
         },
     },
-    store::StoredRecord,
+    store::{ListedManifest, Mark, StoredRecord},
     upstream::Upstream,
 };
 
@@ -36,10 +40,10 @@ pub(super) type DocumentFound = Found<Arc<KeptDocument>>;
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
 /// What a look at a stored document takes beside its bytes, a multiple of them: what is known of the files that it names, while that is put in order.
 const WORKING: u64 = 2;
-
-/// So many manifests without a day are looked through for one file, the likeliest first: each may have to be read from the disk, and strangers ask for what none of
-/// them names.
-const UNDATED: usize = 16;
+/// Offline, of so many it is remembered that they aren't here.
+const MOST_NOWHERE: u64 = 8_192;
+/// So many components' checksums are known by heart, of 300 bytes each: those of a few releases.
+const MOST_COMPONENTS: u64 = 16_384;
 
 /// Who waits for a document.
 type DocumentWaiters = Waiters<ToolchainDocument, DocumentFound>;
@@ -53,6 +57,12 @@ pub(super) struct Documents {
     flights: SingleFlight<ToolchainDocument, DocumentFound>,
     /// What documents were a moment ago.
     pub(super) former: Arc<FormerContents>,
+    /// Offline, what wasn't here when the store was in that state, and when that was seen.
+    nowhere: Cache<ToolchainDocument, (Mark, SystemTime)>,
+    /// How many have come from upstream.
+    come: Arc<AtomicU64>,
+    /// What components must hash to that have been looked up.
+    components: Cache<ComponentFile, Sha256>,
 }
 
 impl Documents {
@@ -67,7 +77,33 @@ impl Documents {
             source,
             lifetimes,
             flights: SingleFlight::default(),
+            nowhere: Cache::new(MOST_NOWHERE),
+            come: Arc::default(),
+            components: Cache::builder()
+                .max_capacity(MOST_COMPONENTS)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
         }
+    }
+
+    /// How many have come from upstream so far, for who remembers what none of them says.
+    pub(super) fn come(&self) -> u64 {
+        self.come.load(Ordering::Acquire)
+    }
+
+    /// What a component must hash to, if that is known by heart.
+    pub(super) fn component(&self, file: &ComponentFile) -> Option<Sha256> {
+        self.components.get(file)
+    }
+
+    /// Remembers what a component must hash to.
+    pub(super) fn keep_component(&self, file: ComponentFile, sha256: Sha256) {
+        self.components.insert(file, sha256);
+    }
+
+    /// Forgets that.
+    pub(super) fn forget_component(&self, file: &ComponentFile) {
+        self.components.invalidate(file);
     }
 
     /// Whether there is nobody to ask.
@@ -201,7 +237,20 @@ impl Documents {
     ///
     /// # Errors
     /// [`Kind::Store`] when the store can't be read.
-    pub(super) async fn known(
+    async fn known(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<Option<Arc<KeptDocument>>> {
+        let kept = self.peek(document, now).await?;
+        Ok(kept.map(|kept| self.keep_unless_known(document, kept)))
+    }
+
+    /// The same without a place in memory for what isn't there.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] when the store can't be read.
+    pub(super) async fn peek(
         &self,
         document: &ToolchainDocument,
         now: SystemTime,
@@ -209,16 +258,30 @@ impl Documents {
         if let Some(Resident::Toolchain(kept)) = self.shared.memory.toolchain(document) {
             return Ok(Some(kept));
         }
-        let kept = match self.load(document, now).await {
-            Ok(Some(kept)) => Arc::new(kept),
-            Ok(None) => return Ok(None),
+        match self.load(document, now).await {
+            Ok(kept) => Ok(kept.map(Arc::new)),
             // What is corrupt is dropped by now.
-            Err(e) if e.kind() == Kind::Corrupt => return Ok(None),
-            Err(e) => return Err(e),
-        };
+            Err(e) if e.kind() == Kind::Corrupt => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives what the store had a place in memory, unless something is there: what came from upstream meanwhile is newer. Gives what is there then.
+    pub(super) fn keep_unless_known(
+        &self,
+        document: &ToolchainDocument,
+        kept: Arc<KeptDocument>,
+    ) -> Arc<KeptDocument> {
+        let memory = &self.shared.memory;
+        if let Some(Resident::Absent(_)) = memory.toolchain(document) {
+            memory.keep_toolchain(document, Resident::Toolchain(kept.clone()));
+            return kept;
+        }
         let resident = Resident::Toolchain(kept.clone());
-        self.shared.memory.keep_toolchain(document, resident);
-        Ok(Some(kept))
+        match memory.keep_toolchain_unless_known(document, resident) {
+            Resident::Toolchain(known) => known,
+            Resident::Absent(_) | Resident::Index(_) | Resident::File(_) => kept,
+        }
     }
 
     async fn load(
@@ -348,14 +411,25 @@ impl Documents {
     }
 
     /// Keeps what is new, in memory and in the store. A manifest of today is the manifest of its day, too: under that name it stays when the channel moves on, so that
-    /// its components can be checked for as long as somebody has it.
+    /// its components can be checked for as long as somebody has it. A day may be published twice: then what is in memory of it isn't true any more.
     fn keep(&self, document: &ToolchainDocument, kept: &Arc<KeptDocument>) {
         let resident = Resident::Toolchain(kept.clone());
-        self.shared.memory.keep_toolchain(document, resident);
+        self.shared
+            .memory
+            .keep_toolchain(document, resident.clone());
         if let Some(dated) = dated(document, &kept.content) {
+            self.shared.memory.keep_toolchain(&dated, resident);
             self.save(dated, kept);
         }
         self.save(*document, kept);
+        self.come.fetch_add(1, Ordering::AcqRel);
+        if let DocumentSays::Manifest(hashes) = &kept.content.said {
+            for (file, sha256) in hashes.files() {
+                if self.component(&file).is_some_and(|known| known != sha256) {
+                    self.forget_component(&file);
+                }
+            }
+        }
     }
 
     fn save(&self, document: ToolchainDocument, kept: &Arc<KeptDocument>) {
@@ -395,19 +469,42 @@ impl Documents {
         })
     }
 
-    /// Offline: what the store has. Of a channel it is the newest that is here.
+    /// Offline: what the store has, looked up once for all who ask. Of a channel it is the newest that is here.
     async fn stored_here(
+        &self,
+        document: &ToolchainDocument,
+        now: SystemTime,
+    ) -> Result<DocumentFound> {
+        if let Some(found) = self.at_once(document, now) {
+            return found;
+        }
+        let (this, key) = (self.clone(), *document);
+        let tasks = self.shared.background.tasks();
+        let flight = self.flights.join(key, tasks, |_| async move {
+            this.looked_up_here(&key, now).await
+        });
+        flight.result.await
+    }
+
+    async fn looked_up_here(
         &self,
         document: &ToolchainDocument,
         now: SystemTime,
     ) -> Result<DocumentFound> {
         let Shared { store, memory, .. } = &*self.shared;
         // Before looking: what changes meanwhile is looked at again.
-        let seen = Some(store.change_mark().await);
-        if let Some(Resident::Toolchain(kept)) = memory.toolchain(document)
-            && kept.seen == seen
+        let mark = store.change_mark().await;
+        let seen = Some(mark);
+        let before = match memory.toolchain(document) {
+            Some(Resident::Toolchain(kept)) if kept.seen == seen => return Ok(Found::here(kept)),
+            Some(Resident::Toolchain(kept)) => Some(kept),
+            Some(Resident::Absent(_) | Resident::Index(_) | Resident::File(_)) | None => None,
+        };
+        if let Some((then, since)) = self.nowhere.get(document)
+            && then == mark
+            && self.shared.still_absent(since, now)
         {
-            return Ok(Found::here(kept));
+            return Err(not_in_store(document));
         }
         let found = self.newest(document, now).await;
         let kept = match found {
@@ -417,17 +514,16 @@ impl Documents {
                     .require()
                     .await
                     .map_err(|e| unreadable_offline(document, &e))?;
+                self.nowhere.insert(*document, (mark, now));
                 return Err(not_in_store(document));
             }
             // Whatever its age, what is in memory is served when the store fails.
-            Err(e) => match memory.toolchain(document) {
-                Some(Resident::Toolchain(kept)) if e.kind() != Kind::Corrupt => {
-                    return Ok(Found::here(kept));
-                }
+            Err(e) => match before {
+                Some(kept) if e.kind() != Kind::Corrupt => return Ok(Found::here(kept)),
                 Some(_) | None => return Err(unreadable_offline(document, &e)),
             },
         };
-        if let Some(Resident::Toolchain(before)) = memory.toolchain(document) {
+        if let Some(before) = before {
             self.moved_on(document, &before, &kept.content);
         }
         let kept = Arc::new(kept);
@@ -450,7 +546,14 @@ impl Documents {
             DocumentSays::Release | DocumentSays::Sum(_) => None,
         };
         let newest = own.as_ref().and_then(of_day);
-        let days = self.shared.store.toolchain_days().await?;
+        let days = match (self.shared.store.toolchain_days().await, &own) {
+            (Ok(days), _) => days,
+            (Err(e), Some(_)) => {
+                tracing::debug!(%document, "whether there is a newer one can't be seen: {e}");
+                Vec::new()
+            }
+            (Err(e), None) => return Err(e),
+        };
         for day in days.into_iter().rev() {
             if newest.is_some_and(|newest| newest >= day) {
                 break;
@@ -464,21 +567,19 @@ impl Documents {
         Ok(own)
     }
 
-    /// The manifests that may name a file, as they are here: those of its day, and some of those without one.
+    /// The manifests that may name a file, as they are here: those of its day, and those without one; the likeliest first.
     pub(super) async fn manifests_of(
         &self,
         file: &ComponentFile,
         is_allowed: impl Fn(&ManifestName) -> bool,
-    ) -> Result<Vec<ManifestName>> {
+    ) -> Result<Vec<ListedManifest>> {
         let store = &self.shared.store;
-        let mut names = store.toolchain_manifests(Some(file.day)).await?;
+        let mut manifests = store.toolchain_manifests(Some(file.day)).await?;
+        manifests.extend(store.toolchain_manifests(None).await?);
+        manifests.retain(|manifest| is_allowed(&manifest.name));
         let likely = file.name.channels();
-        let mut undated = store.toolchain_manifests(None).await?;
-        undated.sort_by_key(|name| !likely.contains(&name.channel));
-        undated.truncate(UNDATED);
-        names.extend(undated);
-        names.retain(is_allowed);
-        Ok(names)
+        manifests.sort_by_key(|manifest| !likely.contains(&manifest.name.channel));
+        Ok(manifests)
     }
 
     /// The stored file of `item`, if there is exactly one: its name says its checksum.

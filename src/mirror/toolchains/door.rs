@@ -80,23 +80,23 @@ impl Channels {
         }
     }
 
-    /// The manifests of its day that may name a component and may be asked for.
-    ///
-    /// # Errors
-    /// [`Kind::Denied`] when there are none.
-    pub(super) fn of_component(&self, file: &ComponentFile) -> Result<Vec<ManifestName>> {
+    /// The manifests of its day that are the likeliest to name a component and may be asked for. Others that may be asked for can name it, too: that of `1.95`.
+    pub(super) fn likely_of(&self, file: &ComponentFile) -> Vec<ManifestName> {
         let day = Some(file.day);
         let names = file.name.channels().into_iter();
         let names = names.map(|channel| ManifestName { day, channel });
-        let names: Vec<_> = names.filter(|name| self.allow(name)).collect();
-        match names.is_empty() {
-            true => Err(self.refused(&file.to_string())),
-            false => Ok(names),
+        names.filter(|name| self.allow(name)).collect()
+    }
+
+    /// Counts an answer if it is a refusal of a channel: once, however often it was found out.
+    pub(super) fn count(&self, answer: &Error) {
+        if answer.rule().is_some_and(|rule| &**rule == RULE) {
+            self.shared.metrics.policy_denied("channel");
         }
     }
 
-    fn refused(&self, what: &str) -> Error {
-        self.shared.metrics.policy_denied("channel");
+    /// What to say of what only channels have that may not be asked for.
+    pub(super) fn refused(&self, what: &str) -> Error {
         let allowed: Vec<_> = self.allowed.iter().map(ChannelPattern::as_str).collect();
         let allowed = match allowed.is_empty() {
             true => "none".to_owned(),

@@ -103,7 +103,10 @@ mod tests {
     /// A manifest with so many bytes, leased.
     fn content(number: usize, bytes: usize, budget: &Allowance) -> Arc<DocumentContent> {
         let head = format!("manifest-version = \"2\"\ndate = \"2026-01-02\"\n# {number}");
-        let body = bytes::Bytes::from(format!("{head:<bytes$}\n"));
+        let body = bytes::Bytes::from(format!(
+            "{head}{}\n",
+            " ".repeat(bytes.saturating_sub(head.len()))
+        ));
         let sum = SumFile::parse(Sha256::of(&body).to_string().as_bytes()).expect("a checksum");
         let lease = budget.try_take(2 * body.len() as u64).expect("memory");
         let read =

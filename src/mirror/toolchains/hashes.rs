@@ -2,31 +2,25 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::{Instant, timeout_at};
 
-use super::{documents::Documents, door::Channels};
+use super::{documents::Documents, door::Channels, lookup::ComponentLookup};
 use crate::{
     domain::{
         RegistryName, Sha256,
-        toolchain::{ComponentFile, ManifestName, ToolchainDocument, ToolchainItem},
+        toolchain::{ComponentFile, ToolchainDocument, ToolchainItem},
     },
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     mirror::{
         kept::{DocumentSays, KeptDocument},
-        shared::{SingleFlight, not_in_store_of_toolchains},
+        shared::SingleFlight,
     },
 };
-
-/// So many are known by heart, of 300 bytes each: those of a few releases.
-const IN_MEMORY: u64 = 16_384;
 
 /// What files must hash to.
 pub(super) struct Hashes {
     documents: Documents,
-    channels: Arc<Channels>,
-    /// Of components, whose checksums never change.
-    known: Cache<ComponentFile, Sha256>,
+    lookup: Arc<ComponentLookup>,
     flights: SingleFlight<ComponentFile, Sha256>,
 }
 
@@ -47,38 +41,27 @@ impl KeptDocument {
             DocumentSays::Manifest(_) | DocumentSays::Release => None,
         }
     }
-
-    /// What a file must hash to, if this is a manifest that names it.
-    fn sha256_of(&self, file: &ComponentFile) -> Option<Sha256> {
-        match &self.content.said {
-            DocumentSays::Manifest(hashes) => hashes.sha256_of(file),
-            DocumentSays::Sum(_) | DocumentSays::Release => None,
-        }
-    }
 }
 
 impl Hashes {
     pub(super) fn new(documents: Documents, channels: Arc<Channels>) -> Self {
-        let known = Cache::builder()
-            .max_capacity(IN_MEMORY)
-            .eviction_policy(EvictionPolicy::lru());
         Self {
+            lookup: Arc::new(ComponentLookup::new(documents.clone(), channels)),
             documents,
-            channels,
-            known: known.build(),
             flights: SingleFlight::default(),
         }
     }
 
     /// What a component must hash to, if that is known by heart.
     pub(super) fn at_once(&self, file: &ComponentFile) -> Option<Sha256> {
-        self.known.get(file)
+        self.documents.component(file)
     }
 
     /// What a file must hash to.
     ///
     /// # Errors
-    /// [`Kind::Absent`] when no document names it, [`Kind::Denied`] when only such may that may not be asked for; those of the documents.
+    /// [`Kind::Absent`](crate::error::Kind::Absent) when no document names it, [`Kind::Denied`](crate::error::Kind::Denied) when only such may that may not be asked for;
+    /// those of the documents.
     pub(super) async fn of(
         &self,
         item: &ToolchainItem,
@@ -88,7 +71,7 @@ impl Hashes {
         self.told(item, Freshly::IfDue, now, deadline).await
     }
 
-    /// The same, asked for anew if it may have changed.
+    /// The same, looked up anew: upstream has sent something else than it says, so that it may have changed.
     ///
     /// # Errors
     /// Those of [`of`](Self::of).
@@ -109,8 +92,12 @@ impl Hashes {
         deadline: Instant,
     ) -> Result<Sha256> {
         let file = match *item {
-            // It never changes.
-            ToolchainItem::Component(file) => return self.of_component(file, now, deadline).await,
+            ToolchainItem::Component(file) => {
+                if let Freshly::Always = freshly {
+                    self.documents.forget_component(&file);
+                }
+                return self.of_component(file, now, deadline).await;
+            }
             ToolchainItem::Init(file) => file,
         };
         let document = ToolchainDocument::InitSum(file);
@@ -127,15 +114,14 @@ impl Hashes {
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Sha256> {
-        if let Some(sha256) = self.known.get(&file) {
+        if let Some(sha256) = self.documents.component(&file) {
             return Ok(sha256);
         }
-        let asked = self.channels.of_component(&file)?;
-        let (documents, channels) = (self.documents.clone(), self.channels.clone());
+        let lookup = self.lookup.clone();
         let tasks = self.documents.shared.background.tasks();
         let flight = self.flights.join(file, tasks, |waiters| async move {
             tokio::select! {
-                found = looked_up(&documents, &channels, asked, file, now) => found,
+                found = lookup.sha256_of(file, now) => found,
                 () = waiters.gone() => Err(Error::cancelled("nobody waits for this checksum any more")),
             }
         });
@@ -146,69 +132,9 @@ impl Hashes {
                 RegistryName::toolchains()
             )))
         })?;
-        self.known.insert(file, sha256);
+        self.documents.keep_component(file, sha256);
         Ok(sha256)
     }
-}
-
-/// By the manifests that are here, then by those that upstream has, and last by the name of the stored file, which a manifest has told when it came.
-async fn looked_up(
-    documents: &Documents,
-    channels: &Channels,
-    asked: Vec<ManifestName>,
-    file: ComponentFile,
-    now: SystemTime,
-) -> Result<Sha256> {
-    let item = ToolchainItem::Component(file);
-    // Most often it is one of these, and no folder has to be looked through.
-    for name in &asked {
-        if let Some(sha256) = known_by(documents, *name, &file, now).await {
-            return Ok(sha256);
-        }
-    }
-    // A store that can't be read has none.
-    let here = documents.manifests_of(&file, |name| channels.allow(name));
-    for name in here.await.unwrap_or_default() {
-        if let Some(sha256) = known_by(documents, name, &file, now).await {
-            return Ok(sha256);
-        }
-    }
-    let mut error = None;
-    for name in asked {
-        let document = ToolchainDocument::Manifest(name);
-        let deadline = Instant::now() + crate::upstream::ANSWER_WITHIN;
-        match documents.get(&document, now, deadline).await {
-            Ok(found) => {
-                if let Some(sha256) = found.value.sha256_of(&file) {
-                    return Ok(sha256);
-                }
-            }
-            Err(e) if matches!(e.kind(), Kind::Absent | Kind::Offline) => {}
-            Err(e) => error = error.or(Some(e)),
-        }
-    }
-    if channels.are_all()
-        && let Ok(Some(key)) = documents.stored_file(&item).await
-    {
-        return Ok(key.sha256);
-    }
-    Err(match (error, documents.is_offline()) {
-        (Some(e), _) => e,
-        (None, true) => not_in_store_of_toolchains(&item),
-        (None, false) => Error::absent(format!("no manifest names {file}")),
-    })
-}
-
-/// What a manifest that is here says of a file.
-async fn known_by(
-    documents: &Documents,
-    name: ManifestName,
-    file: &ComponentFile,
-    now: SystemTime,
-) -> Option<Sha256> {
-    let document = ToolchainDocument::Manifest(name);
-    let kept = documents.known(&document, now).await.ok()??;
-    kept.sha256_of(file)
 }
 
 fn no_sum() -> Error {

@@ -1,4 +1,5 @@
-//! [`StoredToolchains`]: what is here of toolchains, for who looks at it. The store is looked through at most twice a minute, however many look.
+//! [`StoredToolchains`]: what is here of toolchains, for who looks at it. The store is looked through at most twice a minute, however many look, and whether or not they wait
+//! for it: one look at a time, which goes on when those who wanted it have gone, and is remembered, also that it failed.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,15 +9,18 @@ use std::{
 use crate::{
     allowance::Lease,
     domain::{
-        Day,
+        Day, FileKey, Key, RecordKey,
         toolchain::{Channel, InitRelease, ToolchainDocument, ToolchainItem},
     },
     error::Result,
-    store::{Store, ToolchainHolding},
+    mirror::shared::{Shared, SingleFlight},
+    store::{Store, Stored},
 };
 
 /// How long a look through the store holds.
 const HOLDS: Duration = Duration::from_secs(30);
+/// How long it is believed that the store can't be looked through.
+const FAILURE_HOLDS: Duration = Duration::from_secs(5);
 /// So many releases and rustups are listed, the newest ones.
 const MOST: usize = 1_000;
 /// So many files are listed with their names, those of the newest releases: a release has some six hundred.
@@ -50,24 +54,71 @@ pub struct StoredRelease {
     pub unnamed: usize,
 }
 
-/// What the last look found.
+/// Looks through the store, and remembers what the last one found.
+pub(super) struct Listings {
+    shared: Arc<Shared>,
+    last: Arc<LastListing>,
+    flights: SingleFlight<(), Arc<StoredToolchains>>,
+}
+
+impl Listings {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            last: Arc::default(),
+            flights: SingleFlight::default(),
+        }
+    }
+
+    /// What is stored of toolchains, as it was half a minute ago at the earliest.
+    ///
+    /// # Errors
+    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, or couldn't a moment ago.
+    pub(super) async fn current(&self) -> Result<Arc<StoredToolchains>> {
+        if let Some(listed) = self.last.current() {
+            return listed;
+        }
+        let Shared { store, budget, .. } = &*self.shared;
+        let (last, store, budget) = (self.last.clone(), store.clone(), budget.clone());
+        let tasks = self.shared.background.tasks();
+        let flight = self.flights.join((), tasks, |_| async move {
+            if let Some(listed) = last.current() {
+                return listed;
+            }
+            let listed = looked_through(&store).await.map(Arc::new);
+            let size = listed.as_ref().map_or(0, |listed| listed.size());
+            // What there is no memory for is given and not kept.
+            if let Some(lease) = budget.try_take_needed(size) {
+                last.take(listed.clone(), lease);
+            }
+            listed
+        });
+        flight.result.await
+    }
+}
+
+/// What the last look found, and when it came to its end.
 #[derive(Default)]
-pub(super) struct LastListing(Mutex<Option<Listing>>);
+struct LastListing(Mutex<Option<Listing>>);
 
 struct Listing {
     at: Instant,
-    listed: Arc<StoredToolchains>,
+    listed: Result<Arc<StoredToolchains>>,
     _lease: Lease,
 }
 
 impl LastListing {
-    pub(super) fn current(&self) -> Option<Arc<StoredToolchains>> {
+    fn current(&self) -> Option<Result<Arc<StoredToolchains>>> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last.as_ref().filter(|last| last.at.elapsed() < HOLDS)?;
-        Some(last.listed.clone())
+        let Listing { at, listed, .. } = last.as_ref()?;
+        let holds = match listed {
+            Ok(_) => HOLDS,
+            Err(_) => FAILURE_HOLDS,
+        };
+        (at.elapsed() < holds).then(|| listed.clone())
     }
 
-    pub(super) fn take(&self, listed: Arc<StoredToolchains>, lease: Lease) {
+    fn take(&self, listed: Result<Arc<StoredToolchains>>, lease: Lease) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Listing {
             at: Instant::now(),
             listed,
@@ -76,27 +127,21 @@ impl LastListing {
     }
 }
 
-/// What is stored. Blocks.
+/// What is stored.
 ///
 /// # Errors
 /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read.
-pub(super) fn looked_through(store: &Store) -> Result<StoredToolchains> {
+async fn looked_through(store: &Store) -> Result<StoredToolchains> {
     let mut all = StoredToolchains::default();
-    store.toolchain_holdings(|holding| {
-        all.add(holding);
-        Ok(())
-    })?;
+    store.toolchain_listings(|folder| all.add(&folder)).await?;
     all.settle();
     all.rustups.sort();
     Ok(all)
 }
 
 impl StoredToolchains {
-    fn add(&mut self, holding: ToolchainHolding) {
-        let documents = holding.documents.iter().map(|(_, object)| object.size);
-        let files = holding.files.iter().map(|(_, object)| object.size);
-        self.bytes += documents.chain(files).sum::<u64>();
-        self.files += holding.files.len();
+    /// Adds what is in a folder.
+    fn add(&mut self, folder: &[Stored]) {
         let mut release: Option<StoredRelease> = None;
         let of =
             |release: &mut Option<StoredRelease>, day: Day, add: &dyn Fn(&mut StoredRelease)| {
@@ -107,19 +152,29 @@ impl StoredToolchains {
                     unnamed: 0,
                 }));
             };
-        for (document, _) in &holding.documents {
-            match document {
-                ToolchainDocument::Manifest(name) => match name.day {
-                    Some(day) => of(&mut release, day, &|it| it.channels.push(name.channel)),
-                    None => self.channels.push(name.channel),
-                },
-                ToolchainDocument::RustupRelease | ToolchainDocument::InitSum(_) => {}
-            }
-        }
-        for (key, object) in &holding.files {
-            match key.item {
+        for stored in folder {
+            let item = match stored.key {
+                Key::Record(RecordKey::Toolchain(document)) => {
+                    self.bytes += stored.size;
+                    match document {
+                        ToolchainDocument::Manifest(name) => match name.day {
+                            Some(day) => {
+                                of(&mut release, day, &|it| it.channels.push(name.channel));
+                            }
+                            None => self.channels.push(name.channel),
+                        },
+                        ToolchainDocument::RustupRelease | ToolchainDocument::InitSum(_) => {}
+                    }
+                    continue;
+                }
+                Key::File(FileKey::Toolchain(key)) => key.item,
+                Key::Record(RecordKey::Index(_)) | Key::File(FileKey::Crate(_)) => continue,
+            };
+            self.bytes += stored.size;
+            self.files += 1;
+            match item {
                 ToolchainItem::Component(file) => of(&mut release, file.day, &|it| {
-                    it.files.push((file.name.to_string(), object.size));
+                    it.files.push((file.name.to_string(), stored.size));
                 }),
                 ToolchainItem::Init(file) => {
                     let version = match file.release {
@@ -128,7 +183,7 @@ impl StoredToolchains {
                     };
                     let target = file.target.to_string();
                     if self.rustups.len() < MOST {
-                        self.rustups.push((version, target, object.size));
+                        self.rustups.push((version, target, stored.size));
                     }
                 }
             }

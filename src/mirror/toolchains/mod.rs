@@ -7,6 +7,7 @@ mod door;
 mod former;
 mod hashes;
 mod listing;
+mod lookup;
 mod pairs;
 
 use std::{
@@ -15,10 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use listing::{StoredRelease, StoredToolchains};
 pub use pairs::ToolchainAsker;
@@ -27,7 +25,7 @@ use self::{
     documents::{DocumentFound, Documents},
     door::{ChannelPass, Channels},
     hashes::Hashes,
-    listing::{LastListing, looked_through},
+    listing::Listings,
     pairs::Pairs,
 };
 use super::{
@@ -89,8 +87,7 @@ pub(super) struct ToolchainService {
     documents: Documents,
     channels: Arc<Channels>,
     hashes: Hashes,
-    last_listing: LastListing,
-    listing_turn: tokio::sync::Mutex<()>,
+    listings: Listings,
     pairs: Pairs,
 }
 
@@ -106,13 +103,12 @@ impl ToolchainService {
         Self {
             hashes: Hashes::new(documents.clone(), channels.clone()),
             pairs: Pairs::of(documents.former.clone()),
+            listings: Listings::new(shared.clone()),
             shared,
             files,
             source,
             documents,
             channels,
-            last_listing: LastListing::default(),
-            listing_turn: tokio::sync::Mutex::default(),
         }
     }
 
@@ -134,9 +130,8 @@ impl ToolchainService {
             | ToolchainPath::RustupRelease
             | ToolchainPath::InitSum(_) => {
                 let document = document_of(path)?;
-                if let Err(e) = self.channels.admit_document(&document) {
-                    return Some(Err(e));
-                }
+                // What is refused is said, and counted, by who gives the answer.
+                self.channels.admit_document(&document).ok()?;
                 let found = self.documents.at_once(&document, now)?;
                 Some(found.and_then(|found| self.served(path, asker, &found)))
             }
@@ -204,10 +199,11 @@ impl ToolchainService {
                 format!("{path} couldn't be read from this mirror's store in time; try again"),
             ))
         });
-        if let Err(e) = &got
-            && e.kind() == Kind::Offline
-        {
-            self.note_missed(path, now);
+        if let Err(e) = &got {
+            self.channels.count(e);
+            if e.kind() == Kind::Offline {
+                self.note_missed(path, now);
+            }
         }
         got
     }
@@ -251,21 +247,25 @@ impl ToolchainService {
         deadline: Instant,
     ) -> Result<Found<FileBody>> {
         let sha256 = self.hashes.of(&item, now, deadline).await?;
-        let key = ToolchainKey { item, sha256 };
-        let Found { value, outcome } = match self.obtained(&key, now, deadline).await {
-            Err(e) if item.path_of().moves() && e.kind() == Kind::UpstreamFault => {
-                // There may be a newer one than its checksum here is of.
+        let mut key = ToolchainKey { item, sha256 };
+        let mistold = &self.shared.mistold;
+        // Of a large one that turned out at its end, when its client had most of it.
+        if mistold.take(&key.into()) {
+            key.sha256 = self.hashes.anew(&item, now, deadline).await?;
+        }
+        let found = match self.obtained(&key, now, deadline).await {
+            // There may be a newer one than its checksum here is of. All who waited for it ask together.
+            Err(e) if mistold.holds(&key.into()) => {
                 let anew = self.hashes.anew(&item, now, deadline).await?;
-                if anew == sha256 {
+                if anew == key.sha256 {
                     return Err(e);
                 }
-                let key = ToolchainKey { item, sha256: anew };
-                let found = self.obtained(&key, now, deadline).await?;
-                return let_out(found.value, ChannelPass::of(key), found.outcome);
+                key.sha256 = anew;
+                self.obtained(&key, now, deadline).await?
             }
             other => other?,
         };
-        let_out(value, ChannelPass::of(key), outcome)
+        let_out(found.value, ChannelPass::of(key), found.outcome)
     }
 
     async fn obtained(
@@ -340,20 +340,7 @@ impl ToolchainService {
     /// # Errors
     /// [`Kind::Store`] when the store can't be read.
     pub(super) async fn stored(&self) -> Result<Arc<StoredToolchains>> {
-        // Held while looking, so that one looks for all.
-        let _turn = self.listing_turn.lock().await;
-        if let Some(listed) = self.last_listing.current() {
-            return Ok(listed);
-        }
-        let store = self.shared.store.clone();
-        let looked = spawn_blocking(move || looked_through(&store)).await;
-        let looked = looked.map_err(|e| Error::ended_early("looking through toolchains", e))?;
-        let listed = Arc::new(looked?);
-        // What there is no memory for is given and not kept.
-        if let Some(lease) = self.shared.budget.try_take_needed(listed.size()) {
-            self.last_listing.take(listed.clone(), lease);
-        }
-        Ok(listed)
+        self.listings.current().await
     }
 
     /// What of a document is asked for, by somebody who may have been given its checksum a moment ago.

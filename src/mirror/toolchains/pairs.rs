@@ -17,11 +17,11 @@ use crate::{
 /// So many connections and addresses are remembered, of 300 bytes each.
 const MOST: u64 = 4_096;
 
-/// Who asks: by the connection, which nobody else has, and by the address, for who makes a connection for each request.
+/// Who asks: by the connection, and by the address, for who makes a connection for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ToolchainAsker {
-    /// A number that no other connection of this process has.
-    pub connection: u64,
+    /// A number that no other connection of this process has; none on a connection that several share, that of a reverse proxy.
+    pub connection: Option<u64>,
     /// Where it comes from.
     pub address: IpAddr,
 }
@@ -30,7 +30,7 @@ impl ToolchainAsker {
     /// Nobody in particular.
     pub(in crate::mirror) fn nobody() -> Self {
         Self {
-            connection: u64::MAX,
+            connection: None,
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }
     }
@@ -67,8 +67,10 @@ impl Pairs {
         document: &ToolchainDocument,
         content: &DocumentContent,
     ) {
-        let slot = (asker.connection, *document);
-        self.connections.insert(slot, content.sha256);
+        if let Some(connection) = asker.connection {
+            let slot = (connection, *document);
+            self.connections.insert(slot, content.sha256);
+        }
         let slot = (asker.address, *document);
         self.addresses.insert(slot, content.sha256);
     }
@@ -80,7 +82,8 @@ impl Pairs {
         document: &ToolchainDocument,
         now: &Arc<DocumentContent>,
     ) -> Arc<DocumentContent> {
-        let given = self.connections.get(&(asker.connection, *document));
+        let given = asker.connection;
+        let given = given.and_then(|number| self.connections.get(&(number, *document)));
         let given = given.or_else(|| self.addresses.get(&(asker.address, *document)));
         let former = given.filter(|sha256| *sha256 != now.sha256);
         let former = former.and_then(|sha256| self.former.find(document, &sha256));

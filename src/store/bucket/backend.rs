@@ -1,6 +1,7 @@
 //! [`BucketBackend`]: a bucket as what a store asks of a [`Backend`].
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -228,6 +229,10 @@ impl Backend for BucketBackend {
                 .filter_map(|meta| stored_at(self.requests.places(), meta))
                 .collect())
         })
+    }
+
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+        Box::pin(self.requests.names(folder))
     }
 
     fn size<'a>(

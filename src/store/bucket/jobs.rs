@@ -95,11 +95,7 @@ impl Bulk for BucketBackend {
     fn names(&self, folder: &str) -> Result<BTreeSet<String>> {
         let (requests, folder) = (self.requests.clone(), folder.to_owned());
         wait(&self.writes.runtime, async move {
-            let listed = requests.list(&folder).await?;
-            let objects = listed.objects.iter().map(|meta| &meta.location);
-            let names = listed.common_prefixes.iter().chain(objects);
-            let names = names.filter_map(|at| at.filename());
-            Ok(names.map(str::to_owned).collect())
+            requests.names(&folder).await
         })
     }
 

@@ -1,6 +1,7 @@
 //! [`Requests`]: how a bucket is asked: within a time limit, as long as its circuit is closed, counted.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -400,6 +401,15 @@ impl Requests {
         listed
             .await?
             .ok_or_else(|| self.refused(BucketOperation::List, folder))
+    }
+
+    /// The names right in `folder`, those of folders and of objects.
+    pub(super) async fn names(&self, folder: &str) -> Result<BTreeSet<String>> {
+        let listed = self.list(folder).await?;
+        let objects = listed.objects.iter().map(|meta| &meta.location);
+        let names = listed.common_prefixes.iter().chain(objects);
+        let names = names.filter_map(|at| at.filename());
+        Ok(names.map(str::to_owned).collect())
     }
 }
 

@@ -194,6 +194,11 @@ impl Backend for FolderBackend {
         self.run(Touch::List, folder, move |files, _| files.list(&at))
     }
 
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+        let at = folder.to_owned();
+        self.run(Touch::List, folder, move |files, _| files.names(&at))
+    }
+
     fn size<'a>(
         &'a self,
         path: &'a str,

@@ -1,6 +1,6 @@
 //! [`Faulty`]: a backend that does what a test makes it do instead of what it was asked: fail as a broken disk would, or panic.
 
-use std::{io, path::Path, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -138,6 +138,13 @@ impl Backend for Faulty {
         Box::pin(async move {
             self.meet(Touch::List, folder)?;
             self.backend.list(folder).await
+        })
+    }
+
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+        Box::pin(async move {
+            self.meet(Touch::List, folder)?;
+            self.backend.names_in(folder).await
         })
     }
 

@@ -189,6 +189,10 @@ impl Backend for InMemory {
         ready(Ok(right_in.map(|(_, stored)| stored).collect())).boxed()
     }
 
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+        ready(self.names(folder)).boxed()
+    }
+
     fn size<'a>(
         &'a self,
         path: &'a str,

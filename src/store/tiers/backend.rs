@@ -1,7 +1,7 @@
 //! [`Tiers`]: a folder in front of a bucket, or the bucket alone, as what a store asks of a [`Backend`].
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, Mutex, PoisonError,
@@ -128,6 +128,33 @@ impl Tiers {
         !self.vouched.contains(path)
             && self.uploads.held(path).is_none()
             && self.offered.is_first(path)
+    }
+
+    /// What both tiers list of a folder, what the bucket has first; or what one of them lists when the other can't.
+    fn merged<T: IntoIterator + Extend<T::Item>>(
+        &self,
+        folder: &str,
+        here: Result<T>,
+        there: Result<T>,
+    ) -> Result<T> {
+        match (here, there) {
+            (Ok(here), Ok(there)) => {
+                let mut all = there;
+                all.extend(here);
+                Ok(all)
+            }
+            (Ok(here), Err(e)) => {
+                // What is there can't be served at the moment either.
+                tracing::debug!(folder, "what the bucket has isn't shown: {e}");
+                self.changes.lacked.store(true, Ordering::Release);
+                Ok(here)
+            }
+            (Err(e), Ok(there)) => {
+                tracing::debug!(folder, "what the folder has isn't shown: {e}");
+                Ok(there)
+            }
+            (Err(e), Err(_)) => Err(e),
+        }
     }
 
     async fn load_from_bucket(
@@ -362,27 +389,20 @@ impl Backend for Tiers {
                 return self.bucket.list(folder).await;
             };
             let (here, there) = join(near.list(folder), self.bucket.list(folder)).await;
-            let mut all = match (here, there) {
-                (Ok(here), Ok(there)) => {
-                    let mut all = there;
-                    all.extend(here);
-                    all
-                }
-                (Ok(here), Err(e)) => {
-                    // What is there can't be served at the moment either.
-                    tracing::debug!(folder, "what the bucket has isn't shown: {e}");
-                    self.changes.lacked.store(true, Ordering::Release);
-                    here
-                }
-                (Err(e), Ok(there)) => {
-                    tracing::debug!(folder, "what the folder has isn't shown: {e}");
-                    there
-                }
-                (Err(e), Err(_)) => return Err(e),
-            };
+            let mut all = self.merged(folder, here, there)?;
             let mut seen = HashSet::new();
             all.retain(|stored| seen.insert(stored.path.clone()));
             Ok(all)
+        })
+    }
+
+    fn names_in<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+        Box::pin(async move {
+            let Some(near) = &self.folder else {
+                return self.bucket.names_in(folder).await;
+            };
+            let (here, there) = join(near.names_in(folder), self.bucket.names_in(folder)).await;
+            self.merged(folder, here, there)
         })
     }
 
