@@ -20,6 +20,7 @@ use crate::{
         live_line::{AboveLine, LiveLine},
         say,
         serve::Launch,
+        terminal::Terminal,
     },
     config::Flags,
     error::{Error, Kind, Result},
@@ -154,6 +155,7 @@ fn launch(cli: &Cli) -> Result<Launch> {
     Ok(Launch {
         sockets: Inherited::take()?,
         live_line: LiveLine::on_a_terminal(),
+        terminal: Terminal::of_process(),
     })
 }
 
@@ -171,7 +173,7 @@ fn block_on(cli: &Cli, launch: Launch) -> Result<ExitCode> {
         .build()
         .map_err(|e| Error::internal("no runtime").caused_by(e))?;
     let done = runtime.block_on(async {
-        // A terminal that goes away ends nothing: whoever listens for it by now has other reasons.
+        // A terminal that goes away ends no work that comes to an end by itself. `serve`, which doesn't, looks after that itself.
         let _hangup = signal(SignalKind::hangup());
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => commands::serve::run(&flags, launch).await,

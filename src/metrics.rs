@@ -4,6 +4,7 @@
 //! atomic addition.
 
 mod counts;
+mod labels;
 mod process;
 
 use std::{
@@ -19,157 +20,10 @@ use prometheus::{
 };
 
 pub use counts::Counts;
+pub use labels::{IndexChange, Protocol, RouteLabel, TlsHandshake, UpstreamKind};
 
 use self::process::ProcessCollector;
-use crate::domain::Outcome;
-
-/// What a request asked for, as far as counting goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteLabel {
-    /// A registry's config.json.
-    ConfigJson,
-    /// An index file.
-    Index,
-    /// A .crate file.
-    Download,
-    /// The web API, downloads apart.
-    WebApi,
-    /// The index as a git repository.
-    Git,
-    /// What rustup asks for.
-    Toolchain,
-    /// The server's own pages: health, metrics, status.
-    Page,
-    /// What isn't there.
-    Unknown,
-}
-
-impl RouteLabel {
-    const ALL: [Self; 8] = [
-        Self::ConfigJson,
-        Self::Index,
-        Self::Download,
-        Self::WebApi,
-        Self::Git,
-        Self::Toolchain,
-        Self::Page,
-        Self::Unknown,
-    ];
-
-    /// The word used in metrics and traces.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ConfigJson => "config",
-            Self::Index => "index",
-            Self::Download => "download",
-            Self::WebApi => "api",
-            Self::Git => "git",
-            Self::Toolchain => "toolchain",
-            Self::Page => "page",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Whether upstream would be asked for it if there were no mirror.
-    const fn is_mirrored(self) -> bool {
-        match self {
-            Self::Index | Self::Download | Self::Git | Self::Toolchain => true,
-            Self::ConfigJson | Self::WebApi | Self::Page | Self::Unknown => false,
-        }
-    }
-}
-
-/// The protocol a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.0 or HTTP/1.1.
-    Http1,
-    /// HTTP/2, by prior knowledge or after an upgrade.
-    Http2,
-}
-
-impl Protocol {
-    const ALL: [Self; 2] = [Self::Http1, Self::Http2];
-
-    /// The protocol as logs and metrics write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http1 => "HTTP/1.1",
-            Self::Http2 => "HTTP/2",
-        }
-    }
-}
-
-/// How a TLS handshake ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsHandshake {
-    /// In a new session.
-    Full,
-    /// In one that the client had before.
-    Resumed,
-    /// The client spoke plain HTTP.
-    Plain,
-    /// The client took too long.
-    Late,
-    /// The client went away.
-    Gone,
-    /// There was no memory for what the client sent.
-    NoMemory,
-    /// The client's certificate isn't one that counts.
-    Certificate,
-    /// The client broke it off with an alert: it may not trust the server's certificate.
-    Alert,
-    /// What the client said made no sense, or it and the server have nothing in common.
-    Protocol,
-}
-
-impl TlsHandshake {
-    /// The word used in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Resumed => "resumed",
-            Self::Plain => "plain-http",
-            Self::Late => "timeout",
-            Self::Gone => "closed",
-            Self::NoMemory => "no-memory",
-            Self::Certificate => "certificate",
-            Self::Alert => "alert",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
-/// What is asked of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamKind {
-    /// Its config.json.
-    Config,
-    /// An index file.
-    Index,
-    /// A .crate file.
-    Crate,
-    /// Its web API.
-    WebApi,
-    /// What says which files a toolchain has.
-    Manifest,
-    /// A file of a toolchain.
-    Component,
-}
-
-impl UpstreamKind {
-    /// The word used in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::Index => "index",
-            Self::Crate => "crate",
-            Self::WebApi => "api",
-            Self::Manifest => "manifest",
-            Self::Component => "component",
-        }
-    }
-}
+use crate::domain::{DenialKind, Outcome};
 
 /// So many hosts of a registry have lines of their own. A label's values are kept for ever, and which hosts there are is up to what upstreams redirect to.
 const HOSTS: usize = 32;
@@ -297,6 +151,26 @@ impl Metrics {
             "Requests answered, by protocol",
             &["protocol"],
         )?;
+        // A series that begins with the first event hides it: what isn't there doesn't increase. So all that can be known is there from the start, at 0.
+        let tls_handshakes = counters(
+            "crate_mirror_tls_handshakes_total",
+            "TLS handshakes, by how they ended",
+            &["result"],
+        )?;
+        let policy_denied = counters(
+            "crate_mirror_policy_denied_total",
+            "Requests that the rules about what may come in refused, by kind of rule",
+            &["kind"],
+        )?;
+        let policy_would_deny = counters(
+            "crate_mirror_policy_would_deny_total",
+            "Requests that the rules would have refused if policy.mode were \"enforce\", by kind of rule",
+            &["kind"],
+        )?;
+        begin(&tls_handshakes, TlsHandshake::ALL.map(|how| [how.as_str()]));
+        for denials in [&policy_denied, &policy_would_deny] {
+            begin(denials, DenialKind::ALL.map(|kind| [kind.as_str()]));
+        }
         Ok(Self {
             requests: RouteLabel::ALL
                 .iter()
@@ -328,11 +202,7 @@ impl Metrics {
                 "Versions that vanished from an index file or changed their checksum, and crates that were deleted and replaced by others",
                 &["registry", "change"],
             )?,
-            tls_handshakes: counters(
-                "crate_mirror_tls_handshakes_total",
-                "TLS handshakes, by how they ended",
-                &["result"],
-            )?,
+            tls_handshakes,
             tls_expiry: gauges(
                 "crate_mirror_tls_certificate_expiry_timestamp_seconds",
                 "When the certificate in use expires, in seconds since 1970",
@@ -342,16 +212,8 @@ impl Metrics {
                 "crate_mirror_tls_reloads_failed_total",
                 "Changed TLS files that couldn't be used; those before stayed in use",
             )?,
-            policy_denied: counters(
-                "crate_mirror_policy_denied_total",
-                "Requests that the rules about what may come in refused, by kind of rule",
-                &["kind"],
-            )?,
-            policy_would_deny: counters(
-                "crate_mirror_policy_would_deny_total",
-                "Requests that the rules would have refused if policy.mode were \"enforce\", by kind of rule",
-                &["kind"],
-            )?,
+            policy_denied,
+            policy_would_deny,
             policy_warned: counters(
                 "crate_mirror_policy_warned_total",
                 "Crates that were handed out although advisories are known about them (policy.advisories.warn)",
@@ -475,6 +337,38 @@ impl Metrics {
         })
     }
 
+    /// Has what is counted of a registry's crates there from now on, at 0.
+    pub fn begin_registry(&self, registry: &str) {
+        let changes = IndexChange::ALL.map(|change| [registry, change.as_str()]);
+        begin(&self.index_changes, changes);
+        begin(&self.policy_warned, [[registry]]);
+    }
+
+    /// Has what is counted of requests to the upstream of a registry there from now on, at 0: those of these kinds, with what usually comes back and with the `failures` that can. `host`
+    /// is where it is asked first.
+    pub fn begin_upstream(
+        &self,
+        registry: &str,
+        host: &str,
+        kinds: &[UpstreamKind],
+        failures: &[&str],
+    ) {
+        for kind in kinds {
+            let results = kind.usual_results().iter().chain(failures);
+            let labels = results.map(|result| [registry, kind.as_str(), *result]);
+            begin(&self.upstream, labels);
+            let _ = self
+                .upstream_duration
+                .with_label_values(&[registry, kind.as_str()]);
+        }
+        self.circuits([(registry, host, false)]);
+    }
+
+    /// Has what is counted of requests to the bucket there from now on, at 0: these operations and results; all words are the program's own.
+    pub fn begin_bucket<'a>(&self, requests: impl IntoIterator<Item = [&'a str; 2]>) {
+        begin(&self.bucket_requests, requests);
+    }
+
     /// Counts one answered request.
     pub fn request(&self, route: RouteLabel, outcome: Outcome, protocol: Protocol, took: Duration) {
         self.requests[route as usize * Outcome::ALL.len() + outcome as usize].inc();
@@ -545,20 +439,22 @@ impl Metrics {
         }
     }
 
-    /// Counts published versions that upstream took back (`vanished`) or gave other content (`checksum`), and crates that another one took the name of (`replaced`).
-    pub fn index_changes(&self, registry: &str, change: &str, count: usize) {
-        let changes = self.index_changes.with_label_values(&[registry, change]);
+    /// Counts published versions that upstream took back or gave other content, and crates that another one took the name of.
+    pub fn index_changes(&self, registry: &str, change: IndexChange, count: usize) {
+        let labels = [registry, change.as_str()];
+        let changes = self.index_changes.with_label_values(&labels);
         changes.inc_by(count as u64);
     }
 
     /// Counts what the rules of a kind refused.
-    pub fn policy_denied(&self, kind: &str) {
-        self.policy_denied.with_label_values(&[kind]).inc();
+    pub fn policy_denied(&self, kind: DenialKind) {
+        self.policy_denied.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Counts what the rules of a kind would have refused, were they enforced.
-    pub fn policy_would_deny(&self, kind: &str) {
-        self.policy_would_deny.with_label_values(&[kind]).inc();
+    pub fn policy_would_deny(&self, kind: DenialKind) {
+        let would_deny = &self.policy_would_deny;
+        would_deny.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Counts a crate of `registry` that was handed out although advisories are known about it.
@@ -579,6 +475,16 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Has these series there, at 0.
+fn begin<'a, const N: usize>(
+    counters: &IntCounterVec,
+    labels: impl IntoIterator<Item = [&'a str; N]>,
+) {
+    for labels in labels {
+        let _ = counters.with_label_values(&labels);
     }
 }
 

@@ -14,10 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    Result,
-    bodies::{drain, text},
-};
+use crate::{Result, bodies::drain};
 
 /// Nobody waits longer for an answer.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -155,9 +152,8 @@ fn request(address: SocketAddr, path: &str) -> Result<Request<String>> {
 }
 
 async fn read(answer: http::Response<hyper::body::Incoming>) -> Result<u64> {
-    let status = answer.status();
-    if status == StatusCode::OK {
-        return drain(answer.into_body()).await.map_err(|e| e.to_string());
+    if answer.status() != StatusCode::OK {
+        return Err(format!("{}", answer.status()));
     }
-    Err(format!("{status}: {}", text(answer.into_body()).await))
+    drain(answer.into_body()).await.map_err(|e| e.to_string())
 }

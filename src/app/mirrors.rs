@@ -131,6 +131,9 @@ pub fn toolchain_upstream(config: &Config, metrics: &Arc<Metrics>) -> Result<Ups
 
 /// The registries as they are served: with an upstream each, or offline, which needs neither a client nor certificates nor a network.
 fn registries(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Registry>> {
+    for name in config.registries.keys() {
+        metrics.begin_registry(name.as_str());
+    }
     if config.offline.enabled {
         let names = config.registries.keys().copied();
         return Ok(names.map(Registry::Offline).collect());

@@ -1,15 +1,18 @@
 //! `health`: is the mirror that runs with these settings well? For supervisors that start a program to find out, such as those of containers.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use url::Url;
 
-use super::say::{self, Lines};
+use super::{
+    address_file::{self, Addresses},
+    say::{self, Lines},
+};
 use crate::{
-    app,
     config::{self, Config, Flags},
     error::{Error, Result},
+    transport::Scheme,
 };
 
 /// How long an answer may take.
@@ -35,7 +38,7 @@ pub struct HealthOptions {
 pub async fn run(flags: &Flags, options: &HealthOptions) -> Result<ExitCode> {
     let base = match &options.url {
         Some(url) => url.clone(),
-        None => own_url(&config::load(flags)?)?,
+        None => url_of_settings(&config::load(flags)?)?,
     };
     let path = if options.live { "healthz" } else { "readyz" };
     let url = base.join(path).map_err(|e| {
@@ -67,22 +70,30 @@ pub async fn run(flags: &Flags, options: &HealthOptions) -> Result<ExitCode> {
     }
 }
 
-/// Where a mirror with these settings can be asked from this machine.
+/// Where the mirror with these settings can be asked from this machine: where it has written that it is, or else where they say.
+fn url_of_settings(config: &Config) -> Result<Url> {
+    let file = config.server.address_file.as_ref();
+    let written = file.map(|path| Addresses::read(&path.0)).transpose()?;
+    match written.flatten() {
+        Some(addresses) => Ok(addresses.own()),
+        None => own_url(config),
+    }
+}
+
+/// Where a mirror with these settings listens as far as they say.
 fn own_url(config: &Config) -> Result<Url> {
     let server = &config.server;
     let (key, scheme, at) = match (&server.admin_listen, is_plain(config)) {
-        (Some(admin), _) => ("server.admin_listen", "http", admin),
-        (None, true) => ("server.listen", "http", &server.listen),
-        (None, false) => ("server.listen", "https", &server.listen),
+        (Some(admin), _) => ("server.admin_listen", Scheme::Http, admin),
+        (None, true) => ("server.listen", Scheme::Http, &server.listen),
+        (None, false) => ("server.listen", Scheme::Https, &server.listen),
     };
-    let at: SocketAddr = app::reachable(at.0);
-    if at.port() == 0 {
+    if at.0.port() == 0 {
         return Err(Error::config(format!(
-            "`{key}` has port 0, so that nobody knows the port; say it with --url http://ADDRESS:PORT"
+            "`{key}` has port 0, so that nobody knows the port; say it with --url http://ADDRESS:PORT, or have the mirror write it down (`server.address_file`)"
         )));
     }
-    let url = format!("{scheme}://{at}/");
-    Url::parse(&url).map_err(|e| Error::internal(format!("{url} is no URL")).with_source(e))
+    address_file::url(scheme, at.0)
 }
 
 /// Whether `server.listen` speaks plain HTTP.

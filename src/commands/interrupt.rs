@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::say;
+use super::{say, terminal::Terminal};
 use crate::error::{Error, Result};
 
 /// What became of a command's work.
@@ -51,23 +52,62 @@ impl Signals {
     }
 }
 
-/// SIGHUP, by which a program is told to read its files again. While this listens, it doesn't end the process.
-pub(super) struct Hangups(Signal);
+/// What a SIGHUP says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// Files are to be read again: somebody has sent it.
+    Told,
+    /// The terminal that the program was started on has been closed.
+    Closed,
+}
+
+/// SIGHUP. While this listens, it doesn't end the process.
+pub(super) struct Hangups {
+    signal: Signal,
+    terminal: Terminal,
+}
 
 impl Hangups {
-    /// Begins to listen.
+    /// How often a terminal is looked at. Whoever is still there when it is long gone was made to outlive it (`disown`), and is told nothing by its end.
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+    /// Begins to listen, as a program that was started on this terminal.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::error::Kind::Internal) when the system has no room for it.
-    pub(super) fn listen() -> Result<Self> {
-        let hangups = signal(SignalKind::hangup());
+    pub(super) fn listen(terminal: Terminal) -> Result<Self> {
         let failed = |e| Error::internal("signals can't be received").caused_by(e);
-        hangups.map(Self).map_err(failed)
+        let signal = signal(SignalKind::hangup()).map_err(failed)?;
+        Ok(Self { signal, terminal })
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
-        let _ = self.0.recv().await;
+    pub(super) async fn next(&mut self) -> Hangup {
+        let outlived = outlived(self.terminal);
+        tokio::select! {
+            biased;
+            _ = self.signal.recv() => {}
+            () = outlived => {
+                self.terminal = Terminal::default();
+                let _ = self.signal.recv().await;
+            }
+        }
+        match self.terminal.is_gone() {
+            true => Hangup::Closed,
+            false => Hangup::Told,
+        }
+    }
+}
+
+/// Waits until this terminal has been gone for a while.
+async fn outlived(terminal: Terminal) {
+    if !terminal.is_one() {
+        return std::future::pending().await;
+    }
+    let mut looks = 0;
+    while looks < 2 {
+        tokio::time::sleep(Hangups::LOOK_EVERY).await;
+        looks = if terminal.is_gone() { looks + 1 } else { 0 };
     }
 }
 

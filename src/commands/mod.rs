@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod address_file;
 mod attachments;
 pub mod audit;
 mod bar;
@@ -19,6 +20,7 @@ pub mod prefetch;
 pub(crate) mod say;
 pub mod serve;
 mod service_manager;
+pub mod terminal;
 pub mod token;
 pub mod verify;
 pub mod wanted;

@@ -3,9 +3,11 @@
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use super::{
-    interrupt::{Hangups, Signals},
+    address_file::AddressFile,
+    interrupt::{Hangup, Hangups, Signals},
     live_line::{self, LiveLine},
     service_manager::ServiceManager,
+    terminal::Terminal,
 };
 use crate::{
     app::App,
@@ -27,9 +29,12 @@ pub struct Launch {
     pub sockets: Inherited,
     /// The line that is kept current, where somebody can see it.
     pub live_line: Option<LiveLine>,
+    /// The terminal that it was started on, if it was on one.
+    pub terminal: Terminal,
 }
 
-/// Serves until Ctrl-C or SIGTERM. A second one ends the process at once. SIGHUP has files read again that have changed, and the rules (`[policy]`, `[views]`) of the settings.
+/// Serves until Ctrl-C or SIGTERM, or until the terminal is closed that it was started on. A second signal ends the process at once. SIGHUP has files read again that have changed, and the
+/// rules (`[policy]`, `[views]`) of the settings.
 ///
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood or used.
@@ -40,15 +45,22 @@ pub async fn run(flags: &Flags, launch: Launch) -> Result<ExitCode> {
         true => "It is offline: it asks nobody, and serves what is in",
         false => "It keeps crates in",
     };
+    let Launch {
+        sockets,
+        live_line,
+        terminal,
+    } = launch;
     let mut signals = Signals::listen()?;
-    let mut hangups = Hangups::listen()?;
+    let hangups = Hangups::listen(terminal)?;
     allow_files(config.server.max_connections.get());
     let rest = Rest::of(&config);
     let grace = *config.server.shutdown_grace;
+    let address_file = config.server.address_file.clone();
     let manager = ServiceManager::of_environment();
-    let Launch { sockets, live_line } = launch;
     let traces = traces(&config)?;
     let app = App::start_on(config, sockets).await?;
+    // Until the end, whichever comes.
+    let _addresses = address_file.and_then(|path| AddressFile::write(&path.0, &app));
     let tls = app.tls_address().map_or(String::new(), |address| {
         format!("It speaks TLS on https://{address}\n")
     });
@@ -77,7 +89,9 @@ pub async fn run(flags: &Flags, launch: Launch) -> Result<ExitCode> {
     tokio::pin!(beside);
     tokio::select! {
         () = signals.next() => {}
-        () = reread(&app, flags, &rest, &mut hangups, &manager) => {}
+        () = reread(&app, flags, &rest, hangups, &manager) => {
+            tracing::info!("the terminal that it was started on has been closed");
+        }
         _ = &mut beside => {}
     }
     manager.stopping(grace + STOP_WITHIN);
@@ -151,16 +165,15 @@ impl Rest {
     }
 }
 
-/// What SIGHUP does, each time one comes.
+/// What SIGHUP does, each time one comes, until it says that the terminal is closed.
 async fn reread(
     app: &App,
     flags: &Flags,
     rest: &Rest,
-    hangups: &mut Hangups,
+    mut hangups: Hangups,
     manager: &ServiceManager,
 ) {
-    loop {
-        hangups.next().await;
+    while hangups.next().await == Hangup::Told {
         manager.reloading();
         tracing::info!(
             "SIGHUP: files that have changed are read again, and the rules of the settings"

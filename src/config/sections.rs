@@ -38,6 +38,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<Network>,
     /// Where `/metrics`, `/readyz` and the pages are answered, and only there, without a token. Everywhere when not set.
     pub admin_listen: Option<Listen>,
+    /// Where the mirror writes down on which addresses it really listens, for `crate-mirror health`. Nowhere when not set.
+    pub address_file: Option<FilePath>,
 }
 
 impl Default for ServerSettings {
@@ -52,6 +54,7 @@ impl Default for ServerSettings {
             max_requests_per_second: Count::new(0),
             trusted_proxies: Vec::new(),
             admin_listen: None,
+            address_file: None,
         }
     }
 }

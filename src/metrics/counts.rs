@@ -103,9 +103,11 @@ impl Metrics {
     }
 }
 
+/// Those of a metric's counters that have counted something.
 fn counters(of: &impl Collector) -> Vec<(String, u64)> {
     samples(of)
         .map(|(label, value)| (label, value as u64))
+        .filter(|(_, count)| *count > 0)
         .collect()
 }
 
@@ -131,7 +133,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::Protocol;
+    use crate::{domain::DenialKind, metrics::Protocol};
 
     #[test]
     fn what_is_counted_comes_to_sums() {
@@ -154,9 +156,9 @@ mod tests {
         metrics.served(RouteLabel::Index, StatusCode::OK, 3);
         metrics.served(RouteLabel::Download, StatusCode::PARTIAL_CONTENT, 7);
         metrics.fetched_bytes.inc_by(4);
-        metrics.policy_denied("rule");
-        metrics.policy_denied("rule");
-        metrics.policy_would_deny("cooldown");
+        metrics.policy_denied(DenialKind::Rule);
+        metrics.policy_denied(DenialKind::Rule);
+        metrics.policy_would_deny(DenialKind::Cooldown);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let day = Duration::from_secs(24 * 3_600);
         metrics.tls_expiry("cert.pem", now - day * 2 - Duration::from_secs(1));

@@ -24,8 +24,12 @@ impl Mirror {
         metrics.memory_entries.set(usage.entries);
         metrics.memory_bytes.set(usage.bytes);
         if let Some(census) = self.census() {
-            for (registry, of_it) in &census.registries {
-                let (registry, kept) = (registry.as_str(), of_it);
+            // One of which nothing is stored isn't in there.
+            let of_others = census.registries.keys().copied();
+            for registry in self.registries().chain(of_others) {
+                let kept = census.registries.get(&registry);
+                let kept = kept.copied().unwrap_or_default();
+                let registry = registry.as_str();
                 metrics.stored(registry, "crate", kept.crates, kept.crate_bytes);
                 metrics.stored(registry, "index", kept.records, kept.record_bytes);
             }

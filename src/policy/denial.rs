@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::advisories::Advisory;
-use crate::domain::{Day, Sha256};
+use crate::domain::{Day, DenialKind, Sha256};
 
 /// The last second that RFC 3339 can say, of the year 9999, since 1970.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
@@ -76,40 +76,6 @@ impl Since {
         let last = SystemTime::UNIX_EPOCH + LAST;
         let ends = self.time().checked_add(wait);
         ends.map_or(last, |ends| ends.min(last))
-    }
-}
-
-/// The kinds of what keeps crates out, as metrics count them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DenialKind {
-    /// [`Cause::Changed`].
-    Changed,
-    /// [`Cause::Day`].
-    Day,
-    /// [`Cause::Rule`].
-    Rule,
-    /// [`Cause::Advisory`].
-    Advisory,
-    /// [`Cause::License`].
-    License,
-    /// [`Cause::Cooldown`] and [`Cause::Undated`].
-    Cooldown,
-    /// [`Cause::Default`].
-    Default,
-}
-
-impl DenialKind {
-    /// The word that metrics and tables use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Day => "day",
-            Self::Rule => "rule",
-            Self::Advisory => "advisory",
-            Self::License => "license",
-            Self::Cooldown => "cooldown",
-            Self::Default => "default",
-        }
     }
 }
 

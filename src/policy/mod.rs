@@ -16,7 +16,7 @@ mod words;
 #[cfg(test)]
 pub(crate) use crate_rules::DECISIONS;
 pub use crate_rules::{Candidate, CrateRules, Decision, Known, Ruling};
-pub use denial::{Cause, Denial, DenialKind, Since};
+pub use denial::{Cause, Denial, Since};
 pub use gate::Gate;
 pub use licenses::{LicenseRules, UnknownLicense};
 pub use manifest::{ManifestReader, manifest_in};

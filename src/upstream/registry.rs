@@ -21,8 +21,8 @@ use crate::{
     circuit::{Circuits, HostCircuit},
     config::{Origin, RegistrySettings, sections},
     domain::{DownloadTemplate, FileKey, RegistryName, loggable_url},
-    error::{Error, Result},
-    metrics::Metrics,
+    error::{Error, Kind, Result},
+    metrics::{Metrics, UpstreamKind},
 };
 
 /// The largest component that is taken, in bytes; those of today have up to 200 MB.
@@ -117,7 +117,7 @@ impl Upstream {
         });
         let identified = identified.transpose()?;
         let permits = settings.max_concurrent.get() as usize;
-        Ok(Self {
+        let upstream = Self {
             registry: name,
             index,
             http,
@@ -133,7 +133,32 @@ impl Upstream {
             dl: Mutex::default(),
             settings,
             metrics,
-        })
+        };
+        upstream.begin_metrics();
+        Ok(upstream)
+    }
+
+    /// Has what is counted of it among the metrics before it is asked for the first time.
+    fn begin_metrics(&self) {
+        let kinds: &[_] = match self.registry == RegistryName::toolchains() {
+            true => &[UpstreamKind::Manifest, UpstreamKind::Component],
+            false => &[
+                UpstreamKind::Config,
+                UpstreamKind::Index,
+                UpstreamKind::Crate,
+                UpstreamKind::WebApi,
+            ],
+        };
+        let failures = [
+            Kind::UpstreamFault,
+            Kind::UpstreamRefused,
+            Kind::UpstreamTimeout,
+            Kind::UpstreamUnavailable { retry_after: None },
+        ];
+        let failures = failures.map(Kind::label);
+        let (registry, host) = (self.registry.as_str(), self.circuit(&self.index));
+        self.metrics
+            .begin_upstream(registry, &host, kinds, &failures);
     }
 
     /// How long the client certificate is good that it is shown, if there is one. It is read once, when this is made.

@@ -64,7 +64,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 /// The targets of the links in a document: `[words](target)`.
-fn links(text: &str) -> Vec<String> {
+pub(crate) fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
         // What is between backticks is no link.

@@ -1,11 +1,20 @@
 //! What helps those who run a mirror: `health`, `init`, `completions`, `man`, and the line on a terminal.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{os::fd::OwnedFd, path::Path, process::Stdio, time::Duration};
 
 use crate_mirror::config;
-use tokio::{io::AsyncReadExt, process::Command, time::timeout};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::timeout,
+};
 
-use crate::support::{Program, TlsFolder, Upstream, client, program, tools};
+use crate::support::{Program, TlsFolder, Upstream, client, program, tools, until};
 
 async fn health(args: &[&str]) -> (Option<i32>, String) {
     let ended = Program::new(&["health"]);
@@ -143,7 +152,7 @@ async fn on_a_terminal(args: &str, folder: &Path, enough: impl Fn(&str) -> bool)
         }
     };
     let read = timeout(Duration::from_secs(30), reading).await;
-    // A terminal that closes is no end of a mirror, which reads its settings again at SIGHUP.
+    // Under script(1), whose own end would be the terminal's, it is sooner told than waited for.
     let process = said
         .split("process ")
         .nth(1)
@@ -189,4 +198,138 @@ async fn a_terminal_has_one_line_about_all_requests_unless_it_has_one_for_each()
     })
     .await;
     assert!(!said.contains(line), "{said}");
+}
+
+/// A mirror on a terminal of its own, started by a shell that outlives it and writes down how it has ended.
+struct OnTerminal {
+    script: Child,
+    shell: OwnedFd,
+    folder: TempDir,
+}
+
+impl OnTerminal {
+    /// `words` come before the program's name.
+    async fn start(upstream: &Upstream, words: &str) -> OnTerminal {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\naddress_file = \"addresses.toml\"\n[registries.crates-io]\nindex = \"{}\"\n",
+            upstream.index_url()
+        );
+        std::fs::write(folder.path().join("mirror.toml"), settings).expect("settings");
+        let inner = format!(
+            "trap '' HUP; echo $$ > shell; {words} {} serve 2>log; echo $? > code",
+            program::binary()
+        );
+        std::fs::write(folder.path().join("inner"), inner).expect("a script");
+        let script = Command::new("script")
+            // The outer shell is the terminal's own; it ends with that, and everything in front on it is told.
+            .args(["-qefc", "sh inner; true", "/dev/null"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("script (of util-linux) runs");
+        let addresses = folder.path().join("addresses.toml");
+        until("it listens", || addresses.exists()).await;
+        let shell = std::fs::read_to_string(folder.path().join("shell")).expect("its number");
+        let shell = Pid::from_raw(shell.trim().parse().expect("a number")).expect("a process");
+        let shell = pidfd_open(shell, PidfdFlags::NONBLOCK).expect("it runs");
+        OnTerminal {
+            script,
+            shell,
+            folder,
+        }
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    /// What the mirror has written down of itself.
+    fn written(&self, key: &str) -> String {
+        let written: toml::Table = self.file("addresses.toml").parse().expect("TOML");
+        written[key].to_string().trim_matches('"').to_owned()
+    }
+
+    async fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.written("process")])
+            .status()
+            .await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    async fn serves(&self) {
+        let url = self.written("listen");
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
+        let reply = client::get(address, "/index/1/a", &[]).await;
+        assert_eq!(reply.status, 200, "{}", self.file("log"));
+    }
+
+    /// Sends SIGHUP, and waits until it has read its files again.
+    async fn is_told(&self) {
+        let often = || self.file("log").matches("files that have changed").count();
+        let before = often();
+        self.signal("HUP").await;
+        until("they are read again", || often() > before).await;
+        self.serves().await;
+    }
+
+    /// Closes the terminal, as who closes its window does.
+    async fn close(&mut self) {
+        self.script.kill().await.expect("it ends");
+    }
+
+    /// How it has ended.
+    async fn ended(self) -> String {
+        let shell = self.shell.try_clone().expect("the same");
+        let end = move || {
+            let limit = Timespec {
+                tv_sec: 30,
+                tv_nsec: 0,
+            };
+            poll(&mut [PollFd::new(&shell, PollFlags::IN)], Some(&limit))
+        };
+        let ended = tokio::task::spawn_blocking(end).await.expect("no panic");
+        assert_eq!(ended, Ok(1), "it goes on: {}", self.file("log"));
+        self.file("code")
+    }
+}
+
+/// It would run on with nobody to see it, and hold its port.
+#[tokio::test]
+async fn a_mirror_ends_with_the_terminal_that_it_was_started_on_and_not_by_a_sighup() {
+    if !tools::has("script", "--version") {
+        return;
+    }
+    let upstream = Upstream::with_one_crate().await;
+    let mut mirror = OnTerminal::start(&upstream, "").await;
+    mirror.is_told().await;
+    mirror.close().await;
+    let log = mirror.folder.path().join("log");
+    let log = std::fs::File::open(log).expect("a log");
+    assert_eq!(mirror.ended().await, "0\n", "in order");
+    let log = std::io::read_to_string(log).expect("text");
+    assert!(log.contains("terminal"), "{log}");
+    assert!(log.contains("stopping"), "{log}");
+}
+
+#[tokio::test]
+async fn a_mirror_that_was_made_to_outlive_its_terminal_does() {
+    if !tools::has("script", "--version") {
+        return;
+    }
+    let upstream = Upstream::with_one_crate().await;
+    for words in ["nohup", "setsid"] {
+        let mut mirror = OnTerminal::start(&upstream, words).await;
+        mirror.close().await;
+        mirror.serves().await;
+        mirror.is_told().await;
+        mirror.signal("TERM").await;
+        assert_eq!(mirror.ended().await, "0\n", "{words}");
+    }
 }

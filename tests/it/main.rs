@@ -87,6 +87,7 @@ mod one_fetch;
 mod other_commands;
 mod outage_told;
 mod over_http2;
+mod packages;
 mod pages;
 mod panics;
 mod policy_commands;

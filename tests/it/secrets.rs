@@ -102,12 +102,17 @@ async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong(
     let of_dl = planted.plant("dl");
     let of_proxy = planted.plant("proxy");
     let of_failure = planted.plant("failure");
+    let of_collector = format!("authorization=Bearer {}", planted.plant("collector"));
     let dl = format!(
         "http://me:{of_dl}@{}/dl/{{crate}}?{of_dl}#",
         upstream.addr()
     );
     let odd = registry().dl(&dl).start().await;
+    #[cfg(feature = "opentelemetry")]
+    let mut collector = crate::traces::Collector::start().await;
     let settings = [
+        #[cfg(feature = "opentelemetry")]
+        collector.settings(),
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n[audit]\npath = \"audit.jsonl\"\n{}",
             tokens.settings("token_in_path = true")
@@ -186,6 +191,8 @@ async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong(
             .settings(&settings.join("\n"))
             .file("secret", &of_file)
             .env("CRATES_TOKEN", &of_env)
+            // For collectors of traces that want a token.
+            .env("OTEL_EXPORTER_OTLP_HEADERS", &of_collector)
     };
     let checked = program("check").run().await;
     planted.are_not_in("what check says", &checked.stdout);
@@ -286,6 +293,14 @@ async fn they_are_in_no_log_and_in_nothing_that_is_answered_whatever_goes_wrong(
     process.signal("TERM").await;
     let ended = process.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    // Each part of it that may be text.
+    #[cfg(feature = "opentelemetry")]
+    {
+        let spans = collector.received().concat();
+        let spans = String::from_utf8_lossy(&spans).replace(char::is_control, "\n");
+        assert!(spans.contains("crate_mirror.registry"), "no span: {spans}");
+        planted.are_not_in("what a collector gets", &spans);
+    }
     let audit = fs::read_to_string(ended.folder.path().join("audit.jsonl"));
     planted.are_not_in("the audit log", &audit.expect("a file"));
     planted.are_not_in("what it prints", &ended.stdout);

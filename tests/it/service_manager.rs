@@ -94,6 +94,19 @@ impl Manager {
         }
     }
 
+    /// What `health` says with the same settings, and its exit code.
+    async fn health(&self) -> (Option<i32>, String) {
+        let asked = Command::new(program::binary())
+            .arg("health")
+            .current_dir(self.folder.path())
+            .env_clear()
+            .output();
+        let asked = asked.await.expect("the program runs");
+        let said = [asked.stdout, asked.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (asked.status.code(), said)
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -213,6 +226,61 @@ async fn sockets_are_known_by_their_names() {
     assert_eq!(client::get(at, "/index/1/a", &[]).await.status, 200);
     assert_eq!(files.client().get(at_other, "/index/1/a").await.status, 200);
     end(child).await;
+}
+
+/// Settings can't say where sockets are that somebody else has opened.
+#[tokio::test]
+async fn health_finds_the_mirror_on_sockets_that_were_handed_over() {
+    let upstream = Upstream::with_one_crate().await;
+    let ((plain, _), (admin, _)) = (socket(), socket());
+    for sockets in [
+        &[("listen", &plain)][..],
+        &[("listen", &plain), ("admin", &admin)],
+    ] {
+        let settings = "[server]\naddress_file = \"addresses.toml\"\n";
+        let manager = Manager::of(&upstream, settings);
+        let file = manager.folder.path().join("addresses.toml");
+        let child = manager.start(sockets);
+        manager.hears_of("READY=1").await;
+        let (code, said) = manager.health().await;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with("ready\n"), "{said}");
+        end(child).await;
+        assert!(!file.exists(), "it has ended");
+    }
+    // One that was killed has left its file, and isn't there.
+    let manager = Manager::of(
+        &upstream,
+        "[server]\nlisten = \"127.0.0.1:0\"\naddress_file = \"addresses.toml\"\n",
+    );
+    let mut child = manager.start(&[]);
+    manager.hears_of("READY=1").await;
+    assert_eq!(manager.health().await.0, Some(0));
+    child.kill().await.expect("killed");
+    let (code, said) = manager.health().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no mirror answers at http://127.0.0.1:"),
+        "{said}"
+    );
+}
+
+/// It serves, which matters more.
+#[tokio::test]
+async fn an_address_file_that_cannot_be_written_stops_nobody() {
+    let upstream = Upstream::with_one_crate().await;
+    let settings = "[server]\naddress_file = \"nowhere/addresses.toml\"\n";
+    let manager = Manager::of(&upstream, settings);
+    let (socket, address) = socket();
+    let child = manager.start(&[("listen", &socket)]);
+    manager.hears_of("READY=1").await;
+    assert_eq!(client::get(address, "/index/1/a", &[]).await.status, 200);
+    end(child).await;
+    assert!(
+        manager.log().contains("server.address_file"),
+        "{}",
+        manager.log()
+    );
 }
 
 #[tokio::test]

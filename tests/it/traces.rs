@@ -14,13 +14,13 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
 /// A collector that takes spans as OTLP over HTTP, in protobuf.
-struct Collector {
+pub(crate) struct Collector {
     address: SocketAddr,
     bodies: UnboundedReceiver<Vec<u8>>,
 }
 
 impl Collector {
-    async fn start() -> Collector {
+    pub(crate) async fn start() -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (sender, bodies) = unbounded_channel();
@@ -32,7 +32,7 @@ impl Collector {
         Collector { address, bodies }
     }
 
-    fn settings(&self) -> String {
+    pub(crate) fn settings(&self) -> String {
         format!("[traces]\nendpoint = \"http://{}\"\n", self.address)
     }
 
@@ -43,11 +43,13 @@ impl Collector {
         assert_eq!(ended.code, Some(0), "{ended:?}");
         // Nothing of a client's trace is logged.
         assert!(!ended.stderr.contains(TRACE), "{}", ended.stderr);
-        let mut spans = Vec::new();
-        while let Ok(body) = self.bodies.try_recv() {
-            spans.extend(Span::all(&body));
-        }
-        spans
+        let bodies = self.received().into_iter();
+        bodies.flat_map(|body| Span::all(&body)).collect()
+    }
+
+    /// All that has come so far, as it came.
+    pub(crate) fn received(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.bodies.try_recv().ok()).collect()
     }
 }
 

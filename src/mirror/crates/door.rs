@@ -226,8 +226,7 @@ impl<'a> Door<'a> {
         rules: &CrateRules<'_>,
         known: Option<Known<'_>>,
     ) -> Error {
-        let kind = denial.cause.kind().as_str();
-        self.shared.metrics.policy_denied(kind);
+        self.shared.metrics.policy_denied(denial.cause.kind());
         let sentence = refusal(self.registry, what, denial, rules, known);
         let rule = denial.cause.rule();
         self.note(what, rule.clone(), Some(sentence.as_str().into()));
@@ -249,10 +248,10 @@ impl<'a> Door<'a> {
 
     /// What would have been refused, counted and logged.
     fn would_refuse(&self, denial: &Denial) -> Clearance {
-        let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
+        let (kind, rule) = (denial.cause.kind(), denial.cause.rule());
         self.shared.metrics.policy_would_deny(kind);
         self.note(&self.id.to_string(), rule.clone(), None);
-        tracing::warn!(id = %self.id, kind, %rule, "the policy would refuse this if it were enforced");
+        tracing::warn!(id = %self.id, kind = kind.as_str(), %rule, "the policy would refuse this if it were enforced");
         Clearance::WouldDeny(rule)
     }
 }

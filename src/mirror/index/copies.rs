@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{IndexKey, Outcome, Validators},
     error::{Error, Kind, Result},
+    metrics::IndexChange,
     mirror::{
         catalog::News,
         kept::{Due, IndexEntry},
@@ -25,10 +26,6 @@ use crate::{
 /// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
 /// let a restart during an outage take a copy for older than it is by more than this.
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
-/// In a bucket each write has its price: of 250,000 index files in use, one an hour for each is $30 a day. So a copy there may be taken for older than it is by
-/// this part of the age at which it isn't served any more, up to so much.
-const SHARED_PART: u32 = 60;
-const SHARED_GRAIN: Duration = Duration::from_secs(12 * 3600);
 
 /// The copies of index files, in memory and in the store.
 pub(super) struct Copies {
@@ -237,7 +234,7 @@ impl Copies {
     ) -> Arc<IndexEntry> {
         let recorded = before.is_some_and(|before| {
             let age = entry.checked_at.duration_since(before.recorded_at);
-            age.unwrap_or_default() < self.grain()
+            age.unwrap_or_default() < CONFIRMATION_GRAIN
                 && entry.validators == before.validators
                 && entry.gone == before.gone
         });
@@ -260,23 +257,14 @@ impl Copies {
         entry
     }
 
-    /// How old a confirmation in the store may be.
-    fn grain(&self) -> Duration {
-        match self.shared.store.is_shared() {
-            true => {
-                let part = *self.shared.freshness.max_stale / SHARED_PART;
-                part.clamp(CONFIRMATION_GRAIN, SHARED_GRAIN)
-            }
-            false => CONFIRMATION_GRAIN,
-        }
-    }
-
     /// Says what upstream took back, or gave other content. What vanished is gone from what is shown, because upstream is who decides; content that changed is
     /// refused until a rule names it.
     fn warn_of_changes(&self, key: &IndexKey, before: &IndexEntry, now: &IndexEntry) {
         let (registry, name) = (key.registry.as_str(), key.name());
         if before.before().is_replaced_by(now.file()) {
-            self.shared.metrics.index_changes(registry, "replaced", 1);
+            self.shared
+                .metrics
+                .index_changes(registry, IndexChange::Replaced, 1);
             tracing::warn!(registry, %name, "upstream deleted this crate, and another one has been published under its name; it is taken for a new crate");
             return;
         }
@@ -287,11 +275,11 @@ impl Copies {
         };
         let (vanished, replaced) = (&changes.vanished, &changes.replaced);
         if !vanished.is_empty() {
-            count("vanished", vanished);
+            count(IndexChange::Vanished, vanished);
             tracing::warn!(registry, %name, change = "vanished", versions = ?vanished, "published versions are gone from upstream's index");
         }
         if !replaced.is_empty() {
-            count("checksum", replaced);
+            count(IndexChange::Checksum, replaced);
             tracing::warn!(registry, %name, change = "checksum", versions = ?replaced, "published versions have other content upstream now; they are refused until a rule with their sha256 allows them");
         }
     }

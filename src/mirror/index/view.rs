@@ -136,7 +136,7 @@ pub(super) fn denied(
     let Some(denial) = rules.crate_denial() else {
         return Ok(());
     };
-    let (kind, rule) = (denial.cause.kind().as_str(), denial.cause.rule());
+    let (kind, rule) = (denial.cause.kind(), denial.cause.rule());
     let noted = |sentence| Refusal {
         registry: key.registry,
         view,

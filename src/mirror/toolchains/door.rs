@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        FileKey,
+        DenialKind, FileKey,
         toolchain::{
             ChannelPattern, ComponentFile, ManifestName, ToolchainDocument, ToolchainKey,
             ToolchainName,
@@ -91,7 +91,7 @@ impl Channels {
     /// Counts an answer if it is a refusal of a channel: once, however often it was found out.
     pub(super) fn count(&self, answer: &Error) {
         if answer.rule().is_some_and(|rule| &**rule == RULE) {
-            self.shared.metrics.policy_denied("channel");
+            self.shared.metrics.policy_denied(DenialKind::Channel);
         }
     }
 

@@ -78,6 +78,9 @@ impl BucketBackend {
         let places = Places::new(settings.at.clone());
         let requests = Requests::new(objects, places, settings.stall_timeout, metrics);
         let good_for = settings.signing.as_ref().map(|signing| signing.good_for);
+        if good_for.is_some() {
+            requests.begin_signing();
+        }
         Self {
             uploads: PartUploads::new(requests.clone()),
             marks: ChangeMarks::new(requests.clone()),

@@ -54,6 +54,8 @@ pub(super) enum BucketOperation {
 }
 
 impl BucketOperation {
+    const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Put, Self::List, Self::Delete];
+
     /// The word used in metrics.
     fn label(self) -> &'static str {
         match self {
@@ -75,6 +77,14 @@ impl BucketOperation {
             Self::Delete => "removing",
         }
     }
+}
+
+/// What may come of an operation, with its name, as metrics have it.
+fn results(operation: BucketOperation) -> impl Iterator<Item = [&'static str; 2]> {
+    let nothing = [Nothing::Missing, Nothing::Other].map(Nothing::label);
+    let troubles = BucketTrouble::ALL.map(BucketTrouble::label);
+    let results = ["ok"].into_iter().chain(nothing).chain(troubles);
+    results.map(move |result| [operation.label(), result])
 }
 
 /// Who asks a bucket. Cheap to clone.
@@ -99,6 +109,7 @@ impl Requests {
         limit: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.begin_bucket(BucketOperation::ALL.into_iter().flat_map(results));
         Self(Arc::new(Inner {
             objects,
             places,
@@ -301,6 +312,12 @@ impl Requests {
                 "{name} has failed too often lately and isn't asked at the moment"
             ))
         })
+    }
+
+    /// Has the failures of [`unsigned`](Self::unsigned) among what is counted, at 0.
+    pub(super) fn begin_signing(&self) {
+        let failures = BucketTrouble::ALL.map(|trouble| ["sign", trouble.label()]);
+        self.0.metrics.begin_bucket(failures);
     }
 
     /// Notes that no URL could be signed: there may be no key to sign with, or the machine's role isn't told in time.

@@ -35,6 +35,20 @@ pub(super) enum BucketTrouble {
 }
 
 impl BucketTrouble {
+    /// Every one of them, for what must be prepared for each.
+    pub(super) const ALL: [Self; 10] = [
+        Self::NoBucket,
+        Self::Denied,
+        Self::Unauthenticated,
+        Self::NoCredentials,
+        Self::Region,
+        Self::Clock,
+        Self::Throttled,
+        Self::Unreachable,
+        Self::Late,
+        Self::Other,
+    ];
+
     pub(super) fn of(error: &ObjectError) -> Self {
         let said = error.to_string();
         if let Some(code) = code(&said) {
