@@ -25,6 +25,8 @@ struct Moves {
     lately: AtomicBool,
     /// Whether bytes have come since a request began: over HTTP/1.1, of the head of another one.
     heard: AtomicBool,
+    /// Whether a request has ever begun.
+    asked: AtomicBool,
     /// Whether a request has begun since somebody looked; over HTTP/2, whether a head or another frame has become whole.
     begun: AtomicBool,
     /// Bytes that have come of what isn't whole: see [`Arriving`](super::arriving::Arriving).
@@ -59,6 +61,7 @@ impl Activity {
         Self(Arc::new(Moves {
             lately: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
@@ -90,6 +93,11 @@ impl Activity {
     /// Whether the client has sent something since its last request began.
     pub(super) fn has_been_heard(&self) -> bool {
         self.0.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has ever asked for something.
+    pub(super) fn has_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
     }
 
     /// Notes what the client has sent.
@@ -133,6 +141,7 @@ impl Activity {
     pub(super) fn begin(&self) -> Standing {
         self.0.handover.clear();
         self.0.heard.store(false, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::Relaxed);
         self.0.begun.store(true, Ordering::Relaxed);
         self.0.open.store(0, Ordering::Relaxed);
         match self.0.memory.covers(self.in_flight() + 1) {

@@ -12,7 +12,7 @@ use super::{
     activity::Activity,
     coalesce::Coalesced,
     connection_memory::ConnectionMemory,
-    drive::{Client, ClientStream, End, drive},
+    drive::{Client, ClientStream, End, FIRST_WITHIN, drive},
     h2c::{Offer, Upgraded},
     in_flight::InFlight,
     linger, refusal,
@@ -37,8 +37,16 @@ pub(super) async fn run<S: Service>(
     memory: ConnectionMemory,
 ) {
     let accepted = acceptor.accept(socket, &memory, &server.metrics);
-    // Who isn't there yet when it is time to stop isn't waited for.
-    let accepted = server.stopping.run_until_cancelled(accepted).await;
+    // Who is about to come when it is time to stop is waited for as long as who is about to ask.
+    let late = async {
+        server.stopping.cancelled().await;
+        tokio::time::sleep(FIRST_WITHIN).await;
+    };
+    let accepted = tokio::select! {
+        biased;
+        accepted = accepted => Some(accepted),
+        () = late => None,
+    };
     let Accepted {
         stream,
         handover,

@@ -22,6 +22,9 @@ use super::{
 /// A connection on which nothing has moved for this long, with no answer outstanding, is closed when it is time to stop.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// So long a new connection may take then to ask for something: who has just connected is about to, and has no other server to go to.
+pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(1);
+
 /// A client's connection as bytes, watched, with coalesced writes.
 pub(super) type ClientStream = Coalesced<Watched<Stream>>;
 
@@ -86,6 +89,12 @@ pub(super) async fn drive<S, C: GracefulConnection<Error: Display + Unpin>>(
             Interruption::Stalled(stall) => return close_stalled(stall, stream, client),
             Interruption::Lapsed => turns.graceful_shutdown(),
             Interruption::Stopping => {
+                // Told earlier, hyper closes what hasn't been read yet.
+                tokio::select! {
+                    biased;
+                    ended = &mut turns => break ended,
+                    () = stall::asked(&client.activity, FIRST_WITHIN) => {}
+                }
                 turns.graceful_shutdown();
                 tokio::select! {
                     ended = turns => break ended,

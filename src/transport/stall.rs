@@ -58,6 +58,14 @@ pub(super) async fn quiet(activity: &Activity, limit: Duration) {
     }
 }
 
+/// Returns when the client has asked for something, now or before; or when it hasn't for `limit`.
+pub(super) async fn asked(activity: &Activity, limit: Duration) {
+    let end = tokio::time::Instant::now() + limit;
+    while !activity.has_asked() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(limit / (8 * LOOKS)).await;
+    }
+}
+
 /// Returns when the client has been at sending one request's head for `limit`.
 async fn slow_head(activity: &Activity, limit: Duration, speaks_http1: impl Fn() -> bool) {
     let mut looks = 0;

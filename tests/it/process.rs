@@ -96,6 +96,23 @@ async fn a_signal_lets_requests_in_flight_finish_and_ends_it_with_0() {
     }
 }
 
+/// It was hung up on, though it would have been answered a moment before, and by the next process a moment later.
+#[tokio::test]
+async fn who_connected_before_the_stop_and_asks_after_it_is_answered() {
+    let upstream = upstream().await;
+    let mut process = Program::serving(&upstream, "").start().await;
+    let mut connection = Connection::open(process.addr()).await;
+    // This one is accepted after the other.
+    let other = client::get(process.addr(), "/healthz", &[]).await;
+    assert_eq!(other.status, 200);
+    process.signal("TERM").await;
+    process.logged(|line| line.contains("stopping")).await;
+    connection.ask("GET", "/healthz", &[]).await.expect("sent");
+    let reply = connection.reply().await;
+    assert_eq!((reply.status, reply.complete), (200, true));
+    assert_eq!(process.ended().await.code, Some(0));
+}
+
 /// An idle connection is no reason to wait with the stop.
 #[tokio::test]
 async fn idle_connections_do_not_keep_it_from_ending() {
