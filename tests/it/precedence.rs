@@ -143,6 +143,7 @@ fn uncommented(with_examples: bool) -> (String, usize) {
             "max_age",
             "lockfiles",
             "admin_listen",
+            "address_file",
             "tokens",
             "help",
             "proxy",
