@@ -43,3 +43,12 @@ pub(crate) async fn drain(mut body: Incoming) -> Result<u64, hyper::Error> {
     }
     Ok(length)
 }
+
+/// What a short body says, as far as it comes.
+pub(crate) async fn text(mut body: Incoming) -> String {
+    let mut text = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        text.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
+    }
+    String::from_utf8_lossy(&text).trim().to_owned()
+}

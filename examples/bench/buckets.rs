@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use crate::{
     Result,
     child::Child,
+    clients::Crowded,
+    proc::cpu,
     record::Recording,
     report::Report,
     servers::{Origin, mirror_in, wire},
@@ -89,14 +91,21 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
         first_bytes(bench, &origin, &bucket, &away, &prize, &mut found).await?;
         origin.counts().await?;
         let new = over(bench, &origin, &bucket, &away).await?;
-        let cold = crowd(bench, new.child.address(), &prize, found.clients).await?;
+        let cold = measured(bench, "cold, over the bucket", &new, &prize, found.clients).await?;
         let counts = origin.counts().await?.into_iter();
         let crates = counts.filter(|(path, _)| path.contains("/crates/"));
         found.upstream += crates.map(|(_, count)| count).sum::<u64>();
-        let warm = crowd(bench, new.child.address(), &prize, found.clients).await?;
+        let warm = measured(bench, "warm", &new, &prize, found.clients).await?;
         drop(new);
         let alone = alone(bench, &origin).await?;
-        let without = crowd(bench, alone.child.address(), &prize, found.clients).await?;
+        let without = measured(
+            bench,
+            "cold, without a bucket",
+            &alone,
+            &prize,
+            found.clients,
+        )
+        .await?;
         found.crowd_bucket.0.push(cold.last);
         found.crowd_memory.0.push(warm.last);
         found.crowd_origin.0.push(without.last);
@@ -104,6 +113,27 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
     }
     report.buckets = Some(found);
     Ok(())
+}
+
+/// A crowd at a mirror; how much of the time that took the mirror was at work is said aside.
+async fn measured(
+    bench: &Bench,
+    what: &str,
+    new: &New,
+    prize: &Prize,
+    clients: usize,
+) -> Result<Crowded> {
+    let pid = new.child.pid();
+    let before = cpu(pid);
+    let crowded = crowd(bench, new.child.address(), prize, clients).await?;
+    eprintln!(
+        "{what}: {:.2} s, {:.2} s of the mirror's CPU time, {} MB, {} failed",
+        crowded.last,
+        (cpu(pid) - before).as_secs_f64(),
+        crowded.bytes / 1_000_000,
+        crowded.failed
+    );
+    Ok(crowded)
 }
 
 /// The first bytes of crates at a mirror that has none of them, again at the same one, and at one without a bucket.

@@ -14,7 +14,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Result, bodies::drain};
+use crate::{
+    Result,
+    bodies::{drain, text},
+};
 
 /// Nobody waits longer for an answer.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -152,8 +155,9 @@ fn request(address: SocketAddr, path: &str) -> Result<Request<String>> {
 }
 
 async fn read(answer: http::Response<hyper::body::Incoming>) -> Result<u64> {
-    if answer.status() != StatusCode::OK {
-        return Err(format!("{}", answer.status()));
+    let status = answer.status();
+    if status == StatusCode::OK {
+        return drain(answer.into_body()).await.map_err(|e| e.to_string());
     }
-    drain(answer.into_body()).await.map_err(|e| e.to_string())
+    Err(format!("{status}: {}", text(answer.into_body()).await))
 }

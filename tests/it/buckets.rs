@@ -93,6 +93,36 @@ async fn a_new_mirror_with_an_empty_folder_asks_upstream_for_no_crate_that_anoth
     );
 }
 
+/// Each of them read the index record of what he wanted for himself: 200 clients who wanted 100 crates asked the bucket 20,000 times, until it was too slow, was
+/// left alone, and some were told 504.
+#[tokio::test]
+async fn what_a_crowd_at_a_new_mirror_wants_is_read_from_the_bucket_once() {
+    const CLIENTS: usize = 40;
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    upstream.clear_log();
+    let relay = bucket.relay().await;
+    let (record, file) = ("/index/3/l/lib", "/lib/1.1.0.");
+    let gate = relay.gate(record);
+    let zone = Zone::of(&upstream, &bucket).over(&relay).start().await;
+    let path = download("lib", "1.1.0");
+    let asking = (0..CLIENTS).map(|_| get_in_time(&zone, &path));
+    let opened = async {
+        gate.await_waiting(1).await;
+        let connections = CLIENTS as f64 + 1.0;
+        while zone.metric("crate_mirror_connections").await < connections {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(futures_util::future::join_all(asking), opened);
+    for (reply, _) in replies {
+        assert_crate(&reply, &upstream, "lib", "1.1.0");
+    }
+    assert_eq!([record, file].map(|part| relay.count(part)), [1, 1]);
+    assert!(upstream.crate_requests().is_empty(), "the bucket has it");
+}
+
 #[tokio::test]
 async fn a_bucket_has_the_same_keys_and_the_same_bytes_as_a_folder() {
     let upstream = upstream().await;

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     mirror::{
         kept::{GZIP_AT_ONCE, IndexEntry, ReadAheadMark, keep, overhead},
-        shared::{Resident, Shared},
+        shared::{Resident, Shared, SingleFlight},
     },
     policy::{Known, Marks},
     store::{StoreRecord, StoredRecord},
@@ -36,6 +36,8 @@ pub(super) struct StoredRecords {
     gzip: Arc<GzipMaker>,
     permits: Semaphore,
     served: LastServed,
+    /// What is being read for all who ask: what a crowd wants comes from a bucket, and is made ready, once.
+    reads: SingleFlight<IndexKey, Option<Resident>>,
 }
 
 impl StoredRecords {
@@ -45,6 +47,7 @@ impl StoredRecords {
             gzip,
             permits: Semaphore::new(READYING),
             served: LastServed::default(),
+            reads: SingleFlight::default(),
         }
     }
 
@@ -54,13 +57,33 @@ impl StoredRecords {
         self.permits.acquire().await.ok()
     }
 
-    /// What memory, else the store, knows of an index file; what comes from the store goes into memory.
+    /// What memory, else the store, knows of an index file; what comes from the store is read once for all who ask, and goes into memory.
     ///
     /// # Errors
     /// [`Kind::Store`] when the store can't be read, or not in time, or has only one that is older than what was served before; [`Kind::Overloaded`] when there
     /// is no memory for it: it may have a copy all the same.
-    pub(super) async fn known(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Resident>> {
+    pub(super) async fn known(
+        self: &Arc<Self>,
+        key: &IndexKey,
+        now: SystemTime,
+    ) -> Result<Option<Resident>> {
+        if let Some(resident) = self.shared.memory.index(key) {
+            return Ok(Some(resident));
+        }
+        let (this, read, tasks) = (self.clone(), *key, self.shared.background.tasks());
+        let flight = self.reads.join(*key, tasks, |waiters| async move {
+            tokio::select! {
+                known = this.looked_up(&read, now) => known,
+                () = waiters.gone() => Err(Error::cancelled("nobody waits for this index file any more")),
+            }
+        });
+        flight.result.await
+    }
+
+    /// The same, looked up now.
+    async fn looked_up(&self, key: &IndexKey, now: SystemTime) -> Result<Option<Resident>> {
         let memory = &self.shared.memory;
+        // Who looked before the last read landed may have joined after.
         if let Some(resident) = memory.index(key) {
             return Ok(Some(resident));
         }
