@@ -1,4 +1,6 @@
 //! The bucket of the simulation: it keeps nothing of crate files but that they are there, because their bytes follow from their names, and counts requests.
+//!
+//! A full one has every crate file and every index record without keeping any, as if a day of builds had been there before.
 
 use std::{
     fmt,
@@ -7,17 +9,25 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
+use crate_mirror::{
+    domain::{Sha256, Validators},
+    store::StoreRecord,
+};
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
-    path::Path,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
 };
 
-use crate::population::{file, number};
+use crate::population::{IndexFiles, changes, file, number, tag};
+
+/// How old the oldest confirmation in a full bucket is: then records are written anew (`SHARED_GRAIN` in src/mirror/index/copies.rs).
+const OLDEST: Duration = Duration::from_secs(12 * 3600);
 
 /// What it was asked.
 #[derive(Debug, Default)]
@@ -32,6 +42,8 @@ pub(crate) struct Asked {
     pub(crate) other_reads: AtomicU64,
     /// Anything else that is charged like a write: lists, marks.
     pub(crate) other_writes: AtomicU64,
+    /// Bytes of notes that were read.
+    pub(crate) note_bytes: AtomicU64,
     /// Bytes of what is stored, as large as they would be without scale.
     pub(crate) stored: AtomicU64,
 }
@@ -41,14 +53,38 @@ pub(crate) struct Bucket {
     inner: InMemory,
     pub(crate) asked: Arc<Asked>,
     scale: u64,
+    full: Option<Full>,
+}
+
+/// What is in a full one.
+#[derive(Debug)]
+struct Full {
+    files: Arc<IndexFiles>,
+    since: SystemTime,
+    /// Its records were confirmed some time within this before the oldest are due to be written anew.
+    spread: Duration,
 }
 
 impl Bucket {
+    /// An empty one.
     pub(crate) fn new(scale: u64) -> Bucket {
         Bucket {
             inner: InMemory::new(),
             asked: Arc::default(),
             scale,
+            full: None,
+        }
+    }
+
+    /// One that has everything. Time passes so many times as fast as it should.
+    pub(crate) fn full(scale: u64, files: Arc<IndexFiles>, times: u32) -> Bucket {
+        Bucket {
+            full: Some(Full {
+                files,
+                since: SystemTime::now(),
+                spread: OLDEST / times,
+            }),
+            ..Bucket::new(scale)
         }
     }
 
@@ -57,6 +93,75 @@ impl Bucket {
         let mut parts = location.as_ref().rsplit('/');
         let (version, _) = parts.next()?.strip_suffix(".crate")?.rsplit_once('.')?;
         Some(file(number(parts.next()?)?, version, self.scale))
+    }
+
+    fn count(&self, location: &Path, is_head: bool, found: Option<&GetResult>) {
+        let asked = &*self.asked;
+        let counter = match (is_crate(location), is_index(location), found) {
+            _ if is_head => &asked.other_reads,
+            (true, _, Some(_)) => &asked.crates_read,
+            (true, _, None) => &asked.crates_missed,
+            (false, true, Some(_)) => &asked.index_read,
+            (false, true, None) => &asked.index_missed,
+            (false, false, found) => {
+                let size = found.map_or(0, |found| found.meta.size);
+                asked.note_bytes.fetch_add(size, Relaxed);
+                &asked.other_reads
+            }
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// What a full one has although nobody has put it there.
+    fn always(&self, location: &Path) -> Option<Bytes> {
+        let full = self.full.as_ref()?;
+        match is_crate(location) {
+            true => self.file(location),
+            false if is_index(location) => full.record(location),
+            false => None,
+        }
+    }
+}
+
+impl Full {
+    fn record(&self, location: &Path) -> Option<Bytes> {
+        let number = number(location.filename()?)?;
+        let body = self.files.get(number, changes(number, 0))?;
+        // Each has its own moment within the spread.
+        let part = (number as u32).wrapping_mul(0x9e37_79b9) as f64 / f64::from(u32::MAX);
+        let at = self.since - (OLDEST - self.spread.mul_f64(part));
+        let record = StoreRecord {
+            sha256: Sha256::of(&body),
+            validators: Validators {
+                etag: Some(tag(number, changes(number, 0))),
+                last_modified: None,
+            },
+            modified_at: at - Duration::from_secs(24 * 3600),
+            checked_at: at,
+            gone: false,
+            history: Arc::default(),
+            sum: None,
+            body,
+        };
+        Some(record.encode().concat().into())
+    }
+}
+
+/// An answer without a stored object.
+fn made(location: &Path, bytes: &Bytes) -> GetResult {
+    let size = bytes.len() as u64;
+    GetResult {
+        payload: GetResultPayload::Stream(stream::iter([Ok(bytes.clone())]).boxed()),
+        meta: ObjectMeta {
+            location: location.clone(),
+            last_modified: SystemTime::UNIX_EPOCH.into(),
+            size,
+            e_tag: Some("always".to_owned()),
+            version: None,
+        },
+        range: 0..size,
+        attributes: Default::default(),
+        extensions: Default::default(),
     }
 }
 
@@ -112,25 +217,19 @@ impl ObjectStore for Bucket {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (range, is_head) = (options.range.clone(), options.head);
-        let found = self.inner.get_opts(
-            location,
-            GetOptions {
-                range: None,
-                ..options.clone()
-            },
-        );
-        let found = found.await;
-        let counter = match (is_crate(location), is_index(location), found.is_ok()) {
-            _ if is_head => &self.asked.other_reads,
-            (true, _, true) => &self.asked.crates_read,
-            (true, _, false) => &self.asked.crates_missed,
-            (false, true, true) => &self.asked.index_read,
-            (false, true, false) => &self.asked.index_missed,
-            (false, false, _) => &self.asked.other_reads,
+        let whole = GetOptions {
+            range: None,
+            ..options.clone()
         };
-        counter.fetch_add(1, Relaxed);
+        let (mut found, mut bytes) = (self.inner.get_opts(location, whole).await, None);
+        if let (Err(Error::NotFound { .. }), Some(always)) = (&found, self.always(location)) {
+            found = Ok(made(location, &always));
+            bytes = Some(always);
+        }
+        self.count(location, is_head, found.as_ref().ok());
         let found = found?;
-        let Some(bytes) = self.file(location) else {
+        let bytes = bytes.or_else(|| is_crate(location).then(|| self.file(location))?);
+        let Some(bytes) = bytes else {
             return match range {
                 None => Ok(found),
                 Some(_) => self.inner.get_opts(location, options).await,

@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::population::{changes, file, index_file, number};
+use crate::population::{IndexFiles, changes, file, number, tag};
 
 /// What it was asked.
 #[derive(Debug, Default)]
@@ -37,18 +37,18 @@ pub(crate) struct CratesIo {
 }
 
 impl CratesIo {
-    pub(crate) async fn start(scale: u64) -> std::io::Result<CratesIo> {
+    pub(crate) async fn start(files: Arc<IndexFiles>, scale: u64) -> std::io::Result<CratesIo> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let (asked, now) = (Arc::<Asked>::default(), Arc::<AtomicU64>::default());
-        let shared = (asked.clone(), now.clone());
+        let shared = (asked.clone(), now.clone(), files);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                let (asked, now) = shared.clone();
+                let (asked, now, files) = shared.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
                     let at = now.load(Ordering::Relaxed);
-                    let answer = answer(&request, addr, &asked, at, scale);
+                    let answer = answer(&request, addr, &asked, &files, at, scale);
                     async move { Ok::<_, Infallible>(answer) }
                 });
                 tokio::spawn(async move {
@@ -66,6 +66,7 @@ fn answer(
     request: &Request<Incoming>,
     addr: SocketAddr,
     asked: &Asked,
+    files: &IndexFiles,
     at: u64,
     scale: u64,
 ) -> Response<Whole> {
@@ -87,7 +88,7 @@ fn answer(
         return not_found();
     };
     let changes = changes(number, at);
-    let tag = format!("W/\"{number}-{changes}\"");
+    let tag = tag(number, changes);
     if is(request.headers(), &tag) {
         asked.not_modified.fetch_add(1, Ordering::Relaxed);
         let mut answer = answered(Bytes::new(), Some(&tag));
@@ -95,7 +96,10 @@ fn answer(
         return answer;
     }
     asked.index.fetch_add(1, Ordering::Relaxed);
-    answered(index_file(number, changes, scale).into(), Some(&tag))
+    match files.get(number, changes) {
+        Some(file) => answered(file, Some(&tag)),
+        None => not_found(),
+    }
 }
 
 fn is(headers: &HeaderMap, tag: &str) -> bool {

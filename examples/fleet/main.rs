@@ -3,9 +3,9 @@
 //! `cargo run --release --features testing --example fleet -- --minutes 10`
 //!
 //! The mirrors are the real ones, in this process: their memory, folders, tiers, index and downloads. What they ask is a crates.io over a real socket and a
-//! bucket that counts. Builds come at the rate of a day with a million of them, in real time, because mirrors tell each other by the clock what upstream has
-//! confirmed: some minutes of the day are shown, from empty caches on. Crate files are smaller than real ones by a factor, and memory and folders are so by the
-//! same.
+//! bucket that counts. Builds come at the rate of a day with a million of them; time passes some times as fast as it should, and `freshness.fresh_for`, by which
+//! mirrors ask upstream and tell each other what it has confirmed, is so much shorter. Some minutes of the day are shown, from empty caches on, over an empty bucket
+//! or a full one. Crate files are smaller than real ones by a factor, and memory and folders are so by the same.
 
 mod bucket;
 mod cost;
@@ -19,9 +19,18 @@ use clap::Parser;
 /// What is simulated.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Options {
-    /// How many minutes of the day, at its full rate, from empty caches and an empty bucket on.
+    /// How many minutes of the day, at its full rate, from empty caches on.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
+    /// Which of them are shown.
+    #[arg(long, value_delimiter = ',', default_value = "1,10")]
+    show: Vec<usize>,
+    /// How many times as fast as it should time passes.
+    #[arg(long, default_value_t = 1)]
+    times: u32,
+    /// Whether everything is in the bucket from the beginning.
+    #[arg(long)]
+    full: bool,
     /// How many mirrors; each number is a run of its own.
     #[arg(long, value_delimiter = ',', default_value = "1,3,10")]
     mirrors: Vec<usize>,

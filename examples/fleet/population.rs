@@ -1,5 +1,7 @@
 //! The population: crates, their versions and contents, how popular each is and when it changes. All of it follows from numbers, so that nothing is kept.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use fastrand::Rng;
 use sha2::{Digest, Sha256};
@@ -79,14 +81,47 @@ pub(crate) fn changes(number: Number, at: u64) -> u64 {
     (at + offset) / CHANGES_EVERY
 }
 
-/// A crate's index file by then.
-pub(crate) fn index_file(number: Number, changes: u64, scale: u64) -> String {
+/// All index files, each made when it is first asked for: their checksums take longer than everything else that is asked for.
+#[derive(Debug)]
+pub(crate) struct IndexFiles {
+    /// As they are before any change.
+    made: Vec<OnceLock<Bytes>>,
+    scale: u64,
+}
+
+impl IndexFiles {
+    pub(crate) fn new(crates: usize, scale: u64) -> IndexFiles {
+        let made = (0..crates).map(|_| OnceLock::new()).collect();
+        IndexFiles { made, scale }
+    }
+
+    /// A crate's index file after so many changes.
+    pub(crate) fn get(&self, number: Number, changes: u64) -> Option<Bytes> {
+        let made = self.made.get(number)?;
+        let first = made.get_or_init(|| index_file(number, self.scale).into());
+        // Each has another feature.
+        Some(match changes {
+            0 => first.clone(),
+            _ => {
+                let text = String::from_utf8_lossy(first);
+                text.replace("{\"c0\"", &format!("{{\"c{changes}\"")).into()
+            }
+        })
+    }
+}
+
+/// The tag of an index file after so many changes.
+pub(crate) fn tag(number: Number, changes: u64) -> String {
+    format!("W/\"{number}-{changes}\"")
+}
+
+fn index_file(number: Number, scale: u64) -> String {
     let name = name(number);
     let lines = VERSIONS.iter().rev().map(|(version, _)| {
         let checksum = Sha256::digest(file(number, version, scale));
         let checksum: String = checksum.iter().map(|b| format!("{b:02x}")).collect();
         format!(
-            "{{\"name\":\"{name}\",\"vers\":\"{version}\",\"deps\":[],\"cksum\":\"{checksum}\",\"features\":{{\"c{changes}\":[]}},\"yanked\":false}}\n"
+            "{{\"name\":\"{name}\",\"vers\":\"{version}\",\"deps\":[],\"cksum\":\"{checksum}\",\"features\":{{\"c0\":[]}},\"yanked\":false}}\n"
         )
     });
     lines.collect()

@@ -26,16 +26,19 @@ use crate::{
     Fleet, Options,
     bucket::Bucket,
     crates_io::CratesIo,
-    population::{Number, Popularity, name, some_version},
+    population::{IndexFiles, Number, Popularity, name, some_version},
 };
 
 /// What a mirror has, before scale: memory as the default is, and a folder as the default is.
 const MEMORY: u64 = 256 << 20;
 const FOLDER: u64 = 50 << 30;
-/// How long an index file isn't due: the default.
+/// How long an index file isn't due: the default, in seconds of simulated time.
 const FRESH_FOR: u64 = 60;
-/// So many requests are under way at once.
-const AT_ONCE: usize = 64;
+/// So many requests are under way at once for each of so many who ask.
+const AT_ONCE: usize = 16;
+const ASKERS: usize = 8;
+/// So many times in a second of real time builds come.
+const STEPS: u64 = 10;
 
 /// Where answers came from.
 #[derive(Debug, Default)]
@@ -69,6 +72,8 @@ pub(crate) struct Outcomes {
     pub(crate) resident: u64,
     /// How far behind the clock it was at most: more than a few seconds, and this machine is too slow for these figures to mean anything.
     pub(crate) late: Duration,
+    /// How many processors all of it kept busy on average.
+    pub(crate) busy: f64,
     pub(crate) took: Duration,
 }
 
@@ -97,15 +102,19 @@ pub(crate) async fn run(
     fleet: Fleet,
 ) -> Result<Outcomes, Box<dyn std::error::Error>> {
     let started = Instant::now();
-    let (world, mirrors) = (World::new(options, fleet).await?, fleet.mirrors);
+    let (world, mirrors) = (Arc::new(World::new(options, fleet).await?), fleet.mirrors);
     let popularity = Popularity::zipf(options.crates, options.exponent);
     let mut rng = Rng::with_seed(7);
-    let (begun, mut due, mut builds) = (Instant::now(), 0.0, 0_usize);
-    let mut late = Duration::ZERO;
+    let (begun, busy) = (Instant::now(), cpu());
+    let (mut due, mut builds, mut late) = (0.0, 0_usize, Duration::ZERO);
     let mut minutes = Vec::new();
-    for second in 0..options.minutes * 60 {
+    // A step is a tenth of a second of real time, and so many of simulated time.
+    let step = f64::from(options.times) / STEPS as f64;
+    let steps = (options.minutes as f64 * 60.0 / step).round() as u64;
+    for number in 0..steps {
+        let second = (number as f64 * step) as u64;
         world.crates_io.now.store(second, Relaxed);
-        due += options.builds as f64 / 86_400.0;
+        due += options.builds as f64 / 86_400.0 * step;
         let mut needs = Vec::new();
         while due >= 1.0 {
             due -= 1.0;
@@ -116,24 +125,22 @@ pub(crate) async fn run(
                 version: some_version(&mut rng),
             }));
         }
-        let at = begun + Duration::from_secs(second);
+        let at = begun + Duration::from_secs(number) / STEPS as u32;
         late = late.max(at.elapsed());
         tokio::time::sleep_until(at.into()).await;
-        let now = SystemTime::now();
-        let asking = futures_util::stream::iter(needs);
-        asking
-            .for_each_concurrent(AT_ONCE, |need| world.ask(need, second, now))
-            .await;
-        if second % 60 == 59 {
-            world.settled().await;
+        world.clone().ask_for(needs, second).await;
+        let simulated = (number + 1) as f64 * step / 60.0;
+        if simulated + 1e-9 >= (minutes.len() + 1) as f64 {
             minutes.push(world.snapshot());
             eprintln!(
-                "{fleet:?}, minute {}: {:?}",
+                "{fleet:?}, minute {}: {:?}, {:.1} s behind at most",
                 minutes.len(),
-                started.elapsed()
+                started.elapsed(),
+                late.as_secs_f64(),
             );
         }
     }
+    let busy = cpu().saturating_sub(busy).as_secs_f64() / begun.elapsed().as_secs_f64();
     let cached: i64 = world
         .mirrors
         .iter()
@@ -145,6 +152,7 @@ pub(crate) async fn run(
         cached: cached as f64 / mirrors as f64,
         resident: resident(),
         late,
+        busy,
         took: started.elapsed(),
     };
     for mirror in &world.mirrors {
@@ -155,8 +163,12 @@ pub(crate) async fn run(
 
 impl World {
     async fn new(options: &Options, fleet: Fleet) -> Result<World, Box<dyn std::error::Error>> {
-        let crates_io = CratesIo::start(options.scale).await?;
-        let bucket = Arc::new(Bucket::new(options.scale));
+        let files = Arc::new(IndexFiles::new(options.crates, options.scale));
+        let crates_io = CratesIo::start(files.clone(), options.scale).await?;
+        let bucket = Arc::new(match options.full {
+            true => Bucket::full(options.scale, files, options.times),
+            false => Bucket::new(options.scale),
+        });
         let folder = TempDir::new()?;
         let (mut mirrors, mut metrics, mut beside) = (Vec::new(), Vec::new(), JoinSet::new());
         for number in 0..fleet.mirrors {
@@ -194,6 +206,22 @@ impl World {
             asked: Mutex::default(),
             _folder: folder,
         })
+    }
+
+    /// Has some ask for all of it at once.
+    async fn ask_for(self: Arc<Self>, needs: Vec<Need>, second: u64) {
+        let (mut askers, share) = (JoinSet::new(), needs.len().div_ceil(ASKERS).max(1));
+        let mut needs = needs.into_iter().peekable();
+        while needs.peek().is_some() {
+            let (world, mine) = (self.clone(), needs.by_ref().take(share).collect::<Vec<_>>());
+            askers.spawn(async move {
+                let asking = futures_util::stream::iter(mine);
+                asking
+                    .for_each_concurrent(AT_ONCE, |need| world.ask(need, second, SystemTime::now()))
+                    .await;
+            });
+        }
+        askers.join_all().await;
     }
 
     async fn ask(&self, need: Need, second: u64, now: SystemTime) {
@@ -260,14 +288,6 @@ impl World {
         }
     }
 
-    /// Waits until everything is in the bucket.
-    async fn settled(&self) {
-        let waits = |metrics: &Arc<Metrics>| metrics.bucket_waiting.get() > 0;
-        while self.metrics.iter().any(waits) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     fn snapshot(&self) -> Snapshot {
         let (a, u, b) = (&self.answers, &*self.crates_io.asked, &*self.bucket.asked);
         [
@@ -293,9 +313,24 @@ impl World {
             ("bucket_other_reads", &b.other_reads),
             ("bucket_other_writes", &b.other_writes),
             ("bucket_stored", &b.stored),
+            ("note_bytes", &b.note_bytes),
         ]
         .map(|(name, counter)| (name, counter.load(Relaxed)))
-        .into()
+        .into_iter()
+        .chain([
+            (
+                "waiting",
+                self.metrics
+                    .iter()
+                    .map(|m| m.bucket_waiting.get() as u64)
+                    .sum(),
+            ),
+            (
+                "lost",
+                self.metrics.iter().map(|m| m.bucket_lost.get()).sum(),
+            ),
+        ])
+        .collect()
     }
 }
 
@@ -305,12 +340,24 @@ fn settings(
     folder: &std::path::Path,
 ) -> crate_mirror::error::Result<Config> {
     let (memory, disk) = (MEMORY / options.scale, FOLDER / options.scale);
+    let fresh_for = FRESH_FOR * 1_000 / u64::from(options.times);
     config::parse(&format!(
         "[store]\npath = {folder:?}\nsync = false\nmax_size = \"{disk}B\"\n\
          [memory]\nbudget = \"{memory}B\"\n[read_ahead]\nenabled = false\n\
+         [freshness]\nfresh_for = \"{fresh_for}ms\"\n\
          [registries.crates-io]\nindex = \"http://{}/index/\"\n",
         crates_io.addr
     ))
+}
+
+/// The processor time that this process has taken.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // Proc(5): 14 and 15 are the times in user and system mode, in hundredths of a second; after the name comes field 3.
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// The most memory this process ever had, in bytes; 0 where the system doesn't say.

@@ -22,14 +22,10 @@ fn percent(part: f64, all: f64) -> String {
 /// One row for each run and moment, in Markdown.
 pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
     let mut text = String::from(
-        "| mirrors | minute | index: memory / store / asked upstream | crates: memory / folder / bucket / upstream | upstream a minute: 304 / index files / crates | bucket a minute: GET / of them in vain / PUT | dollars a day at that rate |\n|---|---|---|---|---|---|---|\n",
+        "| mirrors | minute | index: memory / store / asked upstream | crates: memory / folder / bucket / upstream | upstream a minute: 304 / index files / crates | bucket a minute: GET and HEAD / in vain / PUT and LIST | its requests, dollars a day at that rate | MB of notes read a minute |\n|---|---|---|---|---|---|---|---|\n",
     );
     for run in runs {
-        let last = run.minutes.len();
-        let mut shown = vec![1, last];
-        shown.retain(|minute| *minute <= last);
-        shown.dedup();
-        for minute in shown {
+        for minute in options.show.iter().copied().filter(|minute| *minute > 0) {
             let before = minute.checked_sub(2).and_then(|at| run.minutes.get(at));
             let Some(after) = run.minutes.get(minute - 1) else {
                 continue;
@@ -44,19 +40,23 @@ pub(crate) fn table(options: &Options, runs: &[Outcomes]) -> String {
         };
         look_first(&mut text, &run.fleet, &between(rest.last(), after));
     }
-    text += "\n| mirrors | memory for what is cached, each | all in one process, peak | stored in the bucket | a month | late at most | took |\n|---|---|---|---|---|---|---|\n";
+    text += "\n| mirrors | memory for what is cached, each | all in one process, peak | stored in the bucket | a month | waiting for the bucket in the end, and lost | late at most | processors | took |\n|---|---|---|---|---|---|---|---|---|\n";
     for run in runs {
-        let stored = run.minutes.last().map_or(0, |m| m["bucket_stored"]) as f64;
+        let end = |name: &str| run.minutes.last().map_or(0, |m| m[name]);
+        let stored = end("bucket_stored") as f64;
         let _ = writeln!(
             text,
-            "| {} | {:.0} MB of {} | {:.0} MB | {:.1} GB | ${:.2} | {:.1} s | {:.0} s |",
+            "| {} | {:.0} MB of {} | {:.0} MB | {:.1} GB | ${:.2} | {} / {} | {:.1} s | {:.2} | {:.0} s |",
             &run.fleet,
             run.cached / 1e6,
             format_args!("{} MB", 268 / options.scale),
             run.resident as f64 / 1e6,
             stored / 1e9,
             cost::storage(stored),
+            end("waiting"),
+            end("lost"),
             run.late.as_secs_f64(),
+            run.busy,
             run.took.as_secs_f64(),
         );
     }
@@ -76,7 +76,7 @@ fn row(text: &mut String, mirrors: &Fleet, minute: usize, did: &impl Fn(&str) ->
         did("bucket_crates_written") + did("bucket_index_written") + did("bucket_other_writes");
     let _ = writeln!(
         text,
-        "| {mirrors} | {minute} | {} / {} / {} | {} / {} / {} / {} | {:.0} / {:.0} / {:.0} | {reads:.0} / {missed:.0} / {writes:.0} | {:.2} |",
+        "| {mirrors} | {minute} | {} / {} / {} | {} / {} / {} / {} | {:.0} / {:.0} / {:.0} | {reads:.0} / {missed:.0} / {writes:.0} | {:.2} | {:.1} |",
         percent(did("index_memory"), index),
         percent(did("index_stored"), index),
         percent(asked, index),
@@ -88,6 +88,7 @@ fn row(text: &mut String, mirrors: &Fleet, minute: usize, did: &impl Fn(&str) ->
         did("upstream_index"),
         did("upstream_crates"),
         cost::requests(reads * 1_440.0, writes * 1_440.0),
+        did("note_bytes") / 1e6,
     );
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     offline::{download, index, upstream},
     support::{
-        Bucket, Ended, Mirror, Upstream, Zone,
+        Bucket, Ended, Mirror, Relay, Seen, Upstream, Zone, ZoneBuilder,
         bucket::{Keys, READER},
     },
 };
@@ -219,6 +219,82 @@ async fn check_says_that_the_keys_are_wrong_and_not_which_they_are() {
         assert!(said.contains("key"), "what is wrong: {said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
+}
+
+/// The keys of a role, as the services of machines and of containers tell them.
+fn role(bucket: &Bucket) -> String {
+    let Keys { id, secret } = bucket.keys();
+    format!(
+        "{{\"AccessKeyId\":\"{id}\",\"SecretAccessKey\":\"{secret}\",\"Token\":\"a-session\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
+    )
+}
+
+/// With a role's keys, `check` finds nothing wrong, and a mirror reads and writes.
+async fn works_in_a_role(
+    scene: (Upstream, Bucket, Relay),
+    role_of: impl Fn(ZoneBuilder) -> ZoneBuilder,
+) {
+    let (upstream, bucket, way) = scene;
+    let zone = Zone::of(&upstream, &bucket).over(&way).without_keys();
+    let (code, said) = checked(&zone).await;
+    assert_eq!(code, Some(1), "there is nothing to sign with: {said}");
+    let zone = role_of(zone);
+    let (code, said) = checked(&zone).await;
+    assert_eq!(code, Some(0), "{said}");
+    let running = zone.start().await;
+    assert_eq!(running.get(&download("lib", "1.0.0")).await.status, 200);
+    bucket.until_stored(&["/lib/1.0.0."]).await;
+    let signed = way.requests();
+    let session = |seen: &Seen| seen.header("x-amz-security-token") == Some("a-session");
+    assert!(signed.iter().any(session), "it belongs to the keys");
+}
+
+#[tokio::test]
+async fn the_role_of_a_machine_is_as_good_as_keys() {
+    let (upstream, bucket) = (upstream().await, Bucket::in_process().await);
+    let (way, metadata) = (bucket.relay().await, Relay::to(upstream.addr()).await);
+    metadata
+        .on_writes("/latest/api/token")
+        .fail_with(200, &[], "for-a-while");
+    let roles = "/latest/meta-data/iam/security-credentials/";
+    let json = [("content-type", "application/json")];
+    metadata
+        .on_reads(&format!("{roles}builder"))
+        .fail_with(200, &json, role(&bucket));
+    metadata.on_reads(roles).fail_with(200, &[], "builder");
+    let url = metadata.url();
+    works_in_a_role((upstream, bucket, way), |zone| {
+        zone.env("AWS_METADATA_ENDPOINT", &url)
+    })
+    .await;
+    let asked = metadata.requests();
+    let reads = asked.iter().filter(|seen| seen.method == "GET");
+    for seen in reads {
+        let token = seen.header("x-aws-ec2-metadata-token");
+        assert_eq!(token, Some("for-a-while"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_role_of_a_pod_is_as_good_as_keys() {
+    let (upstream, bucket) = (upstream().await, Bucket::in_process().await);
+    let (way, agent) = (bucket.relay().await, Relay::to(upstream.addr()).await);
+    let json = [("content-type", "application/json")];
+    agent
+        .on_reads("/v1/credentials")
+        .fail_with(200, &json, role(&bucket));
+    let folder = TempDir::new().expect("a folder");
+    let token = path(&folder, "token");
+    std::fs::write(&token, "of-this-pod").expect("a file");
+    let url = format!("{}/v1/credentials", agent.url());
+    works_in_a_role((upstream, bucket, way), |zone| {
+        zone.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url)
+            .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)
+    })
+    .await;
+    let asked = agent.requests();
+    let allowed = |seen: &Seen| seen.header("authorization") == Some("of-this-pod");
+    assert!(!asked.is_empty() && asked.iter().all(allowed), "{asked:?}");
 }
 
 #[tokio::test]

@@ -306,6 +306,40 @@ async fn offline_a_bucket_that_is_gone_is_no_empty_one() {
     assert_eq!(reply.status, 503, "{}", reply.text());
 }
 
+/// One object that the bucket doesn't take keeps no others waiting: it is given up, which is counted, and offered again by the next process that is asked for it.
+#[tokio::test]
+async fn what_is_refused_while_others_are_written_is_given_up_counted_and_offered_again() {
+    let scene = Scene::new().await;
+    let said = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InternalError</Code><Message>no</Message></Error>";
+    let xml = [("content-type", "application/xml")];
+    let refused = format!("/{}/1.0.0.", name(0));
+    scene.relay.on_writes(&refused).fail_with(400, &xml, said);
+    let folder = tempfile::tempdir().expect("a folder");
+    let zone = scene.zone().folder(folder.path());
+    let first = zone.clone().start().await;
+    scene.ask(&first, 0).await;
+    let started = Instant::now();
+    let lost = async || first.metric("crate_mirror_bucket_lost_total").await;
+    let mut n = 1;
+    while lost().await == 0.0 {
+        assert!(started.elapsed() < RESUMES_WITHIN, "it waits for ever");
+        if n < CRATES {
+            scene.ask(&first, n).await;
+            n += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    // What is kept of its manifest lies beside it.
+    assert!(lost().await <= 2.0, "{}", lost().await);
+    scene.until_stored(1..n).await;
+    assert!(scene.bucket.stored_with(&refused).await.is_empty());
+    first.stop().await;
+    scene.relay.heal();
+    let second = zone.start().await;
+    scene.ask(&second, 0).await;
+    scene.until_stored(0..1).await;
+}
+
 /// What can't be written for long is bounded, counted, and no reason to take memory without end.
 #[tokio::test]
 async fn who_may_only_read_a_bucket_serves_from_it_all_the_same() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    offline::download,
+    offline::{download, index},
     support::{
         Bucket, Cargo, Connection, Package, Relay, Reply, TokenFile, Upstream, Zone, ZoneBuilder,
         client,
@@ -97,6 +97,12 @@ async fn what_is_neither_in_memory_nor_in_the_folder_is_to_be_had_at_a_signed_ur
     let path = scene.location(&reply);
     let there = client::get(scene.public.addr(), &path, &[]).await;
     assert_eq!(there.body, scene.upstream.crate_file("large", "1.0.0"));
+    // An index file never goes this way, also not what only the bucket has of it.
+    let again = scene.zone().start().await;
+    for name in ["large", "other"] {
+        let reply = again.get(&index(name)).await;
+        assert_eq!(reply.text(), scene.upstream.index_file(name));
+    }
     assert!(
         zone.metric("crate_mirror_requests_total{outcome=\"redirect\"")
             .await

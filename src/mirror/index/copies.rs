@@ -26,6 +26,10 @@ use crate::{
 /// A confirmation by upstream is written down when the one written before is this old. Finer would turn every 304 into a write; coarser would
 /// let a restart during an outage take a copy for older than it is by more than this.
 const CONFIRMATION_GRAIN: Duration = Duration::from_secs(3600);
+/// In a bucket each write has its price: of 250,000 index files in use, one an hour for each is $30 a day. So a copy there may be taken for older than it is by
+/// this part of the age at which it isn't served any more, up to so much.
+const SHARED_PART: u32 = 60;
+const SHARED_GRAIN: Duration = Duration::from_secs(12 * 3600);
 
 /// The copies of index files, in memory and in the store.
 pub(super) struct Copies {
@@ -234,7 +238,7 @@ impl Copies {
     ) -> Arc<IndexEntry> {
         let recorded = before.is_some_and(|before| {
             let age = entry.checked_at.duration_since(before.recorded_at);
-            age.unwrap_or_default() < CONFIRMATION_GRAIN
+            age.unwrap_or_default() < self.grain()
                 && entry.validators == before.validators
                 && entry.gone == before.gone
         });
@@ -255,6 +259,17 @@ impl Copies {
             self.writes.write(key, entry.clone());
         }
         entry
+    }
+
+    /// How old a confirmation in the store may be.
+    fn grain(&self) -> Duration {
+        match self.shared.store.is_shared() {
+            true => {
+                let part = *self.shared.freshness.max_stale / SHARED_PART;
+                part.clamp(CONFIRMATION_GRAIN, SHARED_GRAIN)
+            }
+            false => CONFIRMATION_GRAIN,
+        }
     }
 
     /// Says what upstream took back, or gave other content. What vanished is gone from what is shown, because upstream is who decides; content that changed is

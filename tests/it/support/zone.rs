@@ -157,6 +157,13 @@ impl ZoneBuilder {
         self
     }
 
+    /// Has no keys in its environment: the machine's role has to do.
+    pub fn without_keys(mut self) -> Self {
+        let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        self.env.retain(|(name, _)| !keys.contains(name));
+        self
+    }
+
     /// Has this variable in its environment.
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.env.retain(|(known, _)| *known != name);
