@@ -69,7 +69,7 @@ impl App {
     /// The same on sockets that a service manager has handed over, which go before the addresses in the settings.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start), and [`Kind::Config`](crate::error::Kind::Config) when a socket is for what the settings don't have.
+    /// Those of [`start`](Self::start), and [`Kind::Config`](crate::error::Kind::Config) when a socket is for TLS and the settings have no certificate.
     pub async fn start_on(config: Config, sockets: Inherited) -> Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let store = store_to_serve(&config, &metrics).await?;

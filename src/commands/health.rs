@@ -36,10 +36,14 @@ pub struct HealthOptions {
 /// # Errors
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be used, or don't say where it listens.
 pub async fn run(flags: &Flags, options: &HealthOptions) -> Result<ExitCode> {
-    let base = match &options.url {
+    let mut base = match &options.url {
         Some(url) => url.clone(),
         None => url_of_settings(&config::load(flags)?)?,
     };
+    // What stands behind the last slash would be replaced.
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
     let path = if options.live { "healthz" } else { "readyz" };
     let url = base.join(path).map_err(|e| {
         Error::config(format!(

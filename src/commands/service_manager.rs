@@ -1,6 +1,6 @@
 //! [`ServiceManager`]: who has started `serve` and wants to know how it is (sd_notify(3)). Where nobody does, nothing is said.
 
-use std::{io, time::Duration};
+use std::{fs::File, io, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::{
@@ -9,6 +9,9 @@ use tokio::{
 };
 
 use crate::error::{Error, Result};
+
+/// What is always there to be opened.
+const SPARE: &str = "/dev/null";
 
 /// systemd, or another one that speaks its protocol.
 pub(super) struct ServiceManager {
@@ -59,11 +62,17 @@ impl ServiceManager {
         let Some(patience) = self.watchdog else {
             return std::future::pending().await;
         };
+        // A word takes a socket, and clients may have taken all the others.
+        let mut spare = File::open(SPARE).ok();
         loop {
             match turns().await {
-                Ok(()) => tell(&[NotifyState::Watchdog]),
-                Err(e) => tracing::error!("the watchdog isn't told that all is well: {e}"),
+                Ok(()) => {}
+                // It has come that far, so that it isn't hung: it has more to do than there are sockets for.
+                Err(e) => tracing::error!("the runtime turns, and {e}"),
             }
+            drop(spare.take());
+            tell(&[NotifyState::Watchdog]);
+            spare = File::open(SPARE).ok();
             // Twice could be too late where a machine is busy.
             tokio::time::sleep(patience / 3).await;
         }

@@ -20,12 +20,8 @@ impl Mirror {
     /// The index file of `name` as it is seen in `view`, as fresh as it has to be.
     ///
     /// # Errors
-    /// [`Kind::Absent`] when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`]
-    /// and [`Kind::Corrupt`] when there is no upstream to ask.
-    ///
-    /// [`Kind::Absent`]: crate::error::Kind::Absent
-    /// [`Kind::Offline`]: crate::error::Kind::Offline
-    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't know the crate; one of the upstream kinds when it fails and there is no copy; [`Kind::Offline`](crate::error::Kind::Offline)
+    /// and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub fn index(
         &self,
         registry: &Registry,
@@ -68,12 +64,8 @@ impl Mirror {
     /// when upstream has to be asked anyway does the index have to be current first.
     ///
     /// # Errors
-    /// [`Kind::Absent`] when there is no such crate or version, with the canonical name if there is one; one of the upstream kinds when upstream
-    /// fails and the file isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
-    ///
-    /// [`Kind::Absent`]: crate::error::Kind::Absent
-    /// [`Kind::Offline`]: crate::error::Kind::Offline
-    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    /// [`Kind::Absent`](crate::error::Kind::Absent) when there is no such crate or version, with the canonical name if there is one; one of the upstream kinds when upstream
+    /// fails and the file isn't here; [`Kind::Offline`](crate::error::Kind::Offline) and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub fn crate_file(
         &self,
         registry: &Registry,
@@ -98,7 +90,7 @@ impl Mirror {
     /// Where a client gets the file by itself, if it isn't here and the store can let clients have it; `None` when it is handed out from here as any other.
     ///
     /// # Errors
-    /// [`Kind::Denied`] when it may not go out.
+    /// [`Kind::Denied`](crate::error::Kind::Denied) when it may not go out.
     pub fn crate_link(
         &self,
         registry: &Registry,
@@ -145,12 +137,8 @@ impl Mirror {
     /// What rustup asks for. What says which files there are is as fresh as it has to be; a file has the checksum that one of these says, or never comes to its end.
     ///
     /// # Errors
-    /// [`Kind::Absent`] when upstream doesn't have it, [`Kind::Denied`] when its channel may not be asked for, [`Kind::NotFound`] when toolchains aren't served; one of
-    /// the upstream kinds when upstream fails and it isn't here; [`Kind::Offline`] and [`Kind::Corrupt`] when there is no upstream to ask.
-    ///
-    /// [`Kind::Absent`]: crate::error::Kind::Absent
-    /// [`Kind::Offline`]: crate::error::Kind::Offline
-    /// [`Kind::Corrupt`]: crate::error::Kind::Corrupt
+    /// [`Kind::Absent`](crate::error::Kind::Absent) when upstream doesn't have it, [`Kind::Denied`](crate::error::Kind::Denied) when its channel may not be asked for, [`Kind::NotFound`](crate::error::Kind::NotFound) when toolchains aren't served; one of
+    /// the upstream kinds when upstream fails and it isn't here; [`Kind::Offline`](crate::error::Kind::Offline) and [`Kind::Corrupt`](crate::error::Kind::Corrupt) when there is no upstream to ask.
     pub async fn toolchain(
         &self,
         path: &ToolchainPath,
@@ -198,7 +186,7 @@ impl Mirror {
     /// What is stored of a registry's index as it is seen in a view, as a git repository with this config.json in it. Nothing is fetched for it; the index as of a day isn't kept so.
     ///
     /// # Errors
-    /// [`Kind::Store`] when the store can't be read, [`Kind::Overloaded`] when there is no memory for it, or it takes too long the first time.
+    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read, [`Kind::Overloaded`](crate::error::Kind::Overloaded) when there is no memory for it, or it takes too long the first time.
     pub fn git_index(
         &self,
         registry: &Registry,
@@ -214,7 +202,7 @@ impl Mirror {
     /// Leave to make a part of a pack of such a repository; a few are made at once.
     ///
     /// # Errors
-    /// [`Kind::Overloaded`] when that takes longer than eight seconds.
+    /// [`Kind::Overloaded`](crate::error::Kind::Overloaded) when that takes longer than eight seconds.
     pub fn git_turn(&self) -> impl Future<Output = Result<WorkTurn>> {
         self.0.git_index.turn()
     }

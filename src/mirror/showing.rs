@@ -19,7 +19,7 @@ impl Mirror {
     /// What the rules say of this version, whether they are enforced or only tried; its index file is obtained if it isn't here.
     ///
     /// # Errors
-    /// Those of [`index`](Self::index), and [`Kind::Absent`] when there is no such version.
+    /// Those of [`index`](Self::index), and [`Kind::Absent`](crate::error::Kind::Absent) when there is no such version.
     pub fn judge(
         &self,
         registry: &Registry,
@@ -47,7 +47,7 @@ impl Mirror {
     /// All that is known here of a crate as it is seen in `view`; its index file is obtained if it isn't here.
     ///
     /// # Errors
-    /// Those of [`index`](Self::index), and [`Kind::NotFound`] when there is no such registry or view.
+    /// Those of [`index`](Self::index), and [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
     pub async fn overview(
         &self,
         registry: Option<RegistryName>,
@@ -62,7 +62,7 @@ impl Mirror {
     /// The crates that fit `words`, by what is known here.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is no such registry or view.
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no such registry or view.
     pub async fn search(
         &self,
         registry: Option<RegistryName>,
@@ -129,7 +129,7 @@ impl Mirror {
     /// What is stored of toolchains.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when they aren't served, [`Kind::Store`] when the store can't be read.
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) when they aren't served, [`Kind::Store`](crate::error::Kind::Store) when the store can't be read.
     pub async fn stored_toolchains(&self) -> Result<Arc<StoredToolchains>> {
         self.toolchains()?.stored().await
     }
@@ -169,7 +169,7 @@ impl Mirror {
     /// What was asked for offline and still isn't here, in the order of its text, as of a moment ago: the store is looked at for all who ask, and not changed.
     ///
     /// # Errors
-    /// [`Kind::Store`] when the store can't be read.
+    /// [`Kind::Store`](crate::error::Kind::Store) when the store can't be read.
     pub async fn missed(&self, now: SystemTime) -> Result<Arc<[MissedRequest]>> {
         let Shared { store, budget, .. } = &*self.0.shared;
         self.0.wanted.get(store, budget, now).await
