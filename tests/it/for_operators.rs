@@ -221,9 +221,15 @@ impl OnTerminal {
             program::binary()
         );
         std::fs::write(folder.path().join("inner"), inner).expect("a script");
-        let script = Command::new("script")
-            // The outer shell is the terminal's own; it ends with that, and everything in front on it is told.
-            .args(["-qefc", "sh inner; true", "/dev/null"])
+        let script = Command::new("env")
+            // The outer shell is the terminal's own; it ends with that, and everything in front on it is told. Whoever runs this test may be made to outlive a terminal, too.
+            .args([
+                "--default-signal=HUP",
+                "script",
+                "-qefc",
+                "sh inner; true",
+                "/dev/null",
+            ])
             .current_dir(folder.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
