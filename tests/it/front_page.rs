@@ -448,15 +448,11 @@ fn figures(reply: &Reply) -> Value {
 #[tokio::test]
 async fn why_a_host_fails_is_said_beside_it_with_its_time() {
     let dist = Dist::start().await;
-    let dead = Upstream::new().start().await;
-    let settings = format!(
-        "[upstream]\nretries = 0\n[registries.dead]\nindex = \"sparse+{}\"\n",
-        dead.index_url()
-    );
-    let mirror = dist.mirror("").settings(&settings).start().await;
+    // Nobody listens there: the port of one that has ended may be another test's by now.
+    let settings = "[upstream]\nretries = 0\n[registries.dead]\nindex = \"sparse+http://127.0.0.1:1/index/\"\n";
+    let mirror = dist.mirror("").settings(settings).start().await;
     let unasked = figures(&mirror.get("/status.json").await);
     assert_eq!(unasked["toolchains"]["online"], true, "{unasked}");
-    dead.stop().await;
     dist.on_everything().fail(503);
     for n in 0..6 {
         mirror
@@ -494,7 +490,7 @@ async fn why_a_host_fails_is_said_beside_it_with_its_time() {
     // This is told to everybody, and they need not know.
     let ready = mirror.get("/readyz").await.text();
     assert!(
-        !ready.contains("503") && !ready.contains("refused"),
+        !ready.contains("answered") && !ready.contains("refused"),
         "{ready}"
     );
 }

@@ -194,7 +194,8 @@ impl Copies {
         let confirmed = Arc::new(IndexEntry {
             checked_at: at,
             failed_at: None,
-            leads: false,
+            // Who leads goes on leading: what the other one asked for in the same moment is no reason to wait for it the next time, too.
+            leads: self.siblings.leads(key),
             ..(**entry).clone()
         });
         let is_it = |current: &Arc<IndexEntry>| Arc::ptr_eq(current, entry);

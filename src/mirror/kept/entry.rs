@@ -24,8 +24,9 @@ use crate::{
 /// After a failed revalidation the stale copy is served without asking for this long, at most.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// So much earlier than others who share the store the one asks that leads: twice as long as it takes until they hear of it.
-const LEAD: Duration = Duration::from_secs(20);
+/// So much earlier than others who share the store the one asks that leads. They hear of it within two notes, which are ten seconds apart, and a bucket's clock counts whole seconds: with
+/// just as much they asked themselves, again and again in the same moment.
+const LEAD: Duration = Duration::from_secs(30);
 
 /// A crate's index file as this mirror knows it.
 #[derive(Clone, Debug)]
@@ -160,7 +161,7 @@ impl IndexEntry {
             lifetimes.fresh_for = freshness.absent_for();
         }
         if self.leads {
-            lifetimes.fresh_for -= LEAD.min(lifetimes.fresh_for / 3);
+            lifetimes.fresh_for -= LEAD.min(lifetimes.fresh_for / 2);
         }
         let pause = PAUSE_AFTER_FAILURE.min(lifetimes.fresh_for);
         let failed_lately = |at| now.duration_since(at).is_ok_and(|since| since < pause);
