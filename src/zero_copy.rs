@@ -125,6 +125,13 @@ impl PagePool {
     /// The bytes of `parts`, one after the other, in pages of their own; nothing if they are few, or there are too many such pages.
     pub fn content<'a>(&self, parts: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Content> {
         let length = parts.clone().map(<[u8]>::len).sum();
+        let mut filling = self.filling(length)?;
+        parts.for_each(|part| filling.push(part));
+        filling.finish()
+    }
+
+    /// Pages for `length` bytes that come one after the other; nothing if those are few, or there are too many such pages.
+    pub fn filling(&self, length: usize) -> Option<Filling> {
         if length < LEAST || !LENDS.load(Ordering::Relaxed) {
             return None;
         }
@@ -133,11 +140,42 @@ impl PagePool {
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         let permit = taken.ok().map(|_| PoolPermit(self.0.clone()))?;
-        let pages = system::Pages::of(parts, length).ok()?;
+        let pages = system::NewPages::new(length).ok()?;
+        Some(Filling {
+            pages,
+            filled: 0,
+            permit,
+        })
+    }
+}
+
+/// Pages that are still being filled.
+pub struct Filling {
+    pages: system::NewPages,
+    filled: usize,
+    permit: PoolPermit,
+}
+
+impl Filling {
+    /// The next bytes. What there is no room for is left out, and then nothing comes of it.
+    pub fn push(&mut self, part: &[u8]) {
+        let end = self.filled + part.len();
+        if let Some(room) = self.pages.as_mut().get_mut(self.filled..end) {
+            room.copy_from_slice(part);
+        }
+        self.filled = end;
+    }
+
+    /// All of it; nothing unless exactly as many bytes have come as there was room for.
+    pub fn finish(mut self) -> Option<Content> {
+        if self.filled != self.pages.as_mut().len() {
+            return None;
+        }
+        let pages = self.pages.freeze().ok()?;
         Some(Content {
             bytes: Bytes::from_owner(Owned {
                 pages,
-                _permit: permit,
+                _permit: self.permit,
             }),
             location: Location::OwnPages,
         })
@@ -257,6 +295,16 @@ mod tests {
         let mut rest = Vec::new();
         theirs.read_to_end(&mut rest).expect("closed");
         assert!(rest.is_empty(), "{} bytes too many", rest.len());
+    }
+
+    #[test]
+    fn pages_that_too_little_or_too_much_was_put_into_are_nothing() {
+        for extra in [LEAST - 1, LEAST + 1] {
+            let mut filling = PagePool::default().filling(LEAST).expect("pages");
+            filling.push(&pattern(1, 0));
+            filling.push(&pattern(extra - 1, 1));
+            assert!(filling.finish().is_none(), "{extra} bytes");
+        }
     }
 
     #[test]

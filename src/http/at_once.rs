@@ -38,6 +38,17 @@ pub(super) struct Admitted<'a> {
     pub(super) now: SystemTime,
 }
 
+impl Admitted<'_> {
+    /// What is asked of a file, and its receipt if there is a ledger for that.
+    fn requested(&self, ledger: Option<&Ledger>) -> RequestedFile {
+        let Asked { head, client, .. } = self.asked;
+        RequestedFile {
+            negotiated: NegotiatedFile::of(&head.headers, self.verb),
+            receipt: ledger.and_then(|l| l.receipt(self.verb, self.who, *client, self.now)),
+        }
+    }
+}
+
 /// An index file.
 ///
 /// # Errors
@@ -67,32 +78,16 @@ pub(super) fn download(
     id: CrateId,
     admitted: &Admitted<'_>,
 ) -> Result<AtOnce> {
-    let Admitted {
-        asked,
-        verb,
-        who,
-        ledger,
-        now,
-    } = *admitted;
     let registry = mirror.place(place.registry, place.view)?;
-    let receipt = ledger.and_then(|l| l.receipt(verb, who, asked.client, now));
-    let negotiated = NegotiatedFile::of(&asked.head.headers, verb);
-    let found = match negotiated.is_maybe_part() {
+    let requested = admitted.requested(admitted.ledger);
+    let found = match requested.negotiated.is_maybe_part() {
         true => None,
-        false => mirror.crate_at_once(registry, &id, place.view, now),
+        false => mirror.crate_at_once(registry, &id, place.view, admitted.now),
     };
-    let Some(found) = found else {
-        let requested = Box::new(RequestedFile {
-            negotiated: negotiated.kept(),
-            receipt,
-        });
-        return Ok(Deferred::Download(registry.clone(), place.view, id, requested).into());
-    };
-    let requested = RequestedFile {
-        negotiated,
-        receipt,
-    };
-    Ok(AtOnce::Answer(requested.whole(found?)?))
+    match found {
+        Some(found) => Ok(AtOnce::Answer(requested.whole(found?)?)),
+        None => Ok(Deferred::Download(registry.clone(), place.view, id, requested.kept()).into()),
+    }
 }
 
 /// What rustup asks for.
@@ -104,37 +99,21 @@ pub(super) fn toolchain(
     path: ToolchainPath,
     admitted: &Admitted<'_>,
 ) -> Result<AtOnce> {
-    let Admitted {
-        asked,
-        verb,
-        who,
-        ledger,
-        now,
-    } = *admitted;
     let asker = ToolchainAsker {
-        connection: asked.connection.map(|number| number.0),
-        address: asked.client,
+        connection: admitted.asked.connection.map(|number| number.0),
+        address: admitted.asked.client,
     };
-    let ledger = ledger.filter(|_| toolchains::item(&path).is_some());
-    let receipt = ledger.and_then(|l| l.receipt(verb, who, asked.client, now));
-    let negotiated = NegotiatedFile::of(&asked.head.headers, verb);
-    let found = match negotiated.is_maybe_part() {
+    let is_item = toolchains::item(&path).is_some();
+    let requested = admitted.requested(admitted.ledger.filter(|_| is_item));
+    let found = match requested.negotiated.is_maybe_part() {
         true => None,
-        false => mirror.toolchain_at_once(&path, &asker, now),
+        false => mirror.toolchain_at_once(&path, &asker, admitted.now),
     };
     if let Some(Ok(found)) = found {
-        let requested = RequestedFile {
-            negotiated,
-            receipt,
-        };
         return Ok(AtOnce::Answer(toolchains::answer(&path, requested, found)?));
     }
     // Not here; or refused, which may have to be written down.
-    let requested = Box::new(RequestedFile {
-        negotiated: negotiated.kept(),
-        receipt,
-    });
-    Ok(Deferred::Toolchain(path, asker, requested).into())
+    Ok(Deferred::Toolchain(path, asker, requested.kept()).into())
 }
 
 impl From<Deferred> for AtOnce {

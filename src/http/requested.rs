@@ -20,6 +20,14 @@ pub(super) struct RequestedFile {
 }
 
 impl RequestedFile {
+    /// The same for as long as it waits.
+    pub(super) fn kept(self) -> Box<Self> {
+        Box::new(Self {
+            negotiated: self.negotiated.kept(),
+            receipt: self.receipt,
+        })
+    }
+
     /// The answer with all of the file, written down before.
     ///
     /// # Errors

@@ -4,12 +4,21 @@ use std::{convert::Infallible, io};
 
 pub(super) struct Pages(Infallible);
 
-impl Pages {
-    pub(super) fn of<'a>(
-        _parts: impl Iterator<Item = &'a [u8]>,
-        _length: usize,
-    ) -> io::Result<Self> {
+pub(super) struct NewPages(Infallible);
+
+impl NewPages {
+    pub(super) fn new(_length: usize) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn freeze(self) -> io::Result<Pages> {
+        match self.0 {}
+    }
+}
+
+impl AsMut<[u8]> for NewPages {
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self.0 {}
     }
 }
 

@@ -20,18 +20,25 @@ const ROOM: usize = 1 << 20;
 /// Pages that can't be written to.
 pub(super) struct Pages(Mmap);
 
-impl Pages {
-    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Self> {
-        let mut pages = MmapMut::map_anon(length)?;
+/// Pages that are written to, and lent to nobody.
+pub(super) struct NewPages(MmapMut);
+
+impl NewPages {
+    pub(super) fn new(length: usize) -> io::Result<Self> {
+        let pages = MmapMut::map_anon(length)?;
         // Large pages are quicker to send; where there are none it goes without.
         let _ = pages.advise(Advice::HugePage);
-        let mut rest = &mut pages[..];
-        for part in parts {
-            let (here, later) = rest.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            rest = later;
-        }
-        pages.make_read_only().map(Self)
+        Ok(Self(pages))
+    }
+
+    pub(super) fn freeze(self) -> io::Result<Pages> {
+        self.0.make_read_only().map(Pages)
+    }
+}
+
+impl AsMut<[u8]> for NewPages {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
     }
 }
 

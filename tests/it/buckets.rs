@@ -12,7 +12,10 @@ use tempfile::TempDir;
 
 use crate::{
     offline::{download, index, upstream},
-    support::{Bucket, Cargo, Mirror, Package, Reply, Upstream, Zone, mirror::files_below, sha256},
+    support::{
+        Bucket, Cargo, Mirror, Package, Reply, Upstream, Zone, assert_serves, mirror::files_below,
+        sha256, stored::Record,
+    },
 };
 
 /// No answer takes longer that still is one; a mirror promises 24 s, and this machine may be busy.
@@ -398,6 +401,32 @@ async fn a_mirror_never_serves_an_index_file_older_than_it_has_served() {
         let reply = zone.get("/index/1/a").await;
         assert!(reply.text().contains("1.1.0"), "{}", reply.text());
     }
+}
+
+/// Each index file in use had its record written into the bucket once an hour, for nothing but another time in it: 30 dollars a day for 250,000 of them.
+#[tokio::test]
+async fn that_an_index_file_is_current_is_written_into_a_bucket_when_what_is_there_is_half_a_day_old()
+ {
+    let upstream = upstream().await;
+    let bucket = filled(&upstream).await;
+    let aged = async |key: &str, hours: u64| {
+        let mut record = Record::of(&bucket.get(key).await);
+        record.age(Duration::from_secs(hours * 3600));
+        bucket.put(key, record.bytes()).await;
+        record.bytes()
+    };
+    let [app, lib, ..] = IN_BUCKET;
+    let (of_app, of_lib) = (aged(app, 13).await, aged(lib, 11).await);
+    let zone = Zone::of(&upstream, &bucket).settings("[freshness]\nfresh_for = \"0s\"");
+    let zone = zone.start().await;
+    for name in ["lib", "app"] {
+        let reply = zone.get(&index(name)).await;
+        assert_serves(&reply, "revalidated", upstream.index_file(name), name);
+    }
+    // What is to be written is written before it ends.
+    zone.stop().await;
+    assert!(!bucket.holds(app, &of_app).await, "it was 13 hours old");
+    assert!(bucket.holds(lib, &of_lib).await, "it was 11 hours old");
 }
 
 /// Without a folder only memory knew what was served; once it had let go of that, an older record came back from the bucket.

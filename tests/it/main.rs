@@ -97,6 +97,7 @@ mod printed;
 mod process;
 mod ranges;
 mod read_ahead;
+mod read_together;
 mod real_crates_io;
 mod redirects;
 mod refresh;

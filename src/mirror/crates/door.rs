@@ -175,7 +175,7 @@ impl<'a> Door<'a> {
             CheckedFile::Whole(whole) if is_clear && self.policy.allows_license(license) => {
                 whole.license_under(self.policy.version());
             }
-            CheckedFile::Whole(_) | CheckedFile::Stored(_) | CheckedFile::Arriving(..) => {}
+            CheckedFile::Whole(_) | CheckedFile::Stored(..) | CheckedFile::Arriving(..) => {}
         }
         self.licensed(pass, license)
     }

@@ -58,7 +58,7 @@ impl Manifests {
         match file {
             CheckedFile::Whole(whole) => Ok(self.of_whole(key, whole).await?.license),
             // Not checked yet, so that what is read now is good for this answer only, which ends badly if it is wrong.
-            CheckedFile::Stored(_) | CheckedFile::Arriving(..) => {
+            CheckedFile::Stored(..) | CheckedFile::Arriving(..) => {
                 let tasks = self.shared.background.tasks();
                 self.flights.join(key, tasks, |_| {
                     let (this, whole) = (self.clone(), file.again());
@@ -95,7 +95,7 @@ impl Manifests {
         }
         match files.if_stored(&key.into(), now).await? {
             CheckedFile::Whole(whole) => self.of_whole(*key, &whole).await.ok(),
-            file @ (CheckedFile::Stored(_) | CheckedFile::Arriving(..)) => {
+            file @ (CheckedFile::Stored(..) | CheckedFile::Arriving(..)) => {
                 self.read_all(*key, file).await
             }
         }

@@ -129,7 +129,7 @@ impl FileBody {
     pub fn whole(&self) -> Option<&Content> {
         match &self.file {
             CheckedFile::Whole(whole) => Some(&whole.content),
-            CheckedFile::Stored(_) | CheckedFile::Arriving(..) => None,
+            CheckedFile::Stored(..) | CheckedFile::Arriving(..) => None,
         }
     }
 

@@ -98,7 +98,7 @@ impl Fetch {
         }
         match self.loads.if_stored(&self.key, now).await {
             Some(CheckedFile::Whole(whole)) => self.is_whole(whole.content.bytes().clone()),
-            Some(CheckedFile::Stored(_)) => self.download.is_stored(),
+            Some(CheckedFile::Stored(..)) => self.download.is_stored(),
             Some(CheckedFile::Arriving(..)) | None => return Ok(false),
         }
         Ok(true)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::download::DownloadReader;
+use super::{download::DownloadReader, readers::OneReader};
 use crate::{
     domain::FileKey,
     error::Result,
@@ -16,8 +16,8 @@ use crate::{
 pub(in crate::mirror) enum CheckedFile {
     /// All of it, checked.
     Whole(Arc<WholeFile>),
-    /// From the store, too large for memory; checked on the way.
-    Stored(Box<StoredFileReader>),
+    /// From the store, too large for memory; checked on the way. Beside it stands that a client reads it, unless that is the mirror itself.
+    Stored(Box<StoredFileReader>, Option<OneReader>),
     /// From upstream; checked on the way.
     Arriving(Box<DownloadReader>, Option<u64>),
 }
@@ -27,7 +27,7 @@ impl CheckedFile {
     pub(in crate::mirror) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(whole) => Some(whole.content.bytes().len() as u64),
-            Self::Stored(reader) => Some(reader.length()),
+            Self::Stored(reader, _) => Some(reader.length()),
             Self::Arriving(_, length) => *length,
         }
     }
@@ -36,7 +36,7 @@ impl CheckedFile {
     pub(in crate::mirror) fn key(&self) -> &FileKey {
         match self {
             Self::Whole(whole) => &whole.key,
-            Self::Stored(reader) => reader.key(),
+            Self::Stored(reader, _) => reader.key(),
             Self::Arriving(reader, _) => reader.key(),
         }
     }
@@ -45,7 +45,7 @@ impl CheckedFile {
     pub(in crate::mirror) fn etag(&self) -> Bytes {
         match self {
             Self::Whole(whole) => whole.etag.clone(),
-            Self::Stored(_) | Self::Arriving(..) => etag(&self.key().sha256()),
+            Self::Stored(..) | Self::Arriving(..) => etag(&self.key().sha256()),
         }
     }
 
@@ -60,7 +60,7 @@ impl CheckedFile {
                 let bytes = std::mem::replace(whole, none).content.bytes().clone();
                 (!bytes.is_empty()).then_some(Ok(bytes))
             }
-            Self::Stored(reader) => reader.next().await,
+            Self::Stored(reader, _) => reader.next().await,
             Self::Arriving(reader, _) => reader.next().await,
         }
     }
@@ -69,7 +69,7 @@ impl CheckedFile {
     pub(in crate::mirror) fn again(&self) -> Self {
         match self {
             Self::Whole(whole) => Self::Whole(whole.clone()),
-            Self::Stored(reader) => Self::Stored(Box::new(reader.again())),
+            Self::Stored(reader, _) => Self::Stored(Box::new(reader.again()), None),
             Self::Arriving(reader, length) => Self::Arriving(Box::new(reader.again()), *length),
         }
     }

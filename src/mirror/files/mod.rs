@@ -8,6 +8,7 @@ mod file;
 mod landing;
 mod loads;
 mod parts;
+mod readers;
 
 use std::{sync::Arc, time::SystemTime};
 

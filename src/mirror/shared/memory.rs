@@ -203,6 +203,11 @@ impl MemoryCache {
         (self.budget / 16).max(64 << 10)
     }
 
+    /// The largest file kept whole because several clients read it at once, a half of all.
+    pub(in crate::mirror) fn largest_for_several(&self) -> u64 {
+        self.budget / 2
+    }
+
     /// The stored paths of everything in memory.
     pub(in crate::mirror) fn paths(&self) -> HashSet<String> {
         let path = |(place, kept): (Arc<CacheSlot>, Occupant)| match (*place, kept) {

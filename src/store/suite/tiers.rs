@@ -339,6 +339,16 @@ async fn signing(bucket: &Unwell) -> Store {
     opened.await.expect("a store").0
 }
 
+/// A store that has saved a file, and sends people to the bucket for it.
+async fn signing_what_it_saved(bucket: &Unwell) -> (Store, CrateKey) {
+    let store = signing(bucket).await;
+    let (key, bytes) = content();
+    store.save_file(key, bytes).await.expect("saved");
+    store.settle().await;
+    assert!(is_signed(&store, &key).await);
+    (store, key)
+}
+
 async fn is_signed(store: &Store, key: &CrateKey) -> bool {
     let url = store.signed_url(&key.into(), Signed::Get).await;
     url.expect("no failure").is_some()
@@ -362,11 +372,7 @@ async fn nobody_is_sent_to_what_was_never_found_good() {
 #[tokio::test]
 async fn nobody_is_sent_to_the_bucket_for_the_rest_of_what_may_have_begun_wrong() {
     let bucket = Unwell::new();
-    let store = signing(&bucket).await;
-    let (key, bytes) = content();
-    store.save_file(key, bytes).await.expect("saved");
-    store.settle().await;
-    assert!(is_signed(&store, &key).await);
+    let (store, key) = signing_what_it_saved(&bucket).await;
     store.doubt(key.into(), Doubt::Wrong);
     assert!(!is_signed(&store, &key).await);
 }
@@ -375,11 +381,7 @@ async fn nobody_is_sent_to_the_bucket_for_the_rest_of_what_may_have_begun_wrong(
 #[tokio::test]
 async fn nobody_is_sent_to_what_is_no_longer_there_or_to_a_bucket_that_is_gone() {
     let bucket = Unwell::new();
-    let store = signing(&bucket).await;
-    let (key, bytes) = content();
-    store.save_file(key, bytes).await.expect("saved");
-    store.settle().await;
-    assert!(is_signed(&store, &key).await);
+    let (store, key) = signing_what_it_saved(&bucket).await;
     bucket.when(|_, _| Some(Instead::SlowDown));
     assert!(!is_signed(&store, &key).await, "the bucket is gone");
     bucket.well();

@@ -22,7 +22,11 @@ pub struct Record {
 impl Record {
     #[track_caller]
     pub fn read(path: &Path) -> Record {
-        let bytes = fs::read(path).expect("a stored index record");
+        Record::of(&fs::read(path).expect("a stored index record"))
+    }
+
+    #[track_caller]
+    pub fn of(bytes: &[u8]) -> Record {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let end = end.expect("a header line");
         Record {
@@ -31,12 +35,24 @@ impl Record {
         }
     }
 
-    /// Writes it with a header whose own checksum is right.
-    pub fn write(&self, path: &Path) {
+    /// Makes it older than it is: fetched and confirmed that much earlier.
+    pub fn age(&mut self, by: Duration) {
+        for time in ["fetched_at", "checked_at"] {
+            let millis = self.header[time].as_u64().expect("milliseconds");
+            self.header[time] = (millis - by.as_millis() as u64).into();
+        }
+    }
+
+    /// It as it is stored, with a header whose own checksum is right.
+    pub fn bytes(&self) -> Vec<u8> {
         let fields = in_order(&self.header, &HEADER_FIELDS);
         let own = sha256(format!("{{{fields}}}").as_bytes());
         let header = format!("{{{fields},\"header_sha256\":\"{own}\"}}\n");
-        fs::write(path, [header.as_bytes(), &self.body].concat()).expect("write a record");
+        [header.as_bytes(), &self.body].concat()
+    }
+
+    pub fn write(&self, path: &Path) {
+        fs::write(path, self.bytes()).expect("write a record");
     }
 }
 
@@ -91,10 +107,7 @@ impl Mirror {
     pub fn age(&self, name: &str, by: Duration) {
         let path = self.index_record(name);
         let mut record = Record::read(&path);
-        for time in ["fetched_at", "checked_at"] {
-            let millis = record.header[time].as_u64().expect("milliseconds");
-            record.header[time] = (millis - by.as_millis() as u64).into();
-        }
+        record.age(by);
         record.write(&path);
     }
 }
