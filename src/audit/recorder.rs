@@ -317,7 +317,8 @@ mod tests {
         recorder.record(event(1)).expect("taken");
         until("it is written", || content(&path) == expected);
         let took = started.elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // A quarter of a second, and what a busy machine takes.
+        assert!(took < Duration::from_secs(10), "{took:?}");
         let more = 3 * QUEUE as u64;
         for n in 0..more {
             while recorder.record(event(n)).is_err() {

@@ -38,7 +38,7 @@ tokio::task_local! {
 
 /// How long the last spans may take to be sent at the end.
 const END_WITHIN: Duration = Duration::from_secs(3);
-/// What of a client's `tracestate` is passed on at most, in bytes; more is dropped, as W3C Trace Context allows (section 3.3.1.5).
+/// The longest `traceparent` and `tracestate` that is taken of a client, in bytes. A longer `tracestate` is dropped, as W3C Trace Context allows (section 3.3.1.5).
 const STATE: usize = 512;
 
 /// Traces on their way to a collector.
@@ -139,7 +139,7 @@ impl RequestSpan {
             return Self(None);
         };
         let clients = TraceContextPropagator::new();
-        let parent = clients.extract_with_context(&Context::new(), &Headers(headers));
+        let parent = clients.extract_with_context(&Context::new(), &Headers::of(headers));
         let span = SpanBuilder::from_name(known(method))
             .with_kind(SpanKind::Server)
             .with_attributes([KeyValue::new("http.request.method", known(method))]);
@@ -249,11 +249,36 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// A client's headers.
-struct Headers<'a>(&'a HeaderMap);
+struct Headers<'a> {
+    all: &'a HeaderMap,
+    /// What stands in all `tracestate` headers, in their order (W3C Trace Context, section 3.3.1.1).
+    state: String,
+}
+
+impl<'a> Headers<'a> {
+    fn of(all: &'a HeaderMap) -> Self {
+        let states = all.get_all("tracestate").iter();
+        let mut state = String::new();
+        for part in states.filter_map(|value| value.to_str().ok()) {
+            if !state.is_empty() {
+                state.push(',');
+            }
+            state.push_str(part);
+            if state.len() > STATE {
+                state.clear();
+                break;
+            }
+        }
+        Self { all, state }
+    }
+}
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        let mut values = self.0.get_all(key).iter();
+        if key == "tracestate" {
+            return Some(&*self.state).filter(|state| !state.is_empty());
+        }
+        let mut values = self.all.get_all(key).iter();
         let value = values.next()?.to_str().ok()?;
         // Two of them contradict one another.
         let is_one = values.next().is_none();
@@ -261,7 +286,7 @@ impl Extractor for Headers<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
+        self.all.keys().map(HeaderName::as_str).collect()
     }
 }
 

@@ -141,6 +141,7 @@ async fn a_fetch_carries_what_has_changed_and_its_commit_follows_the_one_before(
     assert_eq!(changed, "ab/cd/abcd");
     upstream.publish(Package::new("newcomer", "1.0.0"));
     seen(&mirror, "newcomer").await;
+    fetched_after(&git, &clone, &second).await;
     git.run(&clone, &["pull", "--quiet", "--ff-only"])
         .await
         .success();
@@ -355,7 +356,7 @@ async fn what_waits_comes_when_its_time_has_come() {
     let now = std::time::SystemTime::now();
     let published = humantime::format_rfc3339_seconds(now).to_string();
     upstream.publish(Package::new("abcd", "2.0.0").pubtime(&published));
-    let cooldown = "[policy]\ncooldown = \"3s\"";
+    let cooldown = "[policy]\ncooldown = \"8s\"";
     let mirror = Mirror::of(&upstream).settings(cooldown).start().await;
     seen_under_rules(&mirror, "abcd").await;
     let git = Git::new();

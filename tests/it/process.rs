@@ -1,6 +1,6 @@
 //! The program as an operator meets it: what it says when it starts, that it stops when told to, and how.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Cargo, Connection, Package, Program, Running, Upstream, client};
 
@@ -100,17 +100,28 @@ async fn a_signal_lets_requests_in_flight_finish_and_ends_it_with_0() {
 #[tokio::test]
 async fn who_connected_before_the_stop_and_asks_after_it_is_answered() {
     let upstream = upstream().await;
-    let mut process = Program::serving(&upstream, "").start().await;
-    let mut connection = Connection::open(process.addr()).await;
-    // This one is accepted after the other.
-    let other = client::get(process.addr(), "/healthz", &[]).await;
-    assert_eq!(other.status, 200);
-    process.signal("TERM").await;
-    process.logged(|line| line.contains("stopping")).await;
-    connection.ask("GET", "/healthz", &[]).await.expect("sent");
-    let reply = connection.reply().await;
-    assert_eq!((reply.status, reply.complete), (200, true));
-    assert_eq!(process.ended().await.code, Some(0));
+    for _ in 0..5 {
+        let mut process = Program::serving(&upstream, "").start().await;
+        let mut connection = Connection::open(process.addr()).await;
+        // This one is accepted after the other.
+        let other = client::get(process.addr(), "/healthz", &[]).await;
+        assert_eq!(other.status, 200);
+        let told = Instant::now();
+        process.signal("TERM").await;
+        process.logged(|line| line.contains("stopping")).await;
+        let asked = connection.ask("GET", "/healthz", &[]).await;
+        // It is waited for a second, in which a busy machine may not get so far.
+        let in_time = told.elapsed() < Duration::from_millis(900);
+        match (asked, connection.try_reply().await) {
+            (Ok(()), Ok(reply)) => {
+                assert_eq!((reply.status, reply.complete), (200, true));
+                assert_eq!(process.ended().await.code, Some(0));
+                return;
+            }
+            (asked, reply) => assert!(!in_time, "{asked:?} {reply:?}"),
+        }
+    }
+    panic!("this machine was too slow five times");
 }
 
 /// An idle connection is no reason to wait with the stop.

@@ -16,10 +16,15 @@ async fn start(kind: UpstreamBuilder) -> Upstream {
 
 /// A mirror that notices soon when upstream falls silent.
 fn mirror_of(upstream: &Upstream, place: &str) -> MirrorBuilder {
-    let impatient = "[upstream]\nstall_timeout = \"300ms\"";
+    mirror_that_waits(upstream, place, "300ms")
+}
+
+/// A mirror that notices within that time when upstream falls silent.
+fn mirror_that_waits(upstream: &Upstream, place: &str, stall_timeout: &str) -> MirrorBuilder {
+    let stall_timeout = format!("[upstream]\nstall_timeout = \"{stall_timeout}\"");
     Mirror::of(upstream)
         .always_asks()
-        .settings(impatient)
+        .settings(&stall_timeout)
         .settings(place)
 }
 
@@ -139,7 +144,8 @@ async fn clients_in_the_middle_of_a_download_do_not_notice_that_it_was_resumed()
     let upstream = start(Upstream::new().ranges()).await;
     let file = upstream.crate_file("large", "1.0.0");
     for place in PLACES {
-        let mirror = mirror_of(&upstream, place).start().await;
+        // Longer than what follows takes while the second part is held.
+        let mirror = mirror_that_waits(&upstream, place, "3s").start().await;
         upstream.clear_log();
         upstream.on_crate_files().times(1).hang_after(500_000);
         let gate = upstream.on_crate_files().gate_after(200_000);

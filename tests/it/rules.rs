@@ -182,7 +182,7 @@ async fn a_version_ripens_without_upstream_s_doing_and_its_etag_changes() {
         .start()
         .await;
     let mirror = Mirror::of(&upstream)
-        .settings("[freshness]\nfresh_for = \"1h\"\n[policy]\ncooldown = \"3s\"")
+        .settings("[freshness]\nfresh_for = \"1h\"\n[policy]\ncooldown = \"6s\"")
         .start()
         .await;
     let first = mirror.get("/index/1/a").await;

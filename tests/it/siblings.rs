@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// How long an index file isn't due. Whatever is told is told six times in this.
-const FRESH_FOR: Duration = Duration::from_secs(6);
+const FRESH_FOR: Duration = Duration::from_secs(12);
 const LATEST: Duration = Duration::from_secs(26);
 
 async fn upstream() -> Upstream {

@@ -185,12 +185,12 @@ async fn a_token_that_is_revoked_is_refused_on_connections_that_are_open() {
 #[tokio::test]
 async fn a_token_that_has_expired_is_refused_on_connections_that_are_open() {
     let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
-    let short = tokens.grant("short", Some(Duration::from_secs(2)), &[]);
+    let short = tokens.grant("short", Some(Duration::from_secs(5)), &[]);
     let mirror = guarded(&upstream, &tokens, "").start().await;
     let mut connection = Connection::open(mirror.addr()).await;
     let headers = [("authorization", &*short)];
     assert_eq!(ask(&mut connection, INDEX, &headers).await.status, 200);
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
     let reply = ask(&mut connection, INDEX, &headers).await;
     assert_challenged(&reply, &mirror, "has expired");
 }
@@ -207,6 +207,7 @@ async fn many_who_share_a_connection_are_each_admitted_as_who_they_are() {
     let mirror = mirror.server(proxies).start().await;
     let mut connection = Connection::open(mirror.addr()).await;
     let of_inner = "/registries/inner/index/1/a";
+    let started = std::time::Instant::now();
     for n in 0..40 {
         for (client, token, path, status) in [
             ("203.0.113.1", &*all, INDEX, 200),
@@ -224,10 +225,12 @@ async fn many_who_share_a_connection_are_each_admitted_as_who_they_are() {
         ] {
             let headers = [("authorization", token), ("x-forwarded-for", client)];
             let reply = ask(&mut connection, path, &headers).await;
-            assert_eq!(
+            // One more is let through every two seconds, which a busy machine may take over all these.
+            let one_more = status == 429 && reply.status == 401 && started.elapsed().as_secs() >= 2;
+            assert!(
+                reply.status == status || one_more,
+                "{n}: {client} {path}: {} {}",
                 reply.status,
-                status,
-                "{n}: {client} {path}: {}",
                 reply.text()
             );
         }
@@ -344,11 +347,13 @@ async fn many_wrong_tokens_are_held_up_and_right_ones_are_not() {
     let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
     let token = tokens.add("ci");
     let mirror = guarded(&upstream, &tokens, "").start().await;
+    let mut held_up = 0;
     for n in 0..100 {
         let wrong = get(&mirror, INDEX, &format!("wrong-{n}")).await;
-        let expected = if n < 30 { 401 } else { 429 };
-        assert!(wrong.status == expected || n > 30, "{n}: {}", wrong.status);
+        // From there on one more is let through every two seconds.
+        assert!(wrong.status == 401 || n >= 30, "{n}: {}", wrong.status);
         if wrong.status == 429 {
+            held_up += 1;
             assert!(wrong.header("retry-after").is_some());
         }
         assert_eq!(
@@ -357,7 +362,7 @@ async fn many_wrong_tokens_are_held_up_and_right_ones_are_not() {
             "no token is no wrong one"
         );
     }
-    assert_eq!(get(&mirror, INDEX, "wrong").await.status, 429);
+    assert!(held_up > 0);
     assert_eq!(get(&mirror, INDEX, &token).await.status, 200);
     // Who asks from elsewhere hasn't sent any.
     let elsewhere: IpAddr = [127, 0, 0, 2].into();
@@ -411,10 +416,10 @@ async fn a_running_mirror_follows_the_file_and_what_is_broken_changes_nothing() 
 #[tokio::test]
 async fn a_token_ends_when_it_expires() {
     let (upstream, tokens) = (Upstream::with_one_crate().await, TokenFile::new());
-    let token = tokens.grant("short", Some(Duration::from_secs(2)), &[]);
+    let token = tokens.grant("short", Some(Duration::from_secs(5)), &[]);
     let mirror = guarded(&upstream, &tokens, "").start().await;
     assert_eq!(get(&mirror, INDEX, &token).await.status, 200);
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
     let reply = get(&mirror, INDEX, &token).await;
     assert_challenged(&reply, &mirror, "has expired");
 }

@@ -237,6 +237,7 @@ async fn a_clients_trace_goes_on_upstream_and_a_collector_gets_both_spans() {
     let headers = [
         ("traceparent", format!("00-{TRACE}-{PARENT}-01")),
         ("tracestate", "vendor=thing".to_owned()),
+        ("tracestate", "other=one".to_owned()),
     ];
     let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
     for path in ["/index/le/af/leaf", "/api/v1/crates/leaf/1.0.0/download"] {
@@ -251,7 +252,8 @@ async fn a_clients_trace_goes_on_upstream_and_a_collector_gets_both_spans() {
     let state = requests
         .iter()
         .find_map(|request| request.header("tracestate"));
-    assert_eq!(state, Some("vendor=thing"));
+    // A second header was the end of both.
+    assert_eq!(state, Some("vendor=thing,other=one"));
     // From memory, without a trace of the client's.
     let hit = client::get(running.addr(), "/index/le/af/leaf", &[]).await;
     assert_eq!(hit.header("x-cache"), Some("hit"));

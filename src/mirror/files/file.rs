@@ -16,8 +16,11 @@ use crate::{
 pub(in crate::mirror) enum CheckedFile {
     /// All of it, checked.
     Whole(Arc<WholeFile>),
-    /// From the store, too large for memory; checked on the way. Beside it stands that a client reads it, unless that is the mirror itself.
-    Stored(Box<StoredFileReader>, Option<OneReader>),
+    /// From the store, too large for memory; checked on the way. Beside it is its reader, unless this is a second look for the same one.
+    Stored(
+        Box<StoredFileReader>,
+        #[expect(dead_code, reason = "held for its drop")] Option<OneReader>,
+    ),
     /// From upstream; checked on the way.
     Arriving(Box<DownloadReader>, Option<u64>),
 }

@@ -7,10 +7,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{
-    file::CheckedFile,
-    readers::{OneReader, Readers},
-};
+use super::{file::CheckedFile, large_loads::LargeLoads};
 use crate::{
     allowance::Lease,
     domain::FileKey,
@@ -27,36 +24,31 @@ use crate::{
 /// How long the store may take over a file before upstream is asked for it: a third of what a client waits.
 const STORE_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() / 3);
 
-/// How long a client waits for a large file to be in memory, before it reads it for itself.
-const IN_MEMORY_WITHIN: Duration = Duration::from_secs(2);
-
 /// The stored files.
 pub(super) struct Loads {
     shared: Arc<Shared>,
     pages: Arc<PagePool>,
     flights: SingleFlight<FileKey, Loaded>,
-    /// Of files that are too large to be kept for one client.
-    readers: Readers,
-    large_flights: SingleFlight<FileKey, Option<Arc<WholeFile>>>,
+    large: LargeLoads,
 }
 
 /// What became of looking into the store.
 #[derive(Clone)]
 enum Loaded {
     Whole(Arc<WholeFile>),
-    /// There, but too large to be kept for one client.
+    /// There, and too large to be kept, or too large for the memory that was free.
     Large,
     Missing,
 }
 
 impl Loads {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let pages = Arc::<PagePool>::default();
         Self {
+            large: LargeLoads::new(shared.clone(), pages.clone()),
             shared,
-            pages: Arc::default(),
+            pages,
             flights: SingleFlight::default(),
-            readers: Readers::default(),
-            large_flights: SingleFlight::default(),
         }
     }
 
@@ -86,12 +78,10 @@ impl Loads {
         })
     }
 
-    /// A file that is too large to be kept for one client: each reads it for itself, unless several do at once.
+    /// A file that isn't kept: each client reads it for itself, unless several do at once.
     async fn large(&self, key: &FileKey, now: SystemTime) -> Result<Option<CheckedFile>> {
-        let reader = self.readers.enter(key);
-        if reader.is_one_of_several()
-            && let Some(whole) = self.for_several(key, &reader, now).await
-        {
+        let reader = self.large.enter(key);
+        if let Some(whole) = self.large.for_several(key, &reader, now).await {
             return Ok(Some(CheckedFile::Whole(whole)));
         }
         let store = &self.shared.store;
@@ -100,28 +90,6 @@ impl Loads {
             StoredFile::Whole(bytes, _) => CheckedFile::Whole(WholeFile::new(key, bytes.into())),
             StoredFile::Large(blocks) => CheckedFile::Stored(blocks, Some(reader)),
         }))
-    }
-
-    /// The same in memory; nothing when there is no room for it, or when it takes too long for this client.
-    async fn for_several(
-        &self,
-        key: &FileKey,
-        reader: &OneReader,
-        now: SystemTime,
-    ) -> Option<Arc<WholeFile>> {
-        let tasks = self.shared.background.tasks();
-        let load = self.large_flights.join(*key, tasks, |_| {
-            load_large(self.shared.clone(), self.pages.clone(), *key, now)
-        });
-        let loaded = timeout(IN_MEMORY_WITHIN, load.result).await.ok()?;
-        let whole = loaded.unwrap_or_else(|e| {
-            tracing::debug!(id = %key, "not read into memory: {e}");
-            None
-        });
-        if whole.is_none() {
-            reader.leave_on_disk();
-        }
-        whole
     }
 
     /// The same when there are others to ask: a store that can't be read is one that has nothing.
@@ -175,45 +143,4 @@ async fn load(
             Loaded::Whole(whole)
         }
     })
-}
-
-/// Reads a file into memory that several clients read at once. What was used least recently makes way for it.
-async fn load_large(
-    shared: Arc<Shared>,
-    pages: Arc<PagePool>,
-    key: FileKey,
-    now: SystemTime,
-) -> Result<Option<Arc<WholeFile>>> {
-    let Shared {
-        memory,
-        budget,
-        store,
-        ..
-    } = &*shared;
-    if let Some(Resident::File(whole)) = memory.file(&key) {
-        return Ok(Some(whole));
-    }
-    let stored = store.load_file(&key, now, |_| None::<Lease>).await?;
-    let Some(StoredFile::Large(blocks)) = stored else {
-        return Ok(None);
-    };
-    let length = blocks.length();
-    if length > memory.largest_for_several() {
-        return Ok(None);
-    }
-    let lease = budget.take(length).await?;
-    let Some(mut filling) = pages.filling(length as usize) else {
-        return Ok(None);
-    };
-    // No client gets to see these blocks before the last of them has been checked.
-    let mut blocks = blocks.again();
-    while let Some(block) = blocks.next().await {
-        filling.push(&block?);
-    }
-    let whole = filling.finish().map(|content| {
-        let whole = WholeFile::new(&key, content.map(|bytes| lease.hold(bytes)));
-        memory.keep_file(&key, Resident::File(whole.clone()));
-        whole
-    });
-    Ok(whole)
 }

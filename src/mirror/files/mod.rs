@@ -6,6 +6,7 @@ mod download;
 mod fetch;
 mod file;
 mod landing;
+mod large_loads;
 mod loads;
 mod parts;
 mod readers;

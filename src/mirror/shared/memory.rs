@@ -120,6 +120,12 @@ impl MemoryCache {
         resident
     }
 
+    /// Lets go of a file. Who reads it has it until they are done.
+    pub(in crate::mirror) fn forget_file(&self, key: &FileKey) {
+        self.cache.invalidate(&CacheSlot::Of(Key::File(*key)));
+        self.cache.run_pending_tasks();
+    }
+
     fn get(&self, key: Key) -> Option<Resident> {
         match self.cache.get(&CacheSlot::Of(key))? {
             Occupant::Object(resident) => Some(resident),
@@ -198,12 +204,12 @@ impl MemoryCache {
         self.budget
     }
 
-    /// The largest object kept whole, a sixteenth of all; larger ones would push out too much of what is asked for more often.
+    /// The largest object kept whole for one client, a sixteenth of all; larger ones would push out too much of what is asked for more often.
     pub(in crate::mirror) fn largest(&self) -> u64 {
         (self.budget / 16).max(64 << 10)
     }
 
-    /// The largest file kept whole because several clients read it at once, a half of all.
+    /// What files may take together that are kept because several clients read them at once: a half of all.
     pub(in crate::mirror) fn largest_for_several(&self) -> u64 {
         self.budget / 2
     }
