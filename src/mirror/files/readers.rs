@@ -14,7 +14,8 @@ pub(super) struct Readers(Arc<Mutex<HashMap<FileKey, usize>>>);
 /// One reader of a file, until this is dropped.
 pub(in crate::mirror) struct OneReader {
     readers: Readers,
-    key: FileKey,
+    // It is a large one, and goes with each answer.
+    key: Box<FileKey>,
     was_alone: bool,
 }
 
@@ -27,7 +28,7 @@ impl Readers {
         *count += 1;
         OneReader {
             readers: self.clone(),
-            key: *key,
+            key: Box::new(*key),
             was_alone,
         }
     }
