@@ -59,6 +59,9 @@ fn of_an_advisory_that_is_no_json_the_readers_error_is_kept() {
     assert_eq!(json.line(), 1);
 }
 
+/// Whoever listens where a mirror does if it isn't told otherwise is nobody's business here.
+const ANY_PORT: &str = "[server]\nlisten = \"127.0.0.1:0\"\n";
+
 /// The settings themselves, their rules, what they name, and what a bundle is made with: each of these was a sentence only.
 #[tokio::test]
 async fn of_what_settings_and_commands_name_it_is_kept_too() {
@@ -88,14 +91,15 @@ async fn of_what_settings_and_commands_name_it_is_kept_too() {
         "[registries.a]\nindex = \"https://a.test/\"\nclient_certificate = \"/nowhere/c\"\nclient_key = \"/nowhere/k\"",
         "[policy.advisories]\npath = \"/nowhere/db\"",
     ] {
-        assert_eq!(io_kind(started(settings).await), not_found, "{settings}");
+        let settings = format!("{ANY_PORT}{settings}");
+        assert_eq!(io_kind(started(&settings).await), not_found, "{settings}");
     }
 }
 
 #[tokio::test]
 async fn of_a_store_that_cannot_be_made_the_systems_error_is_kept() {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let settings = format!("[store]\npath = {:?}", file.path().join("store"));
+    let settings = format!("{ANY_PORT}[store]\npath = {:?}", file.path().join("store"));
     let config = config::parse(&settings).expect("settings");
     let started = App::start(config).await.map(drop);
     assert_eq!(io_kind(started), Some(io::ErrorKind::NotADirectory));
