@@ -147,14 +147,18 @@ async fn requests_for_which_there_is_no_room_are_told_so() {
     let (_upstream, gate, mirror, _folder) = mirror("[memory]\nbudget = \"1MiB\"").await;
     let before = mirror.peak_memory();
     let mut clients = Vec::new();
+    // All are there before the first of them asks: there may be no memory for another connection after that.
     for _ in 0..CONNECTIONS {
         let mut client = Frames::open(mirror.addr(), 1 << 20).await;
+        client.ping().await;
+        clients.push(client);
+    }
+    for client in &mut clients {
         for stream in 0..STREAMS {
             let request = requests::get(2 * stream + 1, HELD, &[]);
             client.send_bytes(&request).await;
         }
         client.send(PING, 0, 0, b"eightish").await;
-        clients.push(client);
     }
     gate.await_waiting(1).await;
     let (mut refused, mut waiting) = (0, Vec::new());
