@@ -84,6 +84,7 @@ mod offline_disks;
 mod old_cargo;
 mod one_connection;
 mod one_fetch;
+mod other_buckets;
 mod other_commands;
 mod outage_told;
 mod over_http2;

@@ -1,6 +1,6 @@
 //! The certificate and its key: refused at the start when they don't fit, read again when they change, kept when what comes next is no good, and counted down.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Authority, Package, Program, Running, Subject, TlsFolder, Upstream, client};
 
@@ -223,6 +223,18 @@ async fn a_pair_that_is_no_good_leaves_the_one_before_in_use() {
         }
         assert_eq!(client.shown(addr).await, first);
     }
+    let unusable = "crate_mirror_tls_files_unusable";
+    assert_eq!(metric(&program, unusable).await, 1.0);
+    let said = |page: &str| page.contains("The files of `tls` can't be used");
+    let page = async || client::get(program.addr(), "/", &[]).await.text();
+    let shown = page().await;
+    assert!(said(&shown), "all is well, by the page: {shown}");
     files.put(&other);
     client.shows(addr, &other).await;
+    // What a page says is made once a second.
+    let started = Instant::now();
+    while metric(&program, unusable).await != 0.0 || said(&page().await) {
+        assert!(started.elapsed() < Duration::from_secs(20), "still said");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -113,8 +113,10 @@ impl BucketTrouble {
             Self::Clock => {
                 "this machine's clock and the service's are too far apart; set the clock"
             }
-            Self::Throttled => "the service is asked too much at the moment",
-            Self::Unreachable => "the service can't be reached; is `store.endpoint` right?",
+            Self::Throttled => "the service is asked too much at the moment, or isn't well",
+            Self::Unreachable => {
+                "the service, or the one that its credentials come from, can't be reached; is `store.endpoint` right?"
+            }
             Self::Late => "the service doesn't answer in time",
             Self::Other => "the service doesn't do it",
         }

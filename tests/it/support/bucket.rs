@@ -3,7 +3,10 @@
 //! The server is one in this process, or the one that `CRATE_MIRROR_TEST_S3=http://HOST:PORT` names, with `AWS_ACCESS_KEY_ID` and
 //! `AWS_SECRET_ACCESS_KEY` as its keys. Protocol and signatures are a library's (`s3s`), so that it understands S3 and not what the mirror takes for it.
 
+mod azure;
+mod google;
 mod objects;
+mod other;
 mod server;
 mod service;
 
@@ -20,6 +23,7 @@ use object_store::{
 };
 
 use super::{Relay, client, mirror::files_below};
+pub use other::OtherBucket;
 use server::Server;
 
 /// The region of the server in this process, and of whichever doesn't say otherwise.

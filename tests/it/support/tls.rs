@@ -46,6 +46,11 @@ pub struct Tls {
 impl Tls {
     /// One in front of `upstream`.
     pub async fn before(upstream: &Upstream, kind: Certificate) -> Tls {
+        Tls::before_addr(upstream.addr(), kind).await
+    }
+
+    /// One in front of what listens there.
+    pub async fn before_addr(to: SocketAddr, kind: Certificate) -> Tls {
         let name = match kind {
             Certificate::OtherName => "other.test",
             Certificate::Good
@@ -55,13 +60,13 @@ impl Tls {
         };
         let names = [name.to_owned(), ELSEWHERE.to_owned()];
         let mut params = CertificateParams::new(names).expect("two names");
-        let (from, to) = match kind {
+        let (first, last) = match kind {
             Certificate::Expired => (2000, 2001),
             Certificate::NotYetValid => (3000, 3001),
             Certificate::Good | Certificate::OtherName | Certificate::Authority => (2000, 3000),
         };
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(to, 1, 1);
+        params.not_before = date_time_ymd(first, 1, 1);
+        params.not_after = date_time_ymd(last, 1, 1);
         if kind == Certificate::Authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
@@ -79,7 +84,7 @@ impl Tls {
         let addr = listener.local_addr().expect("its address");
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let connections = Arc::new(AtomicUsize::new(0));
-        let task = accept(listener, acceptor, upstream.addr(), connections.clone());
+        let task = accept(listener, acceptor, to, connections.clone());
         let task = tokio::spawn(task);
         Tls {
             addr,
@@ -89,9 +94,14 @@ impl Tls {
         }
     }
 
+    /// `https://localhost:PORT`
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.addr.port())
+    }
+
     /// `https://localhost:PORT/index/`
     pub fn index_url(&self) -> String {
-        format!("https://localhost:{}/index/", self.addr.port())
+        format!("{}/index/", self.url())
     }
 
     /// `https://registry.example:PORT/index/`, for who asks through a proxy, which this machine itself isn't asked through.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{
     Bucket, Ended, Process, Program, Relay, Reply, Upstream,
-    bucket::{Keys, env},
+    bucket::{Keys, OtherBucket, env},
     client,
 };
 
@@ -14,6 +14,7 @@ use super::{
 #[derive(Clone)]
 pub struct ZoneBuilder {
     index: String,
+    /// `s3://NAME`, `az://NAME` or `gs://NAME`
     bucket: String,
     endpoint: String,
     prefix: String,
@@ -35,12 +36,28 @@ pub struct Zone {
 impl Zone {
     /// A mirror of `upstream` over `bucket`, with an empty folder in front of it.
     pub fn of(upstream: &Upstream, bucket: &Bucket) -> ZoneBuilder {
+        let url = format!("s3://{}", bucket.name());
+        Zone::over(upstream, url, bucket.endpoint(), bucket.env())
+    }
+
+    /// The same over a bucket of another service.
+    pub fn of_other(upstream: &Upstream, bucket: &OtherBucket) -> ZoneBuilder {
+        let (url, endpoint) = (bucket.url().to_owned(), bucket.endpoint().to_owned());
+        Zone::over(upstream, url, endpoint, bucket.env())
+    }
+
+    fn over(
+        upstream: &Upstream,
+        bucket: String,
+        endpoint: String,
+        env: Vec<(&'static str, String)>,
+    ) -> ZoneBuilder {
         ZoneBuilder {
             index: upstream.index_url(),
-            bucket: bucket.name().to_owned(),
-            endpoint: bucket.endpoint(),
+            bucket,
+            endpoint,
             prefix: "mirror".to_owned(),
-            env: bucket.env(),
+            env,
             store: String::new(),
             tables: String::new(),
             folder: None,
@@ -147,7 +164,7 @@ impl ZoneBuilder {
 
     /// Uses a bucket of another name.
     pub fn bucket(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.bucket);
+        self.bucket = format!("s3://{name}");
         self
     }
 
@@ -206,7 +223,7 @@ impl ZoneBuilder {
         } = self;
         let slash = if prefix.is_empty() { "" } else { "/" };
         format!(
-            "[store]\nsync = false\nbucket = \"s3://{bucket}{slash}{prefix}\"\nendpoint = \"{endpoint}\"\n{store}{tables}"
+            "[store]\nsync = false\nbucket = \"{bucket}{slash}{prefix}\"\nendpoint = \"{endpoint}\"\n{store}{tables}"
         )
     }
 
