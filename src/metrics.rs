@@ -46,6 +46,8 @@ pub struct Metrics {
     tls_expiry: IntGaugeVec,
     /// Changed TLS files that couldn't be used, so that those before stayed in use.
     pub tls_reloads_failed: IntCounter,
+    /// Whether the TLS files can't be used as they are now: 1 or 0.
+    pub tls_files_unusable: IntGauge,
     policy_denied: IntCounterVec,
     policy_would_deny: IntCounterVec,
     policy_warned: IntCounterVec,
@@ -211,6 +213,10 @@ impl Metrics {
             tls_reloads_failed: counter(
                 "crate_mirror_tls_reloads_failed_total",
                 "Changed TLS files that couldn't be used; those before stayed in use",
+            )?,
+            tls_files_unusable: gauge(
+                "crate_mirror_tls_files_unusable",
+                "Whether the TLS files can't be used as they are now (1 or 0); those before are in use",
             )?,
             policy_denied,
             policy_would_deny,

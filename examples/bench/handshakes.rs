@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::Command,
     task::JoinSet,
     time::Instant,
 };
@@ -130,7 +129,7 @@ pub(crate) async fn run(bench: &Bench, recording: &Recording, report: &mut Repor
 }
 
 async fn shake(bench: &Bench, address: SocketAddr, path: &str, resumed: bool) -> Result<Shaken> {
-    let mut command = Command::new(&bench.me);
+    let mut command = bench.load(&bench.me);
     let millis = bench.shot().as_millis().to_string();
     command
         .args([

@@ -50,14 +50,13 @@ pub(crate) async fn shoot(bench: &Bench, aim: &Aim<'_>) -> Result<Option<Shot>> 
         0..500_000 => (32, 32),
         _ => (8, 4),
     };
-    // The load generator has one thread for every two cores, so that the server gets more than it.
-    let threads = (bench.cores / 2).max(1);
+    let threads = bench.cores.load_threads();
     let clients = match aim.protocol.is_http2() {
         false => connections,
         true => (connections / 4).max(threads),
     };
     let command = || {
-        let mut command = Command::new(tool);
+        let mut command = bench.load(tool);
         command.args(["-t", &threads.to_string(), "-c", &clients.to_string()]);
         for header in aim.headers {
             command.arg("-H").arg(header);

@@ -69,6 +69,9 @@ struct Options {
     /// How many rounds; three, or one with `--quick`.
     #[arg(long)]
     rounds: Option<usize>,
+    /// Gives the servers half of the cores and the load generators the other half, so that neither takes time from the other.
+    #[arg(long)]
+    apart: bool,
     /// Where the recorded index files and crates are, or will be: the first run fetches them from crates.io.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench-data")]
     data: PathBuf,
@@ -134,7 +137,14 @@ async fn bench(options: &Options) -> Result<()> {
         Some(mirror) => mirror.clone(),
         None => tools::build_mirror()?,
     };
-    let bench = Bench::new(pace, options.rounds, options.only.clone(), mirror).await?;
+    let bench = Bench::new(
+        pace,
+        options.rounds,
+        options.only.clone(),
+        options.apart,
+        mirror,
+    )
+    .await?;
     let recording = record::recording(&bench, &options.data).await?;
     let mut report = Report::new(&bench, &recording);
     println!("{}", report.preamble());

@@ -10,7 +10,6 @@
 use std::{fmt::Write as _, fs, net::SocketAddr, os::unix::fs::MetadataExt, path::Path};
 
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
     Result,
@@ -91,7 +90,7 @@ impl Nginx {
         let text = configuration(bench, origin, &servers.concat());
         let file = folder.path().join("nginx.conf");
         fs::write(&file, text).map_err(|e| format!("nginx.conf can't be written: {e}"))?;
-        let mut command = Command::new(program);
+        let mut command = bench.server(program);
         command
             .arg("-p")
             .arg(folder.path())
@@ -148,7 +147,7 @@ fn static_files(www: &Path) -> String {
 }
 
 fn configuration(bench: &Bench, origin: SocketAddr, servers: &str) -> String {
-    let (workers, pair) = (bench.cores, &bench.certificate);
+    let (workers, pair) = (bench.cores.of_servers(), &bench.certificate);
     let (certificate, key) = (pair.certificate.display(), pair.key.display());
     let mut text = String::new();
     // Only root may and has to say as whom the workers run.

@@ -56,12 +56,10 @@ impl Report {
             tool(&bench.h2load, "--version"),
         ];
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let (cores, model) = (bench.cores, proc::cpu_model().unwrap_or_default());
+        let (cores, model) = (&bench.cores, proc::cpu_model().unwrap_or_default());
         let load = proc::load_average();
         Self {
-            machine: format!(
-                "{date}; {cores} cores ({model}) shared by the servers, the load generators and the origin; load average at the start {load:.1}"
-            ),
+            machine: format!("{date}; {cores} ({model}); load average at the start {load:.1}"),
             tools: tools.into_iter().flatten().collect(),
             missing: bench.missing(),
             rounds: bench.rounds,

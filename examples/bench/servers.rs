@@ -224,7 +224,7 @@ pub(crate) async fn mirror_in(
         "[freshness]\nfresh_for = \"1h\"\n[registries.crates-io]\nindex = {index:?}\n{more}"
     );
     std::fs::write(&file, settings).map_err(|e| format!("mirror.toml can't be written: {e}"))?;
-    let mut command = Command::new(&bench.mirror);
+    let mut command = bench.server(&bench.mirror);
     command
         .args([
             "serve",
@@ -247,7 +247,8 @@ pub(crate) async fn mirror_in(
 
 /// This program in another role.
 pub(crate) async fn role(bench: &Bench, role: &str, www: &Path) -> Result<Child> {
-    let mut command = Command::new(&bench.me);
+    // The origin hardly has anything to do.
+    let mut command = bench.server(&bench.me);
     command.arg(role).arg(www);
     Child::that_says_where(command).await
 }

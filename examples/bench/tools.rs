@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -36,6 +37,71 @@ impl Pace {
     }
 }
 
+/// Which cores servers and load have.
+#[derive(Clone, Debug)]
+pub(crate) enum Cores {
+    /// All of them, both.
+    Shared(usize),
+    /// So many each; the servers the first ones, the load those after them.
+    Apart(usize),
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared(cores) => write!(
+                f,
+                "{cores} cores shared by the servers, the load generators and the origin"
+            ),
+            Self::Apart(cores) => write!(
+                f,
+                "{} cores, {cores} of them the servers' and the origin's and {cores} the load generators'",
+                2 * cores
+            ),
+        }
+    }
+}
+
+impl Cores {
+    /// All there are, or half of them for each.
+    fn of(all: usize, apart: bool) -> Result<Self> {
+        match (apart, all) {
+            (false, _) => Ok(Self::Shared(all)),
+            (true, 0 | 1) => Err("`--apart` needs two cores".to_owned()),
+            (true, _) => Ok(Self::Apart(all / 2)),
+        }
+    }
+
+    /// How many a server has, and so worker threads.
+    pub(crate) fn of_servers(&self) -> usize {
+        match self {
+            Self::Shared(cores) | Self::Apart(cores) => *cores,
+        }
+    }
+
+    /// How many threads a load generator has. On cores that it shares one for every two, so that the server gets more than it.
+    pub(crate) fn load_threads(&self) -> usize {
+        match self {
+            Self::Shared(cores) => (cores / 2).max(1),
+            Self::Apart(cores) => *cores,
+        }
+    }
+
+    /// A program on the cores from the `at`-th share on.
+    fn run(&self, at: usize, program: &Path) -> tokio::process::Command {
+        let Self::Apart(cores) = self else {
+            return tokio::process::Command::new(program);
+        };
+        let mut command = tokio::process::Command::new("taskset");
+        let (first, last) = (at * cores, (at + 1) * cores - 1);
+        command
+            .arg("-c")
+            .arg(format!("{first}-{last}"))
+            .arg(program);
+        command
+    }
+}
+
 /// What this run has at hand.
 pub(crate) struct Bench {
     pub(crate) pace: Pace,
@@ -48,8 +114,7 @@ pub(crate) struct Bench {
     pub(crate) nginx: Option<PathBuf>,
     pub(crate) wrk: Option<PathBuf>,
     pub(crate) h2load: Option<PathBuf>,
-    /// Cores, and so worker threads of every server.
-    pub(crate) cores: usize,
+    pub(crate) cores: Cores,
     /// What every server shows over TLS.
     pub(crate) certificate: Certificate,
     /// Goes when the run ends.
@@ -62,8 +127,10 @@ impl Bench {
         pace: Pace,
         rounds: Option<usize>,
         only: Option<String>,
+        apart: bool,
         mirror: PathBuf,
     ) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // A client of ours may be built before an upstream client has chosen how to do TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
@@ -75,7 +142,7 @@ impl Bench {
             nginx: installed("nginx"),
             wrk: installed("wrk"),
             h2load: installed("h2load"),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: Cores::of(cores, apart)?,
             certificate: Certificate::new()?,
             folder: tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?,
         })
@@ -84,6 +151,16 @@ impl Bench {
     /// Whether something of this name is to be measured.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// A server, on its cores.
+    pub(crate) fn server(&self, program: &Path) -> tokio::process::Command {
+        self.cores.run(0, program)
+    }
+
+    /// What loads one, on its cores.
+    pub(crate) fn load(&self, program: &Path) -> tokio::process::Command {
+        self.cores.run(1, program)
     }
 
     /// How long a server is loaded at a time.

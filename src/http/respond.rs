@@ -101,15 +101,13 @@ impl Answer {
 
     /// The same for one client alone: no cache that others ask too may keep it.
     pub(super) fn for_one_client(mut self) -> Self {
-        match self.headers.get(header::CACHE_CONTROL) {
-            Some(policy) if *policy == IMMUTABLE => {
-                self.headers
-                    .insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+        // Where it is: to put another in its place takes three times as long.
+        if let Some(policy) = self.headers.get_mut(header::CACHE_CONTROL) {
+            if *policy == IMMUTABLE {
+                *policy = IMMUTABLE_FOR_ONE;
+            } else if *policy == NO_CACHE {
+                *policy = NO_CACHE_FOR_ONE;
             }
-            Some(policy) if *policy == NO_CACHE => {
-                self.headers.insert(header::CACHE_CONTROL, NO_CACHE_FOR_ONE);
-            }
-            Some(_) | None => {}
         }
         self
     }

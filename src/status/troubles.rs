@@ -59,6 +59,12 @@ pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
             _ => {}
         }
     }
+    if metrics.tls_files_unusable.get() != 0 {
+        said.push(
+            "The files of `tls` can't be used as they are now; the certificate and key from before are in use."
+                .to_owned(),
+        );
+    }
     for registry in &figures.registries {
         said.extend(failing(&registry.name, &registry.hosts));
     }

@@ -103,8 +103,9 @@ impl TlsFollower {
         match look {
             Look::Changed(identity) => {
                 self.trouble = None;
-                if let Err(e) = self.take(&identity) {
-                    self.complain(&e);
+                match self.take(&identity) {
+                    Ok(()) => self.metrics.tls_files_unusable.set(0),
+                    Err(e) => self.complain(&e),
                 }
             }
             Look::Broken(e) => match self.trouble.take() {
@@ -134,6 +135,7 @@ impl TlsFollower {
 
     fn complain(&self, why: &Error) {
         self.metrics.tls_reloads_failed.inc();
+        self.metrics.tls_files_unusable.set(1);
         tracing::error!("{why}; the certificate and key from before stay in use");
     }
 

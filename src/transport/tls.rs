@@ -376,7 +376,12 @@ impl AsyncWrite for TlsSocket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        // One record is the usual case, and the system sends one piece sooner than a list of one.
+        let stream = Pin::new(&mut self.stream);
+        let polled = match slices {
+            [one] => stream.poll_write(context, one),
+            several => stream.poll_write_vectored(context, several),
+        };
         self.count(polled)
     }
 
