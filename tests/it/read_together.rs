@@ -1,11 +1,20 @@
 //! A stored file that is too large to be kept in memory for one client goes there when several read it at once.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use crate_mirror::store::{DiskStall, Touch};
+use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Connection, Mirror, Package, Upstream, assert_serves, stored::flip};
+use crate::support::{Connection, Mirror, Package, Upstream, assert_serves, client, stored::flip};
 
 /// Files of 3 MiB are kept for one client then, and those of 24 for several.
 const MEMORY: &str = "[memory]\nbudget = \"48MiB\"";
@@ -16,14 +25,18 @@ fn path(name: &str) -> String {
     format!("/api/v1/crates/{name}/1.0.0/download")
 }
 
-/// A mirror that has stored these files, with nothing in memory.
-async fn mirror(settings: &str) -> (Upstream, Mirror) {
+async fn upstream() -> Upstream {
     let package = |(name, times)| {
         let content = format!("{name:12}").repeat(times);
         Package::new(name, "1.0.0").file("payload.txt", &content)
     };
     let upstream = Upstream::new().publish_all(FILES.map(package));
-    let upstream = upstream.start().await;
+    upstream.start().await
+}
+
+/// A mirror that has stored these files, with nothing in memory.
+async fn mirror(settings: &str) -> (Upstream, Mirror) {
+    let upstream = upstream().await;
     let mirror = Mirror::of(&upstream).settings(settings).start().await;
     for (name, _) in FILES {
         assert!(mirror.get(&path(name)).await.complete);
@@ -119,4 +132,115 @@ async fn what_turns_out_wrong_on_its_way_into_memory_goes_to_nobody() {
     assert!(reply.body == file, "a complete wrong file");
     assert_eq!(upstream.crate_requests().len(), 1, "it is fetched anew");
     assert!(!slow.reply().await.complete, "a complete wrong file");
+}
+
+/// A disk of which one read of a large file can be made to hang.
+#[derive(Default)]
+struct Disk {
+    reads: AtomicUsize,
+    /// Whether the next one hangs.
+    hangs: AtomicBool,
+}
+
+impl Disk {
+    /// It ends when the second of these is dropped.
+    fn stall(self: &Arc<Self>) -> (DiskStall, mpsc::Sender<()>) {
+        let (held, waits) = mpsc::channel::<()>();
+        let (disk, waits) = (self.clone(), Mutex::new(waits));
+        let stall = move |touch| {
+            if touch != Touch::Read {
+                return;
+            }
+            disk.reads.fetch_add(1, Ordering::Relaxed);
+            if disk.hangs.swap(false, Ordering::Relaxed) {
+                let waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = waits.recv();
+            }
+        };
+        (Arc::new(stall), held)
+    }
+
+    /// Waits until nobody reads on, because no client takes more.
+    async fn is_quiet(&self) {
+        let mut before = 0;
+        while before != self.reads.load(Ordering::Relaxed) {
+            before = self.reads.load(Ordering::Relaxed);
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// All who wanted the file waited for as long as it took to read it into memory.
+#[tokio::test]
+async fn nobody_waits_longer_than_a_moment_for_a_file_to_be_in_memory() {
+    let (upstream, folder) = (upstream().await, TempDir::new().expect("a folder"));
+    let filled = Mirror::of(&upstream).store(folder.path()).start().await;
+    assert!(filled.get(&path("large")).await.complete);
+    filled.stop().await;
+    let disk = Arc::<Disk>::default();
+    let (stall, held) = disk.stall();
+    let mirror = Mirror::of(&upstream)
+        .store(folder.path())
+        .settings(MEMORY)
+        .stall(stall)
+        .start()
+        .await;
+    upstream.clear_log();
+    let _slow = slow(&mirror, "large").await;
+    disk.is_quiet().await;
+    disk.hangs.store(true, Ordering::Relaxed);
+    let path = path("large");
+    let second = timeout(Duration::from_secs(15), mirror.get(&path));
+    let second = second.await.expect("it comes from the disk meanwhile");
+    assert_serves(
+        &second,
+        "hit",
+        upstream.crate_file("large", "1.0.0"),
+        "the second",
+    );
+    assert!(upstream.crate_requests().is_empty(), "it is in the store");
+    assert!(!disk.hangs.load(Ordering::Relaxed), "nothing hung");
+    drop(held);
+}
+
+/// Who wants a head, or a part, of a file that others read gets that, from the disk and from memory.
+#[tokio::test]
+async fn a_head_and_a_part_are_right_wherever_they_come_from() {
+    let (upstream, mirror) = mirror(MEMORY).await;
+    let file = upstream.crate_file("large", "1.0.0");
+    let _slow = slow(&mirror, "large").await;
+    let last = file.len() - 1_000_000;
+    let range = format!("bytes={last}-");
+    for n in 0..4 {
+        let head = client::head(mirror.addr(), &path("large"), &[]).await;
+        let length = head.header("content-length").map(str::to_owned);
+        assert_eq!(head.status, 200, "{n}");
+        assert_eq!(length, Some(file.len().to_string()), "{n}");
+        let part = mirror.get_with(&path("large"), &[("range", &range)]).await;
+        assert_eq!(part.status, 206, "{n}");
+        assert!(
+            part.complete && part.body == file[last..],
+            "{n}: other bytes"
+        );
+    }
+    assert_serves(&mirror.get(&path("large")).await, "hit", &file, "all of it");
+}
+
+/// Two files that are read by turns pushed one another out of memory again and again.
+#[tokio::test]
+async fn a_file_that_had_to_make_way_is_not_read_into_memory_again_at_once() {
+    let (upstream, mirror) = mirror(MEMORY).await;
+    let files = FILES.map(|(name, _)| upstream.crate_file(name, "1.0.0"));
+    for ((name, _), file) in FILES.iter().zip(&files) {
+        several_read(&mirror, name, file).await;
+    }
+    let of_other = in_memory(&mirror).await;
+    let _slow = slow(&mirror, "large").await;
+    let second = mirror.get(&path("large")).await;
+    assert_serves(&second, "hit", &files[0], "the second");
+    assert_eq!(
+        in_memory(&mirror).await,
+        of_other,
+        "the other has its place"
+    );
 }

@@ -296,6 +296,7 @@ async fn what_is_no_trace_is_not_taken_for_one() {
         (format!("00-{}-{PARENT}-01", "0".repeat(32)), ""),
         ("00-1-2-01".to_owned(), ""),
         ("\"; DROP".to_owned(), ""),
+        (format!("01-{TRACE}-{PARENT}-01-{}", "x".repeat(600)), ""),
         (format!("00-{TRACE}-{PARENT}-01"), long.as_str()),
     ] {
         let headers = [("traceparent", parent.as_str()), ("tracestate", state)];
@@ -308,7 +309,7 @@ async fn what_is_no_trace_is_not_taken_for_one() {
     assert_eq!(states.count(), 0, "one that is too long isn't passed on");
     let spans = collector.spans(running).await;
     let servers: Vec<_> = spans.iter().filter(|span| span.kind == 2).collect();
-    assert_eq!(servers.len(), 5, "{spans:?}");
+    assert_eq!(servers.len(), 6, "{spans:?}");
     let of_clients = servers.iter().filter(|span| span.trace == TRACE);
     assert_eq!(of_clients.count(), 1);
 }
