@@ -1,11 +1,12 @@
 //! [`Metrics`]: what the mirror counts, as Prometheus text.
 //!
-//! A leaf. Every labelled counter a request touches is made at start and found by index, so that counting on the hit path is one
-//! atomic addition.
+//! A leaf. What each request touches is counted by each thread in memory of its own ([`requests`]). What else can be known beforehand is made at start, so that it is
+//! there at 0.
 
 mod counts;
 mod labels;
 mod process;
+mod requests;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,14 +16,14 @@ use std::{
 
 use http::StatusCode;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 pub use counts::Counts;
 pub use labels::{IndexChange, Protocol, RouteLabel, TlsHandshake, UpstreamKind};
 
-use self::process::ProcessCollector;
+use self::{process::ProcessCollector, requests::RequestCounts};
 use crate::domain::{DenialKind, Outcome};
 
 /// So many hosts of a registry have lines of their own. A label's values are kept for ever, and which hosts there are is up to what upstreams redirect to.
@@ -33,9 +34,7 @@ const OTHER: &str = "other";
 /// All counters of one mirror.
 pub struct Metrics {
     registry: Registry,
-    requests: Vec<IntCounter>,
-    protocols: Vec<IntCounter>,
-    duration: Vec<Histogram>,
+    requests: RequestCounts,
     upstream: IntCounterVec,
     upstream_duration: HistogramVec,
     circuits: IntGaugeVec,
@@ -53,10 +52,6 @@ pub struct Metrics {
     policy_warned: IntCounterVec,
     /// Versions in index files in memory that wait until they are old enough.
     pub policy_waiting: IntGauge,
-    /// Bytes of bodies sent to clients.
-    pub served_bytes: IntCounter,
-    /// Those of them that upstream would have been asked for.
-    mirrored_bytes: IntCounter,
     /// Bytes of bodies received from upstreams.
     pub fetched_bytes: IntCounter,
     /// Connections open now.
@@ -143,16 +138,8 @@ impl Metrics {
         };
         registry.register(Box::new(ProcessCollector::new()?))?;
         registry.register(Box::new(build_info()?))?;
-        let requests = counters(
-            "crate_mirror_requests_total",
-            "Requests answered, by what was asked and where the answer came from (x-cache)",
-            &["route", "outcome"],
-        )?;
-        let protocols = counters(
-            "crate_mirror_requests_by_protocol_total",
-            "Requests answered, by protocol",
-            &["protocol"],
-        )?;
+        let requests = RequestCounts::new()?;
+        registry.register(Box::new(requests.clone()))?;
         // A series that begins with the first event hides it: what isn't there doesn't increase. So all that can be known is there from the start, at 0.
         let tls_handshakes = counters(
             "crate_mirror_tls_handshakes_total",
@@ -174,19 +161,7 @@ impl Metrics {
             begin(denials, DenialKind::ALL.map(|kind| [kind.as_str()]));
         }
         Ok(Self {
-            requests: RouteLabel::ALL
-                .iter()
-                .flat_map(|r| Outcome::ALL.iter().map(|o| [r.as_str(), o.as_str()]))
-                .map(|labels| requests.with_label_values(&labels))
-                .collect(),
-            protocols: Protocol::ALL
-                .iter()
-                .map(|p| protocols.with_label_values(&[p.as_str()]))
-                .collect(),
-            duration: RouteLabel::ALL
-                .iter()
-                .map(|route| duration_of(*route, &registry))
-                .collect::<Result<_, _>>()?,
+            requests,
             upstream: counters(
                 "crate_mirror_upstream_requests_total",
                 "Requests sent upstream, by what was asked and what came back",
@@ -228,14 +203,6 @@ impl Metrics {
             policy_waiting: gauge(
                 "crate_mirror_policy_versions_waiting",
                 "Versions in index files in memory that can't be picked yet because of policy.cooldown",
-            )?,
-            served_bytes: counter(
-                "crate_mirror_served_bytes_total",
-                "Bytes of bodies sent to clients",
-            )?,
-            mirrored_bytes: counter(
-                "crate_mirror_mirrored_bytes_total",
-                "Bytes of bodies sent to clients that upstream would have been asked for: index files, crates, packs of the git index, toolchains",
             )?,
             fetched_bytes: counter(
                 "crate_mirror_fetched_bytes_total",
@@ -377,9 +344,7 @@ impl Metrics {
 
     /// Counts one answered request.
     pub fn request(&self, route: RouteLabel, outcome: Outcome, protocol: Protocol, took: Duration) {
-        self.requests[route as usize * Outcome::ALL.len() + outcome as usize].inc();
-        self.protocols[protocol as usize].inc();
-        self.duration[route as usize].observe(took.as_secs_f64());
+        self.requests.request(route, outcome, protocol, took);
     }
 
     /// Counts one TLS handshake.
@@ -528,20 +493,6 @@ fn upstream_duration(registry: &Registry) -> prometheus::Result<HistogramVec> {
     let durations = HistogramVec::new(options, &["registry", "kind"])?;
     registry.register(Box::new(durations.clone()))?;
     Ok(durations)
-}
-
-fn duration_of(route: RouteLabel, registry: &Registry) -> prometheus::Result<Histogram> {
-    let options = HistogramOpts::new(
-        "crate_mirror_request_duration_seconds",
-        "From a request's head to the end of its answer",
-    )
-    .const_label("route", route.as_str())
-    .buckets(vec![
-        0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 25.0,
-    ]);
-    let histogram = Histogram::with_opts(options)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
 }
 
 #[cfg(test)]

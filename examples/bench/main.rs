@@ -69,7 +69,7 @@ struct Options {
     /// How many rounds; three, or one with `--quick`.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Gives the servers half of the cores and the load generators the other half, so that neither takes time from the other.
+    /// Gives the servers half of the cores and the load generators the other half, so that neither takes time from the other. Real cargo runs on all of them.
     #[arg(long)]
     apart: bool,
     /// Where the recorded index files and crates are, or will be: the first run fetches them from crates.io.

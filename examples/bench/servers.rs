@@ -4,7 +4,6 @@ use std::{net::SocketAddr, path::Path};
 
 use serde::Serialize;
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
     Result,
@@ -247,7 +246,7 @@ pub(crate) async fn mirror_in(
 
 /// This program in another role.
 pub(crate) async fn role(bench: &Bench, role: &str, www: &Path) -> Result<Child> {
-    // The origin hardly has anything to do.
+    // The origin stands with the servers: it hardly has anything to do.
     let mut command = bench.server(&bench.me);
     command.arg(role).arg(www);
     Child::that_says_where(command).await
@@ -255,7 +254,7 @@ pub(crate) async fn role(bench: &Bench, role: &str, www: &Path) -> Result<Child>
 
 /// A wire to `to`, there and back in twice `delay_ms`.
 pub(crate) async fn wire(bench: &Bench, to: SocketAddr, delay_ms: u64) -> Result<Child> {
-    let mut command = Command::new(&bench.me);
+    let mut command = bench.server(&bench.me);
     command.args(["wire", &to.to_string(), &delay_ms.to_string()]);
     Child::that_says_where(command).await
 }

@@ -3,7 +3,6 @@
 use std::{fs, net::SocketAddr, process::Stdio};
 
 use serde::Serialize;
-use tokio::process::Command;
 
 use crate::{
     Result,
@@ -177,7 +176,7 @@ pub(crate) async fn crowd(
 ) -> Result<Crowded> {
     let paths = bench.folder.path().join("paths");
     fs::write(&paths, prize.paths.join("\n")).map_err(|e| format!("the paths: {e}"))?;
-    let mut command = Command::new(&bench.me);
+    let mut command = bench.load(&bench.me);
     command
         .args(["clients", "--address", &address.to_string()])
         .args(["--count", &clients.to_string(), "--paths"])

@@ -37,13 +37,13 @@ impl Pace {
     }
 }
 
-/// Which cores servers and load have.
+/// Which processors servers and load have.
 #[derive(Clone, Debug)]
 pub(crate) enum Cores {
-    /// All of them, both.
+    /// All of them, both: so many.
     Shared(usize),
-    /// So many each; the servers the first ones, the load those after them.
-    Apart(usize),
+    /// The servers these, and the load those.
+    Apart(Vec<usize>, Vec<usize>),
 }
 
 impl fmt::Display for Cores {
@@ -53,29 +53,56 @@ impl fmt::Display for Cores {
                 f,
                 "{cores} cores shared by the servers, the load generators and the origin"
             ),
-            Self::Apart(cores) => write!(
+            Self::Apart(servers, load) => write!(
                 f,
-                "{} cores, {cores} of them the servers' and the origin's and {cores} the load generators'",
-                2 * cores
+                "cores {} for the servers and the origin, {} for the load generators",
+                list(servers),
+                list(load)
             ),
         }
     }
 }
 
+/// As taskset wants it.
+fn list(cores: &[usize]) -> String {
+    let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
+    cores.join(",")
+}
+
+/// The processors that this program may run on, by `/proc/self/status`.
+fn allowed() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = line.unwrap_or_default().trim().split(',');
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    ranges.filter_map(range).flatten().collect()
+}
+
 impl Cores {
     /// All there are, or half of them for each.
-    fn of(all: usize, apart: bool) -> Result<Self> {
-        match (apart, all) {
-            (false, _) => Ok(Self::Shared(all)),
-            (true, 0 | 1) => Err("`--apart` needs two cores".to_owned()),
-            (true, _) => Ok(Self::Apart(all / 2)),
+    fn of(apart: bool) -> Result<Self> {
+        if !apart {
+            let all = std::thread::available_parallelism();
+            return Ok(Self::Shared(all.map_or(1, usize::from)));
+        }
+        let mut servers = allowed();
+        let load = servers.split_off(servers.len().div_ceil(2));
+        match load.is_empty() || installed("taskset").is_none() {
+            true => Err("`--apart` needs two cores, and taskset".to_owned()),
+            false => Ok(Self::Apart(servers, load)),
         }
     }
 
     /// How many a server has, and so worker threads.
     pub(crate) fn of_servers(&self) -> usize {
         match self {
-            Self::Shared(cores) | Self::Apart(cores) => *cores,
+            Self::Shared(cores) => *cores,
+            Self::Apart(servers, _) => servers.len(),
         }
     }
 
@@ -83,23 +110,16 @@ impl Cores {
     pub(crate) fn load_threads(&self) -> usize {
         match self {
             Self::Shared(cores) => (cores / 2).max(1),
-            Self::Apart(cores) => *cores,
+            Self::Apart(_, load) => load.len(),
         }
     }
+}
 
-    /// A program on the cores from the `at`-th share on.
-    fn run(&self, at: usize, program: &Path) -> tokio::process::Command {
-        let Self::Apart(cores) = self else {
-            return tokio::process::Command::new(program);
-        };
-        let mut command = tokio::process::Command::new("taskset");
-        let (first, last) = (at * cores, (at + 1) * cores - 1);
-        command
-            .arg("-c")
-            .arg(format!("{first}-{last}"))
-            .arg(program);
-        command
-    }
+/// A program that runs on these cores only.
+fn pinned(cores: &[usize], program: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("taskset");
+    command.arg("-c").arg(list(cores)).arg(program);
+    command
 }
 
 /// What this run has at hand.
@@ -130,7 +150,6 @@ impl Bench {
         apart: bool,
         mirror: PathBuf,
     ) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // A client of ours may be built before an upstream client has chosen how to do TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
@@ -142,7 +161,7 @@ impl Bench {
             nginx: installed("nginx"),
             wrk: installed("wrk"),
             h2load: installed("h2load"),
-            cores: Cores::of(cores, apart)?,
+            cores: Cores::of(apart)?,
             certificate: Certificate::new()?,
             folder: tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?,
         })
@@ -155,12 +174,18 @@ impl Bench {
 
     /// A server, on its cores.
     pub(crate) fn server(&self, program: &Path) -> tokio::process::Command {
-        self.cores.run(0, program)
+        match &self.cores {
+            Cores::Shared(_) => tokio::process::Command::new(program),
+            Cores::Apart(servers, _) => pinned(servers, program),
+        }
     }
 
     /// What loads one, on its cores.
     pub(crate) fn load(&self, program: &Path) -> tokio::process::Command {
-        self.cores.run(1, program)
+        match &self.cores {
+            Cores::Shared(_) => tokio::process::Command::new(program),
+            Cores::Apart(_, load) => pinned(load, program),
+        }
     }
 
     /// How long a server is loaded at a time.

@@ -101,7 +101,7 @@ impl Answer {
 
     /// The same for one client alone: no cache that others ask too may keep it.
     pub(super) fn for_one_client(mut self) -> Self {
-        // Where it is: to put another in its place takes three times as long.
+        // Changed in place: a second look-up, to insert another, costs three times as much.
         if let Some(policy) = self.headers.get_mut(header::CACHE_CONTROL) {
             if *policy == IMMUTABLE {
                 *policy = IMMUTABLE_FOR_ONE;

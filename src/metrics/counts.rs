@@ -56,18 +56,14 @@ impl Counts {
 impl Metrics {
     /// Counts so many bytes of a body that went to a client.
     pub fn served(&self, route: RouteLabel, status: StatusCode, bytes: u64) {
-        self.served_bytes.inc_by(bytes);
-        if route.is_mirrored() && status.is_success() {
-            self.mirrored_bytes.inc_by(bytes);
-        }
+        let is_mirrored = route.is_mirrored() && status.is_success();
+        self.requests.served(bytes, is_mirrored);
     }
 
     /// What was counted until now.
     pub fn counts(&self) -> Counts {
         let requests = |outcome: Outcome| -> u64 {
-            let of = |route: RouteLabel| {
-                self.requests[route as usize * Outcome::ALL.len() + outcome as usize].get()
-            };
+            let of = |route: RouteLabel| self.requests.requests(route, outcome);
             of(RouteLabel::Index) + of(RouteLabel::Download) + of(RouteLabel::Toolchain)
         };
         let stale = requests(Outcome::Stale);
@@ -77,8 +73,8 @@ impl Metrics {
             hits,
             stale,
             denied: requests(Outcome::Denied),
-            served_bytes: self.served_bytes.get(),
-            mirrored_bytes: self.mirrored_bytes.get(),
+            served_bytes: self.requests.served_bytes(),
+            mirrored_bytes: self.requests.mirrored_bytes(),
             fetched_bytes: self.fetched_bytes.get(),
         }
     }

@@ -376,7 +376,7 @@ impl AsyncWrite for TlsSocket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // One record is the usual case, and the system sends one piece sooner than a list of one.
+        // One record is the usual case, and to send one buffer is cheaper than to send a list of one.
         let stream = Pin::new(&mut self.stream);
         let polled = match slices {
             [one] => stream.poll_write(context, one),

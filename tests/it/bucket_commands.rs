@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// An import is seen within so long of its end.
-const SEEN_WITHIN: Duration = Duration::from_secs(15);
+/// An import is seen within 15 s; a busy machine may take some more.
+const SEEN_WITHIN: Duration = Duration::from_secs(25);
 
 #[track_caller]
 fn done(ended: Ended) -> Ended {

@@ -1,11 +1,13 @@
-//! A bucket of a service that doesn't speak S3 is as good a store: Azure Blob Storage, as Microsoft's own emulator speaks it, and Google Cloud Storage, whose
-//! XML API is in this process, with the identity of a machine there.
+//! A bucket of a service that doesn't speak S3 is as good a store: Azure Blob Storage, as Microsoft's own emulator speaks it, and Google Cloud Storage: the
+//! operations that its XML API shares with S3, by a server in this process, with the identity of a machine there.
 
 use tempfile::TempDir;
 
 use crate::{
     offline::download,
-    support::{Cargo, Ended, Package, Reply, Upstream, Zone, bucket::OtherBucket, client},
+    support::{
+        Cargo, Ended, Package, Reply, Upstream, Zone, ZoneBuilder, bucket::OtherBucket, client,
+    },
 };
 
 /// So large that it is uploaded in parts.
@@ -32,65 +34,101 @@ fn assert_crate(reply: &Reply, upstream: &Upstream, name: &str) {
     assert!(right, "{name}: {} {:.200}", reply.status, reply.text());
 }
 
-/// What one mirror has fetched into it another one has, offline and with an empty folder; `check`, `verify`, `export`, `import` and `evict` do there what they
-/// do in any other.
+/// A bucket and what is kept in it.
+struct Scene<'a> {
+    upstream: Upstream,
+    bucket: &'a OtherBucket,
+    zone: ZoneBuilder,
+}
+
+impl<'a> Scene<'a> {
+    async fn new(bucket: &'a OtherBucket) -> Self {
+        let upstream = upstream().await;
+        let zone = Zone::of_other(&upstream, bucket).settings("[memory]\nbudget = \"4MiB\"");
+        Scene {
+            upstream,
+            bucket,
+            zone,
+        }
+    }
+
+    /// One of its mirrors, which has nothing to ask but the bucket.
+    fn offline(&self) -> ZoneBuilder {
+        self.zone.clone().offline()
+    }
+
+    /// One mirror fetches what real cargo needs, and something large.
+    async fn fill(&self) {
+        let mirror = self.zone.clone().start().await;
+        let cargo = Cargo::new(&mirror.index_url()).project(&[("app", "1")]);
+        cargo.run(&["build"]).await.success();
+        let large = mirror.get(&download("large", "1.0.0")).await;
+        assert_crate(&large, &self.upstream, "large");
+        for part in ["/3/a/app", "/3/l/lib", "/la/rg/large"] {
+            self.bucket.until_stored(&format!("/index{part}")).await;
+            self.bucket
+                .until_stored(&format!("/crates{part}/1.0.0."))
+                .await;
+        }
+        mirror.stop().await;
+    }
+
+    /// Another one, with an empty folder, has it without upstream.
+    async fn another_mirror_has_it(&self) {
+        self.upstream.clear_log();
+        let mirror = self.offline().start().await;
+        let cargo = Cargo::new(&mirror.index_url()).project(&[("app", "1"), ("large", "1")]);
+        cargo.run(&["build"]).await.success();
+        assert!(self.upstream.requests().is_empty(), "the bucket has it");
+    }
+
+    /// `verify` finds what is wrong, and it is replaced when somebody asks for it.
+    async fn what_is_wrong_is_found_and_replaced(&self) {
+        done(self.offline().run(&["verify"]).await);
+        let lib = self.bucket.until_stored("/lib/1.0.0.").await;
+        self.bucket.put(&lib, "not it").await;
+        assert_eq!(self.offline().run(&["verify"]).await.code, Some(1));
+        let mirror = self.zone.clone().start().await;
+        let reply = mirror.get(&download("lib", "1.0.0")).await;
+        assert_crate(&reply, &self.upstream, "lib");
+        let file = self.upstream.crate_file("lib", "1.0.0");
+        self.bucket.until_holds(&lib, &file).await;
+        mirror.stop().await;
+        done(self.offline().run(&["verify"]).await);
+    }
+
+    /// What is exported can be imported below another prefix.
+    async fn is_exported_and_imported(&self) {
+        let folder = TempDir::new().expect("a folder");
+        let bundle = folder.path().join("all.tar.zst");
+        let bundle = bundle.to_str().expect("UTF-8");
+        done(self.offline().run(&["export", "--output", bundle]).await);
+        let beside = self.offline().prefix("beside");
+        done(beside.run(&["import", bundle]).await);
+        let mirror = beside.start().await;
+        for name in ["app", "large"] {
+            let reply = mirror.get(&download(name, "1.0.0")).await;
+            assert_crate(&reply, &self.upstream, name);
+        }
+    }
+
+    async fn is_made_smaller(&self) {
+        done(self.offline().run(&["evict", "--to", "1MiB"]).await);
+        let mirror = self.offline().start().await;
+        let reply = mirror.get(&download("large", "1.0.0")).await;
+        assert_eq!(reply.status, 404);
+    }
+}
+
+/// What one mirror has fetched into it another one has; `check`, `verify`, `export`, `import` and `evict` do there what they do in any other.
 async fn is_a_store(bucket: &OtherBucket) {
-    let upstream = upstream().await;
-    let zone = Zone::of_other(&upstream, bucket).settings("[memory]\nbudget = \"4MiB\"");
-    done(zone.run(&["check"]).await);
-    let first = zone.clone().start().await;
-    let cargo = Cargo::new(&first.index_url()).project(&[("app", "1")]);
-    cargo.run(&["build"]).await.success();
-    assert_crate(
-        &first.get(&download("large", "1.0.0")).await,
-        &upstream,
-        "large",
-    );
-    for part in [
-        "/index/3/a/app",
-        "/index/3/l/lib",
-        "/index/la/rg/large",
-        "/app/1.0.0.",
-        "/large/1.0.0.",
-    ] {
-        bucket.until_stored(part).await;
-    }
-    let lib = bucket.until_stored("/lib/1.0.0.").await;
-    first.stop().await;
-    upstream.clear_log();
-    let offline = zone.clone().offline();
-    let second = offline.clone().start().await;
-    let cargo = Cargo::new(&second.index_url()).project(&[("app", "1"), ("large", "1")]);
-    cargo.run(&["build"]).await.success();
-    assert!(upstream.requests().is_empty(), "the bucket has it");
-    second.stop().await;
-
-    done(offline.run(&["verify"]).await);
-    bucket.put(&lib, "not it").await;
-    assert_eq!(offline.run(&["verify"]).await.code, Some(1));
-    let third = zone.clone().start().await;
-    assert_crate(
-        &third.get(&download("lib", "1.0.0")).await,
-        &upstream,
-        "lib",
-    );
-    third.stop().await;
-    done(offline.run(&["verify"]).await);
-
-    let folder = TempDir::new().expect("a folder");
-    let bundle = folder.path().join("all.tar.zst");
-    let bundle = bundle.to_str().expect("UTF-8");
-    done(offline.run(&["export", "--output", bundle]).await);
-    let beside = offline.clone().prefix("beside");
-    done(beside.run(&["import", bundle]).await);
-    let beside = beside.start().await;
-    for name in ["app", "large"] {
-        assert_crate(&beside.get(&download(name, "1.0.0")).await, &upstream, name);
-    }
-    beside.stop().await;
-    done(offline.run(&["evict", "--to", "1MiB"]).await);
-    let left = offline.start().await;
-    assert_eq!(left.get(&download("large", "1.0.0")).await.status, 404);
+    let scene = Scene::new(bucket).await;
+    done(scene.zone.run(&["check"]).await);
+    scene.fill().await;
+    scene.another_mirror_has_it().await;
+    scene.what_is_wrong_is_found_and_replaced().await;
+    scene.is_exported_and_imported().await;
+    scene.is_made_smaller().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -182,6 +182,7 @@ async fn nobody_waits_longer_than_a_moment_for_a_file_to_be_in_memory() {
     let mirror = Mirror::of(&upstream)
         .store(folder.path())
         .settings(MEMORY)
+        .store_settings("stall_timeout = \"10s\"")
         .stall(stall)
         .start()
         .await;
@@ -189,41 +190,45 @@ async fn nobody_waits_longer_than_a_moment_for_a_file_to_be_in_memory() {
     let _slow = slow(&mirror, "large").await;
     disk.is_quiet().await;
     disk.hangs.store(true, Ordering::Relaxed);
-    let path = path("large");
-    let second = timeout(Duration::from_secs(15), mirror.get(&path));
-    let second = second.await.expect("it comes from the disk meanwhile");
-    assert_serves(
-        &second,
-        "hit",
-        upstream.crate_file("large", "1.0.0"),
-        "the second",
-    );
-    assert!(upstream.crate_requests().is_empty(), "it is in the store");
+    let mut second = Connection::open(mirror.addr()).await;
+    let asked = second.ask("GET", &path("large"), &[]).await;
+    asked.expect("a request sent");
+    let begun = timeout(Duration::from_secs(15), second.body_so_far(1));
+    begun.await.expect("it comes from the disk meanwhile");
     assert!(!disk.hangs.load(Ordering::Relaxed), "nothing hung");
+    assert!(in_memory(&mirror).await < 1e6, "another read hung");
     drop(held);
+    let file = upstream.crate_file("large", "1.0.0");
+    assert_serves(&second.reply().await, "hit", &file, "the second");
+    assert!(upstream.crate_requests().is_empty(), "it is in the store");
 }
 
-/// Who wants a head, or a part, of a file that others read gets that, from the disk and from memory.
+/// A head and a part of a file are what they are of any other.
+async fn head_and_part_are_right(mirror: &Mirror, name: &str, file: &Bytes, when: &str) {
+    let head = client::head(mirror.addr(), &path(name), &[]).await;
+    let length = head.header("content-length").map(str::to_owned);
+    assert_eq!(head.status, 200, "{when}");
+    assert_eq!(length, Some(file.len().to_string()), "{when}");
+    let from = file.len() - 1_000_000;
+    let range = format!("bytes={from}-");
+    let part = mirror.get_with(&path(name), &[("range", &range)]).await;
+    assert_eq!(part.status, 206, "{when}");
+    let right = part.complete && part.body == file[from..];
+    assert!(right, "{when}: other bytes");
+}
+
 #[tokio::test]
 async fn a_head_and_a_part_are_right_wherever_they_come_from() {
     let (upstream, mirror) = mirror(MEMORY).await;
     let file = upstream.crate_file("large", "1.0.0");
-    let _slow = slow(&mirror, "large").await;
-    let last = file.len() - 1_000_000;
-    let range = format!("bytes={last}-");
-    for n in 0..4 {
-        let head = client::head(mirror.addr(), &path("large"), &[]).await;
-        let length = head.header("content-length").map(str::to_owned);
-        assert_eq!(head.status, 200, "{n}");
-        assert_eq!(length, Some(file.len().to_string()), "{n}");
-        let part = mirror.get_with(&path("large"), &[("range", &range)]).await;
-        assert_eq!(part.status, 206, "{n}");
-        assert!(
-            part.complete && part.body == file[last..],
-            "{n}: other bytes"
-        );
-    }
-    assert_serves(&mirror.get(&path("large")).await, "hit", &file, "all of it");
+    head_and_part_are_right(&mirror, "large", &file, "from the disk").await;
+    assert!(in_memory(&mirror).await < 1e6);
+    several_read(&mirror, "large", &file).await;
+    head_and_part_are_right(&mirror, "large", &file, "from memory").await;
+    // The second to want another file wants a part of it only.
+    let other = upstream.crate_file("other", "1.0.0");
+    let _slow = slow(&mirror, "other").await;
+    head_and_part_are_right(&mirror, "other", &other, "on its way into memory").await;
 }
 
 /// Two files that are read by turns pushed one another out of memory again and again.
@@ -231,6 +236,7 @@ async fn a_head_and_a_part_are_right_wherever_they_come_from() {
 async fn a_file_that_had_to_make_way_is_not_read_into_memory_again_at_once() {
     let (upstream, mirror) = mirror(MEMORY).await;
     let files = FILES.map(|(name, _)| upstream.crate_file(name, "1.0.0"));
+    let started = Instant::now();
     for ((name, _), file) in FILES.iter().zip(&files) {
         several_read(&mirror, name, file).await;
     }
@@ -238,9 +244,9 @@ async fn a_file_that_had_to_make_way_is_not_read_into_memory_again_at_once() {
     let _slow = slow(&mirror, "large").await;
     let second = mirror.get(&path("large")).await;
     assert_serves(&second, "hit", &files[0], "the second");
-    assert_eq!(
-        in_memory(&mirror).await,
-        of_other,
-        "the other has its place"
-    );
+    let now = in_memory(&mirror).await;
+    // Where all of this took half a minute it may have come again.
+    if started.elapsed() < Duration::from_secs(30) {
+        assert_eq!(now, of_other, "the other has its place");
+    }
 }

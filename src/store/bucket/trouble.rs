@@ -24,9 +24,9 @@ pub(super) enum BucketTrouble {
     Region,
     /// This machine's clock and the service's are too far apart.
     Clock,
-    /// It is asked too much at the moment.
+    /// It is asked too much at the moment, or isn't well.
     Throttled,
-    /// It can't be reached.
+    /// It can't be reached, or what gives credentials for it can't.
     Unreachable,
     /// It took too long.
     Late,
@@ -115,7 +115,7 @@ impl BucketTrouble {
             }
             Self::Throttled => "the service is asked too much at the moment, or isn't well",
             Self::Unreachable => {
-                "the service, or the one that its credentials come from, can't be reached; is `store.endpoint` right?"
+                "the service can't be reached, or the one that gives credentials for it; is `store.endpoint` right?"
             }
             Self::Late => "the service doesn't answer in time",
             Self::Other => "the service doesn't do it",

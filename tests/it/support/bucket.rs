@@ -277,9 +277,14 @@ pub fn env(keys: Keys<'_>) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn store(addr: SocketAddr, bucket: &str, keys: Keys<'_>) -> AmazonS3 {
-    // It fails when the program has a provider already, which is as good.
+/// Has this process do its cryptography with ring, as clients of buckets need to be told.
+fn with_ring() {
+    // It fails when the process has a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn store(addr: SocketAddr, bucket: &str, keys: Keys<'_>) -> AmazonS3 {
+    with_ring();
     AmazonS3Builder::new()
         .with_endpoint(format!("http://{addr}"))
         .with_allow_http(true)

@@ -1,6 +1,6 @@
 //! [`Azurite`]: Azure Blob Storage as Microsoft's own emulator speaks it.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc};
+use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use httpdate::HttpDate;
@@ -9,12 +9,15 @@ use ring::hmac;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    time::timeout,
 };
 
 use crate::support::{client, tools};
 
 /// Where `.ci/run` puts it, as seen from the project's folder.
 const PROGRAM: &str = "target/tools/azurite/node_modules/.bin/azurite-blob";
+/// How long it may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// An account that there is nowhere else, and its key.
 const ACCOUNT: &str = "mirror";
 const KEY: &[u8] = b"for-nothing-but-this-0123456789";
@@ -42,19 +45,21 @@ impl Azurite {
             .arg("--disableTelemetry")
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", key()))
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("Azurite starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let addr = loop {
-            let line = lines.next_line().await.expect("a line");
-            let line = line.expect("Azurite says where it listens");
-            if let Some((_, addr)) = line.split_once("successfully listens on http://") {
-                break addr.trim().parse().expect("an address");
+        let says_where = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some((_, addr)) = line.split_once("successfully listens on http://") {
+                    return addr.trim().parse().expect("an address");
+                }
             }
+            panic!("Azurite ended");
         };
+        let addr = timeout(PATIENCE, says_where).await;
+        let addr = addr.expect("Azurite says where it listens");
         // What it says later is read, so that it never waits for that.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Some(Azurite {
@@ -76,6 +81,7 @@ impl Azurite {
     }
 
     pub(super) fn client(&self, container: &str) -> Arc<dyn ObjectStore> {
+        super::with_ring();
         let client = MicrosoftAzureBuilder::new()
             .with_endpoint(self.endpoint())
             .with_client_options(ClientOptions::new().with_allow_http(true))

@@ -1,5 +1,5 @@
-//! [`Google`]: Google Cloud Storage in this process: the XML API, which has S3's operations and other credentials, and the service that tells a machine its
-//! token.
+//! [`Google`]: Google Cloud Storage in this process: the operations that its XML API shares with S3, with Google's credentials, and the service that tells a
+//! machine its token.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -62,6 +62,7 @@ impl Google {
     }
 
     pub(super) fn client(&self, bucket: &str) -> Arc<dyn ObjectStore> {
+        super::with_ring();
         let bearer = TOKEN.to_owned();
         let credentials = StaticCredentialProvider::new(GcpCredential { bearer });
         let client = GoogleCloudStorageBuilder::new()

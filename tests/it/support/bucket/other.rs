@@ -1,12 +1,18 @@
 //! [`OtherBucket`]: an empty bucket of a service that doesn't speak S3, and what lies in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{azure::Azurite, google::Google};
+
+/// How long is waited for an object.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bucket of its own for each of them. Dropping it ends its service.
 pub struct OtherBucket {
@@ -66,19 +72,31 @@ impl OtherBucket {
         self.env.clone()
     }
 
-    /// The key of the object whose key has this in it, as soon as there is one; panics after a minute.
+    /// The key of the object whose key has this in it, as soon as there is one; panics after a minute. What is kept of manifests beside crates doesn't count.
     pub async fn until_stored(&self, part: &str) -> Path {
-        let started = std::time::Instant::now();
+        let is_it = |key: &Path| key.as_ref().contains(part) && !key.as_ref().ends_with(".license");
+        let started = Instant::now();
         loop {
             let all = self.store.list(None).map_ok(|object| object.location);
             let all: Vec<_> = all.try_collect().await.expect("a list of what is there");
-            if let Some(found) = all.iter().find(|key| key.as_ref().contains(part)) {
+            if let Some(found) = all.iter().find(|key| is_it(key)) {
                 return found.clone();
             }
-            assert!(
-                started.elapsed() < Duration::from_secs(60),
-                "never stored {part}, only {all:#?}"
-            );
+            let waited = started.elapsed();
+            assert!(waited < PATIENCE, "never stored {part}, only {all:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the object holds just this; panics after a minute.
+    pub async fn until_holds(&self, key: &Path, bytes: &[u8]) {
+        let started = Instant::now();
+        loop {
+            let found = self.store.get(key).await.expect("an object");
+            if found.bytes().await.is_ok_and(|found| found == bytes) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{key} never holds it");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
