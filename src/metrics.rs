@@ -1,6 +1,6 @@
 //! [`Metrics`]: what the mirror counts, as Prometheus text.
 //!
-//! A leaf. What each request touches is counted by each thread in memory of its own ([`requests`]). What else can be known beforehand is made at start, so that it is
+//! A leaf. What each request touches is counted by each thread in memory of its own (`metrics/requests.rs`). What else can be known beforehand is made at start, so that it is
 //! there at 0.
 
 mod counts;
