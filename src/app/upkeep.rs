@@ -62,6 +62,9 @@ impl Upkeep {
         let listener = mirror.clone();
         let heard = async move { listener.hear_siblings().await };
         tokio::spawn(stop.clone().run_until_cancelled_owned(heard));
+        let watcher = mirror.clone();
+        let watched = async move { watcher.watch_store().await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watched));
         let warmed = prefetch::keep_warm(mirror.clone(), warm, SystemTime::now);
         tokio::spawn(stop.clone().run_until_cancelled_owned(warmed));
         let fresh = prefetch::keep_fresh(mirror.clone(), git_index, SystemTime::now);

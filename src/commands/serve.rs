@@ -33,6 +33,18 @@ pub struct Launch {
     pub terminal: Terminal,
 }
 
+/// Where crates are kept, in words.
+fn kept_in(config: &Config) -> String {
+    let folder = config.store.path.0.display();
+    match &config.store.bucket {
+        None => folder.to_string(),
+        Some(bucket) if config.store.has_folder() => {
+            format!("{}, with {folder} in front of it", bucket.0)
+        }
+        Some(bucket) => bucket.0.to_string(),
+    }
+}
+
 /// Serves until Ctrl-C or SIGTERM, or until the terminal is closed that it was started on. A second signal ends the process at once. SIGHUP has files read again that have changed, and the
 /// rules (`[policy]`, `[views]`) of the settings.
 ///
@@ -40,7 +52,7 @@ pub struct Launch {
 /// [`Kind::Config`](crate::error::Kind::Config) when the settings can't be understood or used.
 pub async fn run(flags: &Flags, launch: Launch) -> Result<ExitCode> {
     let config = config::load(flags)?;
-    let store = config.store.path.0.clone();
+    let store = kept_in(&config);
     let manner = match config.offline.enabled {
         true => "It is offline: it asks nobody, and serves what is in",
         false => "It keeps crates in",
@@ -74,7 +86,7 @@ pub async fn run(flags: &Flags, launch: Launch) -> Result<ExitCode> {
         env!("CARGO_PKG_VERSION"),
         app.scheme(),
         app.address(),
-        store.display(),
+        store,
         snippet(app.mirror(), app.base_url(), app.authentication())
     );
     manager.ready();

@@ -14,6 +14,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// How often it is looked whether a store that couldn't be read can be.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 impl Mirror {
     /// Where this mirror counts, with what is in memory brought up to date.
     pub fn metrics(&self) -> &Metrics {
@@ -111,6 +114,14 @@ impl Mirror {
     /// Tells other mirrors that share the store what upstream has confirmed, and listens to them, for ever; ends at once where nobody can.
     pub async fn hear_siblings(&self) {
         self.0.index.hear_siblings().await;
+    }
+
+    /// Looks again and again, for ever, whether a store that couldn't be read can be.
+    pub async fn watch_store(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.0.shared.store.look_again().await;
+        }
     }
 
     /// Waits until what is being fetched and written is in the store, at most `grace`.

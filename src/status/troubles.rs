@@ -25,7 +25,7 @@ fn failing(whose: &str, hosts: &[HostFigures]) -> impl Iterator<Item = String> {
 pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
     let mut said = Vec::new();
     if !figures.store.readable {
-        said.push("The store can't be read; what is asked for is fetched.".to_owned());
+        said.push("The store can't be read; what isn't in memory is fetched, unless this mirror is offline.".to_owned());
     }
     if !figures.store.writable {
         said.push(
@@ -35,7 +35,7 @@ pub(super) fn troubles(figures: &Figures, metrics: &Metrics) -> Vec<String> {
     if let Some(bucket) = &figures.store.bucket {
         if bucket.circuit_open {
             said.push(
-                "The bucket keeps failing and is left alone for a while; what isn't nearer is fetched, and what is to be written waits."
+                "The bucket keeps failing and is left alone for a while; what isn't nearer is fetched, unless this mirror is offline, and what is to be written waits."
                     .to_owned(),
             );
         }

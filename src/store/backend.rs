@@ -109,6 +109,11 @@ pub(super) trait Backend: Send + Sync {
     /// Fails when the storage as a whole isn't there.
     fn require(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// Asks each place that it consists of for something small; fails when one of them doesn't answer.
+    fn look(&self) -> BoxFuture<'_, Result<()>> {
+        self.require()
+    }
+
     /// The mark of change; `None` when the storage can't say.
     fn mark(&self) -> BoxFuture<'_, Option<Mark>>;
 

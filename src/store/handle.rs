@@ -222,7 +222,7 @@ impl Store {
         self.metrics.store_failures.inc();
         if self.complaints.is_due(Instant::now()) {
             tracing::error!(
-                "the store has failed: {e}; serving goes on from memory and upstream (said once a minute)"
+                "the store has failed: {e}; serving goes on from what can be read, and from upstream (said once a minute)"
             );
         }
     }

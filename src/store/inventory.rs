@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{
     blocking::blocking,
-    handle::Store,
+    handle::{Store, StorePlace},
     sight::{Links, Next, Sight},
 };
 use crate::{
@@ -96,6 +96,19 @@ impl Store {
     /// [`Kind::Store`](crate::error::Kind::Store) when it isn't.
     pub async fn require(&self) -> Result<()> {
         self.note(self.backend.require().await)
+    }
+
+    /// Looks whether a store over a bucket can be read again, if it couldn't when it was read last. Where nobody asks for what isn't in memory, it would be called
+    /// unreadable for ever.
+    pub async fn look_again(&self) {
+        let has_bucket = match self.place() {
+            StorePlace::Bucket | StorePlace::BucketBehindFolder => true,
+            // A folder may be there and still not be read.
+            StorePlace::One => false,
+        };
+        if has_bucket && self.metrics.store_unreadable.get() != 0 {
+            let _ = self.note(self.backend.look().await);
+        }
     }
 
     /// How many bytes the object under `key` has; `None` if it isn't there. It isn't looked into.

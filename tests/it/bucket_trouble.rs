@@ -362,3 +362,24 @@ async fn who_may_only_read_a_bucket_serves_from_it_all_the_same() {
     assert_eq!(reply.status, 200);
     assert!(bucket.stored_with("/b/").await.is_empty());
 }
+
+/// A mirror that had everything in memory went on saying that its store can't be read, until somebody asked for something else.
+#[tokio::test]
+async fn a_mirror_that_nobody_asks_says_when_the_bucket_can_be_read_again() {
+    let scene = Scene::new().await;
+    let zone = scene.zone().start().await;
+    scene.ask(&zone, 0).await;
+    scene.until_stored(0..1).await;
+    scene.relay.on_everything().fail_with(503, &[], "");
+    // There is no such crate, so that nothing is written after it either.
+    assert_eq!(in_time(&zone, &index("none")).await.status, 404);
+    let unreadable = "crate_mirror_store_unreadable";
+    assert_eq!(zone.metric(unreadable).await, 1.0);
+    scene.relay.heal();
+    let started = Instant::now();
+    while zone.metric(unreadable).await != 0.0 {
+        assert!(started.elapsed() < RESUMES_WITHIN, "it still says so");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!zone.get("/").await.text().contains("can't be read"));
+}

@@ -54,7 +54,7 @@ pub(in crate::http) fn ready(mirror: &Mirror, memory: &ClientMemory) -> Result<A
     let mut text = String::from("ready\n");
     let metrics = mirror.metrics();
     if metrics.store_unreadable.get() != 0 {
-        text.push_str("store: can't be read; what is asked for is fetched\n");
+        text.push_str("store: can't be read; what isn't in memory is fetched, unless this mirror is offline\n");
     }
     if metrics.store_unwritable.get() != 0 {
         text.push_str("store: can't be written to; what is fetched is passed on and not kept\n");

@@ -57,7 +57,7 @@ pub(in crate::mirror) fn unreadable_offline(what: &dyn Display, error: &Error) -
         _ => {
             tracing::warn!("{what} can't be served: {error}");
             let sentence = format!(
-                "what this mirror has stored of {what} can't be read at the moment; try again"
+                "this mirror can't read its store at the moment, and so doesn't know whether it has {what}; try again in a moment, and tell whoever runs it if that doesn't help"
             );
             Error::new(Kind::Overloaded, sentence)
         }

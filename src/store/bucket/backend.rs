@@ -19,7 +19,7 @@ use super::{
     board::BucketBoard,
     body::Got,
     connect::Connected,
-    marks::ChangeMarks,
+    marks::{ChangeMarks, MARK},
     missed::Missed,
     objects::{remove_exactly, stored_at, version_of},
     places::Places,
@@ -251,6 +251,10 @@ impl Backend for BucketBackend {
 
     fn require(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.requests.ready())
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { self.requests.head(MARK).await.map(drop) })
     }
 
     fn mark(&self) -> BoxFuture<'_, Option<Mark>> {

@@ -116,7 +116,7 @@ impl<'a> Way<'a> {
         // What the library says may have a key in it.
         made.map_err(|_| {
             Error::config(format!(
-                "`store.bucket`: {} can't be used with what the environment says: a variable of its service is missing, or has something else in it than it should",
+                "`store.bucket`: {} can't be used with what the environment says: a variable of its service is missing (such as AWS_SECRET_ACCESS_KEY beside AWS_ACCESS_KEY_ID), or has something else in it than it should",
                 self.at
             ))
         })

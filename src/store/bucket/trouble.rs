@@ -101,7 +101,7 @@ impl BucketTrouble {
         match self {
             Self::NoBucket => "there is no such bucket; make it, or correct `store.bucket`",
             Self::Denied => {
-                "the key or role may not do this; it has to be allowed to list the bucket and to get, put and delete objects in it"
+                "the key or role may not do this, or isn't known; it has to be allowed to list the bucket and to get, put and delete objects in it"
             }
             Self::Unauthenticated => {
                 "the service doesn't know the key, or the secret that goes with it is another one"

@@ -439,6 +439,15 @@ impl Backend for Tiers {
         }
     }
 
+    fn look(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if let Some(folder) = &self.folder {
+                folder.look().await?;
+            }
+            self.bucket.look().await
+        })
+    }
+
     fn mark(&self) -> BoxFuture<'_, Option<Mark>> {
         Box::pin(async move {
             let far = self.bucket.mark().await;
