@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::support::{Connection, Frame, Frames, Mirror, Package, Upstream, frames};
 use frames::{
@@ -100,6 +105,33 @@ async fn a_client_that_never_goes_on_in_http2_is_let_go() {
         let upgraded = Frames::upgrade_with(mirror.addr(), "GET", path, &offer);
         let mut frames = upgraded.await;
         frames.until(|_| false).await;
+    }
+}
+
+/// What may not be sent before the client has gone on in HTTP/2 waited until nothing had moved for `server.idle_timeout`.
+#[tokio::test]
+async fn a_client_that_ends_before_it_goes_on_in_http2_is_let_go_at_once() {
+    let upstream = upstream().await;
+    let mirror = Mirror::of(&upstream).start().await;
+    assert_eq!(mirror.get(CRATE).await.status, 200);
+    let headers = cargos_offer().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let request = format!(
+        "GET {CRATE} HTTP/1.1\r\nhost: h\r\n{}\r\n",
+        headers.concat()
+    );
+    for sent in [&b""[..], &MAGIC[..20], MAGIC] {
+        let mut client = TcpStream::connect(mirror.addr())
+            .await
+            .expect("a connection");
+        let sent = [request.as_bytes(), sent].concat();
+        client.write_all(&sent).await.expect("sent");
+        client.shutdown().await.expect("nothing more");
+        let mut received = Vec::new();
+        let ended = client.read_to_end(&mut received);
+        let ended = timeout(Duration::from_secs(20), ended).await;
+        // A reset is an end, too.
+        let _ = ended.expect("it is closed");
+        assert!(received.starts_with(b"HTTP/1.1 101 "));
     }
 }
 

@@ -33,6 +33,11 @@ pub(super) struct Awaited {
     writer: Option<Waker>,
 }
 
+/// What becomes of a connection whose client sends something else, or nothing more.
+pub(super) fn didnt_go_on(how: io::ErrorKind) -> io::Error {
+    io::Error::new(how, "the client didn't go on in HTTP/2 after its upgrade")
+}
+
 impl Preface {
     pub(super) fn awaited(settings: Bytes) -> Self {
         Self::Awaited(Awaited {
@@ -78,8 +83,7 @@ impl Preface {
         seen.extend_from_slice(bytes);
         let compared = seen.len().min(MAGIC.len());
         if seen[..compared] != MAGIC[..compared] {
-            let why = "the client didn't go on in HTTP/2 after its upgrade";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            return Err(didnt_go_on(io::ErrorKind::InvalidData));
         }
         let Some((head, payload)) = seen[compared..].split_first_chunk::<FRAME_HEAD>() else {
             return Ok(None);

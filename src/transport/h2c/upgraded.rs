@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{offer::Offer, preface::Preface};
+use super::{
+    offer::Offer,
+    preface::{Preface, didnt_go_on},
+};
 
 /// A connection after its upgrade, as hyper's HTTP/2 server gets to read it.
 pub struct Upgraded<S> {
@@ -59,7 +62,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upgraded<S> {
             let mut piece = ReadBuf::new(&mut space);
             ready!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
             if piece.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                // As the end of what was read it would only end reading: what may not be written yet would wait for ever.
+                return Poll::Ready(Err(didnt_go_on(io::ErrorKind::UnexpectedEof)));
             }
             if let Some(rest) = this.preface.see(piece.filled())? {
                 this.replay = rest;
