@@ -24,7 +24,7 @@ mod toolchain_checks;
 
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
@@ -505,15 +505,22 @@ pub fn upgrade(input: &[u8]) {
         return;
     };
     let (sizes, sent) = part(rest, b"\n");
-    let opening = read(&offer, b"", sent_in(&[], &[])).expect("nothing is wrong yet");
+    let (opening, _) = read(&offer, b"", sent_in(&[], &[]));
     let settings = settings_of(&opening, &request);
-    let expected = passed_on(sent, settings).map(|rest| [&opening[..], rest].concat());
+    let expected = passed_on(sent, settings);
     let early = sizes.first().map_or(0, |&size| usize::from(size));
     let early = early.min(sent.len());
     for already_read in [0, early, sent.len()] {
         let (already, later) = sent.split_at(already_read);
-        let read = read(&offer, already, sent_in(later, sizes)).ok();
-        assert_eq!(read, expected, "{already_read} bytes came with the request");
+        let (read, ended) = read(&offer, already, sent_in(later, sizes));
+        let when = format!("{already_read} bytes came with the request");
+        assert_eq!(ended, expected.map(drop), "{when}");
+        match expected {
+            Ok(rest) => assert_eq!(read, [&opening[..], rest].concat(), "{when}"),
+            Err(io::ErrorKind::UnexpectedEof) => assert_eq!(read, opening, "{when}"),
+            // What was wrong may have come before anything was read.
+            Err(_) => {}
+        }
     }
 }
 
@@ -560,18 +567,25 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// All that an HTTP/2 server gets to read.
-fn read(offer: &Offer, already_read: &[u8], inner: Pieces<'_>) -> io::Result<Vec<u8>> {
-    let mut stream = pin!(Upgraded::new(inner, offer, already_read)?);
-    let mut context = Context::from_waker(Waker::noop());
+/// Everything that an HTTP/2 server gets to read of it, and how that ends.
+fn read(
+    offer: &Offer,
+    already_read: &[u8],
+    inner: Pieces<'_>,
+) -> (Vec<u8>, Result<(), io::ErrorKind>) {
     let mut all = Vec::new();
+    let mut stream = match Upgraded::new(inner, offer, already_read) {
+        Ok(stream) => Box::pin(stream),
+        Err(e) => return (all, Err(e.kind())),
+    };
+    let mut context = Context::from_waker(Waker::noop());
     loop {
         let mut space = [0; 1000];
         let mut buffer = ReadBuf::new(&mut space);
         match stream.as_mut().poll_read(&mut context, &mut buffer) {
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(all),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return (all, Ok(())),
             Poll::Ready(Ok(())) => all.extend_from_slice(buffer.filled()),
-            Poll::Ready(Err(e)) => return Err(e),
+            Poll::Ready(Err(e)) => return (all, Err(e.kind())),
             Poll::Pending => panic!("it waits for what has arrived"),
         }
     }
@@ -579,16 +593,18 @@ fn read(offer: &Offer, already_read: &[u8], inner: Pieces<'_>) -> io::Result<Vec
 
 const MAGIC: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What of `sent` an HTTP/2 server has yet to read: not the magic, and not the settings if they are repeated. `None` if this is no HTTP/2.
-fn passed_on<'a>(sent: &'a [u8], settings: &[u8]) -> Option<&'a [u8]> {
-    const NOTHING_YET: &[u8] = &[];
+/// What of `sent` an HTTP/2 server has yet to read: not the magic, and not the settings if they are repeated. An error if this is no HTTP/2, or not enough of it.
+fn passed_on<'a>(sent: &'a [u8], settings: &[u8]) -> Result<&'a [u8], io::ErrorKind> {
     let Some(rest) = sent.strip_prefix(MAGIC) else {
-        return MAGIC.starts_with(sent).then_some(NOTHING_YET);
+        return Err(match MAGIC.starts_with(sent) {
+            true => io::ErrorKind::UnexpectedEof,
+            false => io::ErrorKind::InvalidData,
+        });
     };
     if rest.len() < 9 || (rest[..9] == settings[..9] && rest.len() < settings.len()) {
-        return Some(NOTHING_YET);
+        return Err(io::ErrorKind::UnexpectedEof);
     }
-    Some(rest.strip_prefix(settings).unwrap_or(rest))
+    Ok(rest.strip_prefix(settings).unwrap_or(rest))
 }
 
 /// The SETTINGS frame of an opening, in which the request must stand as it was made.

@@ -33,7 +33,7 @@ pub async fn store_to_serve(config: &Config, metrics: &Arc<Metrics>) -> Result<S
             "{why}; it is served from all the same, but what is asked for in vain is only logged"
         ),
         Some(why) => tracing::error!(
-            "{why}; what can be read is served, and what is fetched is passed on and kept as far as that goes, until all of it can be used"
+            "{why}; what is in it is served where it can be read, and what is fetched is passed on and not kept where it can't be written"
         ),
     }
     Ok(store)
