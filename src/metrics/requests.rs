@@ -90,7 +90,7 @@ impl Shard {
     }
 }
 
-/// Adds where hardly anybody else does.
+/// Adds without an order among counts: nothing is concluded from one about another.
 fn add(to: &AtomicU64, count: u64) {
     to.fetch_add(count, Ordering::Relaxed);
 }
